@@ -1,0 +1,1 @@
+"""Faust agents: ingest, combine, dead letters, and what reaches subscribers."""

@@ -1,0 +1,1 @@
+"""Topics, the start-up self-check, and the local Kafka."""

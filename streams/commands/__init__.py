@@ -1,0 +1,60 @@
+"""The command line ``tocsin``: one file per command, imported when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from streams import __version__
+
+#: Command name -> module that holds a click command called ``command``, and its one-line help.
+_COMMANDS = {
+    "demo": ("streams.commands.demo", "Bring up everything here and show it at work."),
+    "worker": ("streams.commands.worker", "Run a worker: consume, count, forward, serve the web views."),
+    "publish": ("streams.commands.publish", "Publish notifications: one, a file of them, or a made load."),
+    "tail": ("streams.commands.tail", "Follow alerts, notifications or counts."),
+    "top": ("streams.commands.top", "A live table of what a worker does."),
+    "kafka": ("streams.commands.kafka", "Start, stop or look at a local Kafka."),
+    "topics": ("streams.commands.topics", "Create or check the topics."),
+    "dead-letters": ("streams.commands.dead_letters", "List, show or replay records that could not be read."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tocsin")
+def cli() -> None:
+    """Tocsin: a priority-aware consumer of notifications."""
+
+
+def main() -> None:
+    """Entry point of the command ``tocsin``.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+    """
+    from streams.settings import EXIT_CONFIG, ConfigurationError
+
+    try:
+        cli(prog_name="tocsin")
+    except ConfigurationError as error:
+        click.echo(f"tocsin: {error}", err=True)
+        sys.exit(EXIT_CONFIG)

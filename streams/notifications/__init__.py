@@ -1,0 +1,1 @@
+"""The notification: its priorities, its accepted forms, and their repairs. Pure."""

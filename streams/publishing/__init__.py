@@ -1,0 +1,1 @@
+"""Publishing notifications: the Notifier and its drivers."""

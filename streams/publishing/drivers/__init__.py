@@ -1,0 +1,1 @@
+"""Drivers that a Notifier can push through."""

@@ -1,0 +1,1 @@
+"""Fair queueing of record batches by priority. Pure."""

@@ -1,0 +1,1 @@
+"""How records travel: fetch lanes, batches, durable offsets, the adapter to Faust and aiokafka."""

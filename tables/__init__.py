@@ -1,0 +1,1 @@
+"""Tables: mergeable counts in time buckets, their recovery, and the web views that read them."""
