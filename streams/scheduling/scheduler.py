@@ -1,0 +1,286 @@
+"""The scheduler: buffers, order and batch sizes of all classes, joined.
+
+It decides what the agents get next, just before they get it. Pure: it is told what was fetched, what was
+done and how long it took, and has no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from streams.scheduling.batch_size import BatchSize
+from streams.scheduling.buffers import ClassBuffer
+from streams.scheduling.fair_queue import FairQueue
+from streams.scheduling.modes import DEFAULT_FLOOR, Mode, make_order
+from streams.scheduling.share_window import ShareWindow
+
+K = TypeVar("K", bound=Hashable)
+P = TypeVar("P", bound=Hashable)
+R = TypeVar("R")
+
+#: Seconds of service over which the achieved share is reported.
+SHARE_WINDOW_SECONDS = 10.0
+#: Most bytes of a batch, by the average record size of its chunk.
+DEFAULT_MAX_BATCH_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSpec(Generic[K]):
+    """One class: its name, its weight, its rank (least is most urgent) and the bounds of its buffer."""
+
+    name: K
+    weight: float
+    rank: int
+    bound_bytes: int
+    bound_records: int | None = None
+
+
+class Dispatch(Generic[K, P, R]):
+    """A batch in service: consecutive records of one partition. Give it to `Scheduler.done`, once."""
+
+    __slots__ = ("cls", "nbytes", "partition", "records", "token")
+
+    def __init__(self, cls: K, partition: P, records: list[R], nbytes: int, token: float) -> None:
+        """Made by `Scheduler.next`."""
+        self.cls = cls
+        self.partition = partition
+        self.records = records
+        self.nbytes = nbytes
+        #: What the class was charged in advance, in seconds; None when done.
+        self.token: float | None = token
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSnapshot(Generic[K]):
+    """What a class has and gets.
+
+    Shares are parts of the service time, 0 to 1; ``achieved_share`` is over the latest 10 s of service.
+    """
+
+    name: K
+    weight: float
+    configured_share: float
+    achieved_share: float
+    buffered_records: int
+    buffered_bytes: int
+    dispatched_batches: int
+    dispatched_records: int
+    service_seconds: float
+    in_flight: int
+    batch_limit: int
+
+
+class _Lane(Generic[K, P, R]):
+    """All about one class."""
+
+    __slots__ = ("batches", "buffer", "in_flight", "name", "ready", "records", "service_seconds", "size")
+
+    def __init__(self, spec: ClassSpec[K], size: BatchSize) -> None:
+        self.name = spec.name
+        self.buffer: ClassBuffer[P, R] = ClassBuffer(spec.bound_bytes, spec.bound_records)
+        self.size = size
+        self.in_flight = 0
+        self.batches = 0
+        self.records = 0
+        self.service_seconds = 0.0
+
+
+class Scheduler(Generic[K, P, R]):
+    """Chooses the next batch.
+
+    At most ``max_in_flight`` batches are in service, and at most one of each partition, which keeps the
+    records of a partition in order. While there is a free slot and a record of a partition that is not in
+    service, `next` returns a batch.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[ClassSpec[K]],
+        mode: Mode | str = Mode.WEIGHTED,
+        batch_seconds: float = 0.002,
+        max_in_flight: int = 1,
+        *,
+        max_batch_records: int = 2000,
+        max_batch_bytes: int = DEFAULT_MAX_BATCH_BYTES,
+        floor: float = DEFAULT_FLOOR,
+    ) -> None:
+        """Make a scheduler without partitions.
+
+        Args:
+            classes: the classes, with different names.
+            mode: the order in which they are served.
+            batch_seconds: service time batches are cut to.
+            max_in_flight: batches in service at once, 1 or more.
+            max_batch_records: most records of a batch.
+            max_batch_bytes: most bytes of a batch, by the average record size of its chunk; a single record
+                may be larger.
+            floor: share kept for the other classes in strict-with-floor mode.
+
+        Raises:
+            ValueError: a value out of range, or two classes of one name.
+        """
+        if len({spec.name for spec in classes}) != len(classes):
+            raise ValueError("the classes must have different names")
+        if max_in_flight < 1 or max_batch_bytes < 1:
+            raise ValueError("max_in_flight and max_batch_bytes must be 1 or more")
+        self._queue: FairQueue[K] = FairQueue(
+            {spec.name: spec.weight for spec in classes}, {spec.name: spec.rank for spec in classes}
+        )
+        self._floor = floor
+        self._order = make_order(mode, self._queue, floor)
+        self._mode = Mode(mode)
+        self._max_in_flight = max_in_flight
+        self._max_batch_bytes = max_batch_bytes
+        self._lanes: dict[K, _Lane[K, P, R]] = {
+            spec.name: _Lane(spec, BatchSize(batch_seconds, max_batch_records)) for spec in classes
+        }
+        self._window = ShareWindow(self._lanes, SHARE_WINDOW_SECONDS)
+        self._in_flight = 0
+
+    def __len__(self) -> int:
+        """Records that wait, over all classes."""
+        return sum(len(lane.buffer) for lane in self._lanes.values())
+
+    @property
+    def mode(self) -> Mode:
+        """The order in which classes are served."""
+        return self._mode
+
+    @property
+    def in_flight(self) -> int:
+        """Batches in service."""
+        return self._in_flight
+
+    def buffer(self, cls: K) -> ClassBuffer[P, R]:
+        """The buffer of a class, to be asked. Only the scheduler may change it."""
+        return self._lanes[cls].buffer
+
+    def room_bytes(self, cls: K) -> int:
+        """Bytes of ``cls`` that may still be added; see `ClassBuffer.room_bytes`."""
+        return self._lanes[cls].buffer.room_bytes
+
+    def wants(self, cls: K, partition: P) -> bool:
+        """Whether ``partition`` may be fetched, if there is room; see `ClassBuffer.wants`."""
+        return self._lanes[cls].buffer.wants(partition)
+
+    def wanted(self, cls: K) -> list[P]:
+        """The partitions of ``cls`` to fetch now; see `ClassBuffer.wanted`."""
+        return self._lanes[cls].buffer.wanted()
+
+    def assign(self, cls: K, partitions: Iterable[P]) -> None:
+        """Accept records of ``partitions`` for ``cls``, besides those assigned before."""
+        self._lanes[cls].buffer.assign(partitions)
+
+    def revoke(self, cls: K, partitions: Iterable[P]) -> None:
+        """Forget ``partitions`` and what they hold. A batch in service stays so until it is `done`."""
+        lane = self._lanes[cls]
+        lane.buffer.revoke(partitions)
+        self._refresh(lane)
+
+    def add(self, cls: K, partition: P, records: Sequence[R], nbytes: int) -> bool:
+        """Append fetched records; see `ClassBuffer.add`. False when the partition is not assigned."""
+        lane = self._lanes[cls]
+        kept = lane.buffer.add(partition, records, nbytes)
+        if kept and not self._queue.is_ready(cls):
+            self._refresh(lane)
+        return kept
+
+    def next(self) -> Dispatch[K, P, R] | None:
+        """The batch to serve next; None when all slots are taken or no record can be served."""
+        if self._in_flight >= self._max_in_flight:
+            return None
+        queue = self._queue
+        cls = self._order.pick()
+        if cls is None:
+            return None
+        lane = self._lanes[cls]
+        buffer = lane.buffer
+        partition, records, nbytes = buffer.take(lane.size.limit, self._max_batch_bytes, hold=True)
+        self._in_flight += 1
+        lane.in_flight += 1
+        lane.batches += 1
+        lane.records += len(records)
+        if not buffer.ready:
+            if len(buffer):
+                queue.suspend(cls)
+            else:
+                queue.deactivate(cls)
+        return Dispatch(cls, partition, records, nbytes, queue.guess(cls))
+
+    def done(self, dispatch: Dispatch[K, P, R], service_seconds: float) -> None:
+        """Free the slot of a batch and charge its class, also when its partition has been revoked meanwhile.
+
+        Args:
+            dispatch: from `next`.
+            service_seconds: time it took, from dispatch to the end, 0 or more.
+
+        Raises:
+            ValueError: done before, or a time that is not 0 or more; nothing changes.
+        """
+        guess = dispatch.token
+        if guess is None:
+            raise ValueError("this dispatch is done already")
+        if not service_seconds >= 0:
+            raise ValueError(f"the service time must be 0 or more, not {service_seconds!r}")
+        dispatch.token = None
+        cls = dispatch.cls
+        lane = self._lanes[cls]
+        self._in_flight -= 1
+        lane.in_flight -= 1
+        lane.service_seconds += service_seconds
+        lane.size.learn(len(dispatch.records), service_seconds)
+        self._window.add(cls, service_seconds)
+        self._order.finish(cls, guess, service_seconds)
+        lane.buffer.release(dispatch.partition)
+        if not self._queue.is_ready(cls) and lane.buffer.ready:
+            self._refresh(lane)
+
+    def set_weights(self, weights: Mapping[K, float]) -> None:
+        """Change weights of some or all classes, at once; see `FairQueue.set_weights`."""
+        self._queue.set_weights(weights)
+
+    def set_mode(self, mode: Mode | str) -> None:
+        """Change the order at once; nobody carries a debt or credit over.
+
+        Raises:
+            ValueError: an unknown mode; nothing changes.
+        """
+        order = make_order(mode, self._queue, self._floor)
+        if Mode(mode) is not self._mode:
+            self._queue.level()
+            self._order = order
+            self._mode = Mode(mode)
+
+    def snapshot(self) -> dict[K, ClassSnapshot[K]]:
+        """What every class has and gets now."""
+        weights = self._queue.weights
+        return {
+            name: ClassSnapshot(
+                name=name,
+                weight=weights[name],
+                configured_share=self._queue.share(name),
+                achieved_share=self._window.share(name),
+                buffered_records=len(lane.buffer),
+                buffered_bytes=lane.buffer.buffered_bytes,
+                dispatched_batches=lane.batches,
+                dispatched_records=lane.records,
+                service_seconds=lane.service_seconds,
+                in_flight=lane.in_flight,
+                batch_limit=lane.size.limit,
+            )
+            for name, lane in self._lanes.items()
+        }
+
+    def _refresh(self, lane: _Lane[K, P, R]) -> None:
+        """Tell the queue whether the class is backlogged, and whether it can be served."""
+        queue = self._queue
+        if not len(lane.buffer):
+            queue.deactivate(lane.name)
+            return
+        queue.activate(lane.name)
+        if lane.buffer.ready:
+            queue.resume(lane.name)
+        else:
+            queue.suspend(lane.name)
