@@ -10,7 +10,7 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from streams.broker.kafka_jars import LocalKafkaError
+from streams.broker.kafka_jars import LocalKafkaConfigurationError, LocalKafkaError
 
 #: Brokers listen on this address only.
 HOST = "127.0.0.1"
@@ -65,13 +65,13 @@ def load_cluster(data_dir: Path) -> Cluster | None:
         )
     except FileNotFoundError:
         if data_dir.is_dir() and any(item.name not in _OURS for item in data_dir.iterdir()):
-            raise LocalKafkaError(
+            raise LocalKafkaConfigurationError(
                 f"{data_dir} is not the data folder of a local Kafka (it holds no {_FILE}); "
                 "name an empty or new folder."
             ) from None
         return None
     except (ValueError, KeyError, TypeError):
-        raise LocalKafkaError(
+        raise LocalKafkaConfigurationError(
             f"{path} does not describe a local Kafka; delete the folder {data_dir} to start anew."
         ) from None
     except OSError as error:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streams.settings import ConfigurationError
+
 #: The Apache Kafka that ``tocsin kafka`` runs.
 KAFKA_VERSION = "4.4.0"
 
@@ -32,6 +34,7 @@ _COORDINATES = (
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.5!",
 )
 _LOCK_FILE = Path(__file__).with_name("kafka_jars.lock")
+_DOWNLOADING = f"Downloading Apache Kafka {KAFKA_VERSION}"
 _SCRATCH = ".download-"
 _ATTEMPTS = 3
 _HTTP_TIMEOUT_S = 60
@@ -42,6 +45,10 @@ Progress = Callable[[str, int, int], None]
 
 class LocalKafkaError(Exception):
     """The local Kafka cannot do what was asked; the message is one sentence that says why."""
+
+
+class LocalKafkaConfigurationError(LocalKafkaError, ConfigurationError):
+    """What was asked for does not fit the data folder, or is out of range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ def class_path(progress: Progress = no_progress) -> list[Path]:
     try:
         if not all(_is_whole(folder / jar.file_name, jar) for jar in jars):
             folder.mkdir(parents=True, exist_ok=True)
+            progress(_DOWNLOADING, 0, 0)  # said before we wait for another process that is at it
             with file_lock(cache_dir() / "download.lock"):
                 # Another process may have brought them while we waited.
                 missing = [jar for jar in jars if not _is_whole(folder / jar.file_name, jar)]
@@ -151,7 +159,6 @@ def _sha256(path: Path) -> str:
 def _download(jars: list[Jar], folder: Path, progress: Progress) -> None:
     if not jars:
         return
-    what = f"Downloading Apache Kafka {KAFKA_VERSION}"
     total = sum(jar.size for jar in jars)
     done = 0
     guard = threading.Lock()
@@ -160,9 +167,8 @@ def _download(jars: list[Jar], folder: Path, progress: Progress) -> None:
         nonlocal done
         with guard:
             done += count
-            progress(what, done, total)
+            progress(_DOWNLOADING, done, total)
 
-    progress(what, 0, total)
     with _system_certificates(), ThreadPoolExecutor(max_workers=4) as pool:
         tasks = [pool.submit(_download_one, jar, folder, advance) for jar in jars]
         try:
@@ -206,7 +212,7 @@ def _download_one(jar: Jar, folder: Path, advance: Callable[[int], None]) -> Non
                     time.sleep(attempt)
                     continue
                 raise LocalKafkaError(
-                    f"Cannot download {jar.coordinate} of Apache Kafka ({_first_line(error)}); "
+                    f"Cannot download {jar.coordinate} of Apache Kafka ({_why(error)}); "
                     "check the network, and HTTPS_PROXY or REQUESTS_CA_BUNDLE if you need them."
                 ) from None
             if _sha256(found) != jar.sha256:
@@ -218,9 +224,20 @@ def _download_one(jar: Jar, folder: Path, advance: Callable[[int], None]) -> Non
             return
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+def _why(error: Exception) -> str:
+    """The kind of a failed download in a few words; what the libraries say takes lines."""
+    from requests import exceptions
+
+    for kind, words in (
+        (exceptions.ProxyError, "the proxy cannot be reached"),
+        (exceptions.SSLError, "the server's certificate is not trusted here"),
+        (exceptions.Timeout, f"no answer within {_HTTP_TIMEOUT_S} s"),
+        (exceptions.ConnectionError, "no connection"),
+        (exceptions.RequestException, "the transfer broke off"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return "the Maven repository does not give it"
 
 
 @contextlib.contextmanager

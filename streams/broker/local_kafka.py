@@ -28,6 +28,7 @@ from streams.broker.kafka_config import (
 )
 from streams.broker.kafka_jars import (
     KAFKA_VERSION,
+    LocalKafkaConfigurationError,
     LocalKafkaError,
     Progress,
     class_path,
@@ -92,9 +93,13 @@ class LocalKafka:
         start_cache: bool = True,
     ) -> None:
         if brokers is not None and not 1 <= brokers <= _MAX_BROKERS:
-            raise LocalKafkaError(f"A local Kafka has 1 to {_MAX_BROKERS} brokers, not {brokers}.")
+            raise LocalKafkaConfigurationError(
+                f"A local Kafka has 1 to {_MAX_BROKERS} brokers, not {brokers}."
+            )
         if port is not None and not 1 <= port <= 65_536 - (brokers or 1):
-            raise LocalKafkaError(f"{port} is no port for {brokers or 1} broker(s); use 1024 to 65535.")
+            raise LocalKafkaConfigurationError(
+                f"{port} is no port for {brokers or 1} broker(s); use 1024 to 65535."
+            )
         self.data_dir = data_dir.absolute()
         self._port = port
         self._brokers = brokers
@@ -238,13 +243,13 @@ class LocalKafka:
         if cluster is None:
             return
         if self._brokers not in (None, cluster.brokers):
-            raise LocalKafkaError(
+            raise LocalKafkaConfigurationError(
                 f"The Kafka in {self.data_dir} was made with {cluster.brokers} broker(s), "
                 f"not {self._brokers}; reset it first, or use another folder."
             )
         running = any(self._process(number).pid() for number in _numbers(cluster))
         if running and self._port not in (None, cluster.ports[0]):
-            raise LocalKafkaError(
+            raise LocalKafkaConfigurationError(
                 f"The Kafka in {self.data_dir} already runs at {cluster.bootstrap}; "
                 f"stop it before you give it port {self._port}."
             )
