@@ -1,1 +1,22 @@
 """The notification: its priorities, its accepted forms, and their repairs. Pure."""
+
+from streams.notifications.decoding import Decode, Limits, make_decoder
+from streams.notifications.encoding import EncodingError, encode
+from streams.notifications.event_time import bucket_time_ms
+from streams.notifications.notification import Notification, Reason, Rejection, Repair
+from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+
+__all__ = [
+    "DEFAULT_PRIORITIES",
+    "Decode",
+    "EncodingError",
+    "Limits",
+    "Notification",
+    "Priority",
+    "Reason",
+    "Rejection",
+    "Repair",
+    "bucket_time_ms",
+    "encode",
+    "make_decoder",
+]

@@ -1,0 +1,336 @@
+"""From the bytes of a record to a notification, or to the reason why it is none. Pure.
+
+Accepted: the seed's flat dictionary; oslo.messaging's envelope (the JSON text of a flat one in
+``oslo.message``); the request context nested (``_context``), flattened (``_context_*``) or in the
+listener's form (``ctxt``, with id and timestamp in ``metadata``); any payload, versioned objects
+included. What is untidy but unambiguous is repaired, each repair by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from streams.notifications.event_types import event_type_fault
+from streams.notifications.notification import Notification, Reason, Rejection, Repair, excerpt
+from streams.notifications.priority import Priority
+from streams.notifications.timestamps import make_timestamp_parser, repair_timestamp
+
+#: Turns one record's value, and the priority of its topic, into a notification or a rejection.
+Decode = Callable[[bytes | None, Priority], Notification | Rejection]
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CONTEXT_PREFIX = "_context_"
+# publisher_id, timestamp, event_type, priority, payload and message_id: further keys may hold a context.
+_FLAT_KEYS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what is accepted.
+
+    Attributes:
+        max_bytes: longest value, in bytes.
+        max_depth: deepest nesting of objects and lists, of the record and of the text in an
+            envelope alike; the outermost is 1. Above 250 what is decoded might not be encodable again.
+        max_event_type_length: longest event type, in characters.
+        remembered_event_types: how many event types a decoder keeps for reuse (at most about
+            1 KB each); a matter of speed only.
+    """
+
+    max_bytes: int = 2**20
+    max_depth: int = 100
+    max_event_type_length: int = 255
+    remembered_event_types: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no notification could keep."""
+        # Decoding leaves out the depth check for a flat message with a flat payload, which is 2 deep.
+        if self.max_bytes < 2 or self.max_depth < 2 or self.max_event_type_length < 1:
+            raise ValueError("max_bytes and max_depth must be at least 2, max_event_type_length at least 1")
+
+
+def make_decoder(limits: Limits) -> Decode:
+    """Return the function that decodes records within ``limits``.
+
+    It never raises, whatever the bytes, and its result depends on its arguments alone (what it
+    remembers only makes it faster). Notifications of the same event type share one string.
+    """
+    max_bytes, max_depth, max_event_type_length = (
+        limits.max_bytes,
+        limits.max_depth,
+        limits.max_event_type_length,
+    )
+    loads = orjson.loads
+    parse_timestamp = make_timestamp_parser()
+    event_types: dict[str, str] = {}
+
+    def decode(value: bytes | None, priority: Priority) -> Notification | Rejection:
+        if value is None:
+            return Rejection(Reason.NULL_VALUE, "The record has no value.")
+        if len(value) > max_bytes:
+            return Rejection(Reason.TOO_LARGE, f"The value has {len(value)} bytes; {max_bytes} are allowed.")
+        try:
+            message = loads(value)
+        except orjson.JSONDecodeError as error:
+            if value.startswith(_BYTE_ORDER_MARK) and not value.startswith(_BYTE_ORDER_MARK * 2):
+                return with_repair(decode(value[3:], priority), Repair.BYTE_ORDER_MARK)
+            return _unreadable(value, error)
+        if type(message) is dict:
+            if "event_type" not in message and "oslo.message" in message:
+                return decode_envelope(message["oslo.message"], priority, value)
+            return decode_message(message, priority, value)
+        if is_too_deep(message, value):
+            return _too_deep(max_depth)
+        return decode_text(message, priority)
+
+    def decode_text(text: object, priority: Priority) -> Notification | Rejection:
+        """Decode JSON that is no object, but perhaps a string that holds one."""
+        if not isinstance(text, str):
+            return Rejection(Reason.NOT_AN_OBJECT, f"The value is {_kind(text)}, not a JSON object.")
+        message = inner_object(text)
+        if isinstance(message, Rejection):
+            return message
+        if message is None:
+            return Rejection(
+                Reason.NOT_AN_OBJECT, f"The value is the text '{excerpt(text)}', not a JSON object."
+            )
+        if "event_type" not in message and "oslo.message" in message:
+            return with_repair(
+                decode_envelope(message["oslo.message"], priority, text), Repair.DOUBLE_ENCODED
+            )
+        return with_repair(decode_message(message, priority, text), Repair.DOUBLE_ENCODED)
+
+    def decode_envelope(inner: object, priority: Priority, raw: bytes | str) -> Notification | Rejection:
+        if type(inner) is dict:
+            return with_repair(decode_message(inner, priority, raw), Repair.ENVELOPE_NOT_TEXT)
+        if not isinstance(inner, str):
+            return Rejection(
+                Reason.BAD_ENVELOPE, f"oslo.message is {_kind(inner)}, not the text of a JSON object."
+            )
+        message = inner_object(inner)
+        if isinstance(message, Rejection):
+            return message
+        if message is None:
+            return Rejection(
+                Reason.BAD_ENVELOPE,
+                f"oslo.message is the text '{excerpt(inner)}', not that of a JSON object.",
+            )
+        return decode_message(message, priority, inner)
+
+    def inner_object(text: str) -> dict[str, Any] | Rejection | None:
+        """Return the JSON object that ``text`` holds; None if it holds none."""
+        try:
+            message = loads(text)
+        except orjson.JSONDecodeError as error:
+            return _too_deep(max_depth) if _is_depth_error(error) else None
+        return message if type(message) is dict else None
+
+    def is_too_deep(message: object, raw: bytes | str) -> bool:
+        # Each level costs a bracket in the text it was read from, so few brackets need no closer look.
+        if isinstance(raw, bytes):
+            brackets = raw.count(b"{") + raw.count(b"[")
+        else:
+            brackets = raw.count("{") + raw.count("[")
+        return brackets > max_depth and _is_deeper(message, max_depth)
+
+    def decode_message(
+        message: dict[str, Any], priority: Priority, raw: bytes | str
+    ) -> Notification | Rejection:
+        """Read the flat dictionary. Every record passes here: the tidy case does no more than look up."""
+        get = message.get
+        repairs: tuple[Repair, ...] = ()
+        plain_keys = _FLAT_KEYS  # how many of the flat keys are there and hold text
+
+        stated_type = get("event_type")
+        event_type = event_types.get(stated_type) if type(stated_type) is str else None
+        if event_type is None:
+            checked = checked_event_type(stated_type)
+            if isinstance(checked, Rejection):
+                return _too_deep(max_depth) if is_too_deep(message, raw) else checked
+            event_type = checked
+            if event_type != stated_type:
+                repairs += (Repair.EVENT_TYPE_STRIPPED,)
+
+        stated = get("priority")
+        stated_priority: str | None = None
+        if stated != priority:
+            if type(stated) is not str:
+                plain_keys -= 1
+            stated_priority, repair = _other_priority(stated, priority)
+            if repair is not None:
+                repairs += (repair,)
+
+        publisher_id = get("publisher_id")
+        if type(publisher_id) is not str or not publisher_id:
+            if type(publisher_id) is not str:
+                plain_keys -= 1
+            repairs += (
+                Repair.PUBLISHER_ID_NOT_TEXT
+                if publisher_id not in (None, "")
+                else Repair.PUBLISHER_ID_MISSING,
+            )
+            publisher_id = _scalar_text(publisher_id) or ""
+
+        message_id = get("message_id")
+        timestamp = get("timestamp")
+        if type(message_id) is not str or type(timestamp) is not str:
+            plain_keys -= (type(message_id) is not str) + (type(timestamp) is not str)
+            metadata = get("metadata")
+            if type(metadata) is dict:
+                message_id = metadata.get("message_id") if message_id is None else message_id
+                timestamp = metadata.get("timestamp") if timestamp is None else timestamp
+            if type(message_id) is not str and message_id is not None:
+                message_id = _scalar_text(message_id)
+                repairs += (Repair.MESSAGE_ID_NOT_TEXT,)
+        event_time_ms = parse_timestamp(timestamp) if type(timestamp) is str else None
+        if event_time_ms is None:
+            event_time_ms, repair = repair_timestamp(timestamp)
+            repairs += (repair,)
+
+        payload = get("payload")
+        if payload is None and "payload" not in message:
+            plain_keys -= 1
+            payload = {}
+            repairs += (Repair.PAYLOAD_MISSING,)
+
+        context = None
+        nested = len(message) > plain_keys or type(payload) is list
+        if not nested and type(payload) is dict:
+            for item in payload.values():
+                kind = type(item)
+                if kind is dict or kind is list:
+                    nested = True
+                    break
+        if nested:
+            if is_too_deep(message, raw):
+                return _too_deep(max_depth)
+            if len(message) > plain_keys:
+                context = _context(message)
+
+        return Notification(
+            publisher_id,
+            event_time_ms,
+            event_type,
+            priority,
+            stated_priority,
+            payload,
+            message_id,
+            context,
+            repairs,
+        )
+
+    def checked_event_type(stated: object) -> str | Rejection:
+        if stated is None:
+            return Rejection(Reason.EVENT_TYPE_MISSING, "The message has no event_type.")
+        if not isinstance(stated, str):
+            return Rejection(Reason.EVENT_TYPE_NOT_TEXT, f"The event_type is {_kind(stated)}, not text.")
+        event_type = stated.strip()
+        if len(event_type) > max_event_type_length:
+            return Rejection(
+                Reason.EVENT_TYPE_TOO_LONG,
+                f"The event_type has {len(event_type)} characters; {max_event_type_length} are allowed.",
+            )
+        fault = event_type_fault(event_type)
+        if fault is Reason.EVENT_TYPE_BLANK:
+            return Rejection(fault, "The event_type is blank.")
+        if fault is not None:
+            return Rejection(fault, f"The event_type has control characters: '{excerpt(event_type)}'.")
+        # One string for all notifications of a type: its hash is known, so that counting is faster.
+        if len(event_types) >= limits.remembered_event_types:
+            event_types.clear()
+        return event_types.setdefault(event_type, event_type)
+
+    def with_repair(result: Notification | Rejection, repair: Repair) -> Notification | Rejection:
+        if isinstance(result, Notification):
+            result.repairs = (repair, *result.repairs)
+        return result
+
+    return decode
+
+
+def _other_priority(stated: object, priority: Priority) -> tuple[str | None, Repair | None]:
+    """Return what to keep of a stated priority that is not plainly the topic's, and the repair."""
+    if stated is None:
+        return None, Repair.PRIORITY_MISSING
+    text = stated if isinstance(stated, str) else _scalar_text(stated)
+    named = Priority.parse(text) if text is not None else None
+    if named is None:
+        return None if text is None else excerpt(text), Repair.PRIORITY_UNKNOWN
+    if named is priority:
+        return None, None
+    return named.value, Repair.PRIORITY_DISAGREES
+
+
+def _context(message: dict[str, Any]) -> dict[str, Any] | None:
+    for key in ("_context", "ctxt"):
+        nested = message.get(key)
+        if type(nested) is dict:
+            return nested
+    cut = len(_CONTEXT_PREFIX)
+    return {key[cut:]: value for key, value in message.items() if key.startswith(_CONTEXT_PREFIX)} or None
+
+
+def _scalar_text(value: object) -> str | None:
+    """Return a number or boolean as JSON writes it; None for anything else."""
+    if isinstance(value, bool | int | float):
+        return orjson.dumps(value).decode()
+    return None
+
+
+def _is_deeper(value: object, max_depth: int) -> bool:
+    """Whether lists and objects are nested deeper than ``max_depth``; level by level, no recursion."""
+    level = [value] if isinstance(value, dict | list) else []
+    depth = 0
+    while level:
+        depth += 1
+        if depth > max_depth:
+            return True
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) is dict or type(item) is list
+        ]
+    return False
+
+
+def _unreadable(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
+    if not value.strip():
+        return Rejection(Reason.EMPTY_VALUE, "The value is empty.")
+    if _is_depth_error(error):
+        return Rejection(Reason.TOO_DEEP, "The value is nested deeper than any parser goes.")
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError as bad:
+        return Rejection(
+            Reason.BAD_UTF8, f"The value is not UTF-8 text: byte {bad.start} is 0x{value[bad.start]:02x}."
+        )
+    near = excerpt(text[error.pos : error.pos + 40])
+    return Rejection(
+        Reason.NOT_JSON, f"The value is not JSON: {error.msg} at character {error.pos}, near '{near}'."
+    )
+
+
+def _is_depth_error(error: orjson.JSONDecodeError) -> bool:
+    # orjson has no error class for it; the wording changed between 3.11 and 3.13.
+    return "depth limit" in error.msg or "ecursion limit" in error.msg
+
+
+def _too_deep(max_depth: int) -> Rejection:
+    return Rejection(Reason.TOO_DEEP, f"The value is nested deeper than the {max_depth} levels allowed.")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object"
