@@ -1,0 +1,203 @@
+"""A connected admin client, or one sentence that says why there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
+    KafkaError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from streams.broker.client_options import client_options
+from streams.broker.topic_ids import client_of
+from streams.settings import ConfigurationError, Settings
+
+_log = logging.getLogger(__name__)
+_ATTEMPT_S = 5.0
+_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a broker could not be used.
+
+    Attributes:
+        reason: what happened, to be read after the address.
+        advice: what to change.
+        temporary: whether waiting may help.
+    """
+
+    reason: str
+    advice: str
+    temporary: bool = False
+
+
+@asynccontextmanager
+async def admin_client(
+    settings: Settings, timeout_s: float = 10.0, patience_s: float = 0.0
+) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client; any Kafka error inside becomes a ConfigurationError.
+
+    Args:
+        settings: addresses and credentials.
+        timeout_s: limit of each request.
+        patience_s: how long brokers that do not answer yet are tried again, for a start at the same time.
+
+    Raises:
+        ConfigurationError: no broker can be used, with the addresses and the reason.
+    """
+    options = client_options(settings)
+    address = await _first_usable(settings, options, min(timeout_s, _ATTEMPT_S), patience_s)
+    # aiokafka tries one after the other and waits for each: begin with the one that has just answered.
+    options["bootstrap_servers"] = sorted(settings.broker_list, key=lambda other: other != address)
+    admin = AIOKafkaAdminClient(
+        **options, client_id=f"{settings.app_id}-admin", request_timeout_ms=int(timeout_s * 1000)
+    )
+    try:
+        await admin.start()
+        yield admin
+    except NodeNotReadyError:
+        brokers = ", ".join(f"{it.host}:{it.port}" for it in client_of(admin).cluster.brokers())
+        raise ConfigurationError(
+            f"Kafka at {address} answers, but gives addresses that cannot be reached from here ({brokers}): "
+            "change advertised.listeners of the brokers, or the network."
+        ) from None
+    except NotImplementedError:
+        raise ConfigurationError(f"Kafka at {address} is too old: use Kafka 3.1 or newer.") from None
+    except (KafkaError, TimeoutError) as error:
+        raise ConfigurationError(
+            f"Kafka at {address} answers, but not to a request of this user ({_short(error)}): "
+            "look at the broker's log."
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def _first_usable(
+    settings: Settings, options: dict[str, Any], attempt_s: float, patience_s: float
+) -> str:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience_s
+    told = False
+    while True:
+        failures: dict[str, Failure] = {}
+        tries = [asyncio.create_task(_try(address, options, attempt_s)) for address in settings.broker_list]
+        try:
+            for done in asyncio.as_completed(tries):
+                address, failure = await done
+                if failure is None:
+                    return address
+                failures[address] = failure
+        finally:
+            for task in tries:
+                task.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
+        if loop.time() + _RETRY_S >= until or not all(it.temporary for it in failures.values()):
+            raise ConfigurationError(unusable(settings, failures))
+        if not told:
+            _log.warning("Waiting for Kafka. %s", unusable(settings, failures))
+            told = True
+        await asyncio.sleep(_RETRY_S)
+
+
+async def _try(address: str, options: dict[str, Any], limit_s: float) -> tuple[str, Failure | None]:
+    host, _, port = address.rpartition(":")
+    arguments = {name: value for name, value in options.items() if name != "bootstrap_servers"}
+    try:
+        async with asyncio.timeout(limit_s):
+            connection = await create_conn(
+                host.strip("[]"), int(port), request_timeout_ms=int(limit_s * 1000), **arguments
+            )
+    except Exception as error:  # noqa: BLE001  # whatever it is, it belongs in the sentence
+        return address, failure_of(error, tls=options["security_protocol"].endswith("SSL"))
+    await connection.close()
+    return address, None
+
+
+def unusable(settings: Settings, failures: dict[str, Failure]) -> str:
+    """The sentence for brokers none of which can be used."""
+    ordered = [failures[address] for address in settings.broker_list if address in failures]
+    # A refusal says more than an address where nobody is.
+    telling = min(ordered, key=lambda failure: failure.temporary)
+    reasons = "; ".join(f"{address} {failure.reason}" for address, failure in failures.items())
+    return f"No Kafka broker can be used ({reasons}): {telling.advice}."
+
+
+def failure_of(error: BaseException, *, tls: bool) -> Failure:
+    """Tell what an error at connecting means.
+
+    Args:
+        error: as aiokafka or the event loop raised it.
+        tls: whether TLS was spoken.
+    """
+    start = Failure("", "start Kafka, or set TOCSIN_BROKERS", temporary=True)
+    protocol = "set TOCSIN_SECURITY_PROTOCOL to that of this port"
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError():
+                return Failure(
+                    f"has a certificate that is not trusted, {cause.verify_message.rstrip('.')}",
+                    "set TOCSIN_SSL_CA_FILE, or use the host name of the certificate",
+                )
+            case ssl.SSLError() if "ALERT" in (getattr(cause, "reason", None) or ""):
+                reason = cause.reason.lower().replace("_", " ")
+                return Failure(
+                    f"refuses the TLS connection, {reason}",
+                    "set TOCSIN_SSL_CERT_FILE and TOCSIN_SSL_KEY_FILE to a client certificate it trusts",
+                )
+            case ssl.SSLError():
+                return Failure("does not speak TLS", protocol)
+            case UnsupportedSaslMechanismError():
+                return Failure("does not offer this SASL mechanism", "set TOCSIN_SASL_MECHANISM")
+            case IllegalSaslStateError():
+                return Failure("does not ask for SASL", protocol)
+            case SaslAuthenticationFailed() | AuthenticationFailedError():
+                return Failure(
+                    "refuses the user name or password",
+                    "set TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE",
+                )
+            case socket.gaierror():
+                return Failure("is not a known host name", start.advice, temporary=True)
+            case ConnectionRefusedError():
+                return Failure("refuses connections", start.advice, temporary=True)
+            case TimeoutError():
+                return Failure("does not answer", start.advice, temporary=True)
+            case ConnectionResetError() | asyncio.IncompleteReadError():
+                # A broker that is just starting or stopping does so, too.
+                if not tls:
+                    return Failure("closes a connection without TLS", protocol, temporary=True)
+                return Failure(
+                    "closes a connection in TLS",
+                    f"{protocol}, or TOCSIN_SSL_CERT_FILE if it asks for a client certificate",
+                    temporary=True,
+                )
+    return Failure(f"cannot be used, {_short(error)}", start.advice, temporary=isinstance(error, OSError))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The innermost cause first: aiokafka wraps what the socket said."""
+    chain = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    return reversed(chain)
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

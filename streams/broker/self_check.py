@@ -1,0 +1,94 @@
+"""What a worker checks before it starts, so that none says ready and does nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from streams.broker.admin import admin_client
+from streams.broker.topic_plan import Problem
+from streams.broker.topics import ensure_topics, examine_topics
+from streams.settings import ConfigurationError, Settings
+
+_log = logging.getLogger(__name__)
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """What the self-check found.
+
+    Attributes:
+        partitions: the notification topics' real number of partitions, which the internal topics share.
+        topic_ids: id of each planned topic, 22 characters of base64url, by name.
+        created: topics that the self-check created.
+        warnings: what is not as it should be and does no harm at once.
+    """
+
+    partitions: int
+    topic_ids: Mapping[str, str]
+    created: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+async def self_check(settings: Settings, timeout_s: float = 15.0) -> ClusterView:
+    """Check that brokers are reachable and the topics there, equally partitioned and allowed to be used.
+
+    Missing topics are created when ``settings.create_topics``. Brokers that do not answer yet are tried
+    again for about half of the time; warnings are logged.
+
+    Args:
+        settings: of the worker.
+        timeout_s: limit of the whole check.
+
+    Raises:
+        ConfigurationError: with one sentence that says what to change.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _checked(settings, timeout_s)
+    except TimeoutError:
+        raise ConfigurationError(
+            f"Kafka at {settings.brokers} did not answer within {timeout_s:g} s: "
+            "look at the brokers, or set TOCSIN_BROKERS."
+        ) from None
+
+
+async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + timeout_s * 0.9  # the reason comes before the limit of the whole
+    async with admin_client(settings, timeout_s=timeout_s / 3, patience_s=timeout_s / 2) as admin:
+        ensured = await ensure_topics(
+            admin, settings, create=settings.create_topics, wait_s=max(0.0, until - loop.time())
+        )
+        problems = await examine_topics(admin, settings, ensured.plan, ensured.found)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        raise ConfigurationError(_sentence(errors))
+    warnings = tuple(problem for problem in problems if problem.severity == "warning")
+    for problem in warnings:
+        _log.warning("The topic %s.", problem)
+    if ensured.created:
+        _log.info("Created the topics %s.", ", ".join(ensured.created))
+    partitions = ensured.plan[0].partitions
+    if partitions != settings.partitions:
+        _log.info(
+            "The notification topics have %d partitions, so TOCSIN_PARTITIONS=%d is not used.",
+            partitions,
+            settings.partitions,
+        )
+    return ClusterView(
+        partitions=partitions,
+        topic_ids=MappingProxyType({name: topic.topic_id for name, topic in ensured.found.items()}),
+        created=tuple(ensured.created),
+        warnings=warnings,
+    )
+
+
+def _sentence(errors: list[Problem]) -> str:
+    shown = "; ".join(str(problem) for problem in errors[:_SHOWN])
+    more = len(errors) - _SHOWN
+    return f"{shown}; and {more} more, see `tocsin topics check`." if more > 0 else f"{shown}."

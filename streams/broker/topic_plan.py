@@ -1,0 +1,305 @@
+"""The topics Tocsin wants, and what is wrong with those that are there; no input or output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from streams.broker.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription
+from streams.settings import ConfigurationError, Settings
+
+_MIB = 2**20
+_DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
+#: Room beside a notification's value for key, headers and the batch's header.
+_RECORD_ROOM = 4096
+
+#: Settings of a topic that ``find_problems`` looks at.
+CHECKED_CONFIG = ("cleanup.policy", "message.timestamp.type", "compression.type", "max.message.bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as Tocsin wants it.
+
+    Attributes:
+        name: the topic.
+        partitions: number of partitions.
+        replication_factor: replicas of each partition.
+        config: Kafka's topic settings.
+        purpose: what lies in it, in a few words.
+        reads: a worker reads it.
+        writes: a worker writes to it.
+        notifications: it is one of the notification topics.
+        co_partitioned: its partition p belongs to partition p of the notification topics.
+    """
+
+    name: str
+    partitions: int
+    replication_factor: int
+    config: dict[str, str]
+    purpose: str
+    reads: bool = False
+    writes: bool = False
+    notifications: bool = False
+    co_partitioned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a topic.
+
+    Attributes:
+        severity: ``error`` when a worker must not run with it.
+        topic: the topic, several separated by commas, or a broker.
+        sentence: what is wrong and what to change, without a full stop, to be read after ``topic``.
+    """
+
+    severity: Literal["error", "warning"]
+    topic: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.sentence}"
+
+
+def planned_topics(settings: Settings, partitions: int | None = None) -> list[TopicSpec]:
+    """The topics of these settings.
+
+    Args:
+        settings: names, priorities, sizes, replication.
+        partitions: partition count instead of ``settings.partitions``, where the notification topics exist.
+
+    Raises:
+        ConfigurationError: two topics have one name.
+    """
+    count = settings.partitions if partitions is None else partitions
+    replicas = settings.replication_factor
+    # One replica may be away for maintenance without stopping the writers.
+    common = {"min.insync.replicas": str(max(1, replicas - 1))}
+    notification_bytes = max(_MIB, settings.max_notification_bytes) + _RECORD_ROOM
+    # The original with its headers, and as much again for what Tocsin adds to it.
+    forwarded_bytes = notification_bytes + max(_MIB, settings.max_notification_bytes)
+
+    def expiring(days: int, max_bytes: int) -> dict[str, str]:
+        return common | {
+            "cleanup.policy": "delete",
+            "retention.ms": str(days * _DAY_MS),
+            "max.message.bytes": str(max_bytes),
+        }
+
+    # Never with delete: recovery hangs where the last record of a changelog has expired. Short segments
+    # and an early cleaner keep what a restarted worker has to read small.
+    compacted = common | {
+        "cleanup.policy": "compact",
+        "max.message.bytes": str(8 * _MIB),
+        "segment.ms": str(_HOUR_MS),
+        "min.cleanable.dirty.ratio": "0.3",
+    }
+    notifications = expiring(7, notification_bytes) | {
+        # Lag and lateness are measured from the broker's clock, not from each publisher's.
+        "message.timestamp.type": "LogAppendTime",
+        # The broker then measures the unpacked batch, so that a compression bomb is refused at its door.
+        "compression.type": "uncompressed",
+    }
+    plan = [
+        TopicSpec(
+            settings.notification_topic(priority),
+            count,
+            replicas,
+            dict(notifications),
+            f"notifications of priority {priority}",
+            reads=True,
+            notifications=True,
+            co_partitioned=True,
+        )
+        for priority in settings.priorities
+    ]
+    plan += [
+        TopicSpec(
+            settings.alert_topic(priority),
+            count,
+            replicas,
+            expiring(7, forwarded_bytes),
+            f"alerts of severity {priority.lower()}",
+            writes=True,
+        )
+        for priority in settings.forward_priorities
+    ]
+    plan.append(
+        TopicSpec(
+            settings.dead_letter_topic,
+            count,
+            replicas,
+            expiring(30, forwarded_bytes),
+            "records that could not be read, with the reason",
+            writes=True,
+        )
+    )
+    # Rows carry the times of what they count, which may be long ago: they must not expire by those.
+    partials = expiring(1, 8 * _MIB) | {"message.timestamp.type": "LogAppendTime"}
+    internal = [
+        (settings.internal_topic("partials"), partials, "partial counts on their way to be combined"),
+        (settings.internal_topic("partial-counts-changelog"), compacted, "changelog of the partial counts"),
+        (settings.internal_topic("combined-counts-changelog"), compacted, "changelog of the combined counts"),
+        (settings.event_counts_topic, compacted, "combined counts, for every reader"),
+    ]
+    plan += [
+        TopicSpec(name, count, replicas, dict(config), purpose, reads=True, writes=True, co_partitioned=True)
+        for name, config, purpose in internal
+    ]
+    names = [spec.name for spec in plan]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(
+                f"Two kinds of records would share the topic {name}: give TOCSIN_NOTIFICATION_TOPIC_PREFIX, "
+                "TOCSIN_ALERT_TOPIC_PREFIX, TOCSIN_DEAD_LETTER_TOPIC, TOCSIN_EVENT_COUNTS_TOPIC and "
+                "TOCSIN_APP_ID values that keep them apart."
+            )
+    return plan
+
+
+def existing_partitions(plan: Sequence[TopicSpec], found: Mapping[str, TopicDescription]) -> dict[str, int]:
+    """Partition count of each notification topic that is there."""
+    return {
+        spec.name: found[spec.name].partitions
+        for spec in plan
+        if spec.notifications and spec.name in found and found[spec.name].error is None
+    }
+
+
+@dataclass(slots=True)
+class _Finder:
+    create: bool
+    target: int
+    problems: list[Problem] = field(default_factory=list)
+
+    def error(self, spec: TopicSpec, sentence: str) -> None:
+        self.problems.append(Problem("error", spec.name, sentence))
+
+    def warning(self, spec: TopicSpec, sentence: str) -> None:
+        self.problems.append(Problem("warning", spec.name, sentence))
+
+    def look_at(self, spec: TopicSpec, topic: TopicDescription) -> None:
+        if topic.error == UNKNOWN_TOPIC:
+            also = "" if self.create else ", or set TOCSIN_CREATE_TOPICS=true"
+            self.error(spec, f"is missing: run `tocsin topics apply`{also}")
+        elif topic.error == NOT_AUTHORISED:
+            self.error(spec, f"may not be seen by this user: grant {_access(spec)} on it")
+        elif topic.error is not None:
+            self.error(
+                spec, f"cannot be used, the broker says {topic.error}: change its name in the settings"
+            )
+        else:
+            self._access(spec, topic)
+            self._layout(spec, topic)
+
+    def _access(self, spec: TopicSpec, topic: TopicDescription) -> None:
+        if spec.reads and not topic.may_read:
+            self.error(spec, "may not be read by this user: grant Read on it")
+        if spec.writes and not topic.may_write:
+            self.error(spec, "may not be written by this user: grant Write on it")
+
+    def _layout(self, spec: TopicSpec, topic: TopicDescription) -> None:
+        if topic.leaderless:
+            self.error(
+                spec,
+                f"has no leader for {topic.leaderless} of its {topic.partitions} partitions: "
+                "start the brokers that hold them",
+            )
+        differs = f"has {topic.partitions} partitions where notification topics have {self.target}"
+        grow = f"raise it to {self.target} with `kafka-topics.sh --alter --partitions {self.target}`"
+        if topic.partitions < self.target:
+            (self.error if spec.co_partitioned else self.warning)(spec, f"{differs}: {grow}")
+        elif topic.partitions > self.target and spec.co_partitioned:
+            self.error(
+                spec, f"{differs}: raise those to {topic.partitions}, or delete this topic and apply again"
+            )
+        if topic.replication < spec.replication_factor:
+            self.warning(
+                spec,
+                f"has {topic.replication} replicas where TOCSIN_REPLICATION_FACTOR wants "
+                f"{spec.replication_factor}: add some with `kafka-reassign-partitions.sh`",
+            )
+
+    def look_at_config(self, spec: TopicSpec, config: Mapping[str, str]) -> None:
+        wanted = spec.config
+        policy = {part.strip() for part in config.get("cleanup.policy", "").split(",")} - {""}
+        if policy and policy != {wanted["cleanup.policy"]}:
+            why = (
+                "its counts would expire"
+                if wanted["cleanup.policy"] == "compact"
+                else "records of one key would replace each other"
+            )
+            self.error(
+                spec,
+                f"has cleanup.policy={config['cleanup.policy']} and {why}: "
+                f"set cleanup.policy={wanted['cleanup.policy']}",
+            )
+        for name, why in (
+            ("message.timestamp.type", "times would come from the publishers' clocks"),
+            ("compression.type", "a small batch may unpack to more than a worker's memory"),
+        ):
+            if name in wanted and name in config and config[name] != wanted[name]:
+                self.warning(spec, f"has {name}={config[name]}, so {why}: set {name}={wanted[name]}")
+        limit = int(config.get("max.message.bytes", wanted["max.message.bytes"]))
+        if spec.writes and limit < int(wanted["max.message.bytes"]):
+            self.warning(
+                spec,
+                f"has max.message.bytes={limit} and may refuse large records: "
+                f"set max.message.bytes={wanted['max.message.bytes']}",
+            )
+        elif spec.notifications and limit > int(wanted["max.message.bytes"]):
+            self.warning(
+                spec,
+                f"has max.message.bytes={limit}, too much for the dead letters: "
+                f"set max.message.bytes={wanted['max.message.bytes']}, "
+                "or raise TOCSIN_MAX_NOTIFICATION_BYTES",
+            )
+
+
+def find_problems(
+    plan: Sequence[TopicSpec],
+    found: Mapping[str, TopicDescription],
+    configs: Mapping[str, Mapping[str, str]],
+    *,
+    create_topics: bool = True,
+) -> list[Problem]:
+    """Compare the topics that are there with those that are wanted; errors come first.
+
+    The notification topics may have another partition count than planned, as long as it is the same one;
+    every other topic is measured against it.
+
+    Args:
+        plan: what is wanted.
+        found: what is there, by topic; one that is not in it is missing.
+        configs: ``CHECKED_CONFIG`` of the topics, by topic; one that is not in it could not be read.
+        create_topics: whether a worker may create topics; a missing one is an error all the same.
+    """
+    counts = existing_partitions(plan, found)
+    # Partitions can be added and never taken away, so the largest count is the one to reach.
+    target = max(counts.values(), default=max((spec.partitions for spec in plan), default=1))
+    finder = _Finder(create_topics, target)
+    unread = []
+    for spec in plan:
+        topic = found.get(spec.name) or TopicDescription(spec.name, "", 0, 0, UNKNOWN_TOPIC)
+        finder.look_at(spec, topic)
+        if topic.error is None:
+            if spec.name in configs:
+                finder.look_at_config(spec, configs[spec.name])
+            else:
+                unread.append(spec.name)
+    if unread:
+        finder.problems.append(
+            Problem(
+                "warning",
+                ", ".join(unread),
+                "could not be checked for cleanup.policy and the like: grant DescribeConfigs to check them",
+            )
+        )
+    return sorted(finder.problems, key=lambda problem: problem.severity == "warning")
+
+
+def _access(spec: TopicSpec) -> str:
+    return " and ".join(name for name, wanted in (("Read", spec.reads), ("Write", spec.writes)) if wanted)

@@ -1,0 +1,228 @@
+"""Create the topics and check them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+
+from streams.broker.admin import admin_client
+from streams.broker.topic_ids import UNKNOWN_TOPIC, TopicDescription, client_of, error_name, fetch_topics
+from streams.broker.topic_plan import (
+    CHECKED_CONFIG,
+    Problem,
+    TopicSpec,
+    existing_partitions,
+    find_problems,
+    planned_topics,
+)
+from streams.settings import ConfigurationError, Settings
+
+__all__ = [
+    "EnsuredTopics",
+    "Problem",
+    "TopicSpec",
+    "apply_topics",
+    "check_topics",
+    "ensure_topics",
+    "examine_topics",
+    "planned_topics",
+]
+
+_POLL_S = 0.05
+_WAIT_S = 30.0
+_ATTEMPTS = 4
+#: What a broker may answer when another one, or another worker, was faster, or when it is just slow.
+_HARMLESS = {"TOPIC_ALREADY_EXISTS", "REQUEST_TIMED_OUT"}
+
+
+@dataclass(frozen=True, slots=True)
+class EnsuredTopics:
+    """The topics after the missing ones were created.
+
+    Attributes:
+        plan: what is wanted, with the notification topics' real partition count.
+        found: what is there, by name.
+        created: names of the topics that this call created.
+    """
+
+    plan: list[TopicSpec]
+    found: dict[str, TopicDescription]
+    created: list[str]
+
+
+async def apply_topics(settings: Settings) -> list[str]:
+    """Create the missing topics, and wait until each of their partitions has a leader.
+
+    Topics that are there stay as they are. Two workers may do this at once.
+
+    Returns:
+        Names of the topics that were created by this call, in the order of the plan.
+
+    Raises:
+        ConfigurationError: brokers cannot be used, or do not let the topics be created.
+    """
+    async with admin_client(settings) as admin:
+        return (await ensure_topics(admin, settings, create=True)).created
+
+
+async def check_topics(settings: Settings) -> list[Problem]:
+    """Compare the topics with the plan; errors come first.
+
+    Raises:
+        ConfigurationError: no broker can be used.
+    """
+    async with admin_client(settings) as admin:
+        plan = planned_topics(settings)
+        found = await fetch_topics(admin, [spec.name for spec in plan])
+        problems = await examine_topics(admin, settings, plan, found)
+        return await _broker_problems(admin) + problems
+
+
+async def ensure_topics(
+    admin: AIOKafkaAdminClient, settings: Settings, *, create: bool, wait_s: float = _WAIT_S
+) -> EnsuredTopics:
+    """Create what is missing, if ``create``, and wait until the topics' partitions have leaders.
+
+    New topics get the partition count of the notification topics that are there. When those differ from
+    each other nothing is created.
+
+    Args:
+        admin: started client.
+        settings: what is wanted.
+        create: whether missing topics are created.
+        wait_s: how long to wait for leaders.
+
+    Raises:
+        ConfigurationError: the brokers do not let the topics be created, or no leader came in time.
+    """
+    plan = planned_topics(settings)
+    found = await fetch_topics(admin, [spec.name for spec in plan])
+    counts = existing_partitions(plan, found)
+    if len(set(counts.values())) > 1:
+        if create:
+            shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise ConfigurationError(
+                f"The notification topics have different numbers of partitions ({shown}): raise them to "
+                f"{max(counts.values())} with `kafka-topics.sh --alter --partitions {max(counts.values())}`."
+            )
+        return EnsuredTopics(plan, found, [])
+    if counts:
+        plan = planned_topics(settings, next(iter(counts.values())))
+    created: list[str] = []
+    missing = [spec for spec in plan if found[spec.name].error == UNKNOWN_TOPIC]
+    if missing and create:
+        created = await _create(admin, missing)
+    there = [spec.name for spec in plan if found[spec.name].error is None]
+    if create:
+        there += [spec.name for spec in missing]
+    found |= await _wait_for_leaders(admin, there, wait_s)
+    return EnsuredTopics(plan, found, created)
+
+
+async def examine_topics(
+    admin: AIOKafkaAdminClient,
+    settings: Settings,
+    plan: list[TopicSpec],
+    found: Mapping[str, TopicDescription],
+) -> list[Problem]:
+    """What is wrong with the topics that were found, their configuration included."""
+    present = [name for name, topic in found.items() if topic.error is None]
+    configs = await _fetch_configs(admin, present)
+    return find_problems(plan, found, configs, create_topics=settings.create_topics)
+
+
+async def _create(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> list[str]:
+    response = await admin.create_topics(
+        [
+            NewTopic(spec.name, spec.partitions, spec.replication_factor, topic_configs=spec.config)
+            for spec in specs
+        ]
+    )
+    outcome = {name: (error_name(code), *rest) for name, code, *rest in response.topic_errors}
+    for name, (error, *message) in outcome.items():
+        if error is None or error in _HARMLESS:
+            continue
+        if error.endswith("AUTHORIZATION_FAILED"):
+            raise ConfigurationError(
+                f"This user may not create the topic {name}: grant Create on it, or run "
+                "`tocsin topics apply` as a user that may and set TOCSIN_CREATE_TOPICS=false."
+            )
+        advice = (
+            "set TOCSIN_REPLICATION_FACTOR to at most the number of brokers"
+            if error == "INVALID_REPLICATION_FACTOR"
+            else "change the settings it names, or create the topic yourself"
+        )
+        said = (message and message[0]) or error
+        raise ConfigurationError(f"Kafka does not create the topic {name} ({said.rstrip('.')}): {advice}.")
+    return [spec.name for spec in specs if outcome[spec.name][0] is None]
+
+
+async def _wait_for_leaders(
+    admin: AIOKafkaAdminClient, names: list[str], wait_s: float
+) -> dict[str, TopicDescription]:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_s
+    while True:
+        found = await fetch_topics(admin, names)
+        waiting = [
+            name
+            for name, topic in found.items()
+            # A broker that has not heard of a new topic yet says that it is unknown.
+            if topic.leaderless or topic.error in {UNKNOWN_TOPIC, "LEADER_NOT_AVAILABLE"}
+        ]
+        if not waiting:
+            return found
+        if loop.time() >= until:
+            raise ConfigurationError(
+                f"Partitions of {', '.join(waiting[:3])} have had no leader for {wait_s:.0f} s: "
+                "start the brokers that hold them."
+            )
+        await asyncio.sleep(_POLL_S)
+
+
+async def _fetch_configs(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The checked settings of those topics whose settings this user may see."""
+    resources = [
+        ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(CHECKED_CONFIG)) for name in names
+    ]
+    if not resources:
+        return {}
+    configs = {}
+    for response in await _describe_configs(admin, resources):
+        for code, _, _, name, entries in response.resources:
+            if code == 0:
+                configs[name] = {key: value for key, value, *_ in entries if value is not None}
+    return configs
+
+
+async def _describe_configs(admin: AIOKafkaAdminClient, resources: list[ConfigResource]) -> list[Any]:
+    # The client asks a broker at random; one that is away must not fail the whole.
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return list(await admin.describe_configs(resources))
+        except (NodeNotReadyError, KafkaConnectionError):
+            continue
+    return list(await admin.describe_configs(resources))
+
+
+async def _broker_problems(admin: AIOKafkaAdminClient) -> list[Problem]:
+    """Brokers of the cluster that cannot be reached from here: their partitions could not be read."""
+    client = client_of(admin)
+    brokers = sorted(client.cluster.brokers(), key=lambda broker: broker.nodeId)
+    ready = await asyncio.gather(*(client.ready(broker.nodeId) for broker in brokers))
+    return [
+        Problem(
+            "error",
+            f"Broker {broker.nodeId}",
+            f"cannot be reached at {broker.host}:{broker.port}: "
+            "start it, or change its advertised.listeners",
+        )
+        for broker, usable in zip(brokers, ready, strict=True)
+        if not usable
+    ]

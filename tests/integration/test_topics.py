@@ -1,0 +1,419 @@
+"""Topics on a real Kafka: created, described, checked; and brokers that are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from streams.broker.local_kafka import LocalKafka
+from streams.broker.self_check import self_check
+from streams.broker.topic_ids import UNKNOWN_TOPIC, fetch_topics
+from streams.broker.topics import apply_topics, check_topics, planned_topics
+from streams.commands import main
+from streams.notifications.priority import Priority
+from streams.settings import ConfigurationError, Settings, load_settings
+
+pytestmark = pytest.mark.kafka
+
+#: Longer than anything here takes; a hang then fails the test.
+_BOUND_S = 60
+
+
+def _names(unique: str) -> dict[str, str]:
+    return {
+        "app_id": unique,
+        "notification_topic_prefix": f"{unique}.in.",
+        "alert_topic_prefix": f"{unique}.out.",
+        "dead_letter_topic": f"{unique}.dead",
+        "event_counts_topic": f"{unique}.counts",
+    }
+
+
+@pytest.fixture
+def settings(kafka: LocalKafka, unique: str) -> Settings:
+    return load_settings(brokers=kafka.bootstrap, partitions=2, **_names(unique))
+
+
+@pytest.fixture
+async def admin(kafka: LocalKafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await client.start()
+    yield client
+    await client.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, *topics: NewTopic) -> None:
+    response = await admin.create_topics(list(topics))
+    assert [code for _, code, _ in response.topic_errors] == [0] * len(topics)
+    await _until(admin, {topic.name for topic in topics}, None)
+
+
+async def _until(admin: AIOKafkaAdminClient, names: set[str], error: str | None) -> None:
+    """Wait until the broker says this of every topic."""
+    async with asyncio.timeout(_BOUND_S):
+        while {topic.error for topic in (await fetch_topics(admin, names)).values()} != {error}:
+            await asyncio.sleep(0.02)
+
+
+# --- Ids -------------------------------------------------------------------------------------
+
+
+async def test_recreated_topic_has_another_id(admin: AIOKafkaAdminClient, unique: str) -> None:
+    ids = []
+    for _ in range(2):
+        await _create(admin, NewTopic(unique, 3, 1))
+        topic = (await fetch_topics(admin, [unique]))[unique]
+        assert (topic.partitions, topic.replication, topic.leaderless) == (3, 1, 0)
+        assert (await fetch_topics(admin, [unique]))[unique].topic_id == topic.topic_id
+        ids.append(topic.topic_id)
+        await admin.delete_topics([unique])
+        await _until(admin, {unique}, UNKNOWN_TOPIC)
+    assert len(set(ids)) == 2
+    assert {len(topic_id) for topic_id in ids} == {22}
+
+
+async def test_id_is_the_one_that_another_client_sees(
+    admin: AIOKafkaAdminClient, kafka: LocalKafka, unique: str
+) -> None:
+    await _create(admin, NewTopic(unique, 1, 1))
+    other = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    described = await asyncio.to_thread(
+        other.describe_topics(TopicCollection([unique]))[unique].result, _BOUND_S
+    )
+    # librdkafka prints the id in plain base64, Kafka's own tools in the alphabet that is safe in addresses.
+    expected = str(described.topic_id).replace("+", "-").replace("/", "_")
+    assert (await fetch_topics(admin, [unique]))[unique].topic_id == expected
+
+
+async def test_topics_are_fetched_through_consumers_and_producers_too(
+    admin: AIOKafkaAdminClient, kafka: LocalKafka, unique: str
+) -> None:
+    await _create(admin, NewTopic(unique, 1, 1))
+    expected = await fetch_topics(admin, [unique])
+    for kind in (AIOKafkaConsumer, AIOKafkaProducer):
+        client = kind(bootstrap_servers=kafka.bootstrap)
+        await client.start()
+        try:
+            assert await fetch_topics(client, [unique]) == expected
+        finally:
+            await client.stop()
+
+
+# --- Creation --------------------------------------------------------------------------------
+
+
+async def test_first_apply_creates_everything_and_the_second_nothing(settings: Settings) -> None:
+    assert await apply_topics(settings) == [spec.name for spec in planned_topics(settings)]
+    assert await apply_topics(settings) == []
+    assert await check_topics(settings) == []
+
+
+async def test_created_topics_have_the_planned_configuration(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    await apply_topics(settings)
+    plan = planned_topics(settings)
+    resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in plan]
+    (response,) = await admin.describe_configs(resources)
+    real = {name: {key: value for key, value, *_ in entries} for *_, name, entries in response.resources}
+    for spec in plan:
+        assert spec.config.items() <= real[spec.name].items()
+
+
+async def test_workers_that_create_at_once_agree(settings: Settings) -> None:
+    created = await asyncio.gather(*(apply_topics(settings) for _ in range(4)))
+    assert sorted(itertools.chain(*created)) == sorted(spec.name for spec in planned_topics(settings))
+
+
+async def test_compression_bomb_is_refused_by_the_broker(settings: Settings) -> None:
+    await apply_topics(settings)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.brokers, compression_type="gzip", max_request_size=2**26
+    )
+    await producer.start()
+    try:
+        with pytest.raises(MessageSizeTooLargeError):
+            await producer.send_and_wait(settings.notification_topic(Priority.INFO), bytes(2**24))
+        # The negative control: the same batch passes where the topic stores what it gets.
+        await producer.send_and_wait(settings.event_counts_topic, bytes(2**24), key=b"k")
+    finally:
+        await producer.stop()
+
+
+async def test_largest_notification_fits_and_so_does_its_dead_letter(settings: Settings) -> None:
+    await apply_topics(settings)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, max_request_size=2**26)
+    await producer.start()
+    largest = bytes(settings.max_notification_bytes)
+    headers = [("reason", bytes(1000)), ("original", bytes(2**19))]
+    try:
+        await producer.send_and_wait(settings.notification_topic(Priority.INFO), largest, key=b"k" * 100)
+        await producer.send_and_wait(settings.dead_letter_topic, largest, headers=headers)
+    finally:
+        await producer.stop()
+
+
+async def test_more_replicas_than_brokers_is_a_sentence(settings: Settings) -> None:
+    wanted = settings.model_copy(update={"replication_factor": 3})
+    with pytest.raises(ConfigurationError, match="set TOCSIN_REPLICATION_FACTOR"):
+        await apply_topics(wanted)
+
+
+# --- Checks ----------------------------------------------------------------------------------
+
+
+async def test_unequal_partitions_are_reported_and_nothing_is_created(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    odd = settings.notification_topic(Priority.WARN)
+    await _create(admin, NewTopic(odd, 2, 1), NewTopic(settings.notification_topic(Priority.INFO), 4, 1))
+    problems = await check_topics(settings)
+    assert any(it.topic == odd and "--partitions 4" in it.sentence for it in problems)
+    for attempt in (self_check(settings), apply_topics(settings)):
+        with pytest.raises(ConfigurationError, match=rf"{odd} 2.*--partitions 4"):
+            await attempt
+    found = await fetch_topics(admin, [spec.name for spec in planned_topics(settings)])
+    assert sum(topic.error is None for topic in found.values()) == 2
+
+
+async def test_partitions_added_to_one_topic_only_are_reported(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    await apply_topics(settings)
+    internal = settings.internal_topic("partials")
+    await admin.create_partitions({internal: NewPartitions(3)})
+    async with asyncio.timeout(_BOUND_S):
+        while not (problems := await check_topics(settings)):
+            await asyncio.sleep(0.02)
+    assert [(it.severity, it.topic) for it in problems] == [("error", internal)]
+    with pytest.raises(ConfigurationError, match=f"{internal} has 3 partitions"):
+        await self_check(settings)
+
+
+async def test_wrong_configuration_of_topics_is_reported(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    changelog = settings.internal_topic("partial-counts-changelog")
+    notifications = settings.notification_topic(Priority.ERROR)
+    await _create(
+        admin,
+        NewTopic(changelog, 2, 1, topic_configs={"cleanup.policy": "compact,delete"}),
+        NewTopic(notifications, 2, 1, topic_configs={"compression.type": "uncompressed"}),
+    )
+    await apply_topics(settings)
+    problems = {(it.topic, it.severity): it.sentence for it in await check_topics(settings)}
+    assert "set cleanup.policy=compact" in problems[changelog, "error"]
+    assert "LogAppendTime" in problems[notifications, "warning"]
+    with pytest.raises(ConfigurationError, match=r"set cleanup\.policy=compact"):
+        await self_check(settings)
+
+
+# --- The worker's self-check -----------------------------------------------------------------
+
+
+async def test_self_check_creates_topics_and_returns_their_ids(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    view = await self_check(settings)
+    names = [spec.name for spec in planned_topics(settings)]
+    assert view.partitions == 2
+    assert list(view.created) == names
+    found = await fetch_topics(admin, names)
+    assert view.topic_ids == {name: topic.topic_id for name, topic in found.items()}
+    assert len(set(view.topic_ids.values())) == len(names)
+    assert (await self_check(settings)).created == ()
+
+
+async def test_self_check_takes_the_real_partition_count(
+    settings: Settings, admin: AIOKafkaAdminClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="streams.broker.self_check")
+    existing = [spec for spec in planned_topics(settings) if spec.notifications][:2]
+    await _create(admin, *(NewTopic(it.name, 3, 1, topic_configs=it.config) for it in existing))
+    view = await self_check(settings)
+    assert view.partitions == 3
+    assert "have 3 partitions, so TOCSIN_PARTITIONS=2 is not used" in caplog.text
+    found = await fetch_topics(admin, view.topic_ids)
+    assert {topic.partitions for topic in found.values()} == {3}
+    assert view.warnings == ()
+
+
+async def test_self_check_names_missing_topics_that_it_may_not_create(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    strict = settings.model_copy(update={"create_topics": False})
+    with pytest.raises(ConfigurationError) as caught:
+        await self_check(strict)
+    message = str(caught.value)
+    assert f"{settings.notification_topic(Priority.CRITICAL)} is missing" in message
+    assert "TOCSIN_CREATE_TOPICS=true" in message
+    assert "and 9 more" in message
+    found = await fetch_topics(admin, [spec.name for spec in planned_topics(settings)])
+    assert {topic.error for topic in found.values()} == {UNKNOWN_TOPIC}
+    await apply_topics(settings)
+    assert (await self_check(strict)).created == ()
+
+
+async def test_self_check_logs_warnings(
+    settings: Settings, admin: AIOKafkaAdminClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _create(admin, NewTopic(settings.notification_topic(Priority.WARN), 2, 1))
+    view = await self_check(settings)
+    assert {it.topic for it in view.warnings} == {settings.notification_topic(Priority.WARN)}
+    assert "LogAppendTime" in caplog.text
+
+
+# --- Brokers that are not there --------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _port(*, listening: bool) -> Iterator[str]:
+    """An address that refuses connections, or one that takes them and never answers."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        if listening:
+            taken.listen()
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("listening", "reason"), [(False, "refuses connections"), (True, "does not answer")])
+async def test_unreachable_brokers_end_in_one_sentence(listening: bool, reason: str, unique: str) -> None:
+    with _port(listening=listening) as address:
+        settings = load_settings(brokers=address, app_id=unique)
+        async with asyncio.timeout(_BOUND_S):
+            with pytest.raises(ConfigurationError) as caught:
+                await self_check(settings, timeout_s=2)
+    message = str(caught.value)
+    assert f"{address} {reason}" in message
+    assert message.endswith("TOCSIN_BROKERS.")
+    assert "\n" not in message
+    assert ". " not in message
+
+
+async def test_one_reachable_broker_is_enough(kafka: LocalKafka, settings: Settings) -> None:
+    with _port(listening=True) as silent, _port(listening=False) as refusing:
+        brokers = f"{silent},{refusing},{kafka.bootstrap}"
+        view = await self_check(settings.model_copy(update={"brokers": brokers}))
+    assert view.partitions == 2
+
+
+async def test_self_check_waits_for_brokers_that_start_later(
+    kafka: LocalKafka, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, _, port = kafka.bootstrap.rpartition(":")
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(host, int(port))
+
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(2**16):
+                    target.write(data)
+            target.close()
+
+        await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
+
+    with _port(listening=False) as address:
+        check = asyncio.create_task(
+            self_check(settings.model_copy(update={"brokers": address}), timeout_s=_BOUND_S)
+        )
+        async with asyncio.timeout(_BOUND_S):
+            while f"{address} refuses connections" not in caplog.text:
+                await asyncio.sleep(0.02)
+    server = await asyncio.start_server(forward, "127.0.0.1", int(address.rpartition(":")[2]))
+    try:
+        assert (await check).partitions == 2
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ("SSL", "closes a connection in TLS"),
+        ("SASL_SSL", "closes a connection in TLS"),
+        ("SASL_PLAINTEXT", "does not ask for SASL"),
+    ],
+)
+async def test_wrong_protocol_is_told_apart(settings: Settings, protocol: str, words: str) -> None:
+    wrong = load_settings(
+        brokers=settings.brokers,
+        app_id=settings.app_id,
+        security_protocol=protocol,
+        sasl_username="me",
+        sasl_password="secret",
+    )
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        await self_check(wrong, timeout_s=2)
+    assert "TOCSIN_SECURITY_PROTOCOL" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+# --- The command line ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tocsin(monkeypatch: pytest.MonkeyPatch, unique: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run ``tocsin topics`` as its entry point does: exit code, standard output, standard error."""
+    for name, value in _names(unique).items():
+        monkeypatch.setenv(f"TOCSIN_{name.upper()}", value)
+    monkeypatch.setenv("TOCSIN_PARTITIONS", "2")
+    level = logging.getLogger("aiokafka").level
+
+    def run(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tocsin", "topics", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return caught.value.code, out, err
+
+    yield run
+    logging.getLogger("aiokafka").setLevel(level)
+
+
+def test_commands_apply_and_check(kafka: LocalKafka, tocsin: Any, unique: str) -> None:
+    code, out, _ = tocsin("check", "--brokers", kafka.bootstrap)
+    assert code == 1
+    assert f"error   {unique}.dead is missing" in out
+    assert "12 topics: 12 errors, 0 warnings." in out
+
+    code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["created"] * 12
+
+    code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["there"] * 12
+
+    assert tocsin("check", "--brokers", kafka.bootstrap) == (0, "12 topics: 0 errors, 0 warnings.\n", "")
+
+
+@pytest.mark.parametrize("action", ["apply", "check"])
+def test_commands_exit_with_78_where_no_broker_is(tocsin: Any, action: str) -> None:
+    with _port(listening=False) as address:
+        code, out, err = tocsin(action, "--brokers", address)
+    assert (code, out) == (78, "")
+    assert err == (
+        f"tocsin: No Kafka broker can be used ({address} refuses connections): "
+        "start Kafka, or set TOCSIN_BROKERS.\n"
+    )
+
+
+def test_commands_exit_with_78_on_a_wrong_setting(tocsin: Any) -> None:
+    code, _, err = tocsin("check", "--brokers", "nowhere")
+    assert code == 78
+    assert "TOCSIN_BROKERS" in err

@@ -1,0 +1,76 @@
+"""What a failed connection is said to mean."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+import pytest
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from streams.broker.admin import Failure, failure_of, unusable
+from streams.settings import load_settings
+
+
+def _untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "self-signed certificate"
+    return error
+
+
+def _alert() -> ssl.SSLError:
+    error = ssl.SSLError(1, "alert")
+    error.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "advice", "temporary"),
+    [
+        (ConnectionRefusedError(111, "refused"), "refuses connections", "TOCSIN_BROKERS", True),
+        (socket.gaierror(-2, "unknown"), "not a known host name", "TOCSIN_BROKERS", True),
+        (TimeoutError(), "does not answer", "TOCSIN_BROKERS", True),
+        (ConnectionResetError(104, "reset"), "without TLS", "TOCSIN_SECURITY_PROTOCOL", True),
+        (OSError(113, "No route to host"), "No route to host", "TOCSIN_BROKERS", True),
+        (ssl.SSLError(1, "wrong version number"), "not speak TLS", "TOCSIN_SECURITY_PROTOCOL", False),
+        (_untrusted(), "not trusted, self-signed", "TOCSIN_SSL_CA_FILE", False),
+        (_alert(), "alert certificate required", "TOCSIN_SSL_CERT_FILE", False),
+        (UnsupportedSaslMechanismError("PLAIN"), "SASL mechanism", "TOCSIN_SASL_MECHANISM", False),
+        (IllegalSaslStateError(), "not ask for SASL", "TOCSIN_SECURITY_PROTOCOL", False),
+        (SaslAuthenticationFailed("x"), "user name or password", "TOCSIN_SASL_PASSWORD_FILE", False),
+        (ValueError("odd"), "odd", "TOCSIN_BROKERS", False),
+    ],
+)
+def test_errors_are_told_apart(error: Exception, reason: str, advice: str, temporary: bool) -> None:
+    failure = failure_of(error, tls=False)
+    assert reason in failure.reason
+    assert advice in failure.advice
+    assert failure.temporary is temporary
+
+
+def test_cause_inside_aiokafkas_error_is_what_counts() -> None:
+    wrapped = KafkaConnectionError("Connection at a:1 closed")
+    wrapped.__cause__ = _alert()
+    assert "certificate required" in failure_of(wrapped, tls=True).reason
+
+
+def test_broker_that_closes_in_tls_may_want_a_client_certificate() -> None:
+    failure = failure_of(asyncio.IncompleteReadError(b"", 4), tls=True)
+    assert "TOCSIN_SSL_CERT_FILE" in failure.advice
+
+
+def test_sentence_names_every_address_and_the_advice_of_the_most_telling_one() -> None:
+    settings = load_settings(brokers="a:1,b:2")
+    failures = {
+        "a:1": Failure("refuses connections", "start it", temporary=True),
+        "b:2": Failure("refuses the password", "change it"),
+    }
+    assert unusable(settings, failures) == (
+        "No Kafka broker can be used (a:1 refuses connections; b:2 refuses the password): change it."
+    )
