@@ -220,8 +220,7 @@ async def _broker_problems(admin: AIOKafkaAdminClient) -> list[Problem]:
         Problem(
             "error",
             f"Broker {broker.nodeId}",
-            f"cannot be reached at {broker.host}:{broker.port}: "
-            "start it, or change its advertised.listeners",
+            f"cannot be reached at {broker.host}:{broker.port}: start it, or change its advertised.listeners",
         )
         for broker, usable in zip(brokers, ready, strict=True)
         if not usable
