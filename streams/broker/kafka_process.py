@@ -21,7 +21,7 @@ _KNOWN = (
     (re.compile(r"No space left on device|Disk quota exceeded"), "the disk is full"),
     (re.compile(r"Failed to acquire lock on file"), "another Kafka uses the same data folder"),
     (
-        re.compile(r"Could not reserve enough space|Cannot allocate memory|OutOfMemoryError"),
+        re.compile(r"[Ii]nsufficient memory|not enough space|Cannot allocate memory|OutOfMemoryError"),
         "memory is short",
     ),
     (

@@ -35,7 +35,7 @@ from streams.broker.kafka_jars import (
     file_lock,
     no_progress,
 )
-from streams.broker.kafka_probe import probe
+from streams.broker.kafka_probe import ClusterView, probe
 from streams.broker.kafka_process import BrokerProcess, Java
 
 __all__ = ["BrokerStatus", "KafkaStatus", "LocalKafka", "LocalKafkaError", "Progress"]
@@ -176,7 +176,8 @@ class LocalKafka:
         for number in _numbers(cluster):
             pid = self._process(number).pid()
             port = cluster.ports[number - 1]
-            brokers.append(BrokerStatus(number, port, pid, bool(pid) and _answers(cluster, number)))
+            answers = pid is not None and _is_up(probe(HOST, port), cluster, {number})
+            brokers.append(BrokerStatus(number, port, pid, answers))
         state: Literal["running", "partial", "stopped"] = "partial"
         if all(broker.answers for broker in brokers):
             state = "running"
@@ -335,7 +336,15 @@ class LocalKafka:
                 raise LocalKafkaError(
                     f"Kafka ended while it started: {process.reason().rstrip('.')}; its log is {process.log}."
                 )
-            waiting = [number for number in waiting if not _answers(cluster, number, full=brokers)]
+            for number in tuple(waiting):
+                view = probe(HOST, cluster.ports[number - 1])
+                if view is not None and view.cluster_id != cluster.cluster_id:
+                    raise LocalKafkaConfigurationError(
+                        f"The data of broker {number} in {self.data_dir} are those of another cluster; "
+                        "delete the folder, or use another one."
+                    )
+                if _is_up(view, cluster, {number, *brokers}):
+                    waiting.remove(number)
             if waiting and time.monotonic() > deadline:
                 process = self._process(waiting[0])
                 raise LocalKafkaError(
@@ -378,12 +387,11 @@ def _numbers(cluster: Cluster) -> range:
     return range(1, cluster.brokers + 1)
 
 
-def _answers(cluster: Cluster, broker: int, full: Sequence[int] = ()) -> bool:
-    """Whether a broker answers as one of this cluster, knows a controller, itself and those of ``full``."""
-    view = probe(HOST, cluster.ports[broker - 1])
+def _is_up(view: ClusterView | None, cluster: Cluster, brokers: set[int]) -> bool:
+    """Whether a broker answered as one of this cluster and knows a controller and these brokers."""
     return (
         view is not None
         and view.cluster_id == cluster.cluster_id
         and view.controller_id >= 0
-        and view.broker_ids.issuperset({broker, *full})
+        and view.broker_ids >= brokers
     )

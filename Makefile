@@ -1,0 +1,93 @@
+# Everything a newcomer needs: a Python from 3.11 to 3.13, make, and nothing else.
+SHELL = /bin/sh
+.DEFAULT_GOAL = help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+VENV = .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Wheels only: building from source would fetch build tools that no hash pins.
+# Where a wheel is missing, say make setup ONLY_BINARY=
+ONLY_BINARY = --only-binary :all:
+STAMP = $(VENV)/.set-up
+BENCH_STAMP = $(VENV)/.set-up-bench
+UV_VERSION = 0.13.9
+LOCK_ENV = .tocsin/lock-env
+
+# An environment that was moved, or made by a Python that is gone, is made anew.
+MADE_FOR := $(shell $(BIN)/python -c "" 2>/dev/null && cat $(STAMP) 2>/dev/null)
+ifneq ($(MADE_FOR),$(CURDIR))
+$(STAMP): FORCE
+endif
+
+.PHONY: help setup demo test lint format types unit bench bench-latency lock lock-kafka clean FORCE
+
+help: ## Show this.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Make .venv with everything in it, pinned by hash.
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11, 3.12 or 3.13, or name one, as in make PYTHON=python3.12." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "Tocsin needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is %d.%d: name another one, as in make PYTHON=python3.12." % v)'
+	@echo "==> Setting up $(VENV): a minute or two, once"
+	@[ "$(MADE_FOR)" = "$(CURDIR)" ] || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $(STAMP) $(BENCH_STAMP)
+	$(PIP) install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/dev.txt
+	$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@printf '%s\n' "$(CURDIR)" > $(STAMP)
+	@echo "==> $(VENV) is ready; the command is $(BIN)/tocsin"
+
+$(BENCH_STAMP): $(STAMP) requirements/bench.txt
+	$(PIP) install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/bench.txt
+	@touch $(BENCH_STAMP)
+
+demo: $(STAMP) ## Bring up everything here and show it at work; DEMO_SECONDS=30 ends it by itself.
+	@exec $(BIN)/tocsin demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+test: lint types ## Run all checks and tests, on a real Kafka; PYTEST_ARGS are passed on.
+	@echo "==> pytest"
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## Check style and form.
+	@echo "==> ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Put the form right.
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+types: $(STAMP) ## Check types.
+	@echo "==> mypy"
+	@$(BIN)/mypy
+
+unit: $(STAMP) ## Run the tests that need no Kafka.
+	@$(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)
+
+bench: $(BENCH_STAMP) ## Run every benchmark.
+	@exec $(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+bench-latency: $(BENCH_STAMP) ## Measure how long CRITICAL waits under a backlog.
+	@exec $(BIN)/python -m tests.benchmarks.latency $(BENCH_ARGS)
+
+# No header and no index, so that no address gets into the files. Pins stay unless UPGRADE=1.
+COMPILE = $(LOCK_ENV)/bin/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade)
+
+lock: ## Pin the Python packages anew after a change of pyproject.toml; UPGRADE=1 takes newer ones.
+	@$(PYTHON) -m venv $(LOCK_ENV)
+	@$(LOCK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
+
+lock-kafka: $(STAMP) ## Pin the jars of the local Kafka anew after a change of its version.
+	$(BIN)/python -m streams.broker.kafka_jars
+
+clean: ## Stop the local Kafka and delete all that was made here.
+	@if [ -x $(BIN)/tocsin ] && [ -d .tocsin/kafka ]; then $(BIN)/tocsin kafka stop; fi
+	rm -rf $(VENV) .tocsin build dist .mypy_cache .ruff_cache .hypothesis bench-results
+
+FORCE:
