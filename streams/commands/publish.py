@@ -1,0 +1,358 @@
+"""``tocsin publish``: one notification, a file of them, or a made load."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from streams.notifications.decoding import Limits
+from streams.notifications.encoding import EncodingError, encode
+from streams.notifications.priority import Priority
+from streams.publishing.driver import Outgoing
+from streams.publishing.generator import generate
+from streams.publishing.lines import make_line_reader
+from streams.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from streams.publishing.bulk import Tally
+
+_SHOWN_LINES = 20
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the options ask for."""
+
+    settings: Settings
+    priority: Priority
+    publisher_id: str
+    event_type: str | None
+    payload: Any
+    file: IO[bytes] | None
+    raw: bool
+    count: int | None
+    seconds: float | None
+    seed: int
+    bad_share: float
+    rate: float | None
+    timeout_s: float
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option(
+    "--priority",
+    default="INFO",
+    show_default=True,
+    metavar="PRIORITY",
+    help="CRITICAL, ERROR, WARN, INFO, DEBUG, AUDIT or SAMPLE; for lines that name none, and for --raw.",
+)
+@click.option("--event-type", help="Publish one notification of this type.")
+@click.option("--payload", default="{}", help="Its payload, as JSON.")
+@click.option("--publisher-id", help="Who sends it, as worker_type.host.  [default: publish.<this host>]")
+@click.option("--raw", is_flag=True, help="Send the lines of FILE as they are, to the topic of --priority.")
+@click.option("--generate", "generated", is_flag=True, help="Publish a made load of all five priorities.")
+@click.option("--count", type=click.IntRange(min=0), help="With --generate: how many.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="With --generate: for how long.")
+@click.option("--seed", type=int, default=0, show_default=True, help="With --generate: what it starts from.")
+@click.option(
+    "--bad-share",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="With --generate: share of malformed messages, which end in dead letters.",
+)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many a second.")
+@click.option(
+    "--brokers", metavar="HOST:PORT,...", help="Kafka bootstrap addresses.  [default: TOCSIN_BROKERS]"
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds without any answer of the brokers after which to give up.",
+)
+def command(  # noqa: PLR0917 -- click passes them by name
+    file: IO[bytes] | None,
+    priority: str,
+    event_type: str | None,
+    payload: str,
+    publisher_id: str | None,
+    raw: bool,
+    generated: bool,
+    count: int | None,
+    seconds: float | None,
+    seed: int,
+    bad_share: float,
+    rate: float | None,
+    brokers: str | None,
+    timeout: float,
+) -> None:
+    """Publish notifications: one (--event-type), those in FILE, or a made load (--generate).
+
+    FILE has one notification a line, as JSON; - is standard input. A line's own priority picks
+    its topic. Broken lines are reported by number, and the rest goes on.
+
+    The final count is of what Kafka has confirmed. Exit codes: 0 all published, 1 some failed,
+    2 wrong usage, 78 wrong configuration.
+    """
+    if (file is not None) + (event_type is not None) + generated != 1:
+        raise click.UsageError(
+            "Give one of: --event-type for a single notification, FILE (or -), --generate."
+        )
+    if raw and file is None:
+        raise click.UsageError("--raw needs FILE (or - for standard input).")
+    if not generated and (count is not None or seconds is not None or bad_share):
+        raise click.UsageError("--count, --seconds and --bad-share need --generate.")
+    level = Priority.parse(priority)
+    if level is None:
+        raise click.UsageError(f"--priority {priority!r} is unknown; use one of {', '.join(Priority)}.")
+    try:
+        value = orjson.loads(payload)
+        if event_type is not None:
+            encode(publisher_id or "", event_type, level, value, _now_ms(), "")
+    except orjson.JSONDecodeError as error:
+        raise click.UsageError(f"--payload is not JSON: {error}.") from None
+    except EncodingError as error:
+        raise click.UsageError(str(error)) from None
+    job = _Job(
+        settings=load_settings(brokers=brokers),
+        priority=level,
+        publisher_id=publisher_id or f"publish.{socket.gethostname()}",
+        event_type=event_type,
+        payload=value,
+        file=file,
+        raw=raw,
+        count=count,
+        seconds=seconds,
+        seed=seed,
+        bad_share=bad_share,
+        rate=rate,
+        timeout_s=timeout,
+    )
+    sys.exit(asyncio.run(_publish(job)))
+
+
+async def _publish(job: _Job) -> int:
+    """Do the job, print the count, and return the exit code."""
+    from streams.broker.client_options import client_options
+    from streams.publishing.batches import BatchSender
+    from streams.publishing.bulk import Bulk, Tally
+
+    tally = Tally()
+    bad_lines = _BadLines(tally)
+    source = _Source(job, bad_lines)
+    stop = asyncio.Event()
+    # The client's own error lines would say again, and less clearly, what is said here.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    sender = BatchSender(
+        client_options(job.settings),
+        tally.settled,
+        topic_wait_s=min(10.0, job.timeout_s),
+        connect_s=job.timeout_s,
+    )
+    started = time.monotonic()
+    try:
+        if (refused := await _connected(sender)) is not None:
+            click.echo(
+                f"tocsin publish: Kafka at {job.settings.brokers} does not answer ({refused}); "
+                "start it, or set --brokers or TOCSIN_BROKERS.",
+                err=True,
+            )
+            return 1
+        bulk = Bulk(sender, tally, stop, timeout_s=job.timeout_s, rate=job.rate)
+        interrupted = False
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            stop.set()
+            source.stop()
+
+        with _on_signals(interrupt), _progress(job) as advance:
+            try:
+                await bulk.send(source.chunks(), source.make, seconds=job.seconds, on_progress=advance)
+            except OSError as error:
+                click.echo(
+                    f"tocsin publish: the input cannot be read any further ({error.strerror}).", err=True
+                )
+                tally.failed += 1
+            await bulk.confirm()
+    finally:
+        await sender.close(0)
+    bad_lines.show_rest()
+    for text, number in tally.troubles.items():
+        click.echo(f"tocsin publish: {number} failed: {text}", err=True)
+    if any("UnknownTopic" in text for text in tally.troubles):
+        click.echo("tocsin publish: create the topics with `tocsin topics apply`.", err=True)
+    click.echo(f"published {tally.published}, failed {tally.failed} in {time.monotonic() - started:.1f} s")
+    # An endless load is ended by a signal; anything else that is interrupted is not done.
+    endless = job.file is None and job.event_type is None and job.count is None and job.seconds is None
+    return 1 if tally.failed or (interrupted and not endless) or (stop.is_set() and not interrupted) else 0
+
+
+async def _connected(sender: Any) -> Exception | None:
+    from aiokafka.errors import KafkaError
+
+    try:
+        await sender.start()
+    except (KafkaError, OSError) as error:
+        return error
+    return None
+
+
+class _Source:
+    """Where the messages come from: chunks of items, and how to make a message of one."""
+
+    def __init__(self, job: _Job, bad_lines: _BadLines) -> None:
+        from streams.publishing.bulk import Lines
+
+        self._job = job
+        self._bad_lines = bad_lines
+        self._topics = {priority: job.settings.notification_topic(priority) for priority in Priority}
+        self._lines = Lines(job.file) if job.file is not None else None
+        limits = Limits(
+            max_bytes=job.settings.max_notification_bytes,
+            max_depth=job.settings.max_depth,
+            max_event_type_length=job.settings.max_event_type_length,
+        )
+        self._read = make_line_reader(job.priority, job.publisher_id, limits)
+        self._ids = _message_ids()
+        self.make: Callable[[Any], Outgoing | None] = self._made
+        if job.event_type is not None:
+            self.make = self._one
+        elif job.file is not None:
+            self.make = self._raw_line if job.raw else self._line
+
+    def chunks(self) -> AsyncIterator[Sequence[Any]]:
+        """The items."""
+        from streams.publishing.bulk import chunked
+
+        job = self._job
+        if self._lines is not None:
+            return self._lines.chunks()
+        if job.event_type is not None:
+            return chunked([job.event_type])
+        return chunked(generate(job.seed, job.count, _now_ms(), bad_share=job.bad_share))
+
+    def stop(self) -> None:
+        """End the chunks, even in the middle of a wait for some."""
+        if self._lines is not None:
+            self._lines.stop()
+
+    def _made(self, made: Any) -> Outgoing:
+        value = made.raw
+        if value is None:
+            value = encode(
+                made.publisher_id, made.event_type, made.priority, made.payload, _now_ms(), next(self._ids)
+            )
+        return Outgoing(self._topics[made.priority], value)
+
+    def _one(self, event_type: str) -> Outgoing:
+        job = self._job
+        value = encode(job.publisher_id, event_type, job.priority, job.payload, _now_ms(), next(self._ids))
+        return Outgoing(self._topics[job.priority], value)
+
+    def _raw_line(self, item: tuple[int, bytes | None]) -> Outgoing | None:
+        number, line = item
+        if line is None:
+            self._bad_lines.add(number, "The line is too long.")
+            return None
+        return Outgoing(self._topics[self._job.priority], line)
+
+    def _line(self, item: tuple[int, bytes | None]) -> Outgoing | None:
+        number, line = item
+        found = "The line is too long." if line is None else self._read(line, _now_ms(), next(self._ids))
+        if isinstance(found, str):
+            self._bad_lines.add(number, found)
+            return None
+        priority, value = found
+        return Outgoing(self._topics[priority], value)
+
+
+class _BadLines:
+    """Counts lines that cannot be sent, and shows the first ones."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._count = 0
+
+    def add(self, number: int, why: str) -> None:
+        self._tally.failed += 1
+        self._count += 1
+        if self._count <= _SHOWN_LINES:
+            click.echo(f"tocsin publish: line {number}: {why}", err=True)
+
+    def show_rest(self) -> None:
+        if self._count > _SHOWN_LINES:
+            click.echo(f"tocsin publish: and {self._count - _SHOWN_LINES} more broken lines", err=True)
+
+
+def _message_ids() -> Iterator[str]:
+    """Ids in the form of UUIDs, unique like those, made faster: a random start, then counted on."""
+    start = str(uuid.uuid4())[:24]
+    return (f"{start}{number:012x}" for number in itertools.count())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@contextlib.contextmanager
+def _on_signals(callback: Callable[[], None]) -> Iterator[None]:
+    """Call ``callback`` on SIGINT and SIGTERM, where this thread can have signal handlers."""
+    loop = asyncio.get_running_loop()
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, callback)
+            handled.append(number)
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _progress(job: _Job) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error if that is a terminal; gives what tells it of items taken."""
+    if not sys.stderr.isatty() or job.event_type is not None:
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("publishing"),
+        BarColumn(),
+        TextColumn("{task.fields[taken]:,} at {task.fields[speed]:,.0f}/s"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        started = time.monotonic()
+        total = job.count if job.count is not None else job.seconds
+        task = bar.add_task("", total=total, taken=0, speed=0.0)
+        taken = 0
+
+        def advance(number: int) -> None:
+            nonlocal taken
+            taken += number
+            passed_s = time.monotonic() - started
+            done = taken if job.count is not None else passed_s
+            bar.update(task, completed=done if total else 0, taken=taken, speed=taken / max(passed_s, 0.001))
+
+        yield advance

@@ -1,0 +1,218 @@
+"""Drivers keep their contract: never raise, never block, count everything."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from streams.publishing import driver as driver_module
+from streams.publishing.driver import DirectDriver, Driver, Outgoing, Stats, load_driver
+from streams.publishing.drivers.kafka import KafkaDriver
+from streams.publishing.drivers.log import LogDriver
+from streams.publishing.drivers.noop import NoopDriver
+from streams.publishing.limited_log import LimitedLog
+from streams.settings import ConfigurationError, load_settings
+
+
+class FailingDriver(DirectDriver):
+    """Raises for every message."""
+
+    def deliver(self, message: Outgoing) -> None:
+        raise OSError("no such luck")
+
+
+@pytest.fixture
+def closed_port() -> Iterator[str]:
+    """An address that nobody listens on, and nobody else can take meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+def test_noop_counts_and_does_nothing():
+    driver = NoopDriver()
+    assert driver.push(Outgoing("t", b"1")) is True
+    assert driver.stats == Stats(pushed=1, delivered=1)
+
+
+def test_failing_delivery_is_counted_not_raised():
+    driver = FailingDriver()
+    assert driver.push(Outgoing("t", b"1")) is False
+    assert driver.stats == Stats(pushed=1, failed=1)
+
+
+async def test_failing_delivery_is_counted_not_raised_for_asynchronous_callers():
+    driver = FailingDriver()
+    assert await driver.apush(Outgoing("t", b"1")) is False
+    assert driver.stats == Stats(pushed=1, failed=1)
+
+
+def test_failures_are_logged_at_a_limited_rate(caplog: pytest.LogCaptureFixture):
+    driver = FailingDriver()
+    for _ in range(1000):
+        driver.push(Outgoing("t", b"1"))
+    assert [record.message for record in caplog.records] == [
+        "A message to t could not be delivered: OSError('no such luck')"
+    ]
+
+
+def test_what_is_pushed_after_close_is_dropped():
+    driver = NoopDriver()
+    driver.close()
+    driver.close()
+    assert driver.push(Outgoing("t", b"1")) is False
+    assert driver.stats == Stats(pushed=1, dropped=1)
+
+
+def test_limited_log_tells_how_many_it_left_out(caplog: pytest.LogCaptureFixture):
+    now = 100.0
+    log = LimitedLog("some.log", interval_s=10, clock=lambda: now)
+    assert [log.warning("kind %d", 1), log.warning("kind %d", 2), log.warning("other")] == [True, False, True]
+    now = 109.9
+    assert log.warning("kind %d", 3) is False
+    now = 110.0
+    assert log.warning("kind %d", 4) is True
+    assert [record.message for record in caplog.records] == [
+        "kind 1",
+        "other",
+        "kind 4 (and 2 more like this)",
+    ]
+
+
+def test_limited_log_survives_a_handler_that_raises():
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("disk full")
+
+    handler = Broken()
+    logging.getLogger("broken.log").addHandler(handler)
+    try:
+        assert LimitedLog("broken.log").warning("anything") is False
+    finally:
+        logging.getLogger("broken.log").removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    ("topic", "level"),
+    [
+        ("notifications.critical", logging.CRITICAL),
+        ("notifications.error", logging.ERROR),
+        ("notifications.warn", logging.WARNING),
+        ("notifications.info", logging.INFO),
+        ("notifications.debug", logging.DEBUG),
+        ("elsewhere", logging.INFO),
+    ],
+)
+def test_log_driver_picks_the_level_by_topic(caplog: pytest.LogCaptureFixture, topic: str, level: int):
+    with caplog.at_level(logging.DEBUG, "tocsin.notifications"):
+        LogDriver().push(Outgoing(topic, b'{"a":1}'))
+    (record,) = caplog.records
+    assert (record.levelno, record.message) == (level, f'{topic} {{"a":1}}')
+
+
+def test_log_driver_writes_one_line_whatever_the_bytes(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.DEBUG, "tocsin.notifications"):
+        LogDriver(max_chars=20).push(Outgoing("t.info", b"a\nb\xff\x1b[2J" + b"x" * 50))
+    (record,) = caplog.records
+    assert record.message == "t.info a\\nb\\xff\\x1b[2J" + "x" * 9 + "…"
+
+
+def test_drivers_load_by_name(closed_port: str):
+    assert isinstance(load_driver("noop"), NoopDriver)
+    assert isinstance(load_driver("log", logger="x"), LogDriver)
+    assert isinstance(load_driver("kafka", settings=load_settings(brokers=closed_port)), KafkaDriver)
+
+
+def test_unknown_driver_names_the_available_ones():
+    with pytest.raises(ConfigurationError, match=r"'rabbit'; available: kafka, log, noop"):
+        load_driver("rabbit")
+
+
+def test_unknown_option_is_a_configuration_error():
+    with pytest.raises(ConfigurationError, match=r"'log' does not take these options: .*colour"):
+        load_driver("log", colour="red")
+
+
+def test_installed_drivers_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch):
+    def entries(*, group: str) -> list[EntryPoint]:
+        assert group == "tocsin.drivers"
+        return [
+            EntryPoint("mine", "streams.publishing.drivers.noop:NoopDriver", group),
+            EntryPoint("gone", "no.such.module:Driver", group),
+            EntryPoint("strange", "builtins:dict", group),
+        ]
+
+    monkeypatch.setattr(driver_module, "entry_points", entries)
+    assert isinstance(load_driver("mine"), NoopDriver)
+    with pytest.raises(ConfigurationError, match=r"'gone' .* cannot be imported"):
+        load_driver("gone")
+    with pytest.raises(ConfigurationError, match=r"'strange' .* is no Driver"):
+        load_driver("strange")
+
+
+# --- The Kafka driver without Kafka --------------------------------------------------------
+
+
+def kafka_driver(address: str, **options: object) -> KafkaDriver:
+    return KafkaDriver(settings=load_settings(brokers=address), **options)  # type: ignore[arg-type]
+
+
+def test_kafka_driver_starts_nothing_before_the_first_message(closed_port: str):
+    before = threading.active_count()
+    driver = kafka_driver(closed_port)
+    assert threading.active_count() == before
+    driver.close()
+    assert driver.stats == Stats()
+
+
+def test_full_buffer_drops_the_newest_and_never_waits_while_brokers_are_away(closed_port: str):
+    # With an hour to wait, a push that waited would run into the test's own time limit.
+    driver = kafka_driver(closed_port, buffer_bytes=10_000, max_wait_s=3600)
+    taken = [driver.push(Outgoing("t", b"x" * 900)) for _ in range(100)]
+    assert taken == [True] * 9 + [False] * 91
+    assert driver.buffered_bytes <= 10_000
+    assert driver.stats == Stats(pushed=100, dropped=91)
+    assert driver.flush(0.0) is False
+    driver.close(0.0)
+    assert driver.stats == Stats(pushed=100, failed=9, dropped=91), "closing gives up what is buffered"
+    assert driver.buffered_bytes == 0
+    assert driver.push(Outgoing("t", b"x")) is False
+    assert driver.stats.dropped == 92
+
+
+async def test_full_buffer_does_not_hold_up_asynchronous_callers_either(closed_port: str):
+    driver = kafka_driver(closed_port, buffer_bytes=10_000, max_wait_s=3600)
+    taken = [await driver.apush(Outgoing("t", b"x" * 900)) for _ in range(12)]
+    assert taken == [True] * 9 + [False] * 3
+    await driver.aclose(0.0)
+    assert driver.stats == Stats(pushed=12, failed=9, dropped=3)
+
+
+def test_what_kafka_cannot_take_is_refused_alone(closed_port: str):
+    driver = kafka_driver(closed_port, max_message_bytes=10_000)
+    wrong = [
+        Outgoing("t", "text"),  # type: ignore[arg-type]
+        Outgoing("t", b"", key="text"),  # type: ignore[arg-type]
+        Outgoing("t", b"", headers=(("name", "text"),)),  # type: ignore[arg-type]
+        Outgoing("t", b"x" * 20_000),
+    ]
+    assert [driver.push(message) for message in wrong] == [False] * 4
+    assert driver.push(None) is False  # type: ignore[arg-type]
+    assert driver.stats == Stats(pushed=5, failed=5)
+    driver.close(0.0)
+
+
+def test_wrong_compression_is_a_configuration_error():
+    with pytest.raises(ConfigurationError, match="compression='rar'"):
+        KafkaDriver(settings=load_settings(), compression="rar")
+
+
+def test_every_driver_is_a_context_manager_that_closes():
+    with NoopDriver() as driver:
+        assert isinstance(driver, Driver)
+    assert driver.push(Outgoing("t", b"")) is False
