@@ -8,7 +8,8 @@ and fairness does (KEP-1040). With one batch in flight the correction comes befo
 the guess has no effect at all.
 
 While classes f and m both stay backlogged, the service times T they receive obey
-``|T_f/w_f - T_m/w_m| <= l_f/w_f + l_m/w_m`` with the longest batches l, for one batch in flight.
+``|T_f/w_f - T_m/w_m| <= K (l_f/w_f + l_m/w_m)`` with the longest batches l and K batches in flight
+(proved in the paper for K = 1; held by the property tests beyond).
 
 Every operation is linear in the number of classes (five to seven) and in nothing else.
 """

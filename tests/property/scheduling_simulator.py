@@ -1,0 +1,426 @@
+"""A virtual clock that drives a scheduler with arrivals and service costs, and checkers of what it did.
+
+The simulator keeps its own account of what waits; a checker looks at that and at the dispatches, never at
+what the scheduler says of itself. Each checker returns the violations it found, as sentences.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Any
+
+from hypothesis import Phase, settings
+
+from streams.scheduling.scheduler import ClassSpec, Scheduler
+
+WEIGHTS = {"critical": 16.0, "error": 8.0, "warn": 4.0, "info": 2.0, "debug": 1.0}
+CLASSES = tuple(WEIGHTS)
+#: Shrinking a failing simulation takes minutes and finds little; the seed of the failing one says enough.
+MODERATE = settings(
+    max_examples=40, deadline=None, print_blob=True, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
+#: A backlog that no simulation here comes to the end of; lazy, so it costs nothing.
+ENDLESS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """``count`` records of ``size`` bytes each that come at ``time`` into one partition."""
+
+    time: float
+    cls: str
+    partition: int
+    count: int
+    size: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A batch that was in service from ``start`` to ``end``.
+
+    ``waiting`` are the classes that had records waiting just before it was chosen; ``since`` is when the
+    oldest record of the batch's class had arrived.
+    """
+
+    index: int
+    cls: str
+    partition: int
+    offsets: Sequence[int]
+    start: float
+    end: float
+    waiting: frozenset[str]
+    since: float
+
+    @property
+    def cost(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(slots=True)
+class Trace:
+    served: list[Served] = field(default_factory=list)
+    #: Broken rules that show at once: order, idleness.
+    violations: list[str] = field(default_factory=list)
+    #: Index of the first dispatch after each change of weights.
+    weight_changes: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+
+    def dispatch_times(self, cls: str) -> list[float]:
+        return [one.start for one in self.served if one.cls == cls]
+
+    def service_seconds(self) -> dict[str, float]:
+        total: dict[str, float] = defaultdict(float)
+        for one in self.served:
+            total[one.cls] += one.cost
+        return total
+
+
+class _Line:
+    """The simulator's account of one partition."""
+
+    __slots__ = ("arrived", "committed", "next_in", "next_out")
+
+    def __init__(self, offset: int = 0) -> None:
+        self.committed = self.next_in = self.next_out = offset
+        self.arrived: list[tuple[int, float]] = []
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.next_in - self.next_out)
+
+
+class Simulation:
+    """Runs one scheduler.
+
+    Records are their own offsets. ``cost(cls, records)`` is the service time of a batch, in seconds. An
+    action is called with the simulation at its time, before what else happens then.
+    """
+
+    def __init__(
+        self,
+        scheduler: Any,
+        cost: Callable[[str, Sequence[int]], float],
+        slots: int = 1,
+    ) -> None:
+        self.scheduler = scheduler
+        self.cost = cost
+        self.slots = slots
+        self.now = 0.0
+        self.trace = Trace()
+        self.lines: dict[tuple[str, int], _Line] = {}
+        self.committed: dict[tuple[str, int], int] = defaultdict(int)
+        self.busy: set[tuple[str, int]] = set()
+        self.running: list[tuple[float, int, Any]] = []
+        self._serial = count()
+
+    def run(
+        self,
+        arrivals: Iterable[Arrival],
+        *,
+        dispatches: int = 2000,
+        horizon: float = math.inf,
+        actions: Iterable[tuple[float, Callable[[Simulation], None]]] = (),
+    ) -> Trace:
+        """Run until nothing is left, ``dispatches`` were made or ``horizon`` (in seconds) is reached."""
+        events: list[tuple[float, int, int, Any]] = []
+        for arrival in arrivals:
+            heapq.heappush(events, (arrival.time, 1, next(self._serial), arrival))
+        for time, action in actions:
+            heapq.heappush(events, (time, 0, next(self._serial), action))
+        while len(self.trace.served) < dispatches:
+            times = [queue[0][0] for queue in (events, self.running) if queue]
+            if not times or min(times) > horizon:
+                break
+            self.now = min(times)
+            while events and events[0][0] <= self.now:
+                _, kind, _, what = heapq.heappop(events)
+                if kind == 0:
+                    what(self)
+                else:
+                    self.arrive(what)
+            while self.running and self.running[0][0] <= self.now:
+                self.complete(heapq.heappop(self.running)[2])
+            while len(self.trace.served) < dispatches and self.dispatch():
+                pass
+        return self.trace
+
+    def assign(self, cls: str, partition: int) -> None:
+        """Begin an assignment, at the offset after the last record that was done."""
+        self.scheduler.assign(cls, [partition])
+        key = (cls, partition)
+        self.lines.setdefault(key, _Line(self.committed[key]))
+
+    def revoke(self, cls: str, partition: int) -> None:
+        self.scheduler.revoke(cls, [partition])
+        self.lines.pop((cls, partition), None)
+
+    def arrive(self, arrival: Arrival) -> None:
+        """Offer records. Those of a partition that is not assigned are a fetch that comes too late."""
+        line = self.lines.get((arrival.cls, arrival.partition))
+        first = line.next_in if line is not None else 0
+        records = range(first, first + arrival.count)
+        kept = self.scheduler.add(arrival.cls, arrival.partition, records, arrival.count * arrival.size)
+        if kept != (line is not None):
+            self.trace.violations.append(
+                f"order: {arrival.cls}/{arrival.partition} kept {kept} though {line}"
+            )
+        if line is not None:
+            line.arrived.append((first, self.now))
+            line.next_in += arrival.count
+
+    def dispatch(self) -> bool:
+        """Ask for a batch and put it into service; whether there was one."""
+        if len(self.running) >= self.slots:
+            return False
+        waiting = frozenset(cls for (cls, _), line in self.lines.items() if line.waiting)
+        dispatch = self.scheduler.next()
+        index = len(self.trace.served)
+        if dispatch is None:
+            idle = [key for key, line in self.lines.items() if line.waiting and key not in self.busy]
+            if idle:
+                self.trace.violations.append(
+                    f"idle: no batch at {self.now:.6f} with a free slot, while {idle[0]} waits"
+                )
+            return False
+        key = (dispatch.cls, dispatch.partition)
+        line = self.lines.get(key, _NOT_ASSIGNED)
+        records = list(dispatch.records)
+        end_offset = line.next_out + len(records)
+        if not records or end_offset > line.next_in or records != list(range(line.next_out, end_offset)):
+            self.trace.violations.append(
+                f"order: dispatch {index} of {key} brought {records[:3]}, {line.next_out} was next"
+            )
+        if key in self.busy:
+            self.trace.violations.append(f"order: two batches of {key} in service at once")
+        since = min(
+            (
+                self._oldest(other)
+                for (cls, _), other in self.lines.items()
+                if cls == key[0] and other.waiting
+            ),
+            default=self.now,
+        )
+        if line is not _NOT_ASSIGNED and records:
+            line.next_out = records[-1] + 1
+        self.busy.add(key)
+        end = self.now + self.cost(dispatch.cls, records)
+        self.trace.served.append(Served(index, *key, records, self.now, end, waiting, since))
+        heapq.heappush(self.running, (end, next(self._serial), (dispatch, records, self.now)))
+        return True
+
+    def complete(self, running: tuple[Any, list[int], float]) -> None:
+        dispatch, records, start = running
+        key = (dispatch.cls, dispatch.partition)
+        self.busy.discard(key)
+        if records:
+            self.committed[key] = max(self.committed[key], records[-1] + 1)
+        self.scheduler.done(dispatch, self.now - start)
+
+    def set_weights(self, weights: Mapping[str, float]) -> None:
+        self.scheduler.set_weights(weights)
+        self.trace.weight_changes.append((len(self.trace.served), dict(weights)))
+
+    @staticmethod
+    def _oldest(line: _Line) -> float:
+        while len(line.arrived) > 1 and line.arrived[1][0] <= line.next_out:
+            line.arrived.pop(0)
+        return line.arrived[0][1]
+
+
+_NOT_ASSIGNED = _Line()
+
+
+def _longest(trace: Trace) -> dict[str, float]:
+    longest: dict[str, float] = defaultdict(float)
+    for one in trace.served:
+        longest[one.cls] = max(longest[one.cls], one.cost)
+    return longest
+
+
+def check_fair_share(trace: Trace, weights: Mapping[str, float], slots: int = 1) -> list[str]:
+    """|T_f/w_f - T_m/w_m| <= l_f/w_f + l_m/w_m over every interval in which both are backlogged.
+
+    Times K with K batches in flight, since that many can be chosen before the cost of the first is known. A
+    change of weights starts a new interval.
+    """
+    longest = _longest(trace)
+    segments = [(0, dict(weights))]
+    for index, change in trace.weight_changes:
+        segments.append((index, segments[-1][1] | change))
+    ends = [index for index, _ in segments[1:]] + [len(trace.served)]
+    violations = []
+    classes = list(weights)
+    for (begin, now), end in zip(segments, ends, strict=True):
+        for place, f in enumerate(classes):
+            for m in classes[place + 1 :]:
+                bound = slots * (longest[f] / now[f] + longest[m] / now[m])
+                spread = _widest_gap(trace.served[begin:end], f, m, now)
+                if spread > bound * (1 + 1e-9) + 1e-12:
+                    violations.append(f"fair share: {f} and {m} are {spread:.4f} apart, bound {bound:.4f}")
+    return violations
+
+
+def _widest_gap(served: Sequence[Served], f: str, m: str, weights: Mapping[str, float]) -> float:
+    """Largest change of T_f/w_f - T_m/w_m within any run of dispatches before which both waited."""
+    widest = gap = low = high = 0.0
+    for one in served:
+        if f not in one.waiting or m not in one.waiting:
+            gap = low = high = 0.0
+            continue
+        if one.cls == f:
+            gap += one.cost / weights[f]
+        elif one.cls == m:
+            gap -= one.cost / weights[m]
+        low = min(low, gap)
+        high = max(high, gap)
+        widest = max(widest, high - low)
+    return widest
+
+
+def check_no_starvation(trace: Trace, weights: Mapping[str, float]) -> list[str]:
+    """With batches of equal cost, a backlogged class waits at most sum of ceil(w_j/w_i) plus N dispatches."""
+    violations = []
+    for cls in weights:
+        others = sum(math.ceil(weights[other] / weights[cls]) for other in weights if other != cls)
+        bound = others + len(weights)
+        worst = _longest_wait(trace, cls, lambda one: 1.0)
+        if worst > bound:
+            violations.append(f"starvation: {cls} waited for {worst:.0f} dispatches, bound {bound}")
+    return violations
+
+
+def check_no_starvation_in_time(trace: Trace, weights: Mapping[str, float]) -> list[str]:
+    """With any costs, a backlogged class waits at most sum of (w_j l_i/w_i + l_j) of service time."""
+    longest = _longest(trace)
+    violations = []
+    for cls, weight in weights.items():
+        bound = sum(
+            weights[other] * longest[cls] / weight + longest[other] for other in weights if other != cls
+        )
+        worst = _longest_wait(trace, cls, lambda one: one.cost)
+        if worst > bound * (1 + 1e-9):
+            violations.append(f"starvation: {cls} waited for {worst:.4f} s of service, bound {bound:.4f}")
+    return violations
+
+
+def _longest_wait(trace: Trace, cls: str, measure: Callable[[Served], float]) -> float:
+    worst = wait = 0.0
+    for one in trace.served:
+        if one.cls == cls or cls not in one.waiting:
+            wait = 0.0
+        else:
+            wait += measure(one)
+            worst = max(worst, wait)
+    return worst
+
+
+def prompt_cases(trace: Trace, weights: Mapping[str, float], top: str = "critical") -> list[Served]:
+    """Batches of ``top`` that found their class idle and under its share.
+
+    Idle: nothing of the class waited or was in service at the arrival. Under its share: since its last
+    service began, some class that waited all the time received more than its proportion, by at
+    least a longest batch; so virtual time has surely passed what ``top`` has used.
+    """
+    longest = _longest(trace)
+    cases = []
+    last: Served | None = None
+    for one in trace.served:
+        if one.cls != top:
+            continue
+        if last is None:
+            cases.append(one)
+        elif one.since >= last.end and one.since > last.start:
+            got: dict[str, float] = defaultdict(float)
+            constant = set(weights) - {top}
+            for other in trace.served[last.index + 1 : one.index]:
+                if other.start < one.since:
+                    constant &= other.waiting
+                    if other.end <= one.since:
+                        got[other.cls] += other.cost
+            used = last.cost / weights[top]
+            if any(got[cls] / weights[cls] > used + longest[cls] / weights[cls] for cls in constant):
+                cases.append(one)
+        last = one
+    return cases
+
+
+def check_prompt(
+    trace: Trace, weights: Mapping[str, float], top: str = "critical", creditors: Collection[str] = ()
+) -> list[str]:
+    """``top``, when it finds its class idle and under its share, waits for the batches in service only.
+
+    Except for ``creditors``: classes that may be behind their share, so that ``top`` is not under its own
+    as compared with them.
+    """
+    violations = []
+    for one in prompt_cases(trace, weights, top):
+        between = [
+            other
+            for other in trace.served[: one.index]
+            if one.since < other.start and other.cls != top and other.cls not in creditors
+        ]
+        if between:
+            violations.append(
+                f"prompt: {top} came at {one.since:.6f}, {len(between)} other batches were chosen before it"
+            )
+    return violations
+
+
+def check_shares(trace: Trace, weights: Mapping[str, float], tolerance: float) -> list[str]:
+    """The service time is shared by weight, to ``tolerance`` of the whole."""
+    seconds = trace.service_seconds()
+    total = sum(seconds.values())
+    whole = sum(weights.values())
+    return [
+        f"share: {cls} got {seconds[cls] / total:.4f} instead of {weight / whole:.4f}"
+        for cls, weight in weights.items()
+        if abs(seconds[cls] / total - weight / whole) > tolerance
+    ]
+
+
+def real_scheduler(
+    weights: Mapping[str, float] = WEIGHTS, slots: int = 1, mode: str = "weighted", **options: Any
+) -> Scheduler[str, int, int]:
+    """The scheduler under test, with classes ranked in the order of `CLASSES`."""
+    specs = [
+        ClassSpec(cls, weight, CLASSES.index(cls), bound_bytes=1 << 50) for cls, weight in weights.items()
+    ]
+    return Scheduler(specs, mode, max_in_flight=slots, **options)
+
+
+def simulate(
+    scheduler: Any,
+    arrivals: Iterable[Arrival],
+    cost: Callable[[str, Sequence[int]], float],
+    slots: int = 1,
+    **limits: Any,
+) -> Trace:
+    """Assign every partition that gets records, then run."""
+    arrivals = list(arrivals)
+    simulation = Simulation(scheduler, cost, slots)
+    for cls, partition in dict.fromkeys((one.cls, one.partition) for one in arrivals):
+        simulation.assign(cls, partition)
+    return simulation.run(arrivals, **limits)
+
+
+def backlog(
+    classes: Iterable[str] = CLASSES, partitions: int = 4, count: int = ENDLESS, time: float = 0.0
+) -> list[Arrival]:
+    """``count`` records in each partition of each class, all at once."""
+    return [Arrival(time, cls, partition, count) for cls in classes for partition in range(partitions)]
+
+
+def random_cost(seed: int, per_record: Mapping[str, float]) -> Callable[[str, Sequence[int]], float]:
+    """Exponentially distributed batch costs around ``per_record`` seconds for each record of a class."""
+    random = Random(seed)
+    return lambda cls, records: len(records) * per_record[cls] * random.expovariate(1.0)
+
+
+def unit_cost(cls: str, records: Sequence[int]) -> float:
+    """Every batch takes one second."""
+    return 1.0
