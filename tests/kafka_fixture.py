@@ -15,7 +15,8 @@ from streams.broker.local_kafka import LocalKafka
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     """A running Kafka; tests use ``kafka.bootstrap`` and share it, so each names its topics by ``unique``."""
     data_dir = tmp_path_factory.mktemp("kafka") / "data"
-    local = LocalKafka(data_dir, die_with_parent=True)
+    # The quick compiler alone: a short life never pays the thorough one's work back.
+    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
     local.start()
     yield local
     local.stop()
