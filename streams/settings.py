@@ -64,66 +64,132 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TOCSIN_", frozen=True, extra="forbid")
 
     # --- Kafka -----------------------------------------------------------------------------
-    brokers: str = Field("localhost:9092", description="Kafka bootstrap addresses, host:port separated by commas.")
+    brokers: str = Field(
+        "localhost:9092", description="Kafka bootstrap addresses, host:port separated by commas."
+    )
     app_id: str = Field(
         "tocsin",
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="Consumer group and prefix of internal topics; workers with one id share the work.",
     )
-    partitions: int = Field(8, ge=1, le=10_000, description="Partitions of each notification topic, and the limit of parallel workers.")
+    partitions: int = Field(
+        8,
+        ge=1,
+        le=10_000,
+        description="Partitions of each notification topic, and the limit of parallel workers.",
+    )
     replication_factor: int = Field(1, ge=1, le=15, description="Replicas of topics that Tocsin creates.")
-    create_topics: bool = Field(True, description="Create missing topics at start; otherwise a missing topic is an error.")
-    instance_id: str | None = Field(None, description="Static group member id, such as the pod's name; restarts then cause no rebalance.")
-    session_timeout_s: float = Field(10.0, ge=1, le=300, description="Seconds without a heartbeat after which the group gives a worker's partitions away.")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field("PLAINTEXT", description="How to talk to the brokers.")
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="SASL mechanism, for the SASL_ protocols.")
+    create_topics: bool = Field(
+        True, description="Create missing topics at start; otherwise a missing topic is an error."
+    )
+    instance_id: str | None = Field(
+        None, description="Static group member id, such as the pod's name; restarts then cause no rebalance."
+    )
+    session_timeout_s: float = Field(
+        10.0,
+        ge=1,
+        le=300,
+        description="Seconds without a heartbeat after which the group gives a worker's partitions away.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the brokers."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism, for the SASL_ protocols."
+    )
     sasl_username: str | None = Field(None, description="SASL user name.")
     sasl_password: SecretStr | None = Field(None, description="SASL password (or TOCSIN_SASL_PASSWORD_FILE).")
-    ssl_ca_file: Path | None = Field(None, description="CA certificates that sign the brokers' certificates; the system's when unset.")
+    ssl_ca_file: Path | None = Field(
+        None, description="CA certificates that sign the brokers' certificates; the system's when unset."
+    )
     ssl_cert_file: Path | None = Field(None, description="Client certificate, for mutual TLS.")
     ssl_key_file: Path | None = Field(None, description="Key of the client certificate.")
 
     # --- Topics ----------------------------------------------------------------------------
-    notification_topic_prefix: str = Field("notifications.", description="Notification topics are this plus the priority in lower case.")
-    alert_topic_prefix: str = Field("alerts.", description="Alert topics are this plus the severity in lower case.")
-    dead_letter_topic: str = Field("dead-letters", description="Topic of records that cannot be read, with the reason.")
+    notification_topic_prefix: str = Field(
+        "notifications.", description="Notification topics are this plus the priority in lower case."
+    )
+    alert_topic_prefix: str = Field(
+        "alerts.", description="Alert topics are this plus the severity in lower case."
+    )
+    dead_letter_topic: str = Field(
+        "dead-letters", description="Topic of records that cannot be read, with the reason."
+    )
     event_counts_topic: str = Field("event-counts", description="Public compacted topic of combined counts.")
 
     # --- Scheduling ------------------------------------------------------------------------
-    priorities: Annotated[tuple[Priority, ...], NoDecode] = Field(DEFAULT_PRIORITIES, description="Priorities to consume, separated by commas.")
-    profile: Literal["default", "strict-with-floor", "yagi-2011"] = Field("default", description="Named weights and mode of the scheduler.")
+    priorities: Annotated[tuple[Priority, ...], NoDecode] = Field(
+        DEFAULT_PRIORITIES, description="Priorities to consume, separated by commas."
+    )
+    profile: Literal["default", "strict-with-floor", "yagi-2011"] = Field(
+        "default", description="Named weights and mode of the scheduler."
+    )
     weights: Annotated[dict[Priority, float], NoDecode] = Field(
         default_factory=dict, description="Weights that differ from the profile's, as critical=16,error=8."
     )
     express_priorities: Annotated[tuple[Priority, ...], NoDecode] = Field(
         (Priority.CRITICAL, Priority.ERROR), description="Priorities fetched over a connection of their own."
     )
-    batch_ms: float = Field(2.0, gt=0, le=1000, description="Service time a batch is cut to, in milliseconds; CRITICAL waits for at most about one batch.")
+    batch_ms: float = Field(
+        2.0,
+        gt=0,
+        le=1000,
+        description="Service time a batch is cut to, in milliseconds; CRITICAL waits for at most about one batch.",
+    )
     max_in_flight: int = Field(1, ge=1, le=16, description="Batches handed to agents and not finished.")
     buffer_bytes: int = Field(8 * 2**20, ge=2**16, description="Bound of buffered bytes per priority.")
     fetch_bytes: int = Field(256 * 2**10, ge=2**12, description="Bytes asked for per partition and fetch.")
 
     # --- Notifications ---------------------------------------------------------------------
-    max_notification_bytes: int = Field(2**20, ge=1024, description="Larger notifications go to dead letters.")
+    max_notification_bytes: int = Field(
+        2**20, ge=1024, description="Larger notifications go to dead letters."
+    )
     max_depth: int = Field(100, ge=4, le=250, description="Deeper nested notifications go to dead letters.")
-    max_event_type_length: int = Field(255, ge=16, le=4096, description="Longer event types go to dead letters.")
+    max_event_type_length: int = Field(
+        255, ge=16, le=4096, description="Longer event types go to dead letters."
+    )
 
     # --- Counting --------------------------------------------------------------------------
-    flush_interval_s: float = Field(1.0, ge=0.05, le=30, description="Seconds between writes of changed counts.")
-    lateness_s: int = Field(3600, ge=0, le=86_400, description="How far before the broker's time a notification's own time is believed.")
-    max_event_types: int = Field(10_000, ge=1, description="Distinct event types per bucket and partition; the rest is counted as one overflow type.")
+    flush_interval_s: float = Field(
+        1.0, ge=0.05, le=30, description="Seconds between writes of changed counts."
+    )
+    lateness_s: int = Field(
+        3600,
+        ge=0,
+        le=86_400,
+        description="How far before the broker's time a notification's own time is believed.",
+    )
+    max_event_types: int = Field(
+        10_000,
+        ge=1,
+        description="Distinct event types per bucket and partition; the rest is counted as one overflow type.",
+    )
     forward_priorities: Annotated[tuple[Priority, ...], NoDecode] = Field(
-        (Priority.CRITICAL, Priority.ERROR), description="Priorities whose notifications are forwarded to alert topics at once."
+        (Priority.CRITICAL, Priority.ERROR),
+        description="Priorities whose notifications are forwarded to alert topics at once.",
     )
 
     # --- The worker ------------------------------------------------------------------------
-    data_dir: Path = Field(Path(".tocsin/worker"), description="Folder of the local state; it can be thrown away, it is rebuilt from Kafka.")
+    data_dir: Path = Field(
+        Path(".tocsin/worker"),
+        description="Folder of the local state; it can be thrown away, it is rebuilt from Kafka.",
+    )
     web_host: str = Field("127.0.0.1", description="Address the web views listen on.")
     web_port: int = Field(6066, ge=0, le=65_535, description="Port of the web views; 0 takes a free one.")
-    web_token: SecretStr | None = Field(None, description="Bearer token that the web views ask for (or TOCSIN_WEB_TOKEN_FILE); probes need none.")
-    web_open: bool = Field(False, description="Allow an address that is not loopback without a token, when the network is guarded otherwise.")
-    drain_deadline_s: float = Field(20.0, ge=1, description="Seconds a stopping worker waits for work in flight before it leaves.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    web_token: SecretStr | None = Field(
+        None,
+        description="Bearer token that the web views ask for (or TOCSIN_WEB_TOKEN_FILE); probes need none.",
+    )
+    web_open: bool = Field(
+        False,
+        description="Allow an address that is not loopback without a token, when the network is guarded otherwise.",
+    )
+    drain_deadline_s: float = Field(
+        20.0, ge=1, description="Seconds a stopping worker waits for work in flight before it leaves."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that is logged."
+    )
     log_format: Literal["text", "json"] = Field("text", description="Form of log lines on standard error.")
 
     @classmethod
@@ -151,7 +217,9 @@ class Settings(BaseSettings):
                 continue
             priority = Priority.parse(str(name))
             if priority is None:
-                raise ValueError(f"{str(name)!r} is not a priority; use some of {', '.join(Priority).lower()}")
+                raise ValueError(
+                    f"{str(name)!r} is not a priority; use some of {', '.join(Priority).lower()}"
+                )
             found.append(priority)
         return tuple(dict.fromkeys(found))
 
@@ -167,7 +235,9 @@ class Settings(BaseSettings):
         for name, weight in value.items():
             priority = Priority.parse(str(name))
             if priority is None:
-                raise ValueError(f"{str(name)!r} is not a priority; use some of {', '.join(Priority).lower()}")
+                raise ValueError(
+                    f"{str(name)!r} is not a priority; use some of {', '.join(Priority).lower()}"
+                )
             try:
                 number = float(weight)
             except (TypeError, ValueError):
@@ -183,7 +253,9 @@ class Settings(BaseSettings):
         for address in value.split(","):
             host, sep, port = address.strip().rpartition(":")
             if "@" in address or "/" in address:
-                raise ValueError("give host:port without user, password or scheme; use TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE")
+                raise ValueError(
+                    "give host:port without user, password or scheme; use TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE"
+                )
             if not sep or not host or not port.isdigit():
                 raise ValueError(f"{address.strip()!r} is not host:port")
         return ",".join(address.strip() for address in value.split(","))
@@ -193,7 +265,9 @@ class Settings(BaseSettings):
         if not self.priorities:
             raise ValueError("TOCSIN_PRIORITIES names no priority; leave it unset for all five")
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
-            raise ValueError(f"security_protocol={self.security_protocol} needs TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE")
+            raise ValueError(
+                f"security_protocol={self.security_protocol} needs TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE"
+            )
         if not self.web_is_loopback and self.web_token is None and not self.web_open:
             raise ValueError(
                 f"web_host={self.web_host} can be reached from other machines: set TOCSIN_WEB_TOKEN_FILE, "
@@ -259,7 +333,9 @@ def load_settings(**overrides: Any) -> Settings:
             try:
                 values[name] = Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
-                raise ConfigurationError(f"TOCSIN_{name.upper()}_FILE: cannot read {path} ({error.strerror}).") from None
+                raise ConfigurationError(
+                    f"TOCSIN_{name.upper()}_FILE: cannot read {path} ({error.strerror})."
+                ) from None
     config_file = os.environ.get("TOCSIN_CONFIG_FILE")
     if config_file and not Path(config_file).is_file():
         raise ConfigurationError(f"TOCSIN_CONFIG_FILE: there is no file {config_file}.")
@@ -279,6 +355,10 @@ def _sentence(error: ValidationError) -> str:
         if item["type"] == "extra_forbidden":
             message = "there is no such setting"
         given = item.get("input")
-        shown = "" if where in _SECRETS or not isinstance(given, str | int | float) else f" (given: {json.dumps(given)})"
+        shown = (
+            ""
+            if where in _SECRETS or not isinstance(given, str | int | float)
+            else f" (given: {json.dumps(given)})"
+        )
         parts.append(f"TOCSIN_{where.upper()}: {message}{shown}" if where else message)
     return "; ".join(parts) + "."

@@ -35,6 +35,10 @@ class PartitionBuffer(Generic[R]):
         self.held_bytes += nbytes
         self.length += len(records)
 
+    def head(self) -> R:
+        """The next record; there must be one."""
+        return self._chunks[0][0][self._index]
+
     def take(self, max_records: int, max_bytes: int | None) -> tuple[list[R], int]:
         """Take the next records, at least one and at most ``max_records``.
 
@@ -173,6 +177,10 @@ class ClassBuffer(Generic[P, R]):
         Add their chunks only while `room_bytes` is above 0.
         """
         return list(self._hungry) if self.room_bytes > 0 else []
+
+    def heads(self) -> list[R]:
+        """The record of every partition that waits longest."""
+        return [buffer.head() for buffer in self._partitions.values() if buffer.length]
 
     def assign(self, partitions: Iterable[P]) -> None:
         """Accept records of ``partitions`` as well. Those already assigned keep what they hold."""

@@ -1,0 +1,49 @@
+"""Combine: the counts of all sources, summed per event type."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from tables.combined_counter import CombinedCounter
+from tables.partials import decode
+
+log = logging.getLogger(__name__)
+
+
+async def run_combine(
+    stream: Any,
+    counters: Callable[[int], CombinedCounter | None],
+    clock: Callable[[], float],
+    failed: Callable[[BaseException], None],
+) -> None:
+    """The body of the Faust agent of the partials topic.
+
+    Args:
+        stream: of messages that ingest agents sent.
+        counters: a function from partition to its combiner, or None when revoked.
+        clock: wall-clock time in seconds.
+        failed: called with an error after which no later offset may be committed.
+    """
+    async for event in stream.events():
+        message = event.message
+        counter = counters(message.partition)
+        if counter is None:
+            continue
+        try:
+            parts = decode(message.value)
+        except (ValueError, TypeError, KeyError) as error:
+            # Only Tocsin writes here, cumulatively: the next message of the same sources says it all again.
+            log.error(
+                "Left out message %d/%d of partial counts: %s", message.partition, message.offset, error
+            )
+            parts = []
+        try:
+            now_s = clock()
+            for part in parts:
+                counter.merge(message.offset, part.priority, part.source, part.buckets, part.totals, now_s)
+            counter.processed = max(counter.processed, message.offset)
+        except Exception as error:
+            failed(error)
+            raise

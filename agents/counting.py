@@ -1,0 +1,281 @@
+"""Counting: the state of an assignment, and the cycle that makes it durable.
+
+One flush goes: rows of all sources to the table, then their counts to the combiners, then the rows of
+the combiners to their table and to the public topic. What is committed never passes what is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from faust.types import TP
+
+from agents.effects import Effects
+from streams.notifications import Priority
+from streams.settings import Settings
+from streams.transport.delivery import ConfirmedProducer, Outgoing
+from streams.transport.faust_private import PartitionGoneError
+from tables.combined_counter import CombinedCounter, CombinedFlush
+from tables.durable_table import DurableTable
+from tables.partials import Partial, cut, encode, make_slicer
+from tables.public_rows import encode_key, encode_value
+from tables.rows import Change, VersionedRows
+from tables.source_counter import Flush, SourceCounter
+
+log = logging.getLogger(__name__)
+
+#: A flush may take at most this part of the time; with very many event types flushes get rarer.
+_FLUSH_SHARE = 0.2
+_MOST_INTERVAL_S = 10.0
+
+
+@dataclass(slots=True)
+class Topics:
+    """Names and ids that counting needs, as found at start."""
+
+    partials: str
+    event_counts: str
+    #: Notification topic -> topic id.
+    ids: Mapping[str, str]
+    partitions: int
+
+
+class Counting:
+    """Counters of the assigned partitions. Implements ``streams.transport.traffic.Work``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Topics,
+        partial_counts: DurableTable,
+        combined_counts: DurableTable,
+        producer: ConfirmedProducer,
+        effects: Effects,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._priorities = {settings.notification_topic(p): p for p in settings.priorities}
+        self._partial_counts = partial_counts
+        self._combined_counts = combined_counts
+        self._producer = producer
+        self._effects = effects
+        self._clock = clock
+        self._slice_of = make_slicer(topics.partitions)
+        self._sources: dict[TP, SourceCounter] = {}
+        self._combined: dict[int, CombinedCounter] = {}
+        self._durable: dict[TP, int] = {}
+        self._epoch = 0
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        #: Seconds of the last flush, and number of flushes, for the metrics.
+        self.last_flush_s = 0.0
+        self.flushes = 0
+        #: Wall-clock time at which the last flush was durable.
+        self.flushed_at = 0.0
+
+    # ---------------------------------------------------------------- Work
+
+    def manages(self, topic: str) -> bool:
+        """Whether offsets of an internal topic are committed from what is durable."""
+        return topic == self._topics.partials
+
+    def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+        """Load the counters of the assigned partitions."""
+        self.close()
+        rows: dict[int, VersionedRows] = {}
+        for tp in sorted(assigned):
+            if tp.topic in self._priorities:
+                if tp.partition not in rows:
+                    rows[tp.partition] = self._partial_counts.rows(tp.partition)
+                counter = SourceCounter(
+                    f"{self._topics.ids[tp.topic]}:{tp.partition}",
+                    rows[tp.partition],
+                    max_event_types=self._settings.max_event_types,
+                    lateness_s=self._settings.lateness_s,
+                )
+                # Records below the committed offset are not read again.
+                counter.processed = (committed.get(tp) or 0) - 1
+                self._sources[tp] = counter
+            elif tp.topic == self._topics.partials:
+                self._combiner(tp.partition)
+
+    def close(self) -> None:
+        """Forget the state of the assignment."""
+        self._epoch += 1
+        self._sources = {}
+        self._combined = {}
+        self._durable = {}
+        self._effects.close()
+
+    def source(self, topic: str, partition: int) -> SourceCounter | None:
+        """The counter of a source; None when it is not assigned."""
+        return self._sources.get(TP(topic, partition))
+
+    def combiner(self, partition: int) -> CombinedCounter | None:
+        """The combiner of a slice; None when it is not assigned."""
+        return self._combined.get(partition)
+
+    def _combiner(self, partition: int) -> CombinedCounter:
+        counter = self._combined.get(partition)
+        if counter is None:
+            counter = self._combined[partition] = CombinedCounter(
+                self._combined_counts.rows(partition), lateness_s=self._settings.lateness_s
+            )
+        return counter
+
+    def committable(self) -> Mapping[TP, int]:
+        """Offsets that may be committed: everything that earlier records caused is durable."""
+        return {tp: self._effects.committable(tp, durable) for tp, durable in self._durable.items()}
+
+    async def finish(self, deadline_s: float) -> None:
+        """Make everything durable that can be within the deadline."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self.flush()
+                await self._effects.wait(deadline_s)
+        except TimeoutError:
+            log.warning(
+                "Not all counts were durable within %.0f s; those records will be read again.", deadline_s
+            )
+
+    # ---------------------------------------------------------------- the flush cycle
+
+    def start(self, failed: Callable[[BaseException], None]) -> None:
+        """Start flushing at the configured interval."""
+        self._task = asyncio.create_task(self._run(failed), name="flush")
+
+    async def stop(self) -> None:
+        """Stop flushing."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, failed: Callable[[BaseException], None]) -> None:
+        while True:
+            most = max(_MOST_INTERVAL_S, self._settings.flush_interval_s)
+            wait = min(max(self._settings.flush_interval_s, self.last_flush_s / _FLUSH_SHARE), most)
+            await asyncio.sleep(wait)
+            try:
+                await self.flush()
+            except Exception as error:
+                log.exception("Flushing counts failed.")
+                failed(error)
+                return
+
+    async def flush(self) -> None:
+        """Make everything counted so far durable, and send it on."""
+        async with self._lock:
+            started = time.perf_counter()
+            epoch = self._epoch
+            try:
+                await self._flush_sources(epoch)
+                await self._flush_combined(epoch)
+            except PartitionGoneError as error:
+                if epoch == self._epoch:
+                    raise
+                log.info("A flush was given up, %s.", error)
+                return
+            self.last_flush_s = time.perf_counter() - started
+            self.flushes += 1
+            self.flushed_at = self._clock()
+
+    async def _flush_sources(self, epoch: int) -> None:
+        now_s = self._clock()
+        flushes: list[tuple[TP, SourceCounter, Flush]] = []
+        for tp, counter in list(self._sources.items()):
+            flush = counter.flush(now_s)
+            if flush is not None:
+                flushes.append((tp, counter, flush))
+                await asyncio.sleep(0)  # encoding rows takes time: let CRITICAL pass
+                if epoch != self._epoch:
+                    return
+        if not flushes:
+            return
+        table = self._partial_counts
+        await self._write(table, ((tp.partition, flush.first) for tp, _, flush in flushes))
+        await self._write(table, ((tp.partition, flush.then) for tp, _, flush in flushes))
+        parts: dict[int, list[Partial]] = defaultdict(list)
+        for tp, counter, flush in flushes:
+            sent = cut(self._priorities[tp.topic].value, counter.source, flush.emission, self._slice_of)
+            for partition, part in sent.items():
+                parts[partition].append(part)
+        await self._producer.send(
+            [
+                Outgoing(self._topics.partials, message, None, partition)
+                for partition, slices in parts.items()
+                for message in encode(slices)
+            ]
+        )
+        if epoch != self._epoch:
+            return
+        for tp, counter, flush in flushes:
+            counter.flushed(flush)
+            if flush.offset >= 0:
+                self._durable[tp] = flush.offset + 1
+        await self._write(table, ((tp.partition, flush.cleanup) for tp, _, flush in flushes))
+
+    async def _flush_combined(self, epoch: int) -> None:
+        now_s = self._clock()
+        flushes: list[tuple[int, CombinedCounter, CombinedFlush]] = []
+        for partition, counter in list(self._combined.items()):
+            flush = counter.flush(now_s)
+            if flush is not None:
+                flushes.append((partition, counter, flush))
+                await asyncio.sleep(0)
+                if epoch != self._epoch:
+                    return
+        if not flushes:
+            return
+        table = self._combined_counts
+        await self._write(table, ((partition, flush.first) for partition, _, flush in flushes))
+        await self._write(table, ((partition, flush.then) for partition, _, flush in flushes))
+        as_of_ms = int(now_s * 1000)
+        topic = self._topics.event_counts
+        rows = []
+        for partition, _, flush in flushes:
+            for row in flush.public:
+                key = encode_key(row.priority, row.resolution_s, row.bucket, partition)
+                rows.append(Outgoing(topic, encode_value(row, as_of_ms), key, partition))
+            for priority, resolution, bucket in flush.expired_public:
+                rows.append(
+                    Outgoing(topic, None, encode_key(priority, resolution, bucket, partition), partition)
+                )
+        await self._producer.send(rows)
+        if epoch != self._epoch:
+            return
+        for partition, counter, flush in flushes:
+            counter.flushed(flush, now_s)
+            if flush.processed >= 0:
+                self._durable[TP(self._topics.partials, partition)] = flush.processed + 1
+        await self._write(table, ((partition, flush.cleanup) for partition, _, flush in flushes))
+
+    async def _write(self, table: DurableTable, changes: Iterable[tuple[int, list[Change]]]) -> None:
+        by_partition: dict[int, list[Change]] = defaultdict(list)
+        for partition, some in changes:
+            by_partition[partition] += some
+        await asyncio.gather(
+            *(table.write(partition, some) for partition, some in by_partition.items() if some)
+        )
+
+    def sources(self) -> Mapping[TP, SourceCounter]:
+        """The counters of the assigned sources."""
+        return self._sources
+
+    def priorities(self) -> Mapping[str, Priority]:
+        """Notification topic -> priority."""
+        return self._priorities
+
+    def state(self) -> dict[str, Any]:
+        """Sizes, for the metrics."""
+        return {
+            "sources": len(self._sources),
+            "slices": len(self._combined),
+            "event_types": sum(len(types) for c in self._combined.values() for types in c.totals.values()),
+        }

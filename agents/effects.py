@@ -1,0 +1,125 @@
+"""Records that ingest sends out at once: forwarded alerts and dead letters, until they are confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from streams.transport.delivery import ConfirmedProducer, Outgoing, TooLargeError
+from streams.transport.outstanding import OutstandingOffsets
+
+log = logging.getLogger(__name__)
+
+#: Records under way above which ingest waits; bounds what a broker outage can pile up.
+_MOST_UNDER_WAY = 5000
+
+
+class Effects:
+    """Sends records that belong to an input offset, and knows which offsets still wait for one."""
+
+    def __init__(self, producer: ConfirmedProducer) -> None:
+        self._producer = producer
+        self._outstanding: dict[TP, OutstandingOffsets] = defaultdict(OutstandingOffsets)
+        self._under_way = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._retries: set[asyncio.Task[None]] = set()
+
+    @property
+    def under_way(self) -> int:
+        """Records sent and not yet confirmed."""
+        return self._under_way
+
+    def committable(self, tp: TP, durable: int) -> int:
+        """The highest offset of ``tp`` that may be committed when counts are durable below ``durable``."""
+        outstanding = self._outstanding.get(tp)
+        return durable if outstanding is None else outstanding.committable(durable)
+
+    async def send(self, tp: TP, offset: int, record: Outgoing, smaller: Callable[[], Outgoing]) -> None:
+        """Send a record for the input at ``offset``; returns before it is confirmed.
+
+        Args:
+            tp: input partition.
+            offset: input offset.
+            record: what to send.
+            smaller: makes the record to send instead when the brokers refuse it for its size.
+        """
+        if self._under_way >= _MOST_UNDER_WAY:
+            self._room.clear()
+            await self._room.wait()
+        outstanding = self._outstanding[tp]
+        outstanding.begin(offset)
+        self._under_way += 1
+        try:
+            future = await self._producer.enqueue(record)
+        except TooLargeError:
+            self._retry(tp, outstanding, offset, smaller())
+            return
+        except KafkaError:
+            self._retry(tp, outstanding, offset, record)
+            return
+        future.add_done_callback(partial(self._confirmed, tp, outstanding, offset, record, smaller))
+
+    def _confirmed(
+        self,
+        tp: TP,
+        outstanding: OutstandingOffsets,
+        offset: int,
+        record: Outgoing,
+        smaller: Callable[[], Outgoing],
+        future: asyncio.Future[Any],
+    ) -> None:
+        if future.cancelled():
+            return  # stopping: the offset stays outstanding, and will be read again
+        error = future.exception()
+        if error is None:
+            self._ended(tp, outstanding, offset)
+        elif type(error).__name__ == "MessageSizeTooLargeError":
+            self._retry(tp, outstanding, offset, smaller())
+        else:
+            self._retry(tp, outstanding, offset, record)
+
+    def _ended(self, tp: TP, outstanding: OutstandingOffsets, offset: int) -> None:
+        if self._outstanding.get(tp) is not outstanding:
+            return  # of an assignment that has ended
+        outstanding.end(offset)
+        self._under_way -= 1
+        if self._under_way < _MOST_UNDER_WAY // 2:
+            self._room.set()
+
+    def _retry(self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing) -> None:
+        task = asyncio.get_running_loop().create_task(self._send_again(tp, outstanding, offset, record))
+        self._retries.add(task)
+        task.add_done_callback(self._retries.discard)
+
+    async def _send_again(
+        self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing
+    ) -> None:
+        try:
+            await self._producer.send([record])
+        except TooLargeError as error:
+            log.error("A record for %s is refused for its size and is left out: %s", record.topic, error)
+        self._ended(tp, outstanding, offset)
+
+    async def wait(self, deadline_s: float) -> bool:
+        """Wait until nothing is under way; False when the deadline came first."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + deadline_s
+        while self._under_way and loop.time() < until:
+            await asyncio.sleep(0.005)
+        return not self._under_way
+
+    def close(self) -> None:
+        """Forget the assignment's offsets; what is under way may still arrive, and does no harm."""
+        for task in list(self._retries):
+            task.cancel()
+        self._outstanding = defaultdict(OutstandingOffsets)
+        self._under_way = 0
+        self._room.set()

@@ -1,0 +1,111 @@
+"""Forwarding: a notification of a forwarded priority becomes an alert record at once. Pure.
+
+The record is a CloudEvent in binary mode whose JSON value can be posted to Alertmanager as it is.
+A repeat after a crash carries the same ``ce_id``, which subscribers can drop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from streams.notifications import Notification
+from streams.transport.delivery import Outgoing
+
+RULE: Final = "forward"
+TYPE: Final = "io.tocsin.alert.forwarded.v1"
+#: Larger notifications are forwarded without their body.
+_MAX_BODY_BYTES: Final = 900_000
+
+
+def alert_id(source: str, offset: int) -> str:
+    """Id of the alert that forwards the record at ``offset`` of ``source``."""
+    return hashlib.blake2b(f"{RULE}/{source}/{offset}".encode(), digest_size=16).hexdigest()
+
+
+def fingerprint(labels: dict[str, str]) -> str:
+    """Fingerprint of an alert: 16 hexadecimal digits that depend on its labels only."""
+    text = "\xff".join(f"{name}\xff{value}" for name, value in sorted(labels.items()))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def forwarded(
+    topic: str, notification: Notification, record: Any, source: str, event_ms: int, *, body: bool = True
+) -> Outgoing:
+    """The alert record of one notification.
+
+    Args:
+        topic: the alert topic.
+        notification: what was read.
+        record: the consumer record it was read from.
+        source: name of the source: topic id and partition.
+        event_ms: the event time that counting used, in milliseconds since 1970.
+        body: whether to include the notification as published.
+    """
+    severity = notification.priority.value.lower()
+    labels = {
+        "alertname": notification.event_type,
+        "severity": severity,
+        "publisher_id": notification.publisher_id,
+        "rule": RULE,
+    }
+    identity = alert_id(source, record.offset)
+    print_of_labels = fingerprint(labels)
+    starts_at = _rfc3339(event_ms)
+    value: dict[str, Any] = {
+        "labels": labels,
+        "annotations": {
+            "summary": f"{notification.priority} {notification.event_type} from {notification.publisher_id or 'unknown'}"
+        },
+        "startsAt": starts_at,
+        "generatorURL": "",
+        "id": identity,
+        "fingerprint": print_of_labels,
+        "episode": identity,
+        "state": "firing",
+        "previousState": None,
+        "reason": "forwarded",
+        "value": 1,
+        "threshold": 1,
+        "window_s": 0,
+        "count": 1,
+        "examples": [
+            {
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "message_id": notification.message_id,
+            }
+        ],
+        "rule": RULE,
+        "repairs": notification.repairs,
+    }
+    if notification.stated_priority is not None:
+        value["statedPriority"] = notification.stated_priority
+    if body and len(record.value) <= _MAX_BODY_BYTES:
+        # The original bytes: they were parsed just now, and what parses cannot always be written again.
+        value["notification"] = orjson.Fragment(record.value.removeprefix(b"\xef\xbb\xbf"))
+    else:
+        value["notification"] = None
+        value["truncated"] = True
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", identity.encode()),
+        ("ce_source", f"tocsin/{record.topic}".encode()),
+        ("ce_type", TYPE.encode()),
+        ("ce_time", starts_at.encode()),
+        ("ce_subject", notification.event_type.encode("utf-8", "replace")),
+        ("content-type", b"application/json"),
+    ]
+    return Outgoing(topic, orjson.dumps(value), print_of_labels.encode(), None, headers)
+
+
+def _rfc3339(time_ms: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        moment = datetime.fromtimestamp(0, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,266 @@
+"""The composition root: builds the Faust app and wires streams, tables and agents together.
+
+This is the one module that looks upward from ``streams``. ``faust -A streams.app worker`` finds the
+app as the attribute ``app``, which is made on first use; importing the module does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from agents.combine import run_combine
+from agents.counting import Counting, Topics
+from agents.effects import Effects
+from agents.ingest import Ingest, run_ingest
+from streams.broker.client_options import client_options, ssl_context
+from streams.broker.self_check import ClusterView, self_check
+from streams.health import WorkerHealth
+from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
+from streams.transport.delivery import ConfirmedProducer
+from streams.transport.faust_private import App, BatchSchema, Transport
+from streams.transport.traffic import Traffic
+from tables.durable_table import DurableTable
+from tables.totals_reader import TotalsReader
+
+log = logging.getLogger(__name__)
+
+#: RocksDB defaults of Faust are for one table on a large machine: 2 GiB of cache per table partition.
+_STORE_OPTIONS = {
+    "block_cache_size": 8 * 2**20,
+    "write_buffer_size": 4 * 2**20,
+    "max_write_buffer_number": 2,
+    "max_open_files": 64,
+}
+
+
+class TocsinApp(App):
+    """A Faust app that consumes notifications by priority and counts them exactly."""
+
+    settings: Settings
+    view: ClusterView | None = None
+
+    def wire(self, settings: Settings, view: ClusterView | None = None) -> None:
+        """Declare topics, tables and agents; connect nothing."""
+        self.settings = settings
+        self.view = view
+        self.health = WorkerHealth(self, settings)
+        self.coordinator = self
+        self._options = client_options(settings)
+        writer = secrets.token_hex(6)
+        self.alert_producer = ConfirmedProducer("alerts", self._options, linger_ms=0)
+        self.count_producer = ConfirmedProducer("counts", self._options, linger_ms=2, compression="lz4")
+        self.effects = Effects(self.alert_producer)
+        self.ingest = Ingest(settings, self.effects)
+        self.partial_counts = DurableTable(self._table("partial-counts"), self.count_producer, writer)
+        self.combined_counts = DurableTable(self._table("combined-counts"), self.count_producer, writer)
+        self.reader = TotalsReader(settings.event_counts_topic, self._options)
+        self.counting: Counting | None = None
+        self.traffic: Traffic | None = None
+        self.views: Any = None
+        self.rebalances = 0
+        schema = BatchSchema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        for priority in settings.priorities:
+            topic = self.topic(settings.notification_topic(priority), schema=schema)
+            self.agent(topic, name=f"ingest-{priority.lower()}")(self._ingest_agent)
+        partials = self.topic(settings.internal_topic("partials"), schema=schema)
+        self.agent(partials, name="combine")(self._combine_agent)
+
+    def _table(self, name: str) -> Any:
+        return self.Table(
+            name,
+            partitions=self.settings.partitions,
+            key_type=bytes,
+            value_type=bytes,
+            options=dict(_STORE_OPTIONS),
+            recovery_buffer_size=1000,
+        )
+
+    async def _ingest_agent(self, stream: Any) -> None:
+        counting, traffic = self._running()
+        await run_ingest(stream, self.ingest, counting.source, traffic.done, self.fail)
+
+    async def _combine_agent(self, stream: Any) -> None:
+        counting, _ = self._running()
+        await run_combine(stream, counting.combiner, time.time, self.fail)
+
+    def _running(self) -> tuple[Counting, Traffic]:
+        if self.counting is None or self.traffic is None:
+            raise RuntimeError("the app has not been started")
+        return self.counting, self.traffic
+
+    def fail(self, error: BaseException) -> None:
+        """Stop working at once, and end the worker: nothing more may be committed."""
+        if self.traffic is not None:
+            self.traffic.halt()
+        self.health.failed(error)
+        self.add_future(self.crash(error))
+
+    # ---------------------------------------------------------------- life cycle
+
+    async def on_start(self) -> None:
+        """Start what must run before the group is joined: web views, self-check, producers, lanes."""
+        await super().on_start()
+        settings = self.settings
+        try:
+            from tables.views.server import ViewServer
+        except ImportError:
+            pass
+        else:
+            self.views = ViewServer(
+                settings, counts=self.reader, scheduler=self, health=self.health, stats=self.health
+            )
+            await self.views.start()
+        try:
+            view = self.view = self.view or await self_check(settings)
+        except ConfigurationError as error:
+            sys.stderr.write(f"tocsin: {error}\n")
+            sys.stderr.flush()
+            os._exit(EXIT_CONFIG)
+        topics = Topics(
+            partials=settings.internal_topic("partials"),
+            event_counts=settings.event_counts_topic,
+            ids=view.topic_ids,
+            partitions=view.partitions,
+        )
+        self.counting = Counting(
+            settings, topics, self.partial_counts, self.combined_counts, self.count_producer, self.effects
+        )
+        self.traffic = Traffic(self, settings, self.counting, self._options)
+        await asyncio.gather(self.alert_producer.start(), self.count_producer.start(), self.traffic.start())
+        await self.reader.start(view.partitions)
+        self.counting.start(self.fail)
+
+    async def on_stop(self) -> None:
+        """Drain and commit first, while the producers still run."""
+        self.health.draining()
+        await super().on_stop()
+        if self.counting is not None:
+            await self.counting.stop()
+        if self.traffic is not None:
+            await self.traffic.stop()
+        await self.reader.stop()
+        await self.alert_producer.stop()
+        await self.count_producer.stop()
+        if self.views is not None:
+            await self.views.stop()
+
+    # ---------------------------------------------------------------- Coordinator, for the transport
+
+    def fetches(self, topic: str) -> bool:
+        """Whether a lane fetches ``topic``."""
+        return self._running()[1].fetches(topic)
+
+    def manages(self, topic: str) -> bool:
+        """Whether offsets of ``topic`` are committed from what is durable."""
+        return self.traffic is not None and self.traffic.manages(topic)
+
+    def committable(self) -> Mapping[TP, int]:
+        """Offsets that may be committed."""
+        return self._running()[1].committable()
+
+    async def drain(self) -> None:
+        """Finish what is in flight."""
+        if self.traffic is not None:
+            await self.traffic.drain()
+
+    async def on_revoked(self) -> None:
+        """Forget the assignment that ended."""
+        self.rebalances += 1
+        if self.traffic is not None:
+            await self.traffic.on_revoked()
+
+    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+        """Begin with the new assignment."""
+        try:
+            await self._running()[1].on_ready(assigned, committed)
+        except Exception as error:
+            log.exception("Taking up the assigned partitions failed.")
+            self.fail(error)
+
+    # ---------------------------------------------------------------- SchedulerSource, for the views
+
+    def snapshot(self) -> Mapping[Any, Any]:
+        """What every class has and gets; empty before the start."""
+        return {} if self.traffic is None else self.traffic.snapshot()
+
+
+def make_app(settings: Settings | None = None, view: ClusterView | None = None) -> TocsinApp:
+    """Build the app.
+
+    Args:
+        settings: read from environment and file when None.
+        view: result of a self-check that was made already.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+    """
+    settings = settings or load_settings()
+    instance = settings.instance_id
+    data_dir = settings.data_dir.absolute()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    app = TocsinApp(
+        settings.app_id,
+        broker=[f"kafka://{address}" for address in settings.broker_list],
+        broker_credentials=_credentials(settings),
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=min(3.0, settings.session_timeout_s / 3),
+        broker_request_timeout=max(30.0, settings.session_timeout_s + 5),
+        broker_rebalance_timeout=max(30.0, settings.drain_deadline_s + 10),
+        broker_commit_interval=1.0,
+        broker_commit_every=1_000_000,
+        consumer_group_instance_id=instance,
+        consumer_auto_offset_reset="earliest",
+        # Faust compares it with the address it had before, so it must not change over a restart.
+        canonical_url=f"http://{instance or f'{socket.gethostname()}-{os.getpid()}'}:1",
+        datadir=str(data_dir),
+        store="rocksdb://?driver=rocksdict",
+        processing_guarantee="at_least_once",
+        producer_acks=-1,
+        stream_wait_empty=True,
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication_factor,
+        stream_recovery_delay=0.0,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+        loghandlers=[],
+    )
+    app.transport = Transport(app.conf.broker_consumer, app)
+    app.wire(settings, view)
+    return app
+
+
+def _credentials(settings: Settings) -> Any:
+    context = ssl_context(settings) if settings.security_protocol.endswith("SSL") else None
+    if settings.security_protocol.startswith("SASL"):
+        password = settings.sasl_password
+        return faust.SASLCredentials(
+            username=settings.sasl_username,
+            password=password.get_secret_value() if password else None,
+            mechanism=settings.sasl_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context=context) if context is not None else None
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``app`` on first use, for ``faust -A streams.app``."""
+    if name == "app":
+        app = make_app()
+        globals()["app"] = app
+        return app
+    raise AttributeError(name)

@@ -1,0 +1,27 @@
+"""A batch of consecutive records of one partition: what an ingest agent gets at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from streams.notifications.priority import Priority
+
+
+@dataclass(slots=True, eq=False)
+class RecordBatch:
+    """Consecutive records of one partition of a notification topic, in offset order.
+
+    Attributes:
+        priority: of the topic.
+        topic: Kafka topic.
+        partition: number of the partition.
+        records: aiokafka's consumer records, at least one.
+        dispatch: the scheduler's ticket, given back when the batch is done.
+    """
+
+    priority: Priority
+    topic: str
+    partition: int
+    records: list[Any]
+    dispatch: Any

@@ -1,0 +1,156 @@
+"""Sending with confirmation: nothing counts as sent before the brokers have it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiokafka
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+log = logging.getLogger(__name__)
+
+#: Largest record that is handed to the client; brokers have limits of their own, by topic.
+_MAX_REQUEST_BYTES = 8 * 2**20
+_RETRY_FIRST_S = 0.1
+_RETRY_MOST_S = 5.0
+_WARN_INTERVAL_S = 10.0
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A record to send; ``partition`` None lets the client choose by key."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    headers: Sequence[tuple[str, bytes]] = field(default_factory=tuple)
+
+
+class TooLargeError(Exception):
+    """The brokers refuse a record for its size; sending again cannot help."""
+
+
+class ConfirmedProducer:
+    """An idempotent producer that retries until the brokers confirm, or until it is closed.
+
+    One is used for alerts and dead letters and another for counts, so that neither can hold up the other.
+    """
+
+    def __init__(
+        self, name: str, options: dict[str, Any], *, linger_ms: int, compression: str | None = None
+    ) -> None:
+        self._name = name
+        self._options = options | {
+            "acks": "all",
+            "enable_idempotence": True,
+            "linger_ms": linger_ms,
+            "compression_type": compression,
+            "max_request_size": _MAX_REQUEST_BYTES,
+            "max_batch_size": 128 * 1024,
+            "request_timeout_ms": 15_000,
+        }
+        self._producer: aiokafka.AIOKafkaProducer | None = None
+        self._lock = asyncio.Lock()
+        self._warned_at = 0.0
+        #: Attempts that failed, for the metrics.
+        self.failures = 0
+
+    async def start(self) -> None:
+        """Connect."""
+        self._producer = aiokafka.AIOKafkaProducer(**self._options)
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Send what is buffered and disconnect."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await producer.stop()
+
+    async def enqueue(self, record: Outgoing) -> asyncio.Future[Any]:
+        """Hand a record to the client and return the future of its confirmation.
+
+        Raises:
+            KafkaError: the client did not take it.
+        """
+        producer = self._producer
+        if producer is None:
+            raise KafkaError("the producer is closed")
+        try:
+            future: asyncio.Future[Any] = await producer.send(
+                record.topic,
+                record.value,
+                key=record.key,
+                partition=record.partition,
+                headers=list(record.headers) or None,
+            )
+        except MessageSizeTooLargeError as error:
+            raise TooLargeError(str(error)) from error
+        return future
+
+    async def send(self, records: Sequence[Outgoing]) -> list[Any]:
+        """Send all records and return their metadata, in order, when the brokers have all of them.
+
+        Raises:
+            TooLargeError: a record is refused for its size.
+            asyncio.CancelledError: closed or cancelled before all were confirmed.
+        """
+        confirmed: list[Any] = [None] * len(records)
+        left = list(range(len(records)))
+        delay = _RETRY_FIRST_S
+        while left:
+            producer = self._producer
+            futures = []
+            error: BaseException | None = None
+            for index in left:
+                try:
+                    futures.append((index, await self.enqueue(records[index])))
+                except KafkaError as refused:
+                    error = refused
+                    break
+            for index, future in futures:
+                try:
+                    confirmed[index] = await future
+                except MessageSizeTooLargeError as refused:
+                    raise TooLargeError(f"{records[index].topic}: {refused}") from refused
+                except KafkaError as refused:
+                    error = refused
+            left = [index for index in left if confirmed[index] is None]
+            if left:
+                await self._after_failure(error, producer)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _RETRY_MOST_S)
+        return confirmed
+
+    async def _after_failure(
+        self, error: BaseException | None, failed: aiokafka.AIOKafkaProducer | None
+    ) -> None:
+        self.failures += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._warned_at > _WARN_INTERVAL_S:
+            self._warned_at = now
+            log.warning(
+                "%s: the brokers did not confirm (%r); trying again until they do.", self._name, error
+            )
+        if self._producer is None:
+            raise asyncio.CancelledError
+        if getattr(error, "retriable", False):
+            return
+        # After a failure that the client cannot retry, its sequence numbers may be out of step: start afresh.
+        async with self._lock:
+            if self._producer is not failed or failed is None:
+                return
+            fresh = aiokafka.AIOKafkaProducer(**self._options)
+            try:
+                await fresh.start()
+            except KafkaError:
+                return
+            self._producer = fresh
+            try:
+                await asyncio.wait_for(failed.stop(), 1.0)
+            except (KafkaError, TimeoutError):
+                log.debug("%s: the replaced client did not stop cleanly", self._name)

@@ -1,0 +1,232 @@
+"""Everything that touches private parts of Faust. Each use has a test that fails when Faust changes.
+
+What is changed, and why:
+
+- Notification topics are fetched by lanes of our own, not by the group's consumer, which only keeps
+  membership, commits, and reads changelogs and internal topics. So the group's consumer pauses them.
+- Offsets of managed topics are committed from what is durable, never from what agents acked.
+- Waiting for agents at a rebalance or stop has a deadline, and ends with a flush.
+- Table rows are written by partition, and reach RocksDB only when the changelog has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, cast
+
+import aiokafka
+import faust
+import rocksdict
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, Message
+
+log = logging.getLogger(__name__)
+
+
+class Coordinator(Protocol):
+    """What the app's transport asks of Tocsin."""
+
+    def fetches(self, topic: str) -> bool:
+        """Whether a lane fetches ``topic``, so that the group's consumer must not."""
+
+    def manages(self, topic: str) -> bool:
+        """Whether offsets of ``topic`` are committed from what is durable."""
+
+    def committable(self) -> Mapping[TP, int]:
+        """Offsets that may be committed now: the next ones to read."""
+
+    async def drain(self) -> None:
+        """Finish what is in flight and make it durable, within the deadline."""
+
+    async def on_revoked(self) -> None:
+        """The assignment is gone; forget all state of it."""
+
+    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+        """Recovery is done: work may begin on the assigned partitions of notification topics."""
+
+
+class BatchSchema(faust.Schema):
+    """Passes values through as they are: bytes, or a batch of records."""
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """Return the message's value untouched."""
+        return message.value
+
+
+class _RebalanceListener(driver.ConsumerRebalanceListener):
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        assigned = set(assigned)
+        thread = self._thread
+        coordinator = thread.app.coordinator
+        lanes = [tp for tp in assigned if coordinator.fetches(tp.topic)]
+        if lanes:
+            thread._ensure_consumer().pause(*lanes)
+        await super().on_partitions_assigned(assigned)
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust hard-codes 1.5 s, for which a drained partition waits when others are idle.
+        consumer._fetch_max_wait_ms = 200
+        return consumer
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Skip: Faust's detector compares two clocks, and paused partitions look stalled to it."""
+
+
+class Consumer(driver.Consumer):
+    """Group member: assignment, changelogs, internal topics, and commits of what is durable."""
+
+    RebalanceListener = _RebalanceListener
+
+    @property
+    def _coordinator(self) -> Coordinator:
+        return cast(Coordinator, self.app.coordinator)
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        manages = self._coordinator.manages
+        return (tp for tp in super()._filter_tps_with_pending_acks(topics) if not manages(tp.topic))
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        offsets = dict(super()._filter_committable_offsets(tps))
+        manages = self._coordinator.manages
+        for tp in [tp for tp in self._acked if manages(tp.topic)]:
+            self._acked[tp].clear()
+            self._acked_index[tp].clear()
+        for tp, offset in self._coordinator.committable().items():
+            committed = self._committed_offset[tp]
+            if offset > (committed or 0):
+                offsets[tp] = offset
+        return offsets
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if not self._coordinator.manages(tp.topic):
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    async def wait_empty(self) -> None:
+        """Wait for work in flight, with a deadline; then flush and commit."""
+        await self._coordinator.drain()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.commit(start_new_transaction=False), timeout=5.0)
+        self._unacked_messages.clear()
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Skip, as in the thread."""
+
+
+class Transport(driver.Transport):
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = Consumer
+
+
+class App(faust.App):
+    """A Faust app that tells the coordinator when work may begin and when it must end."""
+
+    coordinator: Coordinator
+    self_stopping: bool = False
+
+    def on_rebalance_end(self) -> None:
+        """Recovery and seeks are done, and flow has been resumed."""
+        super().on_rebalance_end()
+        consumer = self.consumer
+        assigned = {tp for tp in consumer.assignment() if self.coordinator.manages(tp.topic)}
+        committed = {tp: consumer._committed_offset.get(tp) for tp in assigned}
+        self.add_future(self.coordinator.on_ready(assigned, committed))
+
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await super()._on_partitions_revoked(revoked)
+        await self.coordinator.on_revoked()
+
+
+def batch_message(
+    app: App, value: Any, topic: str, partition: int, offset: int, timestamp_ms: int
+) -> Message:
+    """A message whose value is a batch and whose offset is that of the batch's last record."""
+    return driver.ConsumerMessage(
+        topic,
+        partition,
+        offset,
+        timestamp_ms / 1000,
+        0,
+        (),
+        None,
+        value,
+        None,
+        0,
+        0,
+        TP(topic, partition),
+        generation_id=app.consumer_generation_id,
+    )
+
+
+async def deliver(app: App, message: Message) -> bool:
+    """Hand a message to the agent of its topic; False when no agent may get one now."""
+    if not app.flow_control.is_active() or message.tp not in app.topics._tp_index:
+        return False
+    await app.topics.on_message(message)
+    return True
+
+
+class DamagedStoreError(Exception):
+    """A local table is damaged and must be rebuilt from its changelog."""
+
+
+class TablePartition:
+    """The local RocksDB copy of one partition of a Faust table."""
+
+    def __init__(self, table: Any, partition: int) -> None:
+        self._table = table
+        self.partition = partition
+        self._changelog = TP(table.changelog_topic.get_topic_name(), partition)
+
+    def _db(self) -> Any:
+        # Not _db_for_partition: it would open the folder again after the partition was revoked.
+        try:
+            return self._table.data._dbs[self.partition]
+        except KeyError:
+            raise PartitionGoneError(f"partition {self.partition} is not assigned") from None
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values with ``start <= key < end``, in order.
+
+        Raises:
+            DamagedStoreError: RocksDB found damage; without this check it would just end early.
+            PartitionGoneError: the partition is no longer ours.
+        """
+        rows = self._db().iter()
+        rows.seek(start)
+        while rows.valid():
+            key = rows.key()
+            if key >= end:
+                return
+            yield key, rows.value()
+            rows.next()
+        try:
+            rows.status()
+        except Exception as error:
+            raise DamagedStoreError(
+                f"table {self._table.name}, partition {self.partition}: {error}"
+            ) from error
+
+    def apply(self, changes: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
+        """Write changes that the changelog holds up to ``changelog_offset``."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for key, value in changes:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(self._table.data.offset_key, str(changelog_offset).encode())
+        self._db().write(batch)
+
+
+class PartitionGoneError(Exception):
+    """The partition was revoked from this worker."""

@@ -1,0 +1,136 @@
+"""Fetch lanes: one connection per priority, so that no class can hold up the fetches of another.
+
+One shared consumer couples the classes: it has one fetch in flight per broker, and it fetches from no
+partition of a broker while one of them has records that were not taken. A lane belongs to no consumer
+group; it follows the assignment that the group gave this worker, and the group member commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiokafka
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.notifications.priority import Priority
+from streams.scheduling.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+#: Records taken over at once: decoding a fetch response blocks the event loop for about a millisecond.
+_MAX_RECORDS = 500
+#: Milliseconds to wait for records when every partition is asked for.
+_IDLE_WAIT_MS = 1000
+#: Milliseconds to wait when some partition has no room, so that it is asked for soon after it has.
+_BUSY_WAIT_MS = 10
+_RETRY_S = 0.5
+_WARN_INTERVAL_S = 10.0
+
+
+class FetchLane:
+    """Fetches the assigned partitions of one priority into the scheduler's buffer."""
+
+    def __init__(
+        self,
+        priority: Priority,
+        topic: str,
+        scheduler: Scheduler[Priority, int, Any],
+        options: dict[str, Any],
+        *,
+        fetch_bytes: int,
+        on_records: Callable[[], None],
+    ) -> None:
+        self.priority = priority
+        self.topic = topic
+        self._scheduler = scheduler
+        self._on_records = on_records
+        self._options = options | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 500,
+            "max_partition_fetch_bytes": fetch_bytes,
+            "fetch_max_bytes": 8 * fetch_bytes,
+        }
+        self._consumer: aiokafka.AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._warned_at = 0.0
+        #: Partition -> offset that will be read next, as far as records were taken over.
+        self.positions: dict[int, int] = {}
+
+    async def assign(self, offsets: Mapping[int, int | None]) -> None:
+        """Fetch these partitions, each from its offset; None means from its first record."""
+        await self.revoke()
+        if not offsets:
+            return
+        # A consumer for each assignment: one that is unsubscribed cannot be stopped (aiokafka 0.14).
+        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
+        await consumer.start()
+        self._scheduler.assign(self.priority, offsets)
+        consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
+        for partition, offset in offsets.items():
+            if offset is not None:
+                consumer.seek(TopicPartition(self.topic, partition), offset)
+        self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
+        self._room.set()
+        self._task = asyncio.create_task(self._fetch(consumer), name=f"fetch-{self.priority.lower()}")
+
+    async def revoke(self) -> None:
+        """Stop fetching, disconnect, and forget what is buffered."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await consumer.stop()
+        self._scheduler.revoke(self.priority, list(self.positions))
+        self.positions = {}
+
+    def has_room(self) -> None:
+        """Tell the lane that the buffer may have room again."""
+        self._room.set()
+
+    def end_offset(self, partition: int) -> int | None:
+        """Offset after the last record of a partition, as of its last fetch; None before the first."""
+        if self._consumer is None or partition not in self.positions:
+            return None
+        end: int | None = self._consumer.highwater(TopicPartition(self.topic, partition))
+        return end
+
+    async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
+        scheduler, priority, topic = self._scheduler, self.priority, self.topic
+        partitions = {partition: TopicPartition(topic, partition) for partition in self.positions}
+        while True:
+            wanted = scheduler.wanted(priority)
+            if not wanted:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            wait_ms = _IDLE_WAIT_MS if len(wanted) == len(partitions) else _BUSY_WAIT_MS
+            try:
+                fetched = await consumer.getmany(
+                    *(partitions[p] for p in wanted), timeout_ms=wait_ms, max_records=_MAX_RECORDS
+                )
+            except KafkaError as error:
+                self._warn(error)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            for tp, records in fetched.items():
+                nbytes = sum(record.serialized_value_size for record in records) + 64 * len(records)
+                scheduler.add(priority, tp.partition, records, nbytes)
+                self.positions[tp.partition] = records[-1].offset + 1
+            if fetched:
+                self._on_records()
+                await asyncio.sleep(0)
+
+    def _warn(self, error: KafkaError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._warned_at > _WARN_INTERVAL_S:
+            self._warned_at = now
+            log.warning("Fetching %s failed (%r); trying again.", self.topic, error)

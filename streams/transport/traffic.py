@@ -1,0 +1,261 @@
+"""The traffic of notifications through a worker: lanes → scheduler → agents, and what may be committed.
+
+Implements the ``Coordinator`` that the Faust transport asks. What is done with the records (counting,
+forwarding) is handed in as ``Work``, so that this package knows nothing of tables or agents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from faust.types import TP
+
+from streams.notifications.priority import Priority
+from streams.scheduling.scheduler import ClassSpec, Scheduler
+from streams.settings import Settings
+from streams.transport.batch import RecordBatch
+from streams.transport.faust_private import App, batch_message, deliver
+from streams.transport.lanes import FetchLane
+
+log = logging.getLogger(__name__)
+
+
+class Work(Protocol):
+    """What is done with records, and what of it is durable."""
+
+    def manages(self, topic: str) -> bool:
+        """Whether the work decides what is committed for an internal topic."""
+
+    def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+        """Begin with an assignment: load state from the tables."""
+
+    async def finish(self, deadline_s: float) -> None:
+        """Make everything durable that can be within the deadline."""
+
+    def close(self) -> None:
+        """Forget the state of the assignment."""
+
+    def committable(self) -> Mapping[TP, int]:
+        """Offsets that may be committed: all effects of earlier records are durable."""
+
+
+@dataclass(slots=True)
+class ClassTraffic:
+    """What a class has and gets, for the web views."""
+
+    weight: float
+    configured_share: float
+    achieved_share: float
+    buffered_records: int
+    buffered_bytes: int
+    lag_records: int
+    oldest_age_s: float
+    dispatched_records: int
+    service_seconds: float
+
+
+def scheduling_mode(profile: str) -> str:
+    """The scheduler's mode for a profile of the settings."""
+    return "strict-with-floor" if profile == "strict-with-floor" else "weighted"
+
+
+class Traffic:
+    """Moves batches from the lanes to the agents in the order that the scheduler decides."""
+
+    def __init__(self, app: App, settings: Settings, work: Work, options: dict[str, Any]) -> None:
+        self._app = app
+        self._settings = settings
+        self._work = work
+        weights = settings.effective_weights
+        self._topics = {settings.notification_topic(priority): priority for priority in settings.priorities}
+        self.scheduler: Scheduler[Priority, int, Any] = Scheduler(
+            [ClassSpec(p, weights[p], p.rank, settings.buffer_bytes) for p in settings.priorities],
+            mode=scheduling_mode(settings.profile),
+            batch_seconds=settings.batch_ms / 1000,
+            max_in_flight=settings.max_in_flight,
+        )
+        self._lanes = {
+            priority: FetchLane(
+                priority,
+                topic,
+                self.scheduler,
+                options,
+                fetch_bytes=settings.fetch_bytes,
+                on_records=self._wake,
+            )
+            for topic, priority in self._topics.items()
+        }
+        self._in_flight: set[RecordBatch] = set()
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._open = False
+        self._task: asyncio.Task[None] | None = None
+        #: Whether the worker has an assignment and works on it.
+        self.ready = asyncio.Event()
+        self.assigned: set[TP] = set()
+        #: Event-loop time of the last batch that was finished, for the watchdog.
+        self.last_done = time.monotonic()
+
+    async def start(self) -> None:
+        """Start dispatching."""
+        self._task = asyncio.create_task(self._dispatch(), name="dispatch")
+        self._task.add_done_callback(self._dispatch_ended)
+
+    async def stop(self) -> None:
+        """Disconnect the lanes."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
+
+    # ---------------------------------------------------------------- Coordinator
+
+    def fetches(self, topic: str) -> bool:
+        """Whether a lane fetches ``topic``."""
+        return topic in self._topics
+
+    def manages(self, topic: str) -> bool:
+        """Whether offsets of ``topic`` are committed from what is durable."""
+        return topic in self._topics or self._work.manages(topic)
+
+    def committable(self) -> Mapping[TP, int]:
+        """Offsets that may be committed now."""
+        return self._work.committable()
+
+    async def drain(self) -> None:
+        """Stop dispatching, wait for batches in flight, and make their effects durable."""
+        self._open = False
+        self.ready.clear()
+        deadline = self._settings.drain_deadline_s
+        started = time.monotonic()
+        if self._in_flight:
+            self._idle.clear()
+            try:
+                await asyncio.wait_for(self._idle.wait(), deadline)
+            except TimeoutError:
+                log.warning(
+                    "An agent did not finish within %.0f s; what it holds will be read again.", deadline
+                )
+        await self._work.finish(max(1.0, deadline - (time.monotonic() - started)))
+
+    async def on_revoked(self) -> None:
+        """Forget everything of the assignment that ended."""
+        self._open = False
+        self.ready.clear()
+        await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
+        for batch in list(self._in_flight):
+            self.done(batch, 0.0)
+        self._work.close()
+        self.assigned = set()
+
+    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+        """Load state and start fetching the assigned partitions."""
+        await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
+        for batch in list(self._in_flight):
+            self.done(batch, 0.0)
+        self.assigned = assigned
+        self._work.open(assigned, committed)
+        await asyncio.gather(
+            *(
+                self._lanes[priority].assign(
+                    {tp.partition: committed.get(tp) for tp in assigned if tp.topic == topic}
+                )
+                for topic, priority in self._topics.items()
+            )
+        )
+        self._open = True
+        self.ready.set()
+        self._wake()
+        log.info(
+            "Working on %d partitions of notification topics.",
+            sum(tp.topic in self._topics for tp in assigned),
+        )
+
+    # ---------------------------------------------------------------- dispatch
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    def _dispatch_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("Dispatching failed.", exc_info=error)
+            self._app.add_future(self._app.crash(error))
+
+    async def _dispatch(self) -> None:
+        scheduler = self.scheduler
+        while True:
+            dispatch = scheduler.next() if self._open else None
+            if dispatch is None:
+                self._news.clear()
+                await self._news.wait()
+                continue
+            priority = dispatch.cls
+            topic = self._lanes[priority].topic
+            batch = RecordBatch(priority, topic, dispatch.partition, dispatch.records, dispatch)
+            self._in_flight.add(batch)
+            last = batch.records[-1]
+            message = batch_message(
+                self._app, batch, topic, batch.partition, last.offset, last.timestamp or 0
+            )
+            if not await deliver(self._app, message):
+                self.done(batch, 0.0)  # a rebalance has begun: what is buffered will be dropped
+                self._open = False
+
+    def done(self, batch: RecordBatch, service_seconds: float) -> None:
+        """Free the slot of a batch and charge its class."""
+        if batch not in self._in_flight:
+            return  # revoked meanwhile
+        self._in_flight.discard(batch)
+        self.scheduler.done(batch.dispatch, service_seconds)
+        self.last_done = time.monotonic()
+        self._lanes[batch.priority].has_room()
+        if not self._in_flight:
+            self._idle.set()
+        self._news.set()
+
+    def halt(self) -> None:
+        """Dispatch no further batch, because the worker has failed."""
+        self._open = False
+        self.ready.clear()
+
+    # ---------------------------------------------------------------- views
+
+    def set_weights(self, weights: Mapping[Priority, float]) -> None:
+        """Change weights while the worker runs."""
+        self.scheduler.set_weights(weights)
+
+    def lag(self, priority: Priority) -> tuple[int, float]:
+        """Records not yet handed to agents, and the age in seconds of the oldest buffered one."""
+        lane = self._lanes[priority]
+        lag = 0
+        for partition, position in lane.positions.items():
+            end = lane.end_offset(partition)
+            lag += max(0, (end or 0) - position)
+        buffer = self.scheduler.buffer(priority)
+        oldest = min((head.timestamp for head in buffer.heads()), default=None)
+        age = 0.0 if not oldest or oldest < 0 else max(0.0, time.time() - oldest / 1000)
+        return lag + len(buffer), age
+
+    def snapshot(self) -> dict[Priority, ClassTraffic]:
+        """What every class has and gets now."""
+        shown = {}
+        for priority, state in self.scheduler.snapshot().items():
+            lag, age = self.lag(priority)
+            shown[priority] = ClassTraffic(
+                weight=state.weight,
+                configured_share=state.configured_share,
+                achieved_share=state.achieved_share,
+                buffered_records=state.buffered_records,
+                buffered_bytes=state.buffered_bytes,
+                lag_records=lag,
+                oldest_age_s=age,
+                dispatched_records=state.dispatched_records,
+                service_seconds=state.service_seconds,
+            )
+        return shown

@@ -1,0 +1,237 @@
+"""Counts per event type, summed over the sources. Pure.
+
+A combiner owns one partition of the partials topic: a slice of the event types. What it gets are
+cumulative counts by source; it keeps the largest one per source (a G-counter; Shapiro, Preguiça,
+Baquero, Zawirski 2011), so repeats and reordering do no harm, and the value is the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tables.buckets import FINE, MINUTE, RESOLUTIONS, parent, retention_s
+from tables.rows import Change, VersionedRows, base_name, bucket_in, bucket_name
+
+_BASE_INTERVAL_S: Final = 60
+_DELETES_PER_FLUSH: Final = 200
+_OWNER: Final = "combined"
+#: Seconds that an unchanged row stays in memory after its last change.
+_MEMORY_S: Final = 90
+
+#: event type -> source -> count
+BySource = dict[str, dict[str, int]]
+
+
+@dataclass(slots=True)
+class _Row:
+    counts: BySource
+    offset: int = -1
+    dirty: bool = False
+    touched_s: float = 0.0
+    stale_keys: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PublicRow:
+    """Sums for subscribers and web views: one bucket, or the totals, of one priority and slice."""
+
+    priority: str
+    #: Seconds, or None for the totals.
+    resolution_s: int | None
+    #: Start in seconds, or None for the totals.
+    bucket: int | None
+    #: Input offset that the row is as of; a row with a lower one is older.
+    offset: int
+    counts: dict[str, int] | None
+    #: event type -> [total, last seen (ms)]; None where the row does not carry totals.
+    totals: dict[str, list[int]] | None
+
+
+@dataclass(slots=True)
+class CombinedFlush:
+    """One flush of one slice: what to write, then what to publish, in this order."""
+
+    offset: int
+    #: Messages up to this offset are in it, and may be committed when it is durable.
+    processed: int
+    first: list[Change]
+    then: list[Change]
+    public: list[PublicRow]
+    expired_public: list[tuple[str, int, int]]
+    cleanup: list[Change]
+
+
+class CombinedCounter:
+    """Counts of one slice of the event types.
+
+    Args:
+        rows: the rows of the table partition, as this worker writes them.
+        lateness_s: how far back in time a record may fall.
+    """
+
+    def __init__(self, rows: VersionedRows, *, lateness_s: int) -> None:
+        self._rows = rows
+        self._lateness_s = lateness_s
+        self._memory: dict[tuple[str, int, int], _Row] = {}
+        self.processed = -1
+        self._flushed = -1
+        self._base_at_s = 0.0
+        self._cleaned_at_s = 0.0
+        self._base_due = False
+        self._totals_changed: set[str] = set()
+        base = rows.load(base_name(_OWNER))
+        body: dict[str, Any] = base.body if base else {}
+        self._base_offset = base.offset if base else -1
+        self._base_stale = rows.others(base.keys) if base else []
+        #: priority -> event type -> source -> [total, last seen (ms)]
+        self.totals: dict[str, dict[str, dict[str, list[int]]]] = body.get("totals", {})
+        self._open: set[tuple[str, int]] = {(p, m) for p, m in body.get("open", ())}
+        self.restored_offset = self._base_offset
+        for priority, minute in self._open:
+            for bucket in range(minute, minute + MINUTE, FINE):
+                loaded = rows.load(bucket_name(priority, FINE, bucket))
+                if loaded is None:
+                    continue
+                self.restored_offset = max(self.restored_offset, loaded.offset)
+                for event_type, entry in loaded.body["totals"].items():
+                    for source, (total, seen) in entry.items():
+                        self._merge_total(priority, event_type, source, total, seen)
+
+    def _merge_total(self, priority: str, event_type: str, source: str, total: int, seen: int) -> None:
+        by_source = self.totals.setdefault(priority, {}).setdefault(event_type, {})
+        known = by_source.get(source)
+        if known is None:
+            by_source[source] = [total, seen]
+        else:
+            known[0] = max(known[0], total)
+            known[1] = max(known[1], seen)
+
+    def _row(self, priority: str, resolution: int, bucket: int) -> _Row:
+        row = self._memory.get((priority, resolution, bucket))
+        if row is None:
+            loaded = self._rows.load(bucket_name(priority, resolution, bucket))
+            row = (
+                _Row({})
+                if loaded is None
+                else _Row(loaded.body["counts"], loaded.offset, stale_keys=self._rows.others(loaded.keys))
+            )
+            self._memory[priority, resolution, bucket] = row
+        return row
+
+    def merge(
+        self,
+        offset: int,
+        priority: str,
+        source: str,
+        buckets: Iterable[tuple[int, int, dict[str, int]]],
+        totals: dict[str, list[int]],
+        now_s: float,
+    ) -> None:
+        """Take in the counts of one source.
+
+        Every row that is named counts as changed even when it already holds as much: the message
+        may be a repeat after a crash that came between writing and publishing.
+
+        Args:
+            offset: of the message in the partials topic.
+            priority: of the source's topic.
+            source: name of the source.
+            buckets: (resolution, bucket, event type -> count).
+            totals: event type -> [total, last seen (ms)].
+            now_s: wall-clock time, to leave out buckets that are no longer kept.
+        """
+        for event_type, (total, seen) in totals.items():
+            self._merge_total(priority, event_type, source, total, seen)
+        if totals:
+            self._totals_changed.add(priority)
+            self._base_due |= not any(resolution == FINE for resolution, _, _ in buckets)
+        for resolution, bucket, counts in buckets:
+            if resolution not in RESOLUTIONS:
+                continue
+            if bucket < now_s - retention_s(resolution, self._lateness_s):
+                self._base_due |= resolution == FINE
+                continue
+            row = self._row(priority, resolution, bucket)
+            row.dirty, row.touched_s = True, now_s
+            for event_type, count in counts.items():
+                by_source = row.counts.get(event_type)
+                if by_source is None:
+                    row.counts[event_type] = {source: count}
+                elif count > by_source.get(source, 0):
+                    by_source[source] = count
+            if resolution == FINE and (key := (priority, parent(bucket, MINUTE))) not in self._open:
+                self._open.add(key)
+                self._base_due = True
+        self.processed = max(self.processed, offset)
+
+    def flush(self, now_s: float) -> CombinedFlush | None:
+        """Plan a flush as of the last message handled; see ``CombinedFlush`` for the order."""
+        dirty = {key: row for key, row in self._memory.items() if row.dirty}
+        if not dirty and not self._base_due and self.processed <= self._flushed:
+            return None
+        offset = max(self.processed, self.restored_offset)
+        public: list[PublicRow] = []
+        cleanup: list[Change] = []
+        first: list[Change] = []
+        if self._base_due or now_s - self._base_at_s >= _BASE_INTERVAL_S:
+            first = self._write_base(offset, now_s, set(dirty), cleanup)
+            for priority in self._totals_changed:
+                totals = {t: self._sum_total(priority, t) for t in self.totals.get(priority, ())}
+                public.append(PublicRow(priority, None, None, offset, None, totals))
+            self._totals_changed.clear()
+        then = []
+        for (priority, resolution, bucket), row in dirty.items():
+            body: dict[str, Any] = {"counts": row.counts}
+            totals_out = None
+            if resolution == FINE:
+                known = self.totals.get(priority, {})
+                body["totals"] = {t: known[t] for t in row.counts if t in known}
+                totals_out = {t: self._sum_total(priority, t) for t in body["totals"]}
+            then.append(self._rows.encode(bucket_name(priority, resolution, bucket), offset, body))
+            counts = {event_type: sum(by_source.values()) for event_type, by_source in row.counts.items()}
+            public.append(PublicRow(priority, resolution, bucket, offset, counts, totals_out))
+            cleanup += [(key, None) for key in row.stale_keys]
+            row.offset, row.dirty, row.stale_keys = offset, False, []
+        expired = self._expire(now_s, cleanup)
+        return CombinedFlush(offset, self.processed, first, then, public, expired, cleanup)
+
+    def flushed(self, flush: CombinedFlush, now_s: float) -> None:
+        """All of ``flush`` is durable; free memory."""
+        self._flushed = flush.processed
+        for key in [k for k, r in self._memory.items() if not r.dirty and r.touched_s < now_s - _MEMORY_S]:
+            del self._memory[key]
+
+    def _sum_total(self, priority: str, event_type: str) -> list[int]:
+        by_source = self.totals[priority][event_type].values()
+        return [sum(total for total, _ in by_source), max(seen for _, seen in by_source)]
+
+    def _write_base(
+        self, offset: int, now_s: float, dirty: set[tuple[str, int, int]], cleanup: list[Change]
+    ) -> list[Change]:
+        # The base row covers all rows that are durable, so only those of this flush can be newer.
+        self._open = {
+            (priority, parent(b, MINUTE)) for priority, resolution, b in dirty if resolution == FINE
+        }
+        self._base_offset, self._base_at_s, self._base_due = offset, now_s, False
+        cleanup += [(key, None) for key in self._base_stale]
+        self._base_stale = []
+        body = {"totals": self.totals, "open": list(self._open)}
+        return [self._rows.encode(base_name(_OWNER), offset, body)]
+
+    def _expire(self, now_s: float, cleanup: list[Change]) -> list[tuple[str, int, int]]:
+        if now_s - self._cleaned_at_s < MINUTE:
+            return []
+        self._cleaned_at_s = now_s
+        expired = []
+        for priority in self.totals:
+            for resolution in RESOLUTIONS:
+                before = int(now_s) - retention_s(resolution, self._lateness_s)
+                keys = self._rows.expired(priority, resolution, before, _DELETES_PER_FLUSH)
+                cleanup += [(key, None) for key in keys]
+                buckets = {bucket_in(key) for key in keys}
+                expired += [(priority, resolution, bucket) for bucket in sorted(buckets)]
+                for bucket in buckets:
+                    self._memory.pop((priority, resolution, bucket), None)
+        return expired

@@ -1,0 +1,94 @@
+"""Rows of counts: their names, their bytes, and which version of a row holds. Pure.
+
+A row is a deterministic function of its name and of the input offset it is *as of*: it counts every
+record of its source up to that offset. Several writers may leave versions of one row (a worker that
+was paused past its session may wake up and write an old one), so each writer has a key of its own and
+the version with the highest offset holds. No writer can overwrite another's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+_OFFSET_BYTES = 8
+_WRITER_MARK = b"@"
+
+#: A change to a table: key, and value or None to delete.
+Change = tuple[bytes, bytes | None]
+
+
+class PartitionStore(Protocol):
+    """The local copy of one partition of a table."""
+
+    def scan(self, start: bytes, end: bytes) -> Iterable[tuple[bytes, bytes]]:
+        """Keys and values with ``start <= key < end``, in order. Raises when the store is damaged."""
+
+
+@dataclass(slots=True)
+class LoadedRow:
+    """The version of a row that holds."""
+
+    offset: int
+    body: Any
+    #: Keys of all versions that the store holds.
+    keys: list[bytes] = field(default_factory=list)
+
+
+def bucket_name(owner: str, resolution_s: int, bucket: int) -> bytes:
+    """Name of the row of one bucket; names sort by owner, resolution and time."""
+    return b"r/%s/%04d/%012d" % (owner.encode(), resolution_s, bucket)
+
+
+def bucket_in(key: bytes) -> int:
+    """Start of the bucket that a key of a bucket's row names."""
+    return int(key.split(b"/")[3].partition(_WRITER_MARK)[0])
+
+
+def base_name(owner: str) -> bytes:
+    """Name of the row that holds what outlives buckets: the totals."""
+    return b"b/%s" % owner.encode()
+
+
+class VersionedRows:
+    """Rows of one table partition as one writer sees and writes them."""
+
+    def __init__(self, store: PartitionStore, writer: str) -> None:
+        self._store = store
+        self._suffix = _WRITER_MARK + writer.encode()
+
+    def load(self, name: bytes) -> LoadedRow | None:
+        """Return the version of ``name`` with the highest offset, or None when there is none."""
+        best: bytes | None = None
+        best_offset = -1
+        keys = []
+        for key, value in self._store.scan(name + _WRITER_MARK, name + b"A"):  # "A" follows "@"
+            keys.append(key)
+            offset = int.from_bytes(value[:_OFFSET_BYTES], "big", signed=True)
+            if best is None or offset > best_offset:
+                best, best_offset = value, offset
+        if best is None:
+            return None
+        return LoadedRow(best_offset, orjson.loads(memoryview(best)[_OFFSET_BYTES:]), keys)
+
+    def encode(self, name: bytes, offset: int, body: Any) -> tuple[bytes, bytes]:
+        """Key and value that write ``body`` as of ``offset`` under this writer's own key."""
+        return name + self._suffix, offset.to_bytes(_OFFSET_BYTES, "big", signed=True) + orjson.dumps(body)
+
+    def expired(self, owner: str, resolution_s: int, before: int, limit: int) -> list[bytes]:
+        """At most ``limit`` keys of the owner's buckets of ``resolution_s`` that start before ``before``."""
+        keys = []
+        for key, _ in self._store.scan(
+            b"r/%s/%04d/" % (owner.encode(), resolution_s), bucket_name(owner, resolution_s, max(before, 0))
+        ):
+            keys.append(key)
+            if len(keys) >= limit:
+                break
+        return keys
+
+    def others(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Those of ``keys`` that other writers wrote: superseded once this writer's row is durable."""
+        return [key for key in keys if not key.endswith(self._suffix)]

@@ -1,0 +1,399 @@
+"""Exact counts of one source: one partition of one notification topic. Pure.
+
+The counter gets every record of its source in offset order, from wherever the committed offset says,
+so it may get some again. It applies a record to a row only if the row is not already as of a later
+offset, and it sends out again whatever a repeated record touched, because the crash that caused the
+repeat may have come between writing and sending.
+
+What is written, and in which order, is what makes this exact:
+
+1. the base row (totals, and the minutes not yet rolled up) when a new minute opened;
+2. the rows of changed 10 s buckets, each with the totals of its event types, and coarse rows;
+3. when these are durable, the counts go to the combiners;
+4. when those have arrived, the source's offset may be committed.
+
+So every fine row that is newer than the base row lies in a minute that the base row names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tables.buckets import CLOSE_GRACE_S, FINE, HOUR, MINUTE, bucket_of, children, parent, retention_s
+from tables.rows import Change, VersionedRows, base_name, bucket_name
+
+#: What event types beyond the cap are counted as.
+OVERFLOW: Final = "(other event types)"
+#: What records that cannot be read are counted as; they lie in the dead-letter topic.
+DEAD_LETTERS: Final = "(dead letters)"
+RESERVED: Final = (OVERFLOW, DEAD_LETTERS)
+
+#: Seconds after which totals are written whole though no new minute opened.
+_BASE_INTERVAL_S: Final = 60
+#: Seconds between two writes of a coarse bucket that keeps being touched.
+_RECLOSE_INTERVAL_S: Final = 30
+#: Coarse buckets closed in one flush; bounds the time that one flush of one source takes.
+_CLOSES_PER_FLUSH: Final = {MINUTE: 6, HOUR: 1}
+_DELETES_PER_FLUSH: Final = 200
+
+
+@dataclass(slots=True)
+class _FineRow:
+    counts: dict[str, int]
+    offset: int = -1  # as of this offset, as last written; -1 when never
+    dirty: bool = False
+    resend: bool = False  # send all of it, not only what changed
+    stale_keys: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Emission:
+    """Counts of one source for the combiners: cumulative, so that a repeat does no harm."""
+
+    #: (resolution, bucket) -> event type -> count
+    buckets: dict[tuple[int, int], dict[str, int]] = field(default_factory=dict)
+    #: event type -> [total, last seen (ms)]
+    totals: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Flush:
+    """One flush of one source: what to write, then what to send, in this order."""
+
+    offset: int
+    first: list[Change]
+    then: list[Change]
+    emission: Emission
+    cleanup: list[Change]
+    closed: list[tuple[int, int]]
+
+
+class SourceCounter:
+    """Counts of one source.
+
+    Args:
+        source: stable name of the source: topic id and partition.
+        rows: the rows of the table partition, as this worker writes them.
+        max_event_types: distinct event types per bucket and in the totals; the rest is OVERFLOW.
+        lateness_s: how far back in time a record may still fall.
+    """
+
+    def __init__(self, source: str, rows: VersionedRows, *, max_event_types: int, lateness_s: int) -> None:
+        self.source = source
+        self._rows = rows
+        self._max_types = max_event_types
+        self._lateness_s = lateness_s
+        self._fine: dict[int, _FineRow] = {}
+        #: Counts since the last flush: bucket -> event type -> count. The ingest loop adds to it directly.
+        self.pending: dict[int, dict[str, int]] = {}
+        #: Event type -> last seen (ms) since the last flush.
+        self.pending_seen: dict[str, int] = {}
+        #: Offset of the last record handled; -1 before the first.
+        self.processed = -1
+        #: Highest broker time seen, in milliseconds.
+        self.watermark_ms = 0
+        self._flushed = -1
+        self._touched: set[str] = set()
+        self._restore()
+
+    # ---------------------------------------------------------------- state
+
+    def _restore(self) -> None:
+        base = self._rows.load(base_name(self.source))
+        body: dict[str, Any] = base.body if base else {}
+        self._base_offset = base.offset if base else -1
+        self._base_stale = self._rows.others(base.keys) if base else []
+        self.totals: dict[str, list[int]] = body.get("totals", {})
+        self._open: dict[int, dict[int, float]] = {
+            MINUTE: dict.fromkeys(body.get("minutes", ()), 0.0),
+            HOUR: dict.fromkeys(body.get("hours", ()), 0.0),
+        }
+        self._expired_before: int = body.get("expired_before", 0)
+        self._durable_expired_before = self._expired_before
+        self._cleaned_before = 0
+        self._as_of: dict[str, int] = body.get("as_of", {})
+        self._base_at_s = 0.0
+        self._base_due = False
+        self.replay_until = self._base_offset
+        for minute in self._open[MINUTE]:
+            for bucket in children(minute, MINUTE):
+                loaded = self._rows.load(bucket_name(self.source, FINE, bucket))
+                if loaded is None:
+                    continue
+                self.replay_until = max(self.replay_until, loaded.offset)
+                if loaded.offset > self._base_offset:
+                    for event_type, (_, total, seen, *as_of) in loaded.body.items():
+                        self._merge_total(event_type, total, seen, as_of[0] if as_of else loaded.offset)
+
+    def _merge_total(self, event_type: str, total: int, seen: int, offset: int) -> None:
+        known = self.totals.get(event_type)
+        if known is None or total >= known[0]:
+            self.totals[event_type] = [total, seen]
+        self._as_of[event_type] = max(offset, self._as_of.get(event_type, -1))
+
+    def _row(self, bucket: int) -> _FineRow:
+        row = self._fine.get(bucket)
+        if row is None:
+            loaded = self._rows.load(bucket_name(self.source, FINE, bucket))
+            if loaded is None:
+                row = _FineRow({})
+            else:
+                counts = {event_type: entry[0] for event_type, entry in loaded.body.items()}
+                row = _FineRow(counts, loaded.offset, stale_keys=self._rows.others(loaded.keys))
+            self._fine[bucket] = row
+        return row
+
+    # ---------------------------------------------------------------- counting
+
+    @property
+    def replaying(self) -> bool:
+        """Whether the next record may be one that some row already counts."""
+        return self.processed < self.replay_until
+
+    def add(self, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
+        """Count one record. The ingest loop does the same inline when nothing is being replayed."""
+        if offset <= self.replay_until:
+            self._add_again(offset, event_type, bucket, seen_ms)
+        else:
+            counts = self.pending.get(bucket)
+            if counts is None:
+                counts = self.pending[bucket] = {}
+            counts[event_type] = counts.get(event_type, 0) + 1
+            self.pending_seen[event_type] = seen_ms
+        self.processed = offset
+
+    def _add_again(self, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
+        total_type = self._admitted(event_type, self.totals)
+        if offset > self._as_of.get(total_type, self._base_offset):
+            self._add_total(total_type, 1, seen_ms)
+        self._touched.add(total_type)
+        if bucket < self._expired_before:
+            self._base_due = True
+            return
+        row = self._row(bucket)
+        if offset > row.offset:
+            counted = self._admitted(event_type, row.counts)
+            row.counts[counted] = row.counts.get(counted, 0) + 1
+        row.dirty = row.resend = True
+
+    def _admitted(self, event_type: str, known: dict[str, Any]) -> str:
+        if event_type in known or len(known) < self._max_types:
+            return event_type
+        return OVERFLOW
+
+    def _add_total(self, event_type: str, count: int, seen_ms: int) -> None:
+        total = self.totals.get(event_type)
+        if total is None:
+            self.totals[event_type] = [count, seen_ms]
+            # Near the cap the order of arrival decides what is counted by name: make it durable first.
+            self._base_due |= len(self.totals) * 10 >= self._max_types * 9
+        else:
+            total[0] += count
+            total[1] = max(total[1], seen_ms)
+
+    def _merge_pending(self) -> dict[int, set[str]]:
+        """Move the pending counts into rows and totals; return the changed event types by bucket."""
+        pending, seen = self.pending, self.pending_seen
+        self.pending, self.pending_seen = {}, {}
+        changed: dict[int, set[str]] = {}
+        for bucket, counts in pending.items():
+            row = None
+            if bucket >= self._expired_before:
+                row = self._row(bucket)
+                row.dirty = True
+                types = changed.setdefault(bucket, set())
+            else:  # older than any bucket that is kept: counts in the totals alone
+                self._base_due = True
+            for event_type, count in counts.items():
+                total_type = self._admitted(event_type, self.totals)
+                self._add_total(total_type, count, seen[event_type])
+                self._touched.add(total_type)
+                if row is not None:
+                    counted = self._admitted(event_type, row.counts)
+                    row.counts[counted] = row.counts.get(counted, 0) + count
+                    types.add(counted)
+        return changed
+
+    # ---------------------------------------------------------------- flushing
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a flush has anything to do besides closing buckets that are due."""
+        return bool(self.pending) or self.processed > self._flushed
+
+    def flush(self, now_s: float) -> Flush | None:
+        """Plan a flush as of the last record handled.
+
+        The caller carries out ``first``, ``then``, ``emission`` and ``cleanup`` in this order, each
+        when the one before is durable, and calls ``flushed``. Until then no other flush may be planned.
+
+        Args:
+            now_s: wall-clock time in seconds; decides only when coarse buckets are written and old
+                ones go, never what a row holds.
+        """
+        changed = self._merge_pending()
+        offset = max(self.processed, self._flushed)
+        emission = Emission()
+        then: list[Change] = []
+        cleanup: list[Change] = []
+        dirty = {bucket: row for bucket, row in self._fine.items() if row.dirty}
+        for bucket in dirty:
+            minute = parent(bucket, MINUTE)
+            if minute not in self._open[MINUTE]:
+                self._open[MINUTE][minute] = 0.0
+                self._base_due = True
+        closed = self._close(MINUTE, now_s, dirty, then, emission)
+        for resolution, minute in emission.buckets:
+            if resolution == MINUTE and (hour := parent(minute, HOUR)) not in self._open[HOUR]:
+                self._open[HOUR][hour] = 0.0
+                self._base_due = True
+        closed += self._close(HOUR, now_s, dirty, then, emission)
+        self._expire(now_s)
+        if not dirty and not emission.buckets and not self._base_due and self.processed <= self._flushed:
+            return None
+        first = self._write_base(offset, now_s, cleanup) if self._is_base_due(now_s, bool(dirty)) else []
+        for bucket, row in dirty.items():
+            as_of = max(row.offset, offset)
+            then.append(
+                self._rows.encode(bucket_name(self.source, FINE, bucket), as_of, self._body(row, offset))
+            )
+            cleanup += [(key, None) for key in row.stale_keys]
+            if row.resend:
+                emission.buckets[FINE, bucket] = dict(row.counts)
+            else:
+                emission.buckets[FINE, bucket] = {t: row.counts[t] for t in changed.get(bucket, ())}
+            row.offset, row.dirty, row.resend, row.stale_keys = as_of, False, False, []
+        emission.totals = {
+            event_type: list(self.totals[event_type])
+            for event_type in self._touched
+            if event_type in self.totals
+        }
+        self._touched.clear()
+        if self.processed >= self.replay_until and self._as_of:
+            self._as_of = {}  # every type's total is now as of the last record handled
+        cleanup += self._deletions()
+        return Flush(offset, first, then, emission, cleanup, closed)
+
+    def _body(self, row: _FineRow, offset: int) -> dict[str, Any]:
+        """Event type -> count in the bucket, total, last seen; and what the total is as of, where it differs."""
+        totals = self.totals
+        if not self.replaying:
+            return {t: (count, *totals.get(t, (count, 0))) for t, count in row.counts.items()}
+        as_of, base = self._as_of, self._base_offset
+        return {
+            t: (count, *totals.get(t, (count, 0)), max(offset, as_of.get(t, base)))
+            for t, count in row.counts.items()
+        }
+
+    def flushed(self, flush: Flush) -> None:
+        """All of ``flush`` is durable: forget what it closed, and free memory."""
+        self._flushed = flush.offset
+        for resolution, bucket in flush.closed:
+            if not any(self._is_dirty(child) for child in children(bucket, resolution)):
+                self._open[resolution].pop(bucket, None)
+        keep = self._open[MINUTE]
+        for bucket in [b for b, row in self._fine.items() if not row.dirty and parent(b, MINUTE) not in keep]:
+            del self._fine[bucket]
+        if flush.first:
+            self._durable_expired_before = self._expired_before
+
+    def _is_dirty(self, bucket: int) -> bool:
+        row = self._fine.get(bucket)
+        return (row is not None and row.dirty) or bucket in self.pending
+
+    def _is_base_due(self, now_s: float, active: bool) -> bool:
+        return self._base_due or (active and now_s - self._base_at_s >= _BASE_INTERVAL_S)
+
+    def _write_base(self, offset: int, now_s: float, cleanup: list[Change]) -> list[Change]:
+        self._base_offset = max(self._base_offset, offset)
+        self._base_at_s, self._base_due = now_s, False
+        body: dict[str, Any] = {
+            "totals": self.totals,
+            "minutes": list(self._open[MINUTE]),
+            "hours": list(self._open[HOUR]),
+            "expired_before": self._expired_before,
+        }
+        if self._as_of and self.processed < self.replay_until:
+            # Totals of these types are ahead of the row's offset while records are being replayed.
+            body["as_of"] = {t: o for t, o in self._as_of.items() if o > self._base_offset}
+        cleanup += [(key, None) for key in self._base_stale]
+        self._base_stale = []
+        return [self._rows.encode(base_name(self.source), self._base_offset, body)]
+
+    def _close(
+        self, resolution: int, now_s: float, dirty: dict[int, _FineRow], out: list[Change], emission: Emission
+    ) -> list[tuple[int, int]]:
+        """Write coarse buckets that are due, recomputed from finer ones; return those that are complete."""
+        complete = []
+        budget = _CLOSES_PER_FLUSH[resolution]
+        as_of = max(self.processed, self.replay_until, self._flushed)
+        for bucket in sorted(self._open[resolution]):
+            if budget == 0:
+                break
+            if bucket + resolution + CLOSE_GRACE_S[resolution] > now_s:
+                continue
+            finer_open = dirty if resolution == MINUTE else self._open[MINUTE]
+            busy = any(child in finer_open for child in children(bucket, resolution))
+            written_at = self._open[resolution][bucket]
+            if busy and now_s - written_at < _RECLOSE_INTERVAL_S:
+                continue
+            self._open[resolution][bucket] = now_s
+            if busy and written_at == 0.0:
+                continue  # it is being filled, so let it fill up first
+            counts = self._sum_children(resolution, bucket, emission)
+            out.append(self._rows.encode(bucket_name(self.source, resolution, bucket), as_of, counts))
+            emission.buckets[resolution, bucket] = counts
+            budget -= 1
+            if not busy:
+                complete.append((resolution, bucket))
+        return complete
+
+    def _sum_children(self, resolution: int, bucket: int, emission: Emission) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for child in children(bucket, resolution):
+            for event_type, count in self._child_counts(resolution, child, emission):
+                total[event_type] = total.get(event_type, 0) + count
+        return total
+
+    def _child_counts(self, resolution: int, child: int, emission: Emission) -> Iterable[tuple[str, int]]:
+        if resolution == MINUTE:
+            row = self._fine.get(child)
+            if row is not None:
+                return row.counts.items()
+            loaded = self._rows.load(bucket_name(self.source, FINE, child))
+            return ((t, entry[0]) for t, entry in loaded.body.items()) if loaded else ()
+        just_written = emission.buckets.get((MINUTE, child))
+        if just_written is not None:
+            return just_written.items()
+        loaded = self._rows.load(bucket_name(self.source, MINUTE, child))
+        return loaded.body.items() if loaded else ()
+
+    # ---------------------------------------------------------------- expiry
+
+    def _expire(self, now_s: float) -> None:
+        # The wall clock bounds the watermark: a topic with the producers' own times may hold any time.
+        horizon = min(self.watermark_ms / 1000, now_s)
+        before = int(horizon) - retention_s(FINE, self._lateness_s)
+        if before >= self._expired_before + MINUTE:
+            self._expired_before = bucket_of(before * 1000, MINUTE)
+            self._base_due = True
+
+    def _deletions(self) -> list[Change]:
+        """Old buckets to delete: only those that a durable base row says have expired."""
+        before = self._durable_expired_before
+        if before <= self._cleaned_before:
+            return []
+        keys = self._rows.expired(self.source, FINE, before, _DELETES_PER_FLUSH)
+        newest = before + retention_s(FINE, self._lateness_s)
+        for resolution in (MINUTE, HOUR):
+            keys += self._rows.expired(
+                self.source,
+                resolution,
+                newest - retention_s(resolution, self._lateness_s),
+                _DELETES_PER_FLUSH,
+            )
+        if len(keys) < _DELETES_PER_FLUSH:
+            self._cleaned_before = before
+        return [(key, None) for key in keys]

@@ -1,0 +1,110 @@
+"""Reads the public topic of counts into memory, on every worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiokafka
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from tables.totals import Totals
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_EXPIRE_INTERVAL_S = 60.0
+
+
+class TotalsReader:
+    """Follows all partitions of ``event-counts``, without a consumer group.
+
+    Args:
+        topic: the public topic.
+        options: of the aiokafka client.
+        on_rows: called after rows were taken in, for whoever shows them live.
+    """
+
+    def __init__(
+        self, topic: str, options: dict[str, Any], on_rows: Callable[[], None] | None = None
+    ) -> None:
+        self._topic = topic
+        self._options = options | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 500,
+        }
+        self._on_rows = on_rows
+        self.totals = Totals()
+        #: Partitions that have not been read to the end they had at start.
+        self.missing: set[int] = set()
+        #: Wall-clock time, in seconds, at which everything published was taken in; 0 before that.
+        self.as_of = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._consumer: aiokafka.AIOKafkaConsumer | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was published when this worker started has been taken in."""
+        return self.as_of > 0 and not self.missing
+
+    async def start(self, partitions: int) -> None:
+        """Start reading the topic's ``partitions`` in the background."""
+        self._partitions = partitions
+        self._task = asyncio.create_task(self._run(), name="totals-reader")
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except KafkaError as error:
+                log.warning("Reading %s failed (%r); trying again.", self._topic, error)
+                if self._consumer is not None:
+                    await self._consumer.stop()
+                await asyncio.sleep(_RETRY_S)
+
+    async def _read(self) -> None:
+        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
+        await consumer.start()
+        partitions = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        self.missing = {tp.partition for tp in partitions}
+        expire_at = time.monotonic() + _EXPIRE_INTERVAL_S
+        while True:
+            fetched = await consumer.getmany(*partitions, timeout_ms=500, max_records=500)
+            for records in fetched.values():
+                self._take(records)
+            if self.missing:
+                for tp in partitions:
+                    if tp.partition in self.missing and await consumer.position(tp) >= ends[tp]:
+                        self.missing.discard(tp.partition)
+            if not self.missing:
+                self.as_of = time.time()
+            if fetched and self._on_rows is not None:
+                self._on_rows()
+            if time.monotonic() > expire_at:
+                expire_at = time.monotonic() + _EXPIRE_INTERVAL_S
+                self.totals.expire(time.time())
+            await asyncio.sleep(0)
+
+    def _take(self, records: list[Any]) -> None:
+        for record in records:
+            try:
+                self.totals.apply(record.key or b"", record.value)
+            except (ValueError, KeyError, TypeError) as error:
+                log.warning("Left out %s/%d/%d: %s", self._topic, record.partition, record.offset, error)
