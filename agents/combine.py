@@ -35,7 +35,7 @@ async def run_combine(
             parts = decode(message.value)
         except (ValueError, TypeError, KeyError) as error:
             # Only Tocsin writes here, cumulatively: the next message of the same sources says it all again.
-            log.error(
+            log.error(  # noqa: TRY400 - the reason is in the line
                 "Left out message %d/%d of partial counts: %s", message.partition, message.offset, error
             )
             parts = []

@@ -76,6 +76,7 @@ class Counting:
         self._task: asyncio.Task[None] | None = None
         #: Seconds of the last flush, and number of flushes, for the metrics.
         self.last_flush_s = 0.0
+        self._flush_started: float | None = None
         self.flushes = 0
         #: Wall-clock time at which the last flush was durable.
         self.flushed_at = 0.0
@@ -172,7 +173,7 @@ class Counting:
     async def flush(self) -> None:
         """Make everything counted so far durable, and send it on."""
         async with self._lock:
-            started = time.perf_counter()
+            started = self._flush_started = time.monotonic()
             epoch = self._epoch
             try:
                 await self._flush_sources(epoch)
@@ -182,7 +183,9 @@ class Counting:
                     raise
                 log.info("A flush was given up, %s.", error)
                 return
-            self.last_flush_s = time.perf_counter() - started
+            finally:
+                self._flush_started = None
+            self.last_flush_s = time.monotonic() - started
             self.flushes += 1
             self.flushed_at = self._clock()
 
@@ -263,6 +266,10 @@ class Counting:
         await asyncio.gather(
             *(table.write(partition, some) for partition, some in by_partition.items() if some)
         )
+
+    def unconfirmed_s(self) -> float:
+        """Seconds that the flush under way has been waiting; 0 when none is."""
+        return 0.0 if self._flush_started is None else time.monotonic() - self._flush_started
 
     def sources(self) -> Mapping[TP, SourceCounter]:
         """The counters of the assigned sources."""

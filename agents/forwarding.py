@@ -58,7 +58,8 @@ def forwarded(
     value: dict[str, Any] = {
         "labels": labels,
         "annotations": {
-            "summary": f"{notification.priority} {notification.event_type} from {notification.publisher_id or 'unknown'}"
+            "summary": f"{notification.priority} {notification.event_type} from "
+            f"{notification.publisher_id or 'an unnamed publisher'}"
         },
         "startsAt": starts_at,
         "generatorURL": "",

@@ -72,7 +72,7 @@ class Ingest:
                 continue
             read = decode(record.value, priority)
             broker_ms = record.timestamp if record.timestamp is not None else -1
-            if type(read) is Notification:
+            if isinstance(read, Notification):
                 event_ms, replaced = bucket_time_ms(read.event_time_ms, broker_ms, lateness_ms, future_ms)
                 event_type = read.event_type
                 if event_type[0] == "(" and event_type in RESERVED:

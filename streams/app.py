@@ -23,15 +23,16 @@ from agents.combine import run_combine
 from agents.counting import Counting, Topics
 from agents.effects import Effects
 from agents.ingest import Ingest, run_ingest
+from agents.worker_health import WorkerHealth
 from streams.broker.client_options import client_options, ssl_context
 from streams.broker.self_check import ClusterView, self_check
-from streams.health import WorkerHealth
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
 from streams.transport.delivery import ConfirmedProducer
-from streams.transport.faust_private import App, BatchSchema, Transport
+from streams.transport.faust_private import App, BatchSchema, Transport, member_alive
 from streams.transport.traffic import Traffic
 from tables.durable_table import DurableTable
 from tables.totals_reader import TotalsReader
+from tables.views.server import ViewServer
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,6 @@ class TocsinApp(App):
         """Declare topics, tables and agents; connect nothing."""
         self.settings = settings
         self.view = view
-        self.health = WorkerHealth(self, settings)
         self.coordinator = self
         self._options = client_options(settings)
         writer = secrets.token_hex(6)
@@ -65,9 +65,10 @@ class TocsinApp(App):
         self.partial_counts = DurableTable(self._table("partial-counts"), self.count_producer, writer)
         self.combined_counts = DurableTable(self._table("combined-counts"), self.count_producer, writer)
         self.reader = TotalsReader(settings.event_counts_topic, self._options)
+        self.health = WorkerHealth(self, self.ingest.stats)
         self.counting: Counting | None = None
         self.traffic: Traffic | None = None
-        self.views: Any = None
+        self.views: ViewServer | None = None
         self.rebalances = 0
         schema = BatchSchema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for priority in settings.priorities:
@@ -112,16 +113,11 @@ class TocsinApp(App):
         """Start what must run before the group is joined: web views, self-check, producers, lanes."""
         await super().on_start()
         settings = self.settings
+        health = self.health
+        views = ViewServer(settings, counts=self.reader, scheduler=self, health=health, stats=health)
         try:
-            from tables.views.server import ViewServer
-        except ImportError:
-            pass
-        else:
-            self.views = ViewServer(
-                settings, counts=self.reader, scheduler=self, health=self.health, stats=self.health
-            )
-            await self.views.start()
-        try:
+            await views.start()
+            self.views = views
             view = self.view = self.view or await self_check(settings)
         except ConfigurationError as error:
             sys.stderr.write(f"tocsin: {error}\n")
@@ -140,6 +136,8 @@ class TocsinApp(App):
         await asyncio.gather(self.alert_producer.start(), self.count_producer.start(), self.traffic.start())
         await self.reader.start(view.partitions)
         self.counting.start(self.fail)
+        log.info("Joining the group %s.", settings.app_id)
+        self.health.reached_brokers()
 
     async def on_stop(self) -> None:
         """Drain and commit first, while the producers still run."""
@@ -187,6 +185,10 @@ class TocsinApp(App):
         except Exception as error:
             log.exception("Taking up the assigned partitions failed.")
             self.fail(error)
+
+    def member_alive(self) -> bool:
+        """Whether the group membership is being kept up."""
+        return member_alive(self)
 
     # ---------------------------------------------------------------- SchedulerSource, for the views
 

@@ -26,7 +26,8 @@ def check_packages() -> None:
         if spec is None or spec.origin is None or Path(spec.origin).resolve().parent != home / package:
             found = spec.origin if spec is not None and spec.origin is not None else "nothing"
             raise ConfigurationError(
-                f"The package '{package}' is not Tocsin's (found {found}): install Tocsin into an environment of its own."
+                f"The package {package!r} is not Tocsin's (found {found}): "
+                "install Tocsin into an environment of its own."
             )
     for package, distribution in _RIVALS.items():
         try:
@@ -34,6 +35,7 @@ def check_packages() -> None:
         except importlib.metadata.PackageNotFoundError:
             continue
         raise ConfigurationError(
-            f"The distribution '{distribution}' is installed here and has a package named '{package}' like Tocsin's: "
+            f"The distribution {distribution!r} is installed here, and its package {package!r} "
+            "has the name of one of Tocsin's: "
             "install Tocsin into an environment of its own."
         )

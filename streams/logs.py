@@ -15,6 +15,8 @@ _QUIET = {
     # Faust and aiokafka say at INFO what an operator can do nothing with.
     "faust": logging.WARNING,
     "mode": logging.WARNING,
+    # Faust logs the start and stop of each service under the module of its class.
+    "streams.transport.faust_private": logging.WARNING,
     "aiokafka": logging.WARNING,
     "aiokafka.consumer.group_coordinator": logging.ERROR,
     # It warns that topics are not its to create: the self-check creates them.
@@ -25,7 +27,7 @@ _QUIET = {
 class _OneLine(logging.Formatter):
     """One line a record, whatever the message holds."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)

@@ -127,14 +127,11 @@ class Settings(BaseSettings):
     weights: Annotated[dict[Priority, float], NoDecode] = Field(
         default_factory=dict, description="Weights that differ from the profile's, as critical=16,error=8."
     )
-    express_priorities: Annotated[tuple[Priority, ...], NoDecode] = Field(
-        (Priority.CRITICAL, Priority.ERROR), description="Priorities fetched over a connection of their own."
-    )
     batch_ms: float = Field(
         2.0,
         gt=0,
         le=1000,
-        description="Service time a batch is cut to, in milliseconds; CRITICAL waits for at most about one batch.",
+        description="Milliseconds of service a batch is cut to; CRITICAL waits for about one batch at most.",
     )
     max_in_flight: int = Field(1, ge=1, le=16, description="Batches handed to agents and not finished.")
     buffer_bytes: int = Field(8 * 2**20, ge=2**16, description="Bound of buffered bytes per priority.")
@@ -162,7 +159,7 @@ class Settings(BaseSettings):
     max_event_types: int = Field(
         10_000,
         ge=1,
-        description="Distinct event types per bucket and partition; the rest is counted as one overflow type.",
+        description="Distinct event types per bucket and partition; the rest counts as one overflow type.",
     )
     forward_priorities: Annotated[tuple[Priority, ...], NoDecode] = Field(
         (Priority.CRITICAL, Priority.ERROR),
@@ -182,7 +179,7 @@ class Settings(BaseSettings):
     )
     web_open: bool = Field(
         False,
-        description="Allow an address that is not loopback without a token, when the network is guarded otherwise.",
+        description="Allow an address other than loopback without a token, where the network is guarded.",
     )
     drain_deadline_s: float = Field(
         20.0, ge=1, description="Seconds a stopping worker waits for work in flight before it leaves."
@@ -198,8 +195,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: arguments, environment, TOML file."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
@@ -207,7 +204,7 @@ class Settings(BaseSettings):
             sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
         return tuple(sources)
 
-    @field_validator("priorities", "express_priorities", "forward_priorities", mode="before")
+    @field_validator("priorities", "forward_priorities", mode="before")
     @classmethod
     def _split_priorities(cls, value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value
@@ -254,7 +251,8 @@ class Settings(BaseSettings):
             host, sep, port = address.strip().rpartition(":")
             if "@" in address or "/" in address:
                 raise ValueError(
-                    "give host:port without user, password or scheme; use TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE"
+                    "give host:port without user, password or scheme; "
+                    "use TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE"
                 )
             if not sep or not host or not port.isdigit():
                 raise ValueError(f"{address.strip()!r} is not host:port")
@@ -266,7 +264,8 @@ class Settings(BaseSettings):
             raise ValueError("TOCSIN_PRIORITIES names no priority; leave it unset for all five")
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError(
-                f"security_protocol={self.security_protocol} needs TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE"
+                f"security_protocol={self.security_protocol} needs "
+                "TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE"
             )
         if not self.web_is_loopback and self.web_token is None and not self.web_open:
             raise ValueError(

@@ -181,7 +181,7 @@ class CombinedCounter:
                 totals = {t: self._sum_total(priority, t) for t in self.totals.get(priority, ())}
                 public.append(PublicRow(priority, None, None, offset, None, totals))
             self._totals_changed.clear()
-        then = []
+        then: list[Change] = []
         for (priority, resolution, bucket), row in dirty.items():
             body: dict[str, Any] = {"counts": row.counts}
             totals_out = None

@@ -277,7 +277,7 @@ class SourceCounter:
         return Flush(offset, first, then, emission, cleanup, closed)
 
     def _body(self, row: _FineRow, offset: int) -> dict[str, Any]:
-        """Event type -> count in the bucket, total, last seen; and what the total is as of, where it differs."""
+        """Event type -> count in the bucket, total, last seen; in a replay also what the total is as of."""
         totals = self.totals
         if not self.replaying:
             return {t: (count, *totals.get(t, (count, 0))) for t, count in row.counts.items()}

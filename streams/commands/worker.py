@@ -57,6 +57,7 @@ def run_worker(settings: Settings) -> None:
     worker = Worker(
         app, quiet=True, loglevel=settings.log_level, redirect_stdouts=False, override_logging=False
     )
+    worker.spinner = None  # it writes control characters to standard output
     try:
         worker.execute_from_commandline()
     except ConfigurationError as error:

@@ -51,7 +51,7 @@ class Coordinator(Protocol):
 class BatchSchema(faust.Schema):
     """Passes values through as they are: bytes, or a batch of records."""
 
-    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+    def loads_value(self, app: Any, message: Any, **_options: Any) -> Any:  # noqa: ARG002
         """Return the message's value untouched."""
         return message.value
 
@@ -68,6 +68,8 @@ class _RebalanceListener(driver.ConsumerRebalanceListener):
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    logger = driver.logger
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # Faust hard-codes 1.5 s, for which a drained partition waits when others are idle.
@@ -81,6 +83,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 class Consumer(driver.Consumer):
     """Group member: assignment, changelogs, internal topics, and commits of what is durable."""
 
+    logger = driver.logger
     RebalanceListener = _RebalanceListener
 
     @property
@@ -130,8 +133,9 @@ class Transport(driver.Transport):
 class App(faust.App):
     """A Faust app that tells the coordinator when work may begin and when it must end."""
 
+    #: Faust's own lines about services are told apart from ours by their logger.
+    logger = logging.getLogger("faust.app")
     coordinator: Coordinator
-    self_stopping: bool = False
 
     def on_rebalance_end(self) -> None:
         """Recovery and seeks are done, and flow has been resumed."""
@@ -173,6 +177,16 @@ async def deliver(app: App, message: Message) -> bool:
         return False
     await app.topics.on_message(message)
     return True
+
+
+def member_alive(app: App) -> bool:
+    """Whether the tasks that keep up the group membership run; true before they were started."""
+    if app._consumer is None:
+        return True
+    consumer = app.consumer._thread._consumer
+    coordinator = getattr(consumer, "_coordinator", None)
+    task = getattr(coordinator, "_coordination_task", None)
+    return task is None or not task.done()
 
 
 class DamagedStoreError(Exception):
