@@ -1,0 +1,114 @@
+"""Connections of the web views, bounded in number and in time.
+
+The views share the event loop with the scheduler, and the probes share them with everybody: a client
+that sends or reads slowly must neither use up the worker's connections nor keep a probe out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+
+from tables.views.problems import Problem, problem_response
+
+#: Connections at a time; beyond that the oldest is dropped, so that a probe always gets in.
+MOST_CONNECTIONS: Final = 256
+#: Seconds from a request to the last byte of its answer; then the client is cut off.
+EXCHANGE_S: Final = 60.0
+_SWEEP_S: Final = 5.0
+
+#: For aiohttp's protocol; sizes in bytes, times in seconds.
+_OPTIONS: Final[dict[str, Any]] = {
+    "access_log": None,
+    "keepalive_timeout": 15.0,  # also for a first request that is slow to arrive
+    "lingering_time": 2.0,
+    "max_line_size": 8190,
+    "max_field_size": 8190,
+    "max_headers": 64,
+}
+
+
+class _Protocol(web.RequestHandler):
+    """Answers what is no HTTP with a problem, too, and does not repeat it."""
+
+    __slots__ = ("since",)
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, **_OPTIONS)
+        #: Event-loop time of the latest request, or of the connection before there was any.
+        self.since = loop.time()
+
+    def cut(self) -> None:
+        """End the connection, whatever is still to be sent."""
+        transport = self.transport
+        self.force_close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        if status >= 500:
+            self.log_exception("Answering a request failed.", exc_info=exc)
+        response = problem_response(Problem(status))
+        response.force_close()
+        return response
+
+
+class Connections:
+    """Makes the protocol of every connection, and closes those that take too long.
+
+    Args:
+        server: aiohttp's, of an application runner.
+        most: connections at a time.
+    """
+
+    def __init__(self, server: web.Server, *, most: int = MOST_CONNECTIONS) -> None:
+        self._server = server
+        self._most = most
+        self._task: asyncio.Task[None] | None = None
+
+    def __call__(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        loop = asyncio.get_running_loop()
+        open_now = self._open()
+        if len(open_now) >= self._most:
+            min(open_now, key=lambda each: each.since).cut()
+        return _Protocol(self._server, loop)
+
+    def _open(self) -> list[_Protocol]:
+        return [each for each in self._server.connections if isinstance(each, _Protocol) and each.transport]
+
+    @staticmethod
+    def seen(request: web.Request) -> None:
+        """Note that a request arrived."""
+        if isinstance(request.protocol, _Protocol):
+            request.protocol.since = asyncio.get_running_loop().time()
+
+    def sweep(self, now: float) -> int:
+        """Cut the connections that took too long by ``now`` (event-loop time); returns how many."""
+        slow = [each for each in self._open() if now - each.since > EXCHANGE_S]
+        for protocol in slow:
+            protocol.cut()
+        return len(slow)
+
+    def start(self) -> None:
+        """Start sweeping."""
+        self._task = asyncio.create_task(self._run(), name="web-connections")
+
+    async def stop(self) -> None:
+        """Stop sweeping."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self.sweep(asyncio.get_running_loop().time())

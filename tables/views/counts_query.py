@@ -1,0 +1,254 @@
+"""What can be asked of the counts: parameters, order, pages. Pure.
+
+A cursor holds the place of the last item in the order, not its number, so any worker can continue
+what another began. When sorted by event type, paging misses and repeats nothing whatever is counted
+meanwhile; in the other orders an item whose own value changes between two pages may move past the cursor.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import bisect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import orjson
+
+from streams.notifications.priority import Priority
+from tables.buckets import FINE, HOUR, MINUTE, RETENTION_S, WINDOWS
+from tables.totals import Count, make_matcher
+from tables.views.problems import plain
+from tables.views.times import parse_time
+
+WINDOW_NAMES: Final = (*WINDOWS, "total")
+SORT_FIELDS: Final = ("count", "event_type", "priority", "last_seen")
+#: sort parameter -> (field, descending)
+ORDERS: Final = {name: (name, False) for name in SORT_FIELDS} | {
+    f"-{name}": (name, True) for name in SORT_FIELDS
+}
+
+MOST_ITEMS: Final = 1000
+_MOST_CURSOR: Final = 20_000
+#: Each wildcard multiplies the work of a match.
+_MOST_WILDCARDS: Final = 8
+_MOST_PATTERN: Final = 4096
+
+#: Resolution of a chart, in seconds, where none is asked for.
+_CHART: Final = {"1m": FINE, "5m": FINE, "1h": MINUTE, "24h": HOUR, "30d": HOUR}
+
+OrderKey = tuple[Any, ...]
+
+
+class BadQueryError(ValueError):
+    """The parameters are wrong; the message is one sentence that says what to change."""
+
+
+class Parameters(Protocol):
+    """The query of an address; a multidict."""
+
+    def keys(self) -> Iterable[str]:
+        """Names, repeated ones too."""
+
+    def __getitem__(self, name: str) -> str:
+        """First value of a name."""
+
+
+def parameters(query: Parameters, allowed: Iterable[str]) -> dict[str, str]:
+    """The parameters that are given, empty ones left out.
+
+    Raises:
+        BadQueryError: one is unknown or there twice.
+    """
+    found: dict[str, str] = {}
+    names = list(query.keys())
+    known = list(allowed)
+    for name in names:
+        if name not in known:
+            some = f"use {', '.join(known)}" if known else "this address takes none"
+            raise BadQueryError(f"There is no parameter {plain(name)}; {some}.")
+        if names.count(name) > 1:
+            raise BadQueryError(f"Give '{name}' once.")
+        if query[name]:
+            found[name] = query[name]
+    return found
+
+
+def _choice(given: Mapping[str, str], name: str, default: str, choices: Iterable[str]) -> str:
+    value = given.get(name, default)
+    allowed = list(choices)
+    if value not in allowed:
+        raise BadQueryError(f"There is no {name} {plain(value)}; use one of {', '.join(allowed)}.")
+    return value
+
+
+def _priority(given: Mapping[str, str]) -> str | None:
+    if "priority" not in given:
+        return None
+    priority = Priority.parse(given["priority"])
+    if priority is None:
+        raise BadQueryError(
+            f"There is no priority {plain(given['priority'])}; use one of {', '.join(Priority)}."
+        )
+    return priority.value
+
+
+# -------------------------------------------------------------------- a list of counts
+
+
+@dataclass(slots=True, frozen=True)
+class CountsQuery:
+    """Which counts, in which order, and how many.
+
+    Attributes:
+        window: one of ``WINDOW_NAMES``.
+        event_type: a pattern with ``*`` and ``?``; None for all.
+        priority: None for all.
+        sort: one of ``ORDERS``.
+        limit: items of a page.
+        after: place in the order after which the page begins; None at the beginning.
+    """
+
+    window: str = "5m"
+    event_type: str | None = None
+    priority: str | None = None
+    sort: str = "-count"
+    limit: int = 100
+    after: OrderKey | None = None
+
+    def filtered(self, items: list[Count]) -> list[Count]:
+        """Those of ``items`` that match event type and priority."""
+        if self.priority is not None:
+            items = [item for item in items if item.priority == self.priority]
+        if self.event_type is not None:
+            matches = make_matcher(self.event_type)
+            items = [item for item in items if matches(item.event_type)]
+        return items
+
+
+def parse_counts_query(query: Parameters, limit: int = 100, most: int = MOST_ITEMS) -> CountsQuery:
+    """What ``/api/v1/counts`` is asked for; ``limit`` and ``most`` are the default and the bound of items.
+
+    Raises:
+        BadQueryError: a parameter is wrong.
+    """
+    given = parameters(query, ("window", "event_type", "priority", "sort", "limit", "cursor"))
+    asked = given.get("limit", str(limit))
+    if not (asked.isascii() and asked.isdigit() and len(asked) <= 4 and 1 <= int(asked) <= most):
+        raise BadQueryError(f"The limit is a number from 1 to {most}.")
+    pattern = given.get("event_type")
+    if pattern is not None and (
+        len(pattern) > _MOST_PATTERN or pattern.count("*") + pattern.count("?") > _MOST_WILDCARDS
+    ):
+        raise BadQueryError(
+            f"An event_type pattern has at most {_MOST_WILDCARDS} wildcards and {_MOST_PATTERN} characters."
+        )
+    sort = _choice(given, "sort", "-count", ORDERS)
+    return CountsQuery(
+        window=_choice(given, "window", "5m", WINDOW_NAMES),
+        event_type=pattern,
+        priority=_priority(given),
+        sort=sort,
+        limit=int(asked),
+        after=_decode_cursor(given["cursor"], sort) if "cursor" in given else None,
+    )
+
+
+def _rank(priority: str) -> int:
+    known = Priority.parse(priority)
+    return len(Priority) if known is None else known.rank
+
+
+def order_key(sort: str) -> Callable[[Count], OrderKey]:
+    """Key of a count in an order. ``-event_type`` is the one order that wants its keys from high to low."""
+    field, descending = ORDERS[sort]
+    sign = -1 if descending else 1
+    if field == "count":
+        return lambda item: (sign * item.count, item.event_type, _rank(item.priority))
+    if field == "last_seen":
+        return lambda item: (sign * item.last_seen_ms, item.event_type, _rank(item.priority))
+    if field == "priority":
+        return lambda item: (sign * _rank(item.priority), item.event_type)
+    return lambda item: (item.event_type, sign * _rank(item.priority))
+
+
+def page_of(items: list[Count], query: CountsQuery) -> tuple[list[Count], str | None]:
+    """One page of ``items``, which are in order, and the cursor of the next one, or None at the end."""
+    start = 0
+    key = order_key(query.sort)
+    if query.after is not None:
+        if query.sort == "-event_type":
+            start = len(items) - bisect.bisect_left(items[::-1], query.after, key=key)
+        else:
+            start = bisect.bisect_right(items, query.after, key=key)
+    page = items[start : start + query.limit]
+    more = start + query.limit < len(items)
+    return page, _encode_cursor(query.sort, key(page[-1])) if more else None
+
+
+def _encode_cursor(sort: str, key: OrderKey) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([sort, *key])).decode().rstrip("=")
+
+
+def _decode_cursor(text: str, sort: str) -> OrderKey:
+    wrong = BadQueryError("The cursor is not one that this address gave for this order; begin without it.")
+    if len(text) > _MOST_CURSOR or not text.isascii():
+        raise wrong
+    try:
+        body = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        raise wrong from None
+    example: Sequence[Any] = [sort, *order_key(sort)(Count("", "ERROR", 0, 0))]
+    if not isinstance(body, list) or [type(part) for part in body] != [type(part) for part in example]:
+        raise wrong
+    if body[0] != sort:
+        raise wrong
+    return tuple(body[1:])
+
+
+# -------------------------------------------------------------------- a chart of one event type
+
+
+@dataclass(slots=True, frozen=True)
+class SeriesQuery:
+    """Which buckets of an event type; times in seconds since 1970."""
+
+    priority: str | None
+    resolution_s: int
+    start_s: int
+    end_s: int
+
+
+def parse_series_query(query: Parameters, now_s: float) -> SeriesQuery:
+    """What ``/api/v1/counts/{event_type}`` is asked for, at ``now_s``.
+
+    Raises:
+        BadQueryError: a parameter is wrong, or the buckets are no longer kept.
+    """
+    given = parameters(query, ("window", "priority", "resolution", "from", "to"))
+    window = _choice(given, "window", "1h", WINDOWS)
+    resolution = int(_choice(given, "resolution", str(_CHART[window]), map(str, RETENTION_S)))
+    end = min(_time(given, "to", now_s), now_s + HOUR)
+    start = _time(given, "from", end - WINDOWS[window])
+    if start >= end:
+        raise BadQueryError("'from' must be before 'to', and not in the future.")
+    if start < now_s - RETENTION_S[resolution]:
+        coarser = [str(each) for each in RETENTION_S if RETENTION_S[each] > RETENTION_S[resolution]]
+        advice = f"a resolution of {' or '.join(coarser)}, or " if coarser else ""
+        raise BadQueryError(
+            f"Buckets of {resolution} s are kept for {RETENTION_S[resolution] // MINUTE} minutes; "
+            f"ask for {advice}a later 'from'."
+        )
+    return SeriesQuery(_priority(given), resolution, int(start), int(-(-end // 1)))
+
+
+def _time(given: Mapping[str, str], name: str, default: float) -> float:
+    if name not in given:
+        return default
+    try:
+        return parse_time(given[name])
+    except (ValueError, OverflowError):
+        raise BadQueryError(
+            f"'{name}' is a time such as 2026-11-01T12:00:00Z, or seconds since 1970 (write + as %2B)."
+        ) from None

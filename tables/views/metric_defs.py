@@ -1,0 +1,224 @@
+"""Every metric of a worker, as data: name, type, help, labels, and where its values come from.
+
+Labels have few values, all known beforehand: priorities, reasons, names of repairs. An event type is never
+a label, because publishers choose it: there may be any number of them. Counters begin at 0 with the
+process, and every series is there before its first increase, so that the increase shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from streams import __version__
+from streams.notifications.notification import Reason, Repair
+from streams.notifications.priority import Priority
+from tables.views.probes import ask
+from tables.views.sources import Sources
+
+if TYPE_CHECKING:
+    from streams.transport.traffic import ClassTraffic
+
+#: Values of the labels, and the value.
+Sample = tuple[tuple[str, ...], float]
+
+
+@dataclass(slots=True)
+class Scrape:
+    """What one scrape reads; the scheduler is asked once for all metrics."""
+
+    sources: Sources
+    classes: Mapping[Priority, ClassTraffic]
+
+
+@dataclass(slots=True, frozen=True)
+class MetricDef:
+    """One metric. The name of a counter ends in ``_total``; units are seconds, bytes and ratios of 1."""
+
+    name: str
+    type: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...]
+    values: Callable[[Scrape], Iterable[Sample]]
+
+
+def _one(value: Callable[[Sources], float]) -> Callable[[Scrape], Iterable[Sample]]:
+    return lambda scrape: [((), float(value(scrape.sources)))]
+
+
+def _by_priority(counts: Callable[[Sources], Mapping[Priority, int]]) -> Callable[[Scrape], Iterable[Sample]]:
+    return lambda scrape: [
+        ((priority.value,), counts(scrape.sources).get(priority, 0))
+        for priority in scrape.sources.settings.priorities
+    ]
+
+
+def _by_class(value: Callable[[ClassTraffic], float]) -> Callable[[Scrape], Iterable[Sample]]:
+    return lambda scrape: [((priority.value,), value(state)) for priority, state in scrape.classes.items()]
+
+
+METRICS: Final = (
+    # --- What became of records ------------------------------------------------------------
+    MetricDef(
+        "tocsin_records_counted_total",
+        "counter",
+        "Records of notification topics that this worker counted, dead letters included; "
+        "records read again after a crash or rebalance count again here, never in the counts.",
+        ("priority",),
+        _by_priority(lambda s: s.stats.counted),
+    ),
+    MetricDef(
+        "tocsin_records_forwarded_total",
+        "counter",
+        "Records forwarded to alert topics.",
+        ("priority",),
+        _by_priority(lambda s: s.stats.forwarded),
+    ),
+    MetricDef(
+        "tocsin_dead_letters_total",
+        "counter",
+        "Records that could not be read and went to the dead-letter topic, by reason.",
+        ("reason",),
+        lambda scrape: [
+            ((reason.value,), scrape.sources.stats.dead_letters.get(reason, 0)) for reason in Reason
+        ],
+    ),
+    MetricDef(
+        "tocsin_repairs_total",
+        "counter",
+        "Untidy things that were put right in notifications, by name of the repair.",
+        ("repair",),
+        lambda scrape: [((repair.value,), scrape.sources.stats.repairs.get(repair, 0)) for repair in Repair],
+    ),
+    MetricDef(
+        "tocsin_time_replaced_total",
+        "counter",
+        "Records counted under the broker's time, because their own was missing or too far from it.",
+        (),
+        _one(lambda s: s.stats.time_replaced),
+    ),
+    # --- Priority classes: what the scheduler gives them -----------------------------------
+    MetricDef(
+        "tocsin_class_weight",
+        "gauge",
+        "Weight of a priority class in the scheduler.",
+        ("priority",),
+        _by_class(lambda c: c.weight),
+    ),
+    MetricDef(
+        "tocsin_class_share_configured_ratio",
+        "gauge",
+        "Share of the service time that a class is due while all classes have a backlog, from 0 to 1.",
+        ("priority",),
+        _by_class(lambda c: c.configured_share),
+    ),
+    MetricDef(
+        "tocsin_class_share_achieved_ratio",
+        "gauge",
+        "Share of the service time that a class got lately, from 0 to 1.",
+        ("priority",),
+        _by_class(lambda c: c.achieved_share),
+    ),
+    MetricDef(
+        "tocsin_class_buffered_records",
+        "gauge",
+        "Records fetched and waiting for the scheduler.",
+        ("priority",),
+        _by_class(lambda c: c.buffered_records),
+    ),
+    MetricDef(
+        "tocsin_class_buffered_bytes",
+        "gauge",
+        "Bytes fetched and waiting for the scheduler.",
+        ("priority",),
+        _by_class(lambda c: c.buffered_bytes),
+    ),
+    # Alert on the age, not on the number: 1,000 records are nothing for DEBUG and a disaster for CRITICAL.
+    MetricDef(
+        "tocsin_class_lag_records",
+        "gauge",
+        "Records in the assigned partitions that were not yet handed to an agent.",
+        ("priority",),
+        _by_class(lambda c: c.lag_records),
+    ),
+    MetricDef(
+        "tocsin_class_lag_seconds",
+        "gauge",
+        "Age of the oldest record that waits for the scheduler.",
+        ("priority",),
+        _by_class(lambda c: c.oldest_age_s),
+    ),
+    MetricDef(
+        "tocsin_class_dispatched_records_total",
+        "counter",
+        "Records handed to agents.",
+        ("priority",),
+        _by_class(lambda c: c.dispatched_records),
+    ),
+    MetricDef(
+        "tocsin_class_service_seconds_total",
+        "counter",
+        "Time that agents spent on the records of a class.",
+        ("priority",),
+        _by_class(lambda c: c.service_seconds),
+    ),
+    # --- Counts: how they become durable and visible ---------------------------------------
+    MetricDef(
+        "tocsin_flush_seconds",
+        "gauge",
+        "Time that the last flush took, after which counts were durable.",
+        (),
+        _one(lambda s: s.stats.flush_seconds),
+    ),
+    MetricDef("tocsin_flushes_total", "counter", "Flushes of counts.", (), _one(lambda s: s.stats.flushes)),
+    MetricDef(
+        "tocsin_event_types",
+        "gauge",
+        "Pairs of event type and priority whose counts this worker adds up.",
+        (),
+        _one(lambda s: s.stats.event_types),
+    ),
+    MetricDef(
+        "tocsin_counts_as_of_timestamp_seconds",
+        "gauge",
+        "Time up to which this worker's view of all counts is current, since 1970; 0 before it is.",
+        (),
+        _one(lambda s: s.counts.as_of),
+    ),
+    MetricDef(
+        "tocsin_counts_complete",
+        "gauge",
+        "1 when this worker has read everything that was counted before it started, else 0.",
+        (),
+        _one(lambda s: s.counts.complete),
+    ),
+    # --- Kafka -----------------------------------------------------------------------------
+    MetricDef(
+        "tocsin_producer_retries_total",
+        "counter",
+        "Sends that were repeated because no broker confirmed them.",
+        (),
+        _one(lambda s: s.stats.producer_retries),
+    ),
+    MetricDef(
+        "tocsin_rebalances_total",
+        "counter",
+        "Rebalances that took this worker's partitions from it, or gave it others.",
+        (),
+        _one(lambda s: s.stats.rebalances),
+    ),
+    # --- Health: the same as the probes answer ---------------------------------------------
+    MetricDef("tocsin_live", "gauge", "1 while /livez passes.", (), _one(lambda s: ask(s.health.live).ok)),
+    MetricDef("tocsin_ready", "gauge", "1 while /readyz passes.", (), _one(lambda s: ask(s.health.ready).ok)),
+    MetricDef(
+        "tocsin_started", "gauge", "1 once /startupz passes.", (), _one(lambda s: ask(s.health.started).ok)
+    ),
+    MetricDef(
+        "tocsin_build_info",
+        "gauge",
+        "Always 1; the label has the version.",
+        ("version",),
+        lambda _: [((__version__,), 1)],
+    ),
+)

@@ -1,0 +1,55 @@
+"""The probes of Kubernetes: 200 when a check passes, 503 with its reasons when not. They need no token."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from tables.views.sources import Check, Health
+
+log = logging.getLogger(__name__)
+
+#: Addresses of the probes, which are also the names of their routes.
+PROBES: Final = ("/livez", "/readyz", "/startupz")
+
+
+def ask(check: Callable[[], Check]) -> Check:
+    """The answer of ``check``; failed when it raises."""
+    try:
+        return check()
+    except Exception:
+        log.exception("A health check failed.")
+        return Check(False, ["The check itself failed; the worker's log says why."])
+
+
+def add_probes(router: web.UrlDispatcher, health: Health, trusted: Callable[[web.Request], bool]) -> None:
+    """Add the routes.
+
+    Args:
+        router: of the application.
+        health: is asked.
+        trusted: whether a request may see details; without a token of its own it sees reasons only.
+    """
+    for path, check in zip(PROBES, (health.live, health.ready, health.started), strict=True):
+        router.add_get(path, _handler(check, trusted), name=path[1:])
+
+
+def _handler(
+    check: Callable[[], Check], trusted: Callable[[web.Request], bool]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def probe(request: web.Request) -> web.Response:
+        answer = ask(check)
+        body: dict[str, object] = {"status": "ok" if answer.ok else "failed", "reasons": answer.reasons}
+        if trusted(request):
+            body["details"] = answer.details
+        return web.Response(
+            status=200 if answer.ok else 503,
+            body=orjson.dumps(body, default=str),
+            content_type="application/json",
+        )
+
+    return probe

@@ -1,0 +1,79 @@
+"""Errors over HTTP as problem details (RFC 9457), and the headers that every answer carries.
+
+A detail is a fixed sentence. It never repeats what the client sent, unless that is a plain name.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+#: Sent with every answer. The page needs its own style sheet, script and icon, and calls its own API.
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Server": "tocsin",  # otherwise aiohttp tells its version and Python's
+}
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
+
+_DETAILS: Final = {
+    400: "This is not a valid HTTP request, or its address or headers are too long.",
+    401: "Send the token of TOCSIN_WEB_TOKEN as 'Authorization: Bearer <token>'.",
+    404: "There is nothing at this address.",
+    405: "This address can only be read, with GET or HEAD.",
+    500: "The worker could not answer; its log says why.",
+}
+
+
+class Problem(Exception):  # noqa: N818  it is an answer rather than an error of ours
+    """An answer other than the one asked for; ``detail`` is one sentence that says what to change."""
+
+    def __init__(self, status: int, detail: str | None = None, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers or {}
+
+
+def plain(name: str) -> str:
+    """``name`` in quotes when it is harmless to repeat, else words that stand for it."""
+    return f"'{name}'" if _PLAIN_NAME.fullmatch(name) else "the one given"
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """The answer that tells of a problem."""
+    title = HTTPStatus(problem.status).phrase
+    body = {
+        "type": "about:blank",
+        "title": title,
+        "status": problem.status,
+        "detail": problem.detail or _DETAILS.get(problem.status, title + "."),
+    }
+    response = web.Response(
+        status=problem.status,
+        body=orjson.dumps(body),
+        content_type="application/problem+json",
+        headers=problem.headers,
+    )
+    harden(response)
+    return response
+
+
+def json_response(body: object) -> web.Response:
+    """``body`` as JSON."""
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+
+def harden(response: web.StreamResponse) -> None:
+    """Set the security headers."""
+    response.headers.update(SECURITY_HEADERS)

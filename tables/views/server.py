@@ -1,0 +1,155 @@
+"""The server of the web views."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from streams.settings import ConfigurationError, Settings
+from tables.views.api import Api
+from tables.views.connections import Connections
+from tables.views.live_counts import LiveCounts
+from tables.views.metrics import add_metrics, make_registry
+from tables.views.page import Page
+from tables.views.probes import PROBES, add_probes
+from tables.views.problems import Problem, harden, problem_response
+from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, WorkerStats
+
+log = logging.getLogger(__name__)
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_PROBE_ROUTES = {path[1:] for path in PROBES}
+#: Seconds that stopping waits for answers under way.
+_SHUTDOWN_S = 2.0
+
+
+class ViewServer:
+    """Serves the page, the API, the metrics and the probes in the worker's event loop.
+
+    Args:
+        settings: ``web_host``, ``web_port`` and ``web_token`` are used.
+        counts: the counts to show.
+        scheduler: the classes to show.
+        health: what the probes ask.
+        stats: what the metrics read.
+        registry: for ``/metrics``; by default one with the worker's own metrics.
+        clock: the time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        counts: CountsSource,
+        scheduler: SchedulerSource,
+        health: Health,
+        stats: WorkerStats,
+        *,
+        registry: CollectorRegistry | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._token = settings.web_token.get_secret_value().encode() if settings.web_token else None
+        sources = Sources(settings, counts, scheduler, health, stats, clock)
+        live = LiveCounts(counts, clock)
+        self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
+        Api(sources, live).add_to(self.app.router)
+        Page(sources, live).add_to(self.app.router)
+        add_probes(self.app.router, health, self._trusted)
+        add_metrics(self.app.router, registry or make_registry(sources))
+        self._runner: web.AppRunner | None = None
+        self._connections: Connections | None = None
+        self._server: asyncio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """The URL of the page, with the real port; only once started."""
+        if self._server is None:
+            raise RuntimeError("The web views are not started.")
+        host, port = self._server.sockets[0].getsockname()[:2]
+        if self._settings.web_host == "localhost":
+            host = "localhost"
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    async def start(self) -> None:
+        """Start listening.
+
+        Raises:
+            ConfigurationError: the address cannot be listened on.
+        """
+        runner = web.AppRunner(self.app, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+        await runner.setup()
+        self._runner = runner
+        if runner.server is None:
+            raise RuntimeError("aiohttp made no server.")
+        connections = Connections(runner.server)
+        host, port = self._settings.web_host, self._settings.web_port
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                connections, host, port, backlog=128
+            )
+        except OSError as error:
+            await self.stop()
+            raise ConfigurationError(_sentence(error, host, port)) from None
+        self._connections = connections
+        connections.start()
+        log.info("The web views are at %s", self.address)
+
+    async def stop(self) -> None:
+        """Stop listening; answers under way may take two seconds more."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        if self._connections is not None:
+            await self._connections.stop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _trusted(self, request: web.Request) -> bool:
+        """Whether a request carries the token, or none is needed."""
+        if self._token is None:
+            return True
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        sent = given.strip().encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(sent, self._token) and scheme.lower() == "bearer"
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        Connections.seen(request)
+        try:
+            if request.match_info.route.name not in _PROBE_ROUTES and not self._trusted(request):
+                raise Problem(401, headers={"WWW-Authenticate": 'Bearer realm="Tocsin"'})  # noqa: TRY301
+            response = await handler(request)
+        except Problem as problem:
+            return problem_response(problem)
+        except web.HTTPException as error:
+            allow = error.headers.get("Allow")
+            return problem_response(Problem(error.status, headers={"Allow": allow} if allow else None))
+        except Exception:
+            log.exception("Answering %r failed.", request.path)
+            return problem_response(Problem(500))
+        harden(response)
+        return response
+
+
+def _sentence(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"TOCSIN_WEB_PORT: another program listens on {host}:{port}; choose another, or 0 for a free one."
+        )
+    if error.errno == errno.EACCES:
+        return f"TOCSIN_WEB_PORT: port {port} needs rights that this process lacks; choose one from 1024 on."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return (
+            f"TOCSIN_WEB_HOST: {host} is not an address of this machine; use 127.0.0.1, or 0.0.0.0 for all."
+        )
+    return f"TOCSIN_WEB_HOST: cannot listen on {host}:{port} ({error.strerror})."

@@ -1,0 +1,135 @@
+"""What the web views read. The composition root passes objects that fit; the views know nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from streams.notifications.notification import Reason, Repair
+from streams.notifications.priority import Priority
+from streams.settings import Settings
+from tables.totals import Totals
+
+if TYPE_CHECKING:
+    from streams.transport.traffic import ClassTraffic
+
+
+class CountsSource(Protocol):
+    """Counts of the whole cluster: ``tables.totals_reader.TotalsReader``."""
+
+    @property
+    def totals(self) -> Totals:
+        """The counts."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything published before this worker started has been taken in."""
+
+    @property
+    def missing(self) -> AbstractSet[int]:
+        """Partitions that have not been read that far."""
+
+    @property
+    def as_of(self) -> float:
+        """Time, in seconds since 1970, at which everything published was taken in; 0 before that."""
+
+
+class SchedulerSource(Protocol):
+    """What every class has and gets: ``streams.transport.traffic.Traffic``."""
+
+    def snapshot(self) -> Mapping[Priority, ClassTraffic]:
+        """State of every class now."""
+
+
+@dataclass(slots=True, frozen=True)
+class Check:
+    """Answer of a probe.
+
+    Attributes:
+        ok: whether it passed.
+        reasons: why not, one sentence each.
+        details: values that help to understand it; JSON types only.
+    """
+
+    ok: bool
+    reasons: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Health(Protocol):
+    """The meanings of the three probes. They are asked often and must answer at once."""
+
+    def live(self) -> Check:
+        """False only when a restart is the cure: nothing moves although there is work."""
+
+    def ready(self) -> Check:
+        """False while recovering, rebalancing or draining."""
+
+    def started(self) -> Check:
+        """False until the worker has reached the brokers and taken up its work."""
+
+
+class WorkerStats(Protocol):
+    """What this worker did since it started, for the metrics.
+
+    The first five fit ``agents.ingest.IngestStats``. Counters may not fall while the process lives.
+    """
+
+    @property
+    def counted(self) -> Mapping[Priority, int]:
+        """Records counted."""
+
+    @property
+    def forwarded(self) -> Mapping[Priority, int]:
+        """Records forwarded to alert topics."""
+
+    @property
+    def dead_letters(self) -> Mapping[Reason, int]:
+        """Records that could not be read."""
+
+    @property
+    def repairs(self) -> Mapping[Repair, int]:
+        """Repairs of untidy records."""
+
+    @property
+    def time_replaced(self) -> int:
+        """Records counted under the broker's time because their own was too far from it."""
+
+    @property
+    def flush_seconds(self) -> float:
+        """Seconds that the last flush of counts took (``Counting.last_flush_s``)."""
+
+    @property
+    def flushes(self) -> int:
+        """Flushes of counts."""
+
+    @property
+    def event_types(self) -> int:
+        """Event types that this worker combines (``Counting.state()["event_types"]``)."""
+
+    @property
+    def producer_retries(self) -> int:
+        """Sends that were repeated because a broker did not confirm them."""
+
+    @property
+    def rebalances(self) -> int:
+        """Assignments that ended."""
+
+
+@dataclass(slots=True, frozen=True)
+class Sources:
+    """Everything that handlers read.
+
+    Attributes:
+        clock: the time in seconds since 1970.
+    """
+
+    settings: Settings
+    counts: CountsSource
+    scheduler: SchedulerSource
+    health: Health
+    stats: WorkerStats
+    clock: Callable[[], float] = time.time
