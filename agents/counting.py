@@ -24,7 +24,7 @@ from streams.transport.faust_private import PartitionGoneError
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.partials import Partial, cut, encode, make_slicer
-from tables.public_rows import encode_key, encode_value
+from tables.public_rows import PublicKey, encode_key, encode_value
 from tables.rows import Change, VersionedRows
 from tables.source_counter import Flush, SourceCounter
 
@@ -266,6 +266,12 @@ class Counting:
         await asyncio.gather(
             *(table.write(partition, some) for partition, some in by_partition.items() if some)
         )
+
+    def outdated(self, key: PublicKey) -> None:
+        """An older row was published over a newer one: publish the newer one again, if it is ours."""
+        counter = self._combined.get(key.slice)
+        if counter is not None:
+            counter.publish_again(key.priority, key.resolution_s, key.bucket)
 
     def unconfirmed_s(self) -> float:
         """Seconds that the flush under way has been waiting; 0 when none is."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -31,6 +32,7 @@ from streams.transport.delivery import ConfirmedProducer
 from streams.transport.faust_private import App, BatchSchema, Transport, member_alive
 from streams.transport.traffic import Traffic
 from tables.durable_table import DurableTable
+from tables.public_rows import PublicKey
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
 
@@ -64,7 +66,9 @@ class TocsinApp(App):
         self.ingest = Ingest(settings, self.effects)
         self.partial_counts = DurableTable(self._table("partial-counts"), self.count_producer, writer)
         self.combined_counts = DurableTable(self._table("combined-counts"), self.count_producer, writer)
-        self.reader = TotalsReader(settings.event_counts_topic, self._options)
+        self.reader = TotalsReader(
+            settings.event_counts_topic, self._options, on_outdated=self._on_outdated_counts
+        )
         self.health = WorkerHealth(self, self.ingest.stats)
         self.counting: Counting | None = None
         self.traffic: Traffic | None = None
@@ -95,6 +99,10 @@ class TocsinApp(App):
         counting, _ = self._running()
         await run_combine(stream, counting.combiner, time.time, self.fail)
 
+    def _on_outdated_counts(self, key: PublicKey) -> None:
+        if self.counting is not None:
+            self.counting.outdated(key)
+
     def _running(self) -> tuple[Counting, Traffic]:
         if self.counting is None or self.traffic is None:
             raise RuntimeError("the app has not been started")
@@ -106,6 +114,22 @@ class TocsinApp(App):
             self.traffic.halt()
         self.health.failed(error)
         self.add_future(self.crash(error))
+
+    def reload(self) -> None:
+        """Read the settings again and take over profile and weights; other changes need a restart."""
+        try:
+            fresh = load_settings()
+        except ConfigurationError as error:
+            log.error("The settings were not reloaded: %s", error)  # noqa: TRY400 - the reason is in the line
+            return
+        traffic = self.traffic
+        if traffic is None:
+            return
+        fresh = self.settings.model_copy(update={"profile": fresh.profile, "weights": fresh.weights})
+        traffic.set_profile(fresh)
+        log.info(
+            "Weights are now %s.", ", ".join(f"{p.lower()}={w:g}" for p, w in fresh.effective_weights.items())
+        )
 
     # ---------------------------------------------------------------- life cycle
 
@@ -136,6 +160,7 @@ class TocsinApp(App):
         await asyncio.gather(self.alert_producer.start(), self.count_producer.start(), self.traffic.start())
         await self.reader.start(view.partitions)
         self.counting.start(self.fail)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
         log.info("Joining the group %s.", settings.app_id)
         self.health.reached_brokers()
 

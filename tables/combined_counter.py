@@ -166,6 +166,15 @@ class CombinedCounter:
                 self._base_due = True
         self.processed = max(self.processed, offset)
 
+    def publish_again(self, priority: str, resolution_s: int | None, bucket: int | None) -> None:
+        """Publish a row again with the next flush; None and None for the totals."""
+        if resolution_s is None or bucket is None:
+            self._totals_changed.add(priority)
+            self._base_due = True
+        else:
+            row = self._row(priority, resolution_s, bucket)
+            row.dirty |= bool(row.counts)
+
     def flush(self, now_s: float) -> CombinedFlush | None:
         """Plan a flush as of the last message handled; see ``CombinedFlush`` for the order."""
         dirty = {key: row for key, row in self._memory.items() if row.dirty}

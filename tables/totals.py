@@ -50,6 +50,8 @@ class Totals:
         #: (priority, resolution) -> bucket -> slice -> row
         self._rows: dict[tuple[str, int], dict[int, dict[int, _Stored]]] = {}
         self._totals: dict[str, dict[str, list[int]]] = {}
+        #: (priority, slice) -> input offset that its row of totals is as of
+        self._total_offsets: dict[tuple[str, int], int] = {}
         #: Rows taken in, for the metrics.
         self.applied = 0
         #: Rows left out because a newer one was known.
@@ -73,6 +75,12 @@ class Totals:
             return True
         body = orjson.loads(value)
         self.applied += 1
+        part = (name.priority, name.slice)
+        if name.resolution_s is None:
+            if body["offset"] < self._total_offsets.get(part, -1):
+                self.outdated += 1
+                return False
+            self._total_offsets[part] = body["offset"]
         for event_type, (total, seen) in body.get("totals", {}).items():
             self._merge_total(name.priority, event_type, total, seen)
         if name.resolution_s is None or name.bucket is None:

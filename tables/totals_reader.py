@@ -12,6 +12,7 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,17 @@ class TotalsReader:
         topic: the public topic.
         options: of the aiokafka client.
         on_rows: called after rows were taken in, for whoever shows them live.
+        on_outdated: called with the key of a row that is older than what is known. A worker that lost
+            its partitions wrote it late, and the owner must write the newer one again.
     """
 
     def __init__(
-        self, topic: str, options: dict[str, Any], on_rows: Callable[[], None] | None = None
+        self,
+        topic: str,
+        options: dict[str, Any],
+        *,
+        on_rows: Callable[[], None] | None = None,
+        on_outdated: Callable[[PublicKey], None] | None = None,
     ) -> None:
         self._topic = topic
         self._options = options | {
@@ -40,6 +48,7 @@ class TotalsReader:
             "fetch_max_wait_ms": 500,
         }
         self._on_rows = on_rows
+        self._on_outdated = on_outdated
         self.totals = Totals()
         #: Partitions that have not been read to the end they had at start.
         self.missing: set[int] = set()
@@ -105,6 +114,9 @@ class TotalsReader:
     def _take(self, records: list[Any]) -> None:
         for record in records:
             try:
-                self.totals.apply(record.key or b"", record.value)
+                newer = self.totals.apply(record.key or b"", record.value)
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("Left out %s/%d/%d: %s", self._topic, record.partition, record.offset, error)
+                continue
+            if not newer and self._on_outdated is not None:
+                self._on_outdated(decode_key(record.key))

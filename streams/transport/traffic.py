@@ -95,6 +95,7 @@ class Traffic:
         self._idle = asyncio.Event()
         self._idle.set()
         self._open = False
+        self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         #: Whether the worker has an assignment and works on it.
         self.ready = asyncio.Event()
@@ -148,34 +149,48 @@ class Traffic:
         """Forget everything of the assignment that ended."""
         self._open = False
         self.ready.clear()
-        await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
-        for batch in list(self._in_flight):
-            self.done(batch, 0.0)
-        self._work.close()
-        self.assigned = set()
+        async with self._lock:
+            await self._forget()
 
     async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
         """Load state and start fetching the assigned partitions."""
-        await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
-        for batch in list(self._in_flight):
-            self.done(batch, 0.0)
-        self.assigned = assigned
-        self._work.open(assigned, committed)
-        await asyncio.gather(
-            *(
-                self._lanes[priority].assign(
-                    {tp.partition: committed.get(tp) for tp in assigned if tp.topic == topic}
+        generation = self._app.consumer_generation_id
+        async with self._lock:
+            await self._forget()
+            if not self._holds(generation):
+                return
+            self.assigned = assigned
+            self._work.open(assigned, committed)
+            await asyncio.gather(
+                *(
+                    self._lanes[priority].assign(
+                        {tp.partition: committed.get(tp) for tp in assigned if tp.topic == topic}
+                    )
+                    for topic, priority in self._topics.items()
                 )
-                for topic, priority in self._topics.items()
             )
-        )
-        self._open = True
-        self.ready.set()
+            # Another rebalance, or the stop, may have begun while the lanes connected.
+            if not self._holds(generation):
+                await self._forget()
+                return
+            self._open = True
+            self.ready.set()
         self._wake()
         log.info(
             "Working on %d partitions of notification topics.",
             sum(tp.topic in self._topics for tp in assigned),
         )
+
+    def _holds(self, generation: int) -> bool:
+        app = self._app
+        return generation == app.consumer_generation_id and not app.rebalancing and not app.should_stop
+
+    async def _forget(self) -> None:
+        await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
+        for batch in list(self._in_flight):
+            self.done(batch, 0.0)
+        self._work.close()
+        self.assigned = set()
 
     # ---------------------------------------------------------------- dispatch
 
@@ -226,9 +241,10 @@ class Traffic:
 
     # ---------------------------------------------------------------- views
 
-    def set_weights(self, weights: Mapping[Priority, float]) -> None:
-        """Change weights while the worker runs."""
-        self.scheduler.set_weights(weights)
+    def set_profile(self, settings: Settings) -> None:
+        """Take over the weights and the mode of other settings while the worker runs."""
+        self.scheduler.set_weights(settings.effective_weights)
+        self.scheduler.set_mode(scheduling_mode(settings.profile))
 
     def lag(self, priority: Priority) -> tuple[int, float]:
         """Records not yet handed to agents, and the age in seconds of the oldest buffered one."""

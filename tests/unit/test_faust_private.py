@@ -1,0 +1,229 @@
+"""Each use of a private part of Faust, so that a new version of Faust that differs fails here first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import pytest
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.app import TocsinApp, make_app
+from streams.notifications import Priority
+from streams.settings import load_settings
+from streams.transport.batch import RecordBatch
+from streams.transport.faust_private import (
+    BatchSchema,
+    Consumer,
+    DamagedStoreError,
+    PartitionGoneError,
+    TablePartition,
+    _RebalanceListener,
+    batch_message,
+    deliver,
+    member_alive,
+)
+
+MANAGED = TP("notifications.debug", 3)
+OTHER = TP("elsewhere", 0)
+
+
+class FakeCoordinator:
+    """A coordinator that manages the notification topics and records what it is asked."""
+
+    def __init__(self) -> None:
+        self.offsets: dict[TP, int] = {}
+        self.calls: list[str] = []
+
+    def fetches(self, topic: str) -> bool:
+        return topic.startswith("notifications.")
+
+    manages = fetches
+
+    def committable(self) -> dict[TP, int]:
+        return self.offsets
+
+    async def drain(self) -> None:
+        self.calls.append("drain")
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> TocsinApp:
+    """The real app, connected to nothing."""
+    made = make_app(load_settings(data_dir=tmp_path / "data", brokers="127.0.0.1:1"))
+    made.coordinator = FakeCoordinator()
+    return made
+
+
+async def test_the_app_uses_our_consumer(app: TocsinApp) -> None:
+    assert isinstance(app.consumer, Consumer)
+    assert isinstance(app.consumer._thread, driver.AIOKafkaConsumerThread)
+
+
+async def test_managed_offsets_are_committed_from_what_is_durable_not_from_acks(app: TocsinApp) -> None:
+    consumer = app.consumer
+    consumer._acked[MANAGED].extend([5, 6, 7])
+    consumer._acked_index[MANAGED].update([5, 6, 7])
+    consumer._acked[OTHER].extend([0, 1])
+    app.coordinator.offsets = {MANAGED: 6}
+    pending = list(consumer._filter_tps_with_pending_acks())
+    assert pending == [OTHER]
+    assert consumer._filter_committable_offsets(pending) == {MANAGED: 6, OTHER: 2}
+    assert not consumer._acked[MANAGED]
+    assert not consumer._acked_index[MANAGED]
+
+
+async def test_stock_faust_would_have_committed_the_acks(app: TocsinApp) -> None:
+    """The control: without our override the acked offset is offered, durable or not."""
+    consumer = app.consumer
+    consumer._acked[MANAGED].extend([5, 6, 7])
+    consumer._acked_index[MANAGED].update([5, 6, 7])
+    assert driver.Consumer._filter_committable_offsets(consumer, [MANAGED]) == {MANAGED: 8}
+
+
+async def test_an_offset_that_is_committed_is_not_offered_again(app: TocsinApp) -> None:
+    app.consumer._committed_offset[MANAGED] = 6
+    app.coordinator.offsets = {MANAGED: 6}
+    assert app.consumer._filter_committable_offsets([]) == {}
+
+
+async def test_gaps_are_not_tracked_for_managed_topics(app: TocsinApp) -> None:
+    await app.consumer._add_gap(MANAGED, 1, 1000)
+    await app.consumer._add_gap(OTHER, 1, 3)
+    assert not app.consumer._gap[MANAGED]
+    assert app.consumer._gap[OTHER]
+
+
+async def test_waiting_for_agents_drains_then_commits(app: TocsinApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def commit(**_kwargs: Any) -> bool:
+        app.coordinator.calls.append("commit")
+        return True
+
+    monkeypatch.setattr(app.consumer, "commit", commit)
+    message = batch_message(app, b"", "notifications.debug", 3, 9, 0)
+    app.consumer._unacked_messages.add(message)
+    await app.consumer.wait_empty()
+    assert app.coordinator.calls == ["drain", "commit"]
+    assert not app.consumer.unacked
+
+
+async def test_faust_waits_for_agents_through_wait_empty(app: TocsinApp) -> None:
+    assert app.conf.stream_wait_empty
+    assert "wait_empty" in faust.App._consumer_wait_empty.__code__.co_names
+
+
+async def test_lane_topics_are_paused_in_the_group_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: list[Any] = []
+    order: list[str] = []
+
+    async def assigned(_self: Any, _assigned: Any) -> None:
+        order.append("assigned")
+
+    monkeypatch.setattr(driver.ConsumerRebalanceListener, "on_partitions_assigned", assigned)
+    consumer = SimpleNamespace(pause=lambda *tps: (paused.extend(tps), order.append("pause")))
+    thread = SimpleNamespace(
+        app=SimpleNamespace(coordinator=FakeCoordinator()), _ensure_consumer=lambda: consumer
+    )
+    await _RebalanceListener(thread).on_partitions_assigned([MANAGED, OTHER])
+    assert paused == [MANAGED]
+    assert order == ["pause", "assigned"]
+
+
+async def test_the_group_consumer_does_not_wait_long_for_idle_partitions(app: TocsinApp) -> None:
+    made = app.consumer._thread._create_worker_consumer(app.transport)
+    assert made._fetch_max_wait_ms == 200
+
+
+async def test_a_batch_reaches_the_agent_as_it_is(app: TocsinApp) -> None:
+    batch = RecordBatch(Priority.DEBUG, "notifications.debug", 3, [object()], None)
+    message = batch_message(app, batch, "notifications.debug", 3, 41, 1_700_000_000_000)
+    assert (message.tp, message.offset, message.timestamp) == (MANAGED, 41, 1_700_000_000.0)
+    assert message.generation_id == app.consumer_generation_id
+    topic = app.topic("notifications.debug", schema=BatchSchema(key_type=bytes, value_type=bytes))
+    event = await topic.decode(message)
+    assert event.value is batch
+
+
+async def test_nothing_is_delivered_for_a_partition_without_an_agent(app: TocsinApp) -> None:
+    message = batch_message(app, b"", "notifications.debug", 3, 0, 0)
+    app.flow_control.resume()
+    assert not await deliver(app, message)
+
+
+async def test_nothing_is_delivered_while_flow_is_suspended(app: TocsinApp) -> None:
+    app.topics._tp_index[MANAGED].add(app.topic("notifications.debug"))
+    app.flow_control.suspend()
+    assert not await deliver(app, batch_message(app, b"", "notifications.debug", 3, 0, 0))
+
+
+async def test_member_alive_sees_a_dead_coordinator_task(app: TocsinApp) -> None:
+    assert member_alive(app)
+    state = SimpleNamespace(done=lambda: False)
+    app.consumer._thread._consumer = SimpleNamespace(_coordinator=SimpleNamespace(_coordination_task=state))
+    assert member_alive(app)
+    state.done = lambda: True
+    assert not member_alive(app)
+
+
+# ------------------------------------------------------------------ tables
+
+
+def changes(count: int, size: int = 10) -> list[tuple[bytes, bytes | None]]:
+    return [(b"k%05d" % index, b"v" * size) for index in range(count)]
+
+
+async def opened(app: TocsinApp, partition: int = 0) -> Any:
+    table = app.tables["partial-counts"]
+    table.data._db_for_partition(partition)
+    return table
+
+
+async def test_rows_are_written_with_their_changelog_offset(app: TocsinApp) -> None:
+    table = await opened(app)
+    store = TablePartition(table, 0)
+    store.apply(changes(3), 17)
+    store.apply([(b"k00001", None)], 18)
+    assert [key for key, _ in store.scan(b"k", b"l")] == [b"k00000", b"k00002"]
+    assert list(store.scan(b"k00002", b"k00002")) == []
+    assert table.persisted_offset(TP(table.changelog_topic.get_topic_name(), 0)) == 18
+
+
+async def test_recovery_of_faust_writes_what_we_read(app: TocsinApp) -> None:
+    table = await opened(app)
+    tp = TP(table.changelog_topic.get_topic_name(), 0)
+    event = SimpleNamespace(message=SimpleNamespace(tp=tp, offset=5, partition=0, key=b"k1", value=b"v1"))
+    table.data.apply_changelog_batch([event], bytes, bytes)
+    assert list(TablePartition(table, 0).scan(b"k", b"l")) == [(b"k1", b"v1")]
+
+
+async def test_a_revoked_partition_is_not_opened_again(app: TocsinApp) -> None:
+    table = await opened(app)
+    store = TablePartition(table, 0)
+    table.data._dbs.clear()
+    with pytest.raises(PartitionGoneError):
+        list(store.scan(b"", b"z"))
+    with pytest.raises(PartitionGoneError):
+        store.apply(changes(1), 1)
+    assert not table.data._dbs
+
+
+async def test_damage_is_noticed_when_a_table_is_read(app: TocsinApp) -> None:
+    """Iteration of RocksDB just ends early at a damaged block; the control shows that it does."""
+    table = await opened(app)
+    TablePartition(table, 0).apply(changes(20_000, 100), 1)
+    table.data._dbs[0].flush()
+    table.data._dbs.pop(0).close()
+    path = table.data.partition_path(0)
+    for file in Path(path).glob("*.sst"):
+        content = bytearray(file.read_bytes())
+        for index in range(len(content) // 2, len(content) // 2 + 4000):
+            content[index] ^= 0xFF
+        file.write_bytes(content)
+    await opened(app)
+    with pytest.raises(DamagedStoreError):
+        list(TablePartition(table, 0).scan(b"k", b"l"))
+    unchecked = list(table.data._dbs[0].items())
+    assert len(unchecked) < 20_000
