@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 async def run_combine(
     stream: Any,
-    counters: Callable[[int], CombinedCounter | None],
+    counters: Callable[[int], CombinedCounter],
     clock: Callable[[], float],
     failed: Callable[[BaseException], None],
 ) -> None:
@@ -22,15 +22,12 @@ async def run_combine(
 
     Args:
         stream: of messages that ingest agents sent.
-        counters: a function from partition to its combiner, or None when revoked.
+        counters: a function from an assigned partition to its combiner.
         clock: wall-clock time in seconds.
         failed: called with an error after which no later offset may be committed.
     """
     async for event in stream.events():
         message = event.message
-        counter = counters(message.partition)
-        if counter is None:
-            continue
         try:
             parts = decode(message.value)
         except (ValueError, TypeError, KeyError) as error:
@@ -40,6 +37,7 @@ async def run_combine(
             )
             parts = []
         try:
+            counter = counters(message.partition)
             now_s = clock()
             for part in parts:
                 counter.merge(message.offset, part.priority, part.source, part.buckets, part.totals, now_s)

@@ -88,8 +88,7 @@ class Counting:
         return topic == self._topics.partials
 
     def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
-        """Load the counters of the assigned partitions."""
-        self.close()
+        """Load the counters of the assigned partitions, after the last assignment was closed."""
         rows: dict[int, VersionedRows] = {}
         for tp in sorted(assigned):
             if tp.topic in self._priorities:
@@ -105,7 +104,7 @@ class Counting:
                 counter.processed = (committed.get(tp) or 0) - 1
                 self._sources[tp] = counter
             elif tp.topic == self._topics.partials:
-                self._combiner(tp.partition)
+                self.combiner(tp.partition)
 
     def close(self) -> None:
         """Forget the state of the assignment."""
@@ -119,11 +118,11 @@ class Counting:
         """The counter of a source; None when it is not assigned."""
         return self._sources.get(TP(topic, partition))
 
-    def combiner(self, partition: int) -> CombinedCounter | None:
-        """The combiner of a slice; None when it is not assigned."""
-        return self._combined.get(partition)
+    def combiner(self, partition: int) -> CombinedCounter:
+        """The combiner of a slice that is assigned.
 
-    def _combiner(self, partition: int) -> CombinedCounter:
+        Faust lets messages flow just before it says that recovery is done, so this may come before ``open``.
+        """
         counter = self._combined.get(partition)
         if counter is None:
             counter = self._combined[partition] = CombinedCounter(

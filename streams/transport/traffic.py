@@ -150,13 +150,15 @@ class Traffic:
         self._open = False
         self.ready.clear()
         async with self._lock:
-            await self._forget()
+            await self._let_go()
+            self._work.close()
+            self.assigned = set()
 
     async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
         """Load state and start fetching the assigned partitions."""
         generation = self._app.consumer_generation_id
         async with self._lock:
-            await self._forget()
+            await self._let_go()
             if not self._holds(generation):
                 return
             self.assigned = assigned
@@ -171,7 +173,7 @@ class Traffic:
             )
             # Another rebalance, or the stop, may have begun while the lanes connected.
             if not self._holds(generation):
-                await self._forget()
+                await self._let_go()
                 return
             self._open = True
             self.ready.set()
@@ -185,12 +187,10 @@ class Traffic:
         app = self._app
         return generation == app.consumer_generation_id and not app.rebalancing and not app.should_stop
 
-    async def _forget(self) -> None:
+    async def _let_go(self) -> None:
         await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
         for batch in list(self._in_flight):
             self.done(batch, 0.0)
-        self._work.close()
-        self.assigned = set()
 
     # ---------------------------------------------------------------- dispatch
 

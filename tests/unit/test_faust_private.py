@@ -97,7 +97,9 @@ async def test_gaps_are_not_tracked_for_managed_topics(app: TocsinApp) -> None:
     assert app.consumer._gap[OTHER]
 
 
-async def test_waiting_for_agents_drains_then_commits(app: TocsinApp, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_agents_drains_then_commits(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def commit(**_kwargs: Any) -> bool:
         app.coordinator.calls.append("commit")
         return True
