@@ -354,10 +354,8 @@ def _sentence(error: ValidationError) -> str:
         if item["type"] == "extra_forbidden":
             message = "there is no such setting"
         given = item.get("input")
-        shown = (
-            ""
-            if where in _SECRETS or not isinstance(given, str | int | float)
-            else f" (given: {json.dumps(given)})"
-        )
+        # A value may hold a secret that was put where it does not belong.
+        hide = where in (*_SECRETS, "brokers") or not isinstance(given, str | int | float)
+        shown = "" if hide else f" (given: {json.dumps(given)})"
         parts.append(f"TOCSIN_{where.upper()}: {message}{shown}" if where else message)
     return "; ".join(parts) + "."
