@@ -1,0 +1,501 @@
+"""``tocsin tail`` and ``tocsin dead-letters`` as processes, on a real Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import RecordMetadata
+
+from agents.dead_letters import dead_letter, truncated
+from agents.forwarding import forwarded
+from streams.broker.local_kafka import LocalKafka
+from streams.notifications import Limits, Notification, Priority, Reason, Rejection, encode, make_decoder
+from streams.transport.delivery import Outgoing
+from tables.combined_counter import PublicRow
+from tables.public_rows import encode_key, encode_value
+
+pytestmark = pytest.mark.kafka
+
+ROOT = Path(__file__).parents[2]
+#: Longer than anything here takes; a hang then fails the test.
+_BOUND_S = 60
+_NOW_MS = 1_700_000_000_000
+_HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m"
+
+Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+
+
+class Tocsin:
+    """The command line, with topics of its own."""
+
+    def __init__(self, bootstrap: str, unique: str) -> None:
+        self.bootstrap = bootstrap
+        self.notifications = f"{unique}.in."
+        self.alerts = f"{unique}.out."
+        self.dead = f"{unique}.dead"
+        self.counts = f"{unique}.counts"
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | {
+            "PYTHONPATH": str(ROOT),
+            "TOCSIN_BROKERS": bootstrap,
+            "TOCSIN_APP_ID": unique,
+            "TOCSIN_NOTIFICATION_TOPIC_PREFIX": self.notifications,
+            "TOCSIN_ALERT_TOPIC_PREFIX": self.alerts,
+            "TOCSIN_DEAD_LETTER_TOPIC": self.dead,
+            "TOCSIN_EVENT_COUNTS_TOPIC": self.counts,
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "streams", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            timeout=_BOUND_S,
+            check=False,
+        )
+
+    def lines(self, *arguments: str) -> list[str]:
+        ended = self.run(*arguments)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        return ended.stdout.decode().splitlines()
+
+    def objects(self, *arguments: str) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.lines(*arguments)]
+
+    def objects_of_list(self, *arguments: str) -> list[dict[str, Any]]:
+        """What dead-letters list prints; its summary is left out."""
+        ended = self.run("dead-letters", "list", "--json", *arguments)
+        assert ended.returncode == 0
+        return [orjson.loads(line) for line in ended.stdout.splitlines()]
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "streams", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    async def create(self, *topics: str, **config: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=config) for topic in topics])
+        finally:
+            await admin.close()
+
+    async def produce(self, topic: str, *records: Record, partition: int = 0) -> list[RecordMetadata]:
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
+        await producer.start()
+        try:
+            done = []
+            for key, value, headers in records:
+                # Unlike send, this takes a record without key and value.
+                batch = producer.create_batch()
+                batch.append(timestamp=None, key=key, value=value, headers=headers)
+                done.append(await (await producer.send_batch(batch, topic, partition=partition)))
+            return done
+        finally:
+            await producer.stop()
+
+    async def write(self, *letters: Outgoing) -> list[RecordMetadata]:
+        return await self.produce(self.dead, *((it.key, it.value, list(it.headers)) for it in letters))
+
+    async def records(self, topic: str) -> list[Record]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            partition = TopicPartition(topic, 0)
+            consumer.assign([partition])
+            end = (await consumer.end_offsets([partition]))[partition]
+            found: list[Record] = []
+            async with asyncio.timeout(_BOUND_S):
+                while await consumer.position(partition) < end:
+                    for part in (await consumer.getmany(timeout_ms=200)).values():
+                        found += [(record.key, record.value, list(record.headers)) for record in part]
+            return found
+        finally:
+            await consumer.stop()
+
+
+@pytest.fixture
+def tocsin(kafka: LocalKafka, unique: str) -> Tocsin:
+    return Tocsin(kafka.bootstrap, unique)
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _value(
+    event_type: str, priority: Priority = Priority.ERROR, payload: Any = None, publisher: str = "compute.h1"
+) -> bytes:
+    return encode(publisher, event_type, priority, payload or {}, _NOW_MS, f"id-{event_type}")
+
+
+def _alert(tocsin: Tocsin, value: bytes, priority: Priority, offset: int = 0) -> Record:
+    read = make_decoder(Limits())(value, priority)
+    assert isinstance(read, Notification)
+    topic = f"{tocsin.notifications}{priority.lower()}"
+    record = SimpleNamespace(
+        topic=topic, partition=0, offset=offset, timestamp=_NOW_MS, value=value, key=None, headers=[]
+    )
+    sent = forwarded(f"{tocsin.alerts}{priority.lower()}", read, record, "source:0", _NOW_MS)
+    return sent.key, sent.value, list(sent.headers)
+
+
+def _letter(
+    tocsin: Tocsin,
+    value: bytes | None,
+    offset: int,
+    *,
+    reason: Reason = Reason.NOT_JSON,
+    key: bytes | None = None,
+    headers: tuple[tuple[str, bytes], ...] = (),
+    topic: str | None = None,
+) -> Outgoing:
+    record = SimpleNamespace(
+        topic=topic or f"{tocsin.notifications}info",
+        partition=0,
+        offset=offset,
+        timestamp=_NOW_MS,
+        value=value,
+        key=key,
+        headers=headers,
+    )
+    return dead_letter(tocsin.dead, record, "TopicIdOf22Characters:0", Rejection(reason, f"Why {offset}."))
+
+
+def _id(offset: int) -> str:
+    return f"TopicIdOf22Characters:0:{offset}"
+
+
+# ---------------------------------------------------------------- tail
+
+
+async def test_tail_alerts_filters_and_keeps_the_value(tocsin: Tocsin) -> None:
+    critical, error = f"{tocsin.alerts}critical", f"{tocsin.alerts}error"
+    await tocsin.create(critical, error)
+    first = _alert(tocsin, _value("compute.create.error", Priority.CRITICAL), Priority.CRITICAL)
+    second = _alert(tocsin, _value("volume.delete.error"), Priority.ERROR)
+    third = _alert(tocsin, _value("compute.resize.error"), Priority.ERROR, 1)
+    await tocsin.produce(critical, first)
+    await tocsin.produce(error, second, third)
+
+    shown = tocsin.lines("tail", "alerts", "--from-beginning", "--count", "3")
+    assert len(shown) == 3
+    line = next(line for line in shown if "compute.create.error" in line)
+    assert line.startswith("2023-11-14T22:13:20.000Z  CRITICAL  compute.create.error  compute.h1  ")
+    assert line.endswith("CRITICAL compute.create.error from compute.h1")
+    only = ("--from-beginning", "--severity", "error", "--event-type", "compute.*", "--count", "1")
+    assert tocsin.lines("tail", "alerts", *only, "--json") == [(third[1] or b"").decode()]
+    assert "compute.resize.error" in tocsin.lines("tail", "alerts", *only)[0]
+    assert len(tocsin.lines("tail", "alerts", "--since", "1h", "--count", "2")) == 2
+
+
+async def test_tail_notifications_decodes_shows_repairs_and_escapes(tocsin: Tocsin) -> None:
+    topic = f"{tocsin.notifications}error"
+    await tocsin.create(topic)
+    hostile = orjson.dumps(
+        {
+            "event_type": "a.b",
+            "publisher_id": _HOSTILE,
+            "priority": _HOSTILE,
+            "payload": {"text": _HOSTILE},
+            "timestamp": "1970-01-01T00:00:00Z",
+        }
+    )
+    values = [
+        _value("plain.end", payload={"n": 1}),
+        hostile,
+        b"\x1b[2J not JSON \xff",
+        None,
+        b'{\n"event_type": "spread.out", "n": 1.50e3}',
+    ]
+    await tocsin.produce(topic, *((None, value, []) for value in values))
+    arguments = ("tail", "notifications", "--from-beginning", "--priority", "error", "--count", "5")
+
+    shown = tocsin.lines(*arguments)
+    assert len(shown) == 5
+    assert "ERROR" in shown[0]
+    assert 'plain.end  compute.h1  {"n":1}' in shown[0]
+    assert "repaired" not in shown[0]
+    assert "\\x1b]0;owned\\x07" in shown[1]
+    assert "priority-unknown" in shown[1]
+    assert "says 1970-01-01" in shown[1]
+    assert f"unreadable: bad-utf8  {topic}/0/2" in shown[2]
+    assert "unreadable: null-value" in shown[3]
+    assert "payload-missing" in shown[4]
+    assert all(line.isprintable() for line in shown)
+
+    printed = tocsin.lines(*arguments, "--json")
+    assert printed[0] == (values[0] or b"").decode()
+    assert orjson.loads(printed[1]) == orjson.loads(hostile)
+    assert [orjson.loads(line)["unreadable"] for line in printed[2:4]] == ["bad-utf8", "null-value"]
+    assert orjson.loads(printed[2])["offset"] == 2
+    assert printed[4] == '{ "event_type": "spread.out", "n": 1.50e3}'
+    assert all(line.isprintable() for line in printed)
+    # What cannot be read has no event type.
+    matching = tocsin.objects(*arguments[:-1], "3", "--json", "--event-type", "*.?*")
+    assert [it["event_type"] for it in matching] == ["plain.end", "a.b", "spread.out"]
+
+
+async def test_tail_counts_tells_changes_of_totals(tocsin: Tocsin) -> None:
+    await tocsin.create(tocsin.counts)
+    now_ms = int(time.time() * 1000)
+
+    def row(offset: int, as_of_ms: int, **totals: int) -> Record:
+        body = PublicRow(
+            "ERROR", 10, 1000, offset, dict(totals), {name: [n, _NOW_MS] for name, n in totals.items()}
+        )
+        return encode_key("ERROR", 10, 1000, 0), encode_value(body, as_of_ms), []
+
+    await tocsin.produce(
+        tocsin.counts,
+        row(10, now_ms - 7_200_000, a=5, b=1),
+        row(20, now_ms, a=9, b=1),
+        # Late, by a worker that lost its partitions: no total falls.
+        row(15, now_ms, a=7),
+        (b"nonsense", b"{}", []),
+        (encode_key("ERROR", 10, 0, 0), None, []),
+        row(30, now_ms, a=1009),
+    )
+    found = tocsin.objects("tail", "counts", "--from-beginning", "--json", "--count", "4")
+    assert [(it["event_type"], it["change"], it["total"]) for it in found] == [
+        ("a", 5, 5),
+        ("b", 1, 1),
+        ("a", 4, 9),
+        ("a", 1000, 1009),
+    ]
+    assert found[0]["priority"] == "ERROR"
+    assert found[0]["last_seen"] == "2023-11-14T22:13:20.000Z"
+    since = tocsin.lines("tail", "counts", "--since", "1h", "--count", "2")
+    assert "+4  = 9" in since[0]
+    assert "+1,000  = 1,009" in since[1]
+
+
+async def test_tail_follows_from_now_on_and_ends_on_ctrl_c(
+    tocsin: Tocsin, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    topic = f"{tocsin.alerts}error"
+    await tocsin.create(topic)
+    await tocsin.produce(topic, _alert(tocsin, _value("before"), Priority.ERROR))
+    process = tocsin.start("tail", "alerts", "--severity", "error")
+    processes.append(process)
+    heard: Queue[bytes] = Queue()
+
+    def listen() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            heard.put(line)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    async with asyncio.timeout(_BOUND_S):
+        # Nobody knows from when on it follows: write until it tells.
+        while heard.empty():
+            await tocsin.produce(topic, _alert(tocsin, _value("after"), Priority.ERROR))
+    assert b"after" in heard.get()
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(process.wait, _BOUND_S) == 0
+    listener.join(_BOUND_S)
+    assert not any(b"before" in line for line in list(heard.queue))
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+
+
+async def test_tail_ends_quietly_when_its_reader_goes(
+    tocsin: Tocsin, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    topic = f"{tocsin.alerts}error"
+    await tocsin.create(topic)
+    await tocsin.produce(topic, _alert(tocsin, _value("one"), Priority.ERROR))
+    process = tocsin.start("tail", "alerts", "--from-beginning")
+    processes.append(process)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert b"one" in await asyncio.to_thread(process.stdout.readline)
+    # Nothing more comes, so that it is not a failed write that ends it.
+    process.stdout.close()
+    assert await asyncio.to_thread(process.wait, _BOUND_S) == 0
+    assert process.stderr.read() == b""
+
+
+async def test_a_missing_topic_is_a_wrong_configuration_and_stays_missing(tocsin: Tocsin) -> None:
+    for arguments in (
+        ("tail", "notifications"),
+        ("tail", "alerts"),
+        ("tail", "counts"),
+        ("dead-letters", "list"),
+    ):
+        ended = tocsin.run(*arguments)
+        assert ended.returncode == 78
+        assert b"is missing" in ended.stderr
+        assert b"tocsin topics apply" in ended.stderr
+    admin = AIOKafkaAdminClient(bootstrap_servers=tocsin.bootstrap)
+    await admin.start()
+    try:
+        assert not [
+            topic for topic in await admin.list_topics() if topic.startswith(tocsin.env["TOCSIN_APP_ID"])
+        ]
+    finally:
+        await admin.close()
+
+
+# ---------------------------------------------------------------- dead letters
+
+
+async def test_list_shows_each_once_with_a_summary(tocsin: Tocsin) -> None:
+    await tocsin.create(tocsin.dead)
+    other = f"{tocsin.notifications}debug"
+    letters = [
+        _letter(tocsin, b"{", 0),
+        _letter(tocsin, None, 1, reason=Reason.NULL_VALUE),
+        # Written again after a crash: the same id.
+        _letter(tocsin, b"{", 0),
+        _letter(tocsin, _HOSTILE.encode(), 2, topic=other),
+        truncated(_letter(tocsin, b"x" * 100_000, 3, reason=Reason.TOO_LARGE)),
+    ]
+    await tocsin.write(*letters)
+    await tocsin.produce(tocsin.dead, (b"k", b"not ours", []), (b"k", b"v", [("tocsin-id", b"x")]))
+
+    ended = tocsin.run("dead-letters", "list", "--json")
+    assert ended.returncode == 0
+    found = [orjson.loads(line) for line in ended.stdout.splitlines()]
+    assert [it["id"] for it in found] == [_id(3), _id(2), _id(1), _id(0)]
+    assert found[0] == {
+        "id": _id(3),
+        "reason": "too-large",
+        "detail": "Why 3.",
+        "topic": f"{tocsin.notifications}info",
+        "partition": 0,
+        "offset": 3,
+        "timestamp": "2023-11-14T22:13:20.000Z",
+        "at": "0/4",
+        "dead_since": found[0]["dead_since"],
+        "bytes": 65_536,
+        "truncated": True,
+    }
+    assert [it["bytes"] for it in found[1:]] == [len(_HOSTILE.encode()), None, 1]
+    summary = ended.stderr.decode().splitlines()
+    assert summary[0] == "4 dead letters"
+    assert sorted(line.split() for line in summary[1:4]) == [
+        ["1", "null-value"],
+        ["1", "too-large"],
+        ["2", "not-json"],
+    ]
+    assert summary[4:] == [
+        "Repeats after a crash, left out: 1.",
+        f"Records of {tocsin.dead} that are no dead letters: 2.",
+    ]
+
+    table = tocsin.lines("dead-letters", "list", "--limit", "1", "--reason", "not-json")
+    assert _id(2) in table[1]
+    assert f"{other}/0/2" in table[1]
+    assert "2 dead letters, the newest 1 listed" in table
+    assert [it["id"] for it in tocsin.objects_of_list("--topic", other)] == [_id(2)]
+    assert len(tocsin.objects_of_list("--since", "1h", "--all")) == 4
+
+
+async def test_show_gives_the_original(tocsin: Tocsin) -> None:
+    await tocsin.create(tocsin.dead)
+    value = b"\x00\xff" + _HOSTILE.encode() + b"\r\nid  forged"
+    letter = _letter(tocsin, value, 7, key=b"k\x1b", headers=(("h", b"v\x07"), ("tocsin-x", b"no")))
+    (written,) = await tocsin.write(letter)
+
+    shown = tocsin.lines("dead-letters", "show", _id(7))
+    assert all(line.isprintable() for line in shown)
+    text = "\n".join(shown)
+    assert f"id         {_id(7)}" in shown
+    assert "reason     not-json" in shown
+    assert "detail     Why 7." in shown
+    assert "key        k\\x1b" in shown
+    assert "header     h: v\\x07" in shown
+    assert "tocsin-x" not in text
+    assert "\\x00\\xff\\x1b]0;owned\\x07" in text
+    assert shown[-1] == "  id  forged"
+    assert tocsin.run("dead-letters", "show", _id(7), "--raw").stdout == value
+    assert tocsin.run("dead-letters", "show", f"0/{written.offset}", "--raw").stdout == value
+    for missing in (_id(8), "0/1", "5/0"):
+        ended = tocsin.run("dead-letters", "show", missing)
+        assert ended.returncode == 1
+        assert missing in ended.stderr.decode()
+        assert ended.stdout == b""
+
+
+async def test_replay_sends_back_what_was_there(tocsin: Tocsin) -> None:
+    info, debug = f"{tocsin.notifications}info", f"{tocsin.notifications}debug"
+    await tocsin.create(tocsin.dead, info, debug)
+    headers = (("trace", b"\xff\x00"), ("trace", b"again"), ("tocsin-reason", b"a publisher's own, stripped"))
+    big = b"\x00" + b"y" * 900_000
+    await tocsin.write(
+        _letter(tocsin, b"\x00\xff{", 0, key=b"\x01key", headers=headers),
+        _letter(tocsin, None, 1, key=b"only a key", reason=Reason.NULL_VALUE),
+        _letter(tocsin, None, 2, reason=Reason.NULL_VALUE),
+        _letter(tocsin, big, 3, topic=debug, reason=Reason.TOO_DEEP),
+        _letter(tocsin, b"\x00\xff{", 0, key=b"\x01key", headers=headers),
+    )
+
+    dry = tocsin.lines("dead-letters", "replay", "--all", "--dry-run")
+    assert dry[-1] == "would replay 4, failed 0"
+    assert len(dry) == 5
+    assert await tocsin.records(info) == await tocsin.records(debug) == []
+
+    assert tocsin.lines("dead-letters", "replay", "--all", "--reason", "null-value") == [
+        "replayed 2, failed 0"
+    ]
+    assert await tocsin.records(info) == [
+        (b"only a key", None, [("tocsin-replayed-from", _id(1).encode())]),
+        (None, None, [("tocsin-replayed-from", _id(2).encode())]),
+    ]
+    assert tocsin.lines("dead-letters", "replay", _id(0), "0/3", _id(3)) == ["replayed 2, failed 0"]
+    replayed = (b"\x01key", b"\x00\xff{", [*headers[:2], ("tocsin-replayed-from", _id(0).encode())])
+    assert (await tocsin.records(info))[2:] == [replayed]
+    assert await tocsin.records(debug) == [(None, big, [("tocsin-replayed-from", _id(3).encode())])]
+    # Elsewhere: as if it had come from there.
+    assert tocsin.lines("dead-letters", "replay", "0/4", "--to-topic", debug) == ["replayed 1, failed 0"]
+    assert (await tocsin.records(debug))[1:] == [replayed]
+
+
+async def test_replay_refuses_what_it_cannot_send_whole(tocsin: Tocsin) -> None:
+    info = f"{tocsin.notifications}info"
+    await tocsin.create(tocsin.dead, **{"max.message.bytes": "4000000"})
+    await tocsin.create(info)
+    await tocsin.write(
+        truncated(_letter(tocsin, b"x" * 100_000, 0, reason=Reason.TOO_LARGE)),
+        _letter(tocsin, b"{", 1, topic=f"{tocsin.notifications}gone"),
+        _letter(tocsin, b"{", 2),
+        _letter(tocsin, b"z" * 2_000_000, 3),
+    )
+    ended = tocsin.run("dead-letters", "replay", "--all")
+    assert ended.returncode == 1
+    assert ended.stdout == b"replayed 1, failed 3\n"
+    said = ended.stderr.decode()
+    assert f"{_id(0)} is cut" in said
+    assert f"{tocsin.notifications}gone is missing" in said
+    assert "MessageSizeTooLarge" in said
+    assert [value for _, value, _ in await tocsin.records(info)] == [b"{"]
+    unknown = tocsin.run("dead-letters", "replay", _id(99), _id(2))
+    assert (unknown.returncode, unknown.stdout) == (1, b"replayed 1, failed 1\n")
+    assert _id(99) in unknown.stderr.decode()
