@@ -131,6 +131,10 @@ async def run_ingest(
             batch, and records of this one would be lost when a later offset is committed.
     """
     async for batch in stream:
+        if batch.dropped:
+            # Its partition was given away, or will be read again from where it was committed.
+            continue
+        batch.taken = True
         started = time.perf_counter()
         try:
             counter = counters(batch.topic, batch.partition)

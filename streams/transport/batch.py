@@ -18,6 +18,8 @@ class RecordBatch:
         partition: number of the partition.
         records: aiokafka's consumer records, at least one.
         dispatch: the scheduler's ticket, given back when the batch is done.
+        taken: an agent has begun with it.
+        dropped: it is of an assignment that has ended, and no agent may begin with it any more.
     """
 
     priority: Priority
@@ -25,3 +27,5 @@ class RecordBatch:
     partition: int
     records: list[Any]
     dispatch: Any
+    taken: bool = False
+    dropped: bool = False

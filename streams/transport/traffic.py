@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -135,6 +135,8 @@ class Traffic:
         self.ready.clear()
         deadline = self._settings.drain_deadline_s
         started = time.monotonic()
+        # Faust has emptied the agents' queues: what no agent has taken yet, none will take.
+        self._drop(batch for batch in self._in_flight if not batch.taken)
         if self._in_flight:
             self._idle.clear()
             try:
@@ -189,7 +191,11 @@ class Traffic:
 
     async def _let_go(self) -> None:
         await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
-        for batch in list(self._in_flight):
+        self._drop(self._in_flight)
+
+    def _drop(self, batches: Iterable[RecordBatch]) -> None:
+        for batch in list(batches):
+            batch.dropped = True
             self.done(batch, 0.0)
 
     # ---------------------------------------------------------------- dispatch
@@ -219,7 +225,7 @@ class Traffic:
                 self._app, batch, topic, batch.partition, last.offset, last.timestamp or 0
             )
             if not await deliver(self._app, message):
-                self.done(batch, 0.0)  # a rebalance has begun: what is buffered will be dropped
+                self._drop([batch])  # a rebalance has begun: what is buffered will be dropped, too
                 self._open = False
 
     def done(self, batch: RecordBatch, service_seconds: float) -> None:
