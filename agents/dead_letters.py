@@ -74,7 +74,8 @@ class DeadLetter:
 
 def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> DeadLetter | None:
     """Read a record of the dead-letter topic; None when it is not a dead letter of Tocsin."""
-    named = {name: content for name, content in headers if name.startswith(_PREFIX)}
+    headers = tuple(headers)
+    named = {name: content for name, content in headers if name.startswith(_PREFIX) and content is not None}
     try:
         return DeadLetter(
             id=named[ID].decode(),
@@ -86,7 +87,7 @@ def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, b
             timestamp_ms=int(named[TIMESTAMP]),
             key=key,
             value=value,
-            headers=original_headers(tuple(headers)),
+            headers=original_headers(headers),
             truncated=TRUNCATED in named,
         )
     except (KeyError, ValueError):

@@ -83,7 +83,10 @@ class Effects:
         future: asyncio.Future[Any],
     ) -> None:
         if future.cancelled():
-            return  # stopping: the offset stays outstanding, and will be read again
+            # When stopping, the offset stays outstanding and will be read again.
+            if not self._producer.closed:
+                self._retry(tp, outstanding, offset, record)
+            return
         error = future.exception()
         if error is None:
             self._ended(tp, outstanding, offset)

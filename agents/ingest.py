@@ -25,7 +25,7 @@ from streams.notifications import (
     make_decoder,
 )
 from streams.settings import Settings
-from streams.transport.batch import RecordBatch
+from streams.transport.batch import RecordBatch, UnreadableRecord
 from tables.buckets import FINE, FUTURE_S
 from tables.source_counter import DEAD_LETTERS, RESERVED, SourceCounter
 
@@ -64,7 +64,7 @@ class Ingest:
         decode, lateness_ms, future_ms = self._decode, self._lateness_ms, FUTURE_S * 1000
         tp = TP(batch.topic, batch.partition)
         stats = self.stats
-        time_replaced = 0
+        time_replaced = forwarded_now = 0
         records = batch.records
         for record in records:
             offset = record.offset
@@ -83,14 +83,19 @@ class Ingest:
                     stats.repairs.update(read.repairs)
                 if forward_topic is not None:
                     await self._send_forward(tp, forward_topic, read, record, counter.source, event_ms)
+                    forwarded_now += 1
             else:
                 event_ms, _ = bucket_time_ms(None, broker_ms, lateness_ms, future_ms)
                 event_type = DEAD_LETTERS
+                if isinstance(record, UnreadableRecord):
+                    read = Rejection(
+                        Reason.UNREADABLE_RECORD, f"The record cannot be read: {record.error[:120]}"
+                    )
                 await self._send_dead_letter(tp, record, counter.source, read)
             seconds = event_ms // 1000
             counter.add(offset, event_type, seconds - seconds % FINE, event_ms)
         if forward_topic is not None:
-            stats.forwarded[priority] += len(records)
+            stats.forwarded[priority] += forwarded_now
         stats.counted[priority] += len(records)
         stats.time_replaced += time_replaced
         newest = records[-1].timestamp

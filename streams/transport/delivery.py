@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,8 @@ class ConfirmedProducer:
         if producer is None:
             raise KafkaError("the producer is closed")
         try:
+            if record.key is None and record.value is None:
+                return await self._enqueue_empty(producer, record)
             future: asyncio.Future[Any] = await producer.send(
                 record.topic,
                 record.value,
@@ -91,6 +94,24 @@ class ConfirmedProducer:
         except MessageSizeTooLargeError as error:
             raise TooLargeError(str(error)) from error
         return future
+
+    async def _enqueue_empty(
+        self, producer: aiokafka.AIOKafkaProducer, record: Outgoing
+    ) -> asyncio.Future[Any]:
+        """Send a record with neither key nor value, which Kafka takes and the client's ``send`` refuses."""
+        partition = record.partition
+        if partition is None:
+            partition = random.choice(sorted(await producer.partitions_for(record.topic)))
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=None, value=None, headers=list(record.headers))
+        batch.close()
+        future: asyncio.Future[Any] = await producer.send_batch(batch, record.topic, partition=partition)
+        return future
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._producer is None
 
     async def send(self, records: Sequence[Outgoing]) -> list[Any]:
         """Send all records and return their metadata, in order, when the brokers have all of them.

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from streams.notifications.priority import Priority
 from streams.scheduling.scheduler import Scheduler
+from streams.transport.batch import UnreadableRecord
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,9 @@ _IDLE_WAIT_MS = 1000
 #: Milliseconds to wait when some partition has no room, so that it is asked for soon after it has.
 _BUSY_WAIT_MS = 10
 _RETRY_S = 0.5
+#: Records looked at one by one, per partition, in search of one that cannot be taken apart.
+_MOST_STEPS = 20_000
+_STEP_WAIT_MS = 500
 _WARN_INTERVAL_S = 10.0
 
 
@@ -121,6 +125,10 @@ class FetchLane:
                 self._warn(error)
                 await asyncio.sleep(_RETRY_S)
                 continue
+            except Exception as error:  # noqa: BLE001 - hostile records raise anything
+                log.warning("A record of %s cannot be taken apart (%r).", topic, error)
+                await self._step_over(consumer, [partitions[p] for p in wanted])
+                continue
             for tp, records in fetched.items():
                 nbytes = sum(record.serialized_value_size for record in records) + 64 * len(records)
                 scheduler.add(priority, tp.partition, records, nbytes)
@@ -128,6 +136,39 @@ class FetchLane:
             if fetched:
                 self._on_records()
                 await asyncio.sleep(0)
+
+    async def _step_over(self, consumer: aiokafka.AIOKafkaConsumer, suspects: list[TopicPartition]) -> None:
+        """Read record by record up to one that the client cannot take apart, and put a stand-in in its place.
+
+        The client raises for a whole fetch, loses the good records before the bad one, and would then go on
+        behind them; so each partition starts again from where records were last taken over.
+        """
+        for tp in suspects:
+            consumer.seek(tp, self.positions[tp.partition])
+        for tp in suspects:
+            for _ in range(_MOST_STEPS):
+                try:
+                    fetched = await consumer.getmany(tp, timeout_ms=_STEP_WAIT_MS, max_records=1)
+                except KafkaError as error:
+                    self._warn(error)
+                    return
+                except Exception as error:  # noqa: BLE001 - as above
+                    offset = self.positions[tp.partition]
+                    bad = UnreadableRecord(tp.topic, tp.partition, offset, f"{type(error).__name__}: {error}")
+                    self._take_over(tp.partition, [bad], 0, offset + 1)
+                    consumer.seek(tp, offset + 1)
+                    return
+                if not fetched:
+                    break
+                for records in fetched.values():
+                    self._take_over(
+                        tp.partition, records, records[0].serialized_value_size, records[0].offset + 1
+                    )
+
+    def _take_over(self, partition: int, records: list[Any], nbytes: int, position: int) -> None:
+        self._scheduler.add(self.priority, partition, records, nbytes)
+        self.positions[partition] = position
+        self._on_records()
 
     def _warn(self, error: KafkaError) -> None:
         now = asyncio.get_running_loop().time()
