@@ -1,0 +1,65 @@
+"""A record that the Kafka client cannot take apart must not stop a partition, or lose its neighbours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+
+from streams.notifications import Priority, Reason, encode
+from tables.source_counter import DEAD_LETTERS
+from tests.integration.reading import all_committed, public_counts, read_all
+from tests.integration.worker_process import Deployment, eventually
+
+pytestmark = pytest.mark.kafka
+
+
+class NotText(str):
+    """A header name whose bytes on the wire are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_args: Any) -> bytes:
+        return b"\xff\xfe"
+
+
+async def publish_with_poison(producer: AIOKafkaProducer, topic: str, values: list[bytes], bad: int) -> None:
+    """Send ``values`` in one batch to partition 0, the one at ``bad`` with a header that cannot be read."""
+    batch = producer.create_batch()
+    batch._builder = _DefaultRecordBatchBuilderPy(
+        2, 0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=1 << 20
+    )
+    for index, value in enumerate(values):
+        headers = [(NotText("x"), b"y")] if index == bad else []
+        batch.append(timestamp=None, key=None, value=value, headers=headers)
+    batch.close()
+    await (await producer.send_batch(batch, topic, partition=0))
+
+
+async def test_a_poisonous_record_is_a_dead_letter_and_its_neighbours_are_counted(
+    deployment: Deployment,
+) -> None:
+    settings = deployment.settings
+    topic = settings.notification_topic(Priority.ERROR)
+    worker = await deployment.worker().start().ready()
+    values = [encode("p", f"type.{index}", Priority.ERROR, {}, 0, f"id{index}") for index in range(50)]
+    async with (
+        AIOKafkaProducer(bootstrap_servers=settings.brokers) as producer,
+        public_counts(settings) as counts,
+    ):
+        await publish_with_poison(producer, topic, values, 20)
+        await publish_with_poison(producer, topic, values, 49)
+        expected = Counter({("ERROR", f"type.{index}"): 2 for index in range(49) if index != 20})
+        expected |= {("ERROR", "type.20"): 1, ("ERROR", "type.49"): 1, ("ERROR", DEAD_LETTERS): 2}
+        await counts.reach(expected)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+    letters = await read_all(settings.brokers, settings.dead_letter_topic)
+    found = {
+        (headers["tocsin-offset"], headers["tocsin-reason"].decode())
+        for headers in (dict(letter.headers) for letter in letters)
+    }
+    assert found == {(b"20", Reason.UNREADABLE_RECORD), (b"99", Reason.UNREADABLE_RECORD)}
+    await worker.stop()
