@@ -99,6 +99,7 @@ class StrictWithFloor(Generic[K]):
         top = self._top
         top_ready = queue.is_ready(top)
         if not queue.others_active(top):
+            # Nobody is owed anything, nor by what the top class uses while it is alone.
             self._window.clear()
         if not top_ready or self._window.used(top) >= self._limit:
             other = queue.head(without=top)
@@ -113,8 +114,7 @@ class StrictWithFloor(Generic[K]):
     def finish(self, key: K, guess: float, cost_seconds: float) -> None:
         """Account for a dispatch that is done."""
         self._queue.finish(key, guess, cost_seconds)
-        if key != self._top or self._queue.others_active(key):
-            self._window.add(key, cost_seconds)
+        self._window.add(key, cost_seconds)
 
 
 def make_order(mode: Mode | str, queue: FairQueue[K], floor: float = DEFAULT_FLOOR) -> Order[K]:

@@ -145,6 +145,17 @@ class ArrearsPaid(DeafToWeights):
     """Fair over all time: a class that was idle gets the arrears, and the others starve meanwhile."""
 
 
+class Forgetful(DeafToWeights):
+    """Fair, but a class that comes back from being idle starts level, whatever it has used."""
+
+    def add(self, cls: str, partition: int, records: Sequence[int], nbytes: int) -> bool:
+        if not self.chunks[cls]:
+            self.used[cls] = min(
+                self.used[other] for other in self.chunks if self.chunks[other] or other == cls
+            )
+        return super().add(cls, partition, records, nbytes)
+
+
 class Idler(RoundRobin):
     """Takes a break every third time."""
 

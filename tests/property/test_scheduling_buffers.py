@@ -37,10 +37,17 @@ SEEDS = st.integers(0, 2**32 - 1)
 COSTS = st.fixed_dictionaries(dict.fromkeys(CLASSES, st.floats(1e-5, 5e-2)))
 EVEN = dict.fromkeys(CLASSES, 0.001)
 MODES = st.sampled_from(["weighted", "strict-with-floor", "strict"])
+#: Few partitions of few classes, so that a chunk often meets a busy one, or one with records left.
+PARTITIONS = st.tuples(st.sampled_from(["critical", "debug"]), st.integers(0, 2))
 ARRIVALS = st.lists(
-    st.builds(Arrival, st.floats(0, 1), st.sampled_from(CLASSES), st.integers(0, 5), st.integers(1, 200)),
+    st.builds(
+        lambda time, partition, count: Arrival(time, *partition, count),
+        st.floats(0, 1),
+        PARTITIONS,
+        st.integers(1, 8) | st.integers(1, 200),
+    ),
     min_size=1,
-    max_size=60,
+    max_size=80,
 )
 
 
@@ -76,9 +83,8 @@ def test_rebalances_keep_order_and_work(data, arrivals, costs, seed, slots, mode
     A new assignment starts after the last record that was done, as a commit would have it.
     """
     times = st.floats(0, 1.2)
-    partitions = st.tuples(st.sampled_from(CLASSES), st.integers(0, 5))
     changes = data.draw(
-        st.lists(st.tuples(times, partitions, st.sampled_from(["revoke", "assign"])), max_size=40)
+        st.lists(st.tuples(times, PARTITIONS, st.sampled_from(["revoke", "assign"])), max_size=40)
     )
     actions = [
         (

@@ -5,7 +5,7 @@ Every invariant comes with its negative control: schedulers that break it, which
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -16,8 +16,16 @@ from tests.property.scheduling_broken import (
     CountCharged,
     DeafToWeights,
     Fifo,
+    Forgetful,
     RoundRobin,
     StrictByRank,
+)
+from tests.property.scheduling_checks import (
+    check_fair_share,
+    check_no_gain_by_blinking,
+    check_no_starvation,
+    check_no_starvation_in_time,
+    check_shares,
 )
 from tests.property.scheduling_simulator import (
     CLASSES,
@@ -26,10 +34,6 @@ from tests.property.scheduling_simulator import (
     Arrival,
     Trace,
     backlog,
-    check_fair_share,
-    check_no_starvation,
-    check_no_starvation_in_time,
-    check_shares,
     random_cost,
     real_scheduler,
     simulate,
@@ -81,7 +85,7 @@ def test_fair_share_with_several_in_flight(weights, costs, seed, slots):
 @MODERATE
 @given(COSTS, SEEDS)
 def test_long_run_shares_follow_the_weights_whatever_a_record_costs(costs, seed):
-    trace = simulate(real_scheduler(), backlog(), random_cost(seed, costs), dispatches=4000)
+    trace = simulate(real_scheduler(), backlog(), random_cost(seed, costs), dispatches=2500)
     longest = max(one.cost for one in trace.served)
     tolerance = 31 * longest / sum(trace.service_seconds().values())
     assert check_shares(trace, WEIGHTS, tolerance) == []
@@ -106,6 +110,30 @@ def test_fair_share_rejects_a_scheduler_that_starts_a_newcomer_too_early():
 def test_fair_share_with_several_in_flight_rejects_counting():
     trace = simulate(CountCharged(max_in_flight=3), backlog(), random_cost(1, DEBUG_DEAR), 3, dispatches=600)
     assert check_fair_share(trace, WEIGHTS, 3) != []
+
+
+@MODERATE
+@given(WEIGHTINGS, COSTS, bursts(), SEEDS)
+def test_going_idle_and_coming_back_gains_nothing(weights, costs, arrivals, seed):
+    trace = simulate(real_scheduler(weights), arrivals, random_cost(seed, costs), dispatches=600)
+    assert check_no_gain_by_blinking(trace, weights) == []
+
+
+@MODERATE
+@given(WEIGHTINGS, st.lists(st.floats(0, 3), min_size=20, max_size=200))
+def test_single_records_well_timed_gain_nothing(weights, pauses):
+    """A class whose records come one by one, as if to find it idle, gets no more than its share."""
+    arrivals = [*backlog(["error"]), *(Arrival(time, "debug", 0, 1) for time in accumulate(pauses))]
+    trace = simulate(real_scheduler(weights), arrivals, unit_cost, dispatches=400)
+    assert check_no_gain_by_blinking(trace, weights) == []
+
+
+def test_blinking_rejects_a_scheduler_that_forgets():
+    """DEBUG comes every 2 s and takes 1 s: half of the time, where its share is a ninth."""
+    arrivals = [*backlog(["error"]), *(Arrival(time + 0.5, "debug", 0, 1) for time in range(0, 400, 2))]
+    for scheduler, passes in ((real_scheduler(), True), (Forgetful(), False)):
+        trace = simulate(scheduler, arrivals, unit_cost, dispatches=400)
+        assert (check_no_gain_by_blinking(trace, WEIGHTS) == []) is passes
 
 
 # --- no starvation -------------------------------------------------------------------------------
@@ -175,7 +203,7 @@ def check_floor(trace: Trace, floor: float, window: float) -> list[str]:
 @given(COSTS, SEEDS, st.floats(0.02, 0.5))
 def test_strict_with_floor_keeps_the_floor(costs, seed, floor):
     scheduler = real_scheduler(mode="strict-with-floor", floor=floor)
-    trace = simulate(scheduler, backlog(), random_cost(seed, costs), dispatches=1500)
+    trace = simulate(scheduler, backlog(), random_cost(seed, costs), dispatches=1000)
     assert check_floor(trace, floor, 1.0) == []
 
 
@@ -183,7 +211,7 @@ def test_strict_with_floor_keeps_the_floor(costs, seed, floor):
 @given(WEIGHTINGS, COSTS, SEEDS)
 def test_strict_with_floor_shares_the_rest_by_weight(weights, costs, seed):
     scheduler = real_scheduler(weights, mode="strict-with-floor")
-    trace = simulate(scheduler, backlog(), random_cost(seed, costs), dispatches=1500)
+    trace = simulate(scheduler, backlog(), random_cost(seed, costs), dispatches=1000)
     del weights["critical"]
     assert check_fair_share(trace, weights) == []
 

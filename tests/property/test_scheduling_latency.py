@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.property.scheduling_broken import CountCharged, Fifo, RoundRobin
+from tests.property.scheduling_checks import check_prompt, prompt_cases
 from tests.property.scheduling_simulator import (
     CLASSES,
     MODERATE,
     WEIGHTS,
     Arrival,
     backlog,
-    check_prompt,
-    prompt_cases,
     random_cost,
     real_scheduler,
     simulate,

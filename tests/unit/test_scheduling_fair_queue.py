@@ -129,6 +129,32 @@ def test_newcomer_starts_level_with_a_class_corrected_below_virtual_time():
     assert queue.pick() == "critical"
 
 
+def test_newcomer_that_comes_after_the_correction_starts_level_as_well():
+    queue = FairQueue({"critical": 16, "b": 1, "c": 1})
+    for key in ("b", "c"):
+        queue.activate(key)
+    for _ in range(2):
+        serve(queue, queue, 10.0)
+    assert [queue.pick() for _ in range(3)] == ["b", "c", "b"]
+    queue.finish("c", 10.0, 0.1)
+    queue.activate("critical")
+    assert queue.start_tag("critical") == queue.start_tag("c") < queue.virtual_time
+    assert queue.pick() == "critical"
+
+
+def test_class_that_comes_back_starts_at_what_it_has_used():
+    queue = FairQueue({"a": 1, "b": 1})
+    queue.activate("b")
+    queue.activate("a")
+    assert serve(queue, queue, 1.0) == "a"
+    assert serve(queue, queue, 1.0) == "b"
+    assert serve(queue, queue, 10.0) == "a"
+    queue.deactivate("a")
+    queue.activate("a")
+    assert queue.start_tag("a") == 11.0
+    assert [serve(queue, queue, 1.0) for _ in range(10)] == ["b"] * 10
+
+
 def test_suspended_class_is_passed_over_but_stays_backlogged():
     queue = FairQueue({"a": 1, "b": 1})
     queue.activate("a")

@@ -121,10 +121,34 @@ def test_snapshot_adds_up():
     assert snapshot["critical"].configured_share == pytest.approx(16 / 17)
 
 
+def test_revoke_of_all_that_waits_leaves_the_class_idle():
+    scheduler = make()
+    scheduler.add("debug", 0, [1], 1)
+    scheduler.add("critical", 1, [1], 1)
+    scheduler.revoke("debug", [0])
+    dispatch = scheduler.next()
+    assert dispatch.cls == "critical"
+    scheduler.done(dispatch, 0.001)
+    assert scheduler.next() is None
+    assert len(scheduler) == 0
+
+
+def test_revoke_of_one_partition_leaves_the_others_waiting():
+    scheduler = make()
+    for partition in range(3):
+        scheduler.add("debug", partition, [partition], 1)
+    scheduler.revoke("debug", [0])
+    first = scheduler.next()
+    assert first.partition == 1
+    scheduler.done(first, 0.001)
+    assert scheduler.next().partition == 2
+
+
 def test_change_of_mode_takes_effect_at_once_and_carries_no_debt_over():
     scheduler = make(mode=Mode.STRICT, max_batch_records=1)
-    scheduler.add("critical", 0, range(10**6), 100)
-    scheduler.add("debug", 0, range(10**6), 100)
+    for partition in range(2):
+        scheduler.add("critical", partition, range(10**6), 100)
+        scheduler.add("debug", partition, range(10**6), 100)
 
     def serve(count):
         served = []
