@@ -15,8 +15,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from aiohttp import web
 
 from tables.totals import Count
@@ -31,8 +29,6 @@ from tables.views.live_counts import Freshness, LiveCounts, Snapshot
 from tables.views.problems import Problem, json_response
 from tables.views.sources import Sources
 from tables.views.times import rfc3339
-
-_COUNTS = "/api/v1/counts/"
 
 
 def count_body(item: Count) -> dict[str, object]:
@@ -94,7 +90,7 @@ class Api:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
         router.add_get("/api/v1/counts", self.counts)
-        router.add_get(_COUNTS + "{event_type:.+}", self.event_type)
+        router.add_get("/api/v1/counts/{event_type:.+}", self.event_type)
         router.add_get("/api/v1/scheduler", self.scheduler)
 
     async def counts(self, request: web.Request) -> web.Response:
@@ -108,8 +104,7 @@ class Api:
 
     async def event_type(self, request: web.Request) -> web.Response:
         """Buckets of one event type."""
-        # aiohttp decodes the path in two steps, which mistakes %252F for %2F; an event type may hold either.
-        event_type = unquote(request.rel_url.raw_path.partition(_COUNTS)[2])
+        event_type = request.match_info["event_type"]
         source = self._sources.counts
         now_s = self._live.now_s
         try:

@@ -44,8 +44,11 @@ class _Protocol(web.RequestHandler):
         """End the connection, whatever is still to be sent."""
         transport = self.transport
         self.force_close()
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        abort = getattr(
+            transport, "abort", None
+        )  # not isinstance: uvloop's transport is no asyncio.Transport
+        if abort is not None:
+            abort()
 
     def handle_error(
         self,
@@ -69,9 +72,9 @@ class Connections:
         most: connections at a time.
     """
 
-    def __init__(self, server: web.Server, *, most: int = MOST_CONNECTIONS) -> None:
+    def __init__(self, server: web.Server, *, most: int | None = None) -> None:
         self._server = server
-        self._most = most
+        self._most = MOST_CONNECTIONS if most is None else most
         self._task: asyncio.Task[None] | None = None
 
     def __call__(self) -> asyncio.Protocol:
@@ -81,6 +84,10 @@ class Connections:
         if len(open_now) >= self._most:
             min(open_now, key=lambda each: each.since).cut()
         return _Protocol(self._server, loop)
+
+    def __len__(self) -> int:
+        """Connections that are open, or not yet closed."""
+        return len(self._server.connections)
 
     def _open(self) -> list[_Protocol]:
         return [each for each in self._server.connections if isinstance(each, _Protocol) and each.transport]

@@ -48,11 +48,8 @@ class BadQueryError(ValueError):
 class Parameters(Protocol):
     """The query of an address; a multidict."""
 
-    def keys(self) -> Iterable[str]:
-        """Names, repeated ones too."""
-
-    def __getitem__(self, name: str) -> str:
-        """First value of a name."""
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Names and values; a name may be there more than once."""
 
 
 def parameters(query: Parameters, allowed: Iterable[str]) -> dict[str, str]:
@@ -62,16 +59,17 @@ def parameters(query: Parameters, allowed: Iterable[str]) -> dict[str, str]:
         BadQueryError: one is unknown or there twice.
     """
     found: dict[str, str] = {}
-    names = list(query.keys())
     known = list(allowed)
-    for name in names:
+    seen: set[str] = set()
+    for name, value in query.items():
         if name not in known:
             some = f"use {', '.join(known)}" if known else "this address takes none"
             raise BadQueryError(f"There is no parameter {plain(name)}; {some}.")
-        if names.count(name) > 1:
+        if name in seen:
             raise BadQueryError(f"Give '{name}' once.")
-        if query[name]:
-            found[name] = query[name]
+        seen.add(name)
+        if value:
+            found[name] = value
     return found
 
 

@@ -66,7 +66,8 @@ class ViewServer:
         add_probes(self.app.router, health, self._trusted)
         add_metrics(self.app.router, registry or make_registry(sources))
         self._runner: web.AppRunner | None = None
-        self._connections: Connections | None = None
+        #: Set while it runs.
+        self.connections: Connections | None = None
         self._server: asyncio.Server | None = None
 
     @property
@@ -99,7 +100,7 @@ class ViewServer:
         except OSError as error:
             await self.stop()
             raise ConfigurationError(_sentence(error, host, port)) from None
-        self._connections = connections
+        self.connections = connections
         connections.start()
         log.info("The web views are at %s", self.address)
 
@@ -108,8 +109,8 @@ class ViewServer:
         server, self._server = self._server, None
         if server is not None:
             server.close()
-        if self._connections is not None:
-            await self._connections.stop()
+        if self.connections is not None:
+            await self.connections.stop()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
