@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from streams.notifications.priority import Priority
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.batch import UnreadableRecord
+from streams.transport.lenient_records import accept_any_header_names
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class FetchLane:
         if not offsets:
             return
         # A consumer for each assignment: one that is unsubscribed cannot be stopped (aiokafka 0.14).
+        accept_any_header_names()
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()
         self._scheduler.assign(self.priority, offsets)
