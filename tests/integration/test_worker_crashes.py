@@ -1,0 +1,101 @@
+"""Exact counts and no missing forward, whatever happens to workers in mid-stream."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.notifications import Priority
+from tests.integration.forwards import check_forwards
+from tests.integration.reading import (
+    PublicCounts,
+    all_committed,
+    counts_at_rest,
+    difference,
+    end_offsets,
+    public_counts,
+    published_by_bucket,
+)
+from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.writing import Published, made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+
+async def forwarded_so_far(deployment: Deployment) -> int:
+    topics = [deployment.settings.alert_topic(p) for p in (Priority.CRITICAL, Priority.ERROR)]
+    return sum((await end_offsets(deployment.settings.brokers, *topics)).values())
+
+
+async def check_at_rest(deployment: Deployment, published: Published) -> None:
+    """Once all workers are gone: every count is exact, in the totals and in the windows."""
+    at_rest = await counts_at_rest(deployment.settings)
+    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
+    expected = await published_by_bucket(deployment.settings)
+    buckets = [bucket for _, _, bucket in expected]
+    found = at_rest.by_bucket(published.counts, min(buckets), max(buckets) + 10)
+    assert found == expected, difference(found, expected)
+    await check_forwards(deployment.settings, published, repeats=True)
+
+
+async def more_counted(counts: PublicCounts, goal: int) -> None:
+    async def reached() -> bool:
+        return (await counts.refresh()).total() >= goal
+
+    await eventually(f"{goal} counted", reached)
+
+
+@pytest.mark.parametrize("fresh_folder", [False, True], ids=["same-folder", "fresh-folder"])
+async def test_kill_9_in_the_middle(deployment: Deployment, fresh_folder: bool) -> None:
+    settings = deployment.settings
+
+    def next_worker(number: int) -> Worker:
+        if fresh_folder:
+            return deployment.worker(f"worker-{number}")
+        # With its folder it keeps its name in the group, and so gets its partitions back at once.
+        return deployment.worker("worker", instance_id=f"{deployment.unique}-0")
+
+    first = await next_worker(1).start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        load = made_load(seed=2, count=50_000)
+
+        # The first one dies as soon as a count shows: rows, counts and offsets are partly written.
+        async with out.steadily(load):
+            await more_counted(counts, out.published.counts.total() + 1)
+            first.kill()
+
+        # The second one dies as soon as a part of what is new has been forwarded, counted or not.
+        second = await next_worker(2).start().ready()
+        known = out.published.number_forwarded
+
+        async def forwarded() -> bool:
+            return await forwarded_so_far(deployment) > known + 50
+
+        async with out.steadily(load):
+            await eventually("new notifications are forwarded", forwarded)
+            second.kill()
+
+        third = next_worker(3).start()
+        await out.made(load)
+        assert out.published.counts.total() == 50_000
+        await counts.reach(out.published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+        await third.stop()
+    await check_at_rest(deployment, out.published)
+
+
+async def test_second_worker_joins_and_leaves(deployment: Deployment) -> None:
+    settings = deployment.settings
+    first = await deployment.worker("first").start().ready()
+    second = deployment.worker("second")
+    async with writer(settings) as out, public_counts(settings) as counts:
+        async with out.steadily(made_load(seed=3)):
+            await second.start().ready()
+            assert "Working on 10 partitions" in second.log()
+            await more_counted(counts, out.published.counts.total())
+            await second.stop()
+            assert "did not finish" not in second.log()
+            await more_counted(counts, out.published.counts.total())
+            assert "Working on 10 partitions" in first.log()
+        await counts.reach(out.published.counts)
+        await first.stop()
+    await check_at_rest(deployment, out.published)

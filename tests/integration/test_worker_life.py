@@ -1,0 +1,142 @@
+"""A worker begins only with a right configuration, and ends without a trace when it is told to."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections import Counter
+from itertools import islice
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from tests.integration.forwards import check_forwards, read_forwards
+from tests.integration.reading import (
+    all_committed,
+    committed_offsets,
+    counts_at_rest,
+    public_counts,
+)
+from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
+from tests.integration.writing import made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+
+async def refusal(worker: Worker) -> str:
+    """What a worker with a wrong configuration says: one sentence, and exit code 78."""
+    worker.start()
+    assert await worker.ended() == 78, worker.tail()
+    log = worker.log()
+    said = [line for line in log.splitlines() if line.startswith("tocsin: ")]
+    assert len(said) == 1, log
+    assert log.endswith(said[0] + "\n")
+    assert "Traceback" not in log
+    assert said[0].endswith(".")
+    return said[0]
+
+
+async def create(deployment: Deployment, **partitions: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.settings.brokers)
+    await admin.start()
+    try:
+        prefix = deployment.settings.notification_topic_prefix
+        response = await admin.create_topics(
+            [NewTopic(prefix + name, number, 1) for name, number in partitions.items()]
+        )
+        assert all(error == 0 for _, error, _ in response.topic_errors)
+    finally:
+        await admin.close()
+
+
+async def test_unreachable_broker(deployment: Deployment) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers there
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        said = await refusal(deployment.worker(brokers=address))
+    assert address in said
+    assert "TOCSIN_BROKERS" in said
+
+
+async def test_unequal_partitions(deployment: Deployment) -> None:
+    await create(deployment, critical=PARTITIONS, debug=PARTITIONS - 1)
+    said = await refusal(deployment.worker())
+    assert f"{deployment.unique}.in.debug {PARTITIONS - 1}" in said
+    assert "--alter" in said
+
+
+async def test_missing_topics_that_may_not_be_created(deployment: Deployment) -> None:
+    await create(deployment, critical=PARTITIONS)
+    said = await refusal(deployment.worker(create_topics="false"))
+    assert f"{deployment.unique}.in.error is missing" in said
+    assert "TOCSIN_CREATE_TOPICS" in said
+
+
+async def test_port_taken(deployment: Deployment) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        said = await refusal(deployment.worker(web_port=str(port)))
+    assert str(port) in said
+    assert "TOCSIN_WEB_PORT" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights", "critical=-1"),
+        ("partitions", "many"),
+        ("brokers", "user@host:9092"),
+        ("priorities", "loud"),
+    ],
+)
+async def test_bad_setting(deployment: Deployment, name: str, value: str) -> None:
+    said = await refusal(deployment.worker("worker", command=None, **{name: value}))
+    assert f"TOCSIN_{name.upper()}" in said
+
+
+async def test_sigterm_is_clean(deployment: Deployment) -> None:
+    settings = deployment.settings
+    worker = await deployment.worker().start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        load = made_load(seed=4)
+
+        async def counted() -> bool:
+            return (await counts.refresh()).total() > 1000
+
+        async with out.steadily(load):
+            await eventually("it is in mid-stream", counted)
+            worker.terminate()
+            assert await worker.ended(settings.drain_deadline_s) == 0
+        assert "did not finish" not in worker.log()
+        assert "Traceback" not in worker.log()
+        # All that it forwarded is committed, and nothing else.
+        handled: Counter[tuple[str, int]] = Counter()
+        for severity in ("CRITICAL", "ERROR"):
+            for topic, partition, offset in await read_forwards(settings, severity):
+                handled[topic, partition] = max(handled[topic, partition], offset + 1)
+        committed = await committed_offsets(settings)
+        assert handled == {at: committed.get(TopicPartition(*at), 0) for at in handled}
+
+        worker.start()
+        await out.made(islice(load, 5000))
+        await counts.reach(out.published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+        await worker.stop()
+    assert (await counts_at_rest(settings)).now() == out.published.counts
+    await check_forwards(settings, out.published, repeats=False)
+
+
+async def test_faust_command(deployment: Deployment) -> None:
+    settings = deployment.settings
+    worker = deployment.worker(command=["faust", "-A", "streams.app", "worker", "--loglevel=info"])
+    await worker.start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=5, count=500))
+        await counts.reach(out.published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+    worker.process.send_signal(signal.SIGTERM)
+    assert await worker.ended(settings.drain_deadline_s) == 0
+    await check_forwards(settings, out.published, repeats=False)

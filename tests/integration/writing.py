@@ -1,0 +1,146 @@
+"""Publishing raw records to notification topics, and knowing where each of them lies."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from streams.notifications import Priority, encode
+from streams.publishing.generator import Made, generate
+from streams.settings import Settings
+from tests.integration.reading import Counts
+from tests.integration.worker_process import PARTITIONS
+
+#: topic, partition and offset
+Place = tuple[str, int, int]
+Headers = Sequence[tuple[str, bytes]]
+
+_BATCH = 100
+
+
+@dataclass
+class Published:
+    """What was published: how many by priority and event type, and where the forwarded ones lie."""
+
+    counts: Counts = field(default_factory=Counter)
+    forwarded: dict[str, set[Place]] = field(default_factory=dict)
+
+    def add(self, priority: Priority, event_type: str, place: Place) -> None:
+        self.counts[priority.value, event_type] += 1
+        if priority in {Priority.CRITICAL, Priority.ERROR}:
+            self.forwarded.setdefault(priority.value, set()).add(place)
+
+    @property
+    def number_forwarded(self) -> int:
+        return sum(len(places) for places in self.forwarded.values())
+
+
+class Writer:
+    """A producer that keeps account of what the brokers confirmed."""
+
+    def __init__(self, producer: Any, settings: Settings) -> None:
+        self._producer = producer
+        self._settings = settings
+        self._turn = 0
+        self.published = Published()
+
+    async def raw(
+        self, topic: str, value: bytes | None, headers: Headers = (), *, key: bytes | None = None
+    ) -> Place:
+        """Send one record as it is, and return where it lies."""
+        (place,) = await self._send(topic, [(key, value, headers)])
+        return place
+
+    async def _send(
+        self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, Headers]]
+    ) -> list[Place]:
+        # Unlike send(), this takes a record without key and value.
+        batch = self._producer.create_batch()
+        number = 0
+        for key, value, headers in records:
+            assert batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is not None
+            number += 1
+        self._turn += 1
+        partition = self._turn % PARTITIONS
+        confirmed = await (await self._producer.send_batch(batch, topic, partition=partition))
+        return [(topic, partition, confirmed.offset + index) for index in range(number)]
+
+    async def made(self, notifications: Iterable[Made]) -> None:
+        """Publish made notifications as fast as can be, each to the topic of its priority."""
+        iterator = iter(notifications)
+        while chunk := list(islice(iterator, 10 * _BATCH)):
+            by_priority: dict[Priority, list[Made]] = {}
+            for made in chunk:
+                by_priority.setdefault(made.priority, []).append(made)
+            await asyncio.gather(
+                *(
+                    self._some(priority, group[start : start + _BATCH])
+                    for priority, group in by_priority.items()
+                    for start in range(0, len(group), _BATCH)
+                )
+            )
+
+    @asynccontextmanager
+    async def steadily(self, load: Iterator[Made], rate: int = 3000) -> AsyncIterator[None]:
+        """Publish from ``load`` as long as the block runs, ``rate`` a second; it must not run dry.
+
+        A worker keeps up with this, so that it is in mid-stream at any time.
+        """
+        enough = asyncio.Event()
+
+        async def publish() -> None:
+            loop = asyncio.get_running_loop()
+            begun, sent = loop.time(), 0
+            while not enough.is_set():
+                chunk = list(islice(load, rate // 10))
+                assert chunk, "the load ran dry before the end of the block"
+                await self.made(chunk)
+                sent += len(chunk)
+                await asyncio.sleep(max(0.0, begun + sent / rate - loop.time()))
+
+        task = asyncio.create_task(publish())
+        try:
+            yield
+        finally:
+            enough.set()
+            await task
+
+    async def _some(self, priority: Priority, group: list[Made]) -> None:
+        topic = self._settings.notification_topic(priority)
+        values = [encode_made(made) for made in group]
+        places = await self._send(topic, ((None, value, ()) for value in values))
+        for made, place in zip(group, places, strict=True):
+            self.published.add(priority, made.event_type, place)
+
+
+def encode_made(made: Made) -> bytes:
+    """A made notification of now, in the seed's form."""
+    now_ms = int(time.time() * 1000)
+    return encode(made.publisher_id, made.event_type, made.priority, made.payload, now_ms, str(uuid.uuid4()))
+
+
+def made_load(seed: int, count: int | None = None) -> Iterator[Made]:
+    """Notifications of all five priorities, ``count`` or endless; the same seed makes the same ones."""
+    return generate(seed, count, int(time.time() * 1000))
+
+
+@asynccontextmanager
+async def writer(settings: Settings) -> AsyncIterator[Writer]:
+    """A connected writer; the topics must be there."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.brokers, acks="all", max_request_size=2**22, max_batch_size=2**21
+    )
+    await producer.start()
+    try:
+        yield Writer(producer, settings)
+    finally:
+        await producer.stop()
