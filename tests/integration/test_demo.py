@@ -1,0 +1,312 @@
+"""``tocsin demo`` as a process: its sums, its end in every way, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+import pytest
+
+from streams.commands.demo import own_folder
+from streams.commands.demo_screen import top_types
+from streams.commands.demo_sums import Line, Sums, make_sums
+from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from tests.kafka_fixture import processes_of
+
+ROOT = Path(__file__).parents[2]
+#: Longer than anything here takes; a hang then fails the test.
+_BOUND_S = 150
+_NUMBERS = re.compile(r"^(CRITICAL|ERROR|WARN|INFO|DEBUG|all) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+|-)$")
+
+
+class Demo:
+    """A demo in a folder; its standard error goes to a file there."""
+
+    def __init__(self, folder: Path, name: str, *arguments: str, stdout: int = subprocess.PIPE) -> None:
+        self.folder = folder
+        self._errors = folder / f"{name}.err"
+        # A demo must never touch the cluster that somebody works with.
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "TOCSIN_BROKERS": "127.0.0.1:1",
+            "TOCSIN_PRIORITIES": "critical",
+            "TERM": "xterm",
+        }
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "streams", "demo", *arguments],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=errors,
+                start_new_session=True,
+                text=True,
+            )
+        self.children: set[psutil.Process] = set()
+
+    @property
+    def out(self) -> IO[Any]:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    @property
+    def errors(self) -> str:
+        return self._errors.read_text()
+
+    def wait_for(self, text: str) -> None:
+        """Read standard output up to a line that holds ``text``."""
+        for line in self.out:
+            if text in line:
+                self.children |= set(psutil.Process(self.process.pid).children(recursive=True))
+                return
+        pytest.fail(f"it ended without {text!r}: {self.errors}")
+
+    def child(self, argument: str) -> psutil.Process:
+        """The process with this argument on its command line."""
+        [found] = [each for each in self.children if argument in each.cmdline()]
+        return found
+
+    def end(self) -> tuple[int, str]:
+        """Exit code and the rest of standard output, when it has ended."""
+        rest = self.out.read()
+        return self.process.wait(_BOUND_S), rest
+
+    def left(self) -> list[Any]:
+        """What is left of it: processes and folders."""
+        _, alive = psutil.wait_procs(self.children, timeout=0)
+        return [*alive, *processes_of(self.folder), *self.folder.glob(".tocsin/demo-*/")]
+
+
+@contextmanager
+def _demo(*arguments: Any, **options: Any) -> Iterator[Demo]:
+    demo = Demo(*arguments, **options)
+    try:
+        yield demo
+    finally:
+        if demo.process.poll() is None:
+            demo.process.kill()
+            demo.process.wait()
+
+
+def _summary(output: str) -> dict[str, list[str]]:
+    found = [match for line in output.splitlines() if (match := _NUMBERS.match(line.strip()))]
+    return {match[1]: [each.replace(",", "") for each in match.groups()[1:]] for match in found}
+
+
+@pytest.mark.kafka
+def test_two_demos_at_once_count_all_that_they_published_and_leave_nothing(tmp_path: Path) -> None:
+    with (
+        _demo(tmp_path, "one", "--seconds", "6", "--rate", "400") as one,
+        _demo(tmp_path, "two", "--seconds", "6", "--rate", "200") as two,
+    ):
+        for demo in (one, two):
+            demo.wait_for("The page is at http://127.0.0.1:")
+        for demo in (one, two):
+            code, output = demo.end()
+            assert (code, "The sums agree: " in output) == (0, True), output + demo.errors
+            lines = _summary(output)
+            assert list(lines) == [*DEFAULT_PRIORITIES, "all"]
+            for column in range(3):
+                assert int(lines["all"][column]) == sum(
+                    int(lines[each][column]) for each in DEFAULT_PRIORITIES
+                )
+            published, counted, dead, forwarded = map(int, lines["all"])
+            assert published == counted + dead > 0
+            assert forwarded == int(lines["CRITICAL"][1]) + int(lines["ERROR"][1]) > 0
+            assert re.search(r"^0:05  published [\d,]+  counted ", output, re.MULTILINE), "a line of progress"
+            assert "Starting Apache Kafka" in demo.errors
+    assert one.left() + two.left() == []
+
+
+@pytest.mark.kafka
+def test_a_notification_that_the_demo_did_not_publish_makes_its_sums_disagree(tmp_path: Path) -> None:
+    with _demo(tmp_path, "demo", "--seconds", "4") as demo:
+        demo.wait_for("The page is at ")
+        brokers = demo.child("worker").environ()["TOCSIN_BROKERS"]
+        subprocess.run(
+            [sys.executable, "-m", "streams", "publish", "--event-type", "a.stranger", "--brokers", brokers],
+            cwd=ROOT,
+            timeout=_BOUND_S,
+            check=True,
+        )
+        code, output = demo.end()
+        assert (code, "The sums do not agree." in output) == (1, True), output + demo.errors
+        lines = _summary(output)
+        assert int(lines["all"][1]) + int(lines["all"][2]) == int(lines["all"][0]) + 1
+        assert re.search(r"^INFO: [\d,]+ were published, and ", output, re.MULTILINE)
+    assert demo.left() == []
+
+
+@pytest.mark.kafka
+def test_ctrl_c_in_a_terminal_ends_it_cleanly(tmp_path: Path) -> None:
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (30, 100))
+    with _demo(tmp_path, "demo", stdout=its) as demo:
+        os.close(its)
+        shown = _read_until(ours, "Latest alerts")
+        demo.children |= set(psutil.Process(demo.process.pid).children(recursive=True))
+        assert demo.child("worker").is_running()
+        assert len(processes_of(tmp_path)) == 2, "Kafka and the worker"
+        for text in ("The page is at http://", "top event types", "last minute", "weight"):
+            assert text in shown
+        # As a terminal does: to all of its foreground processes. People press it twice.
+        os.killpg(demo.process.pid, signal.SIGINT)
+        os.killpg(demo.process.pid, signal.SIGINT)
+        rest = _read_until(ours, None)
+        assert demo.process.wait(_BOUND_S) == 0, rest + demo.errors
+        assert "Interrupted: " in rest
+        assert "Traceback" not in rest + demo.errors
+    os.close(ours)
+    assert demo.left() == []
+
+
+@pytest.mark.kafka
+def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    with _demo(tmp_path, "demo") as demo:
+        demo.wait_for("forwarded")
+        assert len(processes_of(tmp_path)) == 2, "Kafka and the worker"
+        demo.process.kill()
+        _, alive = psutil.wait_procs(demo.children, timeout=_BOUND_S)
+        assert alive == []
+    assert processes_of(tmp_path) == []
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("argument", "says", "log"),
+    [
+        ("worker", "The worker ended by SIGKILL. Its log, ", "worker.log"),
+        ("kafka.Kafka", "Kafka (broker 1) ended. Its log, ", "server.log"),
+    ],
+)
+def test_a_process_that_dies_ends_the_demo_with_the_end_of_its_log(
+    tmp_path: Path, argument: str, says: str, log: str
+) -> None:
+    with _demo(tmp_path, "demo", "--seconds", "100") as demo:
+        demo.wait_for("The page is at ")
+        demo.child(argument).kill()
+        code, output = demo.end()
+        assert code == 1, output
+        found = re.search(re.escape(says) + r"(\S+), ends with:\n((?: {4}.*\n)+)", demo.errors)
+        assert found is not None, demo.errors
+        kept = tmp_path / found[1]
+        assert kept.name.endswith(log)
+        assert kept.read_text().splitlines()[-1] == found[2].splitlines()[-1][4:]
+        assert "Traceback" not in demo.errors
+    assert demo.left() == []
+
+
+def _read_until(descriptor: int, text: str | None) -> str:
+    """What a terminal was sent up to ``text``, or up to its end."""
+    seen = b""
+    while text is None or text.encode() not in seen:
+        try:
+            part = os.read(descriptor, 2**16)
+        except OSError:
+            part = b""  # how Linux says that nobody has the terminal open any more
+        if not part:
+            assert text is None, seen.decode(errors="replace")
+            break
+        seen += part
+    return seen.decode(errors="replace")
+
+
+# ---------------------------------------------------------------- without Kafka
+
+
+def test_a_demo_deletes_the_folder_of_one_that_was_killed_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    left = [tmp_path / ".tocsin" / name for name in ("demo-7-killed", "demo-8-half-deleted")]
+    other = tmp_path / ".tocsin" / "kafka"
+    for folder in (*left, other):
+        (folder / "worker").mkdir(parents=True)
+    (left[0] / "lock").touch()
+    with own_folder() as first:
+        assert not any(folder.exists() for folder in left)
+        with own_folder() as second:
+            assert first.is_dir()
+            assert second.is_dir()
+            assert first != second
+    assert not first.exists()
+    assert not second.exists()
+    assert other.is_dir()
+
+
+_AGREEING = Line(
+    Priority.ERROR, 10, counted=8, dead_lettered=2, counted_dead=2, forwarded=8, is_forwarded=True
+)
+
+
+def test_sums_agree() -> None:
+    sums = Sums((_AGREEING, Line(Priority.INFO, 5, 5, 0, 0, 0, is_forwarded=False)))
+    assert sums.agree
+    assert sums.verdict() == [
+        "The sums agree: 13 counted + 2 dead-lettered = 15 published; 8 forwarded = all counted ERROR."
+    ]
+
+
+@pytest.mark.parametrize("name", ["published", "counted", "dead_lettered", "counted_dead", "forwarded"])
+@pytest.mark.parametrize("by", [-1, 1])
+def test_sums_disagree_when_any_number_is_off_by_one(name: str, by: int) -> None:
+    wrong = dataclasses.replace(_AGREEING, **{name: getattr(_AGREEING, name) + by})
+    sums = Sums((wrong,))
+    assert not sums.agree
+    assert sums.too_many == ((name, by) in {("published", -1), ("counted", 1), ("counted_dead", 1)})
+    assert sums.verdict()[0] == "The sums do not agree."
+    assert all(sentence.startswith("ERROR: ") for sentence in sums.verdict()[1:])
+
+
+def test_sums_disagree_when_two_priorities_are_mixed_up_though_the_whole_agrees() -> None:
+    one, two = (Line(each, 5, 5, 0, 0, 0, is_forwarded=False) for each in (Priority.INFO, Priority.DEBUG))
+    mixed = (dataclasses.replace(one, counted=6), dataclasses.replace(two, counted=4))
+    assert Sums((one, two)).agree
+    assert not Sums(mixed).agree
+
+
+def test_sums_disagree_when_what_is_not_to_be_forwarded_was() -> None:
+    assert not Sums((Line(Priority.INFO, 5, 5, 0, 0, forwarded=1, is_forwarded=False),)).agree
+
+
+def test_sums_are_made_of_the_counts_by_priority_without_dead_letters() -> None:
+    totals = [
+        {"event_type": "a", "priority": "ERROR", "count": 5},
+        {"event_type": "b", "priority": "ERROR", "count": 3},
+        {"event_type": "(dead)", "priority": "ERROR", "count": 2},
+        {"event_type": "a", "priority": "INFO", "count": 1},
+    ]
+    sums = make_sums(
+        (Priority.INFO, Priority.ERROR),
+        (Priority.ERROR,),
+        {Priority.ERROR: 10, Priority.INFO: 1},
+        totals,
+        {Priority.ERROR: 8},
+        {Priority.ERROR: 2},
+        "(dead)",
+    )
+    assert sums.lines == (_AGREEING, Line(Priority.INFO, 1, 1, 0, 0, 0, is_forwarded=False))
+
+
+def test_the_top_event_types_have_some_of_every_priority_and_the_largest() -> None:
+    items = [{"event_type": f"debug.{n}", "priority": "DEBUG", "count": 100 - n} for n in range(20)]
+    items += [{"event_type": f"host.{n}", "priority": "CRITICAL", "count": 3 - n} for n in range(3)]
+    shown = top_types(items, 8)
+    assert [item["event_type"] for item in shown] == [
+        "host.0",
+        "host.1",
+        *(f"debug.{n}" for n in range(6)),
+    ]
+    assert top_types([], 8) == []
