@@ -30,8 +30,10 @@ from tables.source_counter import Flush, SourceCounter
 
 log = logging.getLogger(__name__)
 
-#: A flush may take at most this part of the time; with very many event types flushes get rarer.
+#: Planning a flush may take at most this part of the time; with very many event types flushes get rarer.
 _FLUSH_SHARE = 0.2
+#: Seconds in which counts usually have reached the combiners.
+_ARRIVAL_S = 0.15
 _MOST_INTERVAL_S = 10.0
 
 
@@ -77,6 +79,8 @@ class Counting:
         #: Seconds of the last flush, and number of flushes, for the metrics.
         self.last_flush_s = 0.0
         self._flush_started: float | None = None
+        #: Seconds that the last flush held the event loop to plan and encode.
+        self._planning_s = 0.0
         self.flushes = 0
         #: Wall-clock time at which the last flush was durable.
         self.flushed_at = 0.0
@@ -160,22 +164,28 @@ class Counting:
     async def _run(self, failed: Callable[[BaseException], None]) -> None:
         while True:
             most = max(_MOST_INTERVAL_S, self._settings.flush_interval_s)
-            wait = min(max(self._settings.flush_interval_s, self.last_flush_s / _FLUSH_SHARE), most)
+            wait = min(max(self._settings.flush_interval_s, self._planning_s / _FLUSH_SHARE), most)
             await asyncio.sleep(wait)
             try:
-                await self.flush()
+                await self.flush(pause_s=_ARRIVAL_S)
             except Exception as error:
                 log.exception("Flushing counts failed.")
                 failed(error)
                 return
 
-    async def flush(self) -> None:
-        """Make everything counted so far durable, and send it on."""
+    async def flush(self, pause_s: float = 0.0) -> None:
+        """Make everything counted so far durable, and send it on.
+
+        Args:
+            pause_s: seconds to wait for the counts that were sent on, so that they are combined at once.
+        """
         async with self._lock:
             started = self._flush_started = time.monotonic()
             epoch = self._epoch
             try:
-                await self._flush_sources(epoch)
+                self._planning_s = 0.0
+                if await self._flush_sources(epoch) and pause_s:
+                    await asyncio.sleep(pause_s)
                 await self._flush_combined(epoch)
             except PartitionGoneError as error:
                 if epoch == self._epoch:
@@ -188,18 +198,20 @@ class Counting:
             self.flushes += 1
             self.flushed_at = self._clock()
 
-    async def _flush_sources(self, epoch: int) -> None:
+    async def _flush_sources(self, epoch: int) -> bool:
         now_s = self._clock()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
         for tp, counter in list(self._sources.items()):
+            began = time.perf_counter()
             flush = counter.flush(now_s)
+            self._planning_s += time.perf_counter() - began
             if flush is not None:
                 flushes.append((tp, counter, flush))
                 await asyncio.sleep(0)  # encoding rows takes time: let CRITICAL pass
                 if epoch != self._epoch:
-                    return
+                    return False
         if not flushes:
-            return
+            return False
         table = self._partial_counts
         await self._write(table, ((tp.partition, flush.first) for tp, _, flush in flushes))
         await self._write(table, ((tp.partition, flush.then) for tp, _, flush in flushes))
@@ -216,18 +228,21 @@ class Counting:
             ]
         )
         if epoch != self._epoch:
-            return
+            return False
         for tp, counter, flush in flushes:
             counter.flushed(flush)
             if flush.offset >= 0:
                 self._durable[tp] = flush.offset + 1
         await self._write(table, ((tp.partition, flush.cleanup) for tp, _, flush in flushes))
+        return True
 
     async def _flush_combined(self, epoch: int) -> None:
         now_s = self._clock()
         flushes: list[tuple[int, CombinedCounter, CombinedFlush]] = []
         for partition, counter in list(self._combined.items()):
+            began = time.perf_counter()
             flush = counter.flush(now_s)
+            self._planning_s += time.perf_counter() - began
             if flush is not None:
                 flushes.append((partition, counter, flush))
                 await asyncio.sleep(0)

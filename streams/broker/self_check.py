@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
 from streams.broker.topic_plan import Problem
@@ -61,6 +64,10 @@ async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s * 0.9  # the reason comes before the limit of the whole
     async with admin_client(settings, timeout_s=timeout_s / 3, patience_s=timeout_s / 2) as admin:
+        with contextlib.suppress(KafkaError):
+            # On a new cluster the first question makes Kafka create its topic of offsets, which takes a
+            # second; asked now, the worker does not have to wait for it, and to report an error, later.
+            await admin.find_coordinator(settings.app_id)
         ensured = await ensure_topics(
             admin, settings, create=settings.create_topics, wait_s=max(0.0, until - loop.time())
         )
