@@ -29,7 +29,14 @@ from streams.broker.client_options import client_options, ssl_context
 from streams.broker.self_check import ClusterView, self_check
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
 from streams.transport.delivery import ConfirmedProducer
-from streams.transport.faust_private import App, BatchSchema, Transport, member_alive
+from streams.transport.faust_private import (
+    App,
+    BatchSchema,
+    DamagedStoreError,
+    Transport,
+    member_alive,
+    quarantine_damaged,
+)
 from streams.transport.traffic import Traffic
 from tables.durable_table import DurableTable
 from tables.public_rows import PublicKey
@@ -113,6 +120,8 @@ class TocsinApp(App):
         if self.traffic is not None:
             self.traffic.halt()
         self.health.failed(error)
+        if isinstance(error, DamagedStoreError):
+            error.damaged.quarantine(error)
         self.add_future(self.crash(error))
 
     def reload(self) -> None:
@@ -136,6 +145,7 @@ class TocsinApp(App):
     async def on_start(self) -> None:
         """Start what must run before the group is joined: web views, self-check, producers, lanes."""
         await super().on_start()
+        quarantine_damaged(self)
         settings = self.settings
         health = self.health
         views = ViewServer(settings, counts=self.reader, scheduler=self, health=health, stats=health)

@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import aiokafka
@@ -192,12 +194,53 @@ def member_alive(app: App) -> bool:
 class DamagedStoreError(Exception):
     """A local table is damaged and must be rebuilt from its changelog."""
 
+    def __init__(self, partition: TablePartition, reason: object) -> None:
+        super().__init__(f"table {partition.name}, partition {partition.partition}: {reason}")
+        self.damaged = partition
+
+
+def quarantine_damaged(app: App) -> list[Path]:
+    """Move local tables that cannot be opened out of the way; recovery then rebuilds them.
+
+    Called before the app's tables are opened. A table that another process has open is left alone.
+
+    Returns:
+        The folders that were moved, under their new names.
+    """
+    moved = []
+    for table in app.tables.values():
+        store = table.data
+        for folder in sorted(store.path.glob(f"{store.basename}-*.db")):
+            if not (folder / "CURRENT").exists() and not any(folder.iterdir()):
+                continue
+            try:
+                rocksdict.Rdict(
+                    str(folder),
+                    rocksdict.Options(raw_mode=True),
+                    access_type=rocksdict.AccessType.read_only(),
+                ).close()
+            except Exception as error:  # noqa: BLE001 - rocksdict raises bare exceptions
+                if "lock" in str(error).lower():
+                    continue
+                moved.append(_quarantine(folder, error))
+    return moved
+
+
+def _quarantine(folder: Path, reason: object) -> Path:
+    target = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
+    folder.rename(target)
+    log.error(
+        "The local table %s is damaged (%s): kept as %s, and rebuilt from Kafka.", folder, reason, target
+    )
+    return target
+
 
 class TablePartition:
     """The local RocksDB copy of one partition of a Faust table."""
 
     def __init__(self, table: Any, partition: int) -> None:
         self._table = table
+        self.name: str = table.name
         self.partition = partition
         self._changelog = TP(table.changelog_topic.get_topic_name(), partition)
 
@@ -226,9 +269,16 @@ class TablePartition:
         try:
             rows.status()
         except Exception as error:
-            raise DamagedStoreError(
-                f"table {self._table.name}, partition {self.partition}: {error}"
-            ) from error
+            raise DamagedStoreError(self, error) from error
+
+    def quarantine(self, reason: object) -> Path:
+        """Move the local copy out of the way, because it is damaged. The worker must end after this."""
+        store = self._table.data
+        db = store._dbs.pop(self.partition, None)
+        if db is not None:
+            with contextlib.suppress(Exception):
+                db.close()
+        return _quarantine(Path(store.partition_path(self.partition)), reason)
 
     def apply(self, changes: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
         """Write changes that the changelog holds up to ``changelog_offset``."""

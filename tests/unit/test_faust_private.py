@@ -25,6 +25,7 @@ from streams.transport.faust_private import (
     batch_message,
     deliver,
     member_alive,
+    quarantine_damaged,
 )
 
 MANAGED = TP("notifications.debug", 3)
@@ -212,20 +213,58 @@ async def test_a_revoked_partition_is_not_opened_again(app: TocsinApp) -> None:
     assert not table.data._dbs
 
 
-async def test_damage_is_noticed_when_a_table_is_read(app: TocsinApp) -> None:
-    """Iteration of RocksDB just ends early at a damaged block; the control shows that it does."""
+async def with_rows(app: TocsinApp) -> Path:
+    """The folder of a closed table partition with 20,000 rows in it."""
     table = await opened(app)
     TablePartition(table, 0).apply(changes(20_000, 100), 1)
     table.data._dbs[0].flush()
     table.data._dbs.pop(0).close()
-    path = table.data.partition_path(0)
-    for file in Path(path).glob("*.sst"):
+    return Path(table.data.partition_path(0))
+
+
+def flip_bytes(folder: Path) -> None:
+    for file in folder.glob("*.sst"):
         content = bytearray(file.read_bytes())
         for index in range(len(content) // 2, len(content) // 2 + 4000):
             content[index] ^= 0xFF
         file.write_bytes(content)
-    await opened(app)
+
+
+async def test_damage_is_noticed_when_a_table_is_read(app: TocsinApp) -> None:
+    """Iteration of RocksDB just ends early at a damaged block; the control shows that it does."""
+    flip_bytes(await with_rows(app))
+    table = await opened(app)
     with pytest.raises(DamagedStoreError):
         list(TablePartition(table, 0).scan(b"k", b"l"))
     unchecked = list(table.data._dbs[0].items())
     assert len(unchecked) < 20_000
+
+
+async def test_a_table_found_damaged_when_read_is_kept_aside(app: TocsinApp) -> None:
+    folder = await with_rows(app)
+    flip_bytes(folder)
+    table = await opened(app)
+    with pytest.raises(DamagedStoreError) as raised:
+        list(TablePartition(table, 0).scan(b"k", b"l"))
+    aside = raised.value.damaged.quarantine(raised.value)
+    assert aside.is_dir()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("victim", ["CURRENT", "MANIFEST-*"])
+async def test_a_table_that_cannot_be_opened_is_kept_aside_at_start(app: TocsinApp, victim: str) -> None:
+    folder = await with_rows(app)
+    for file in folder.glob(victim):
+        file.unlink()
+    (aside,) = quarantine_damaged(app)
+    assert aside.name.startswith(f"{folder.name}.damaged-")
+    assert not folder.exists()
+
+
+async def test_a_sound_table_and_one_in_use_are_left_alone(app: TocsinApp) -> None:
+    folder = await with_rows(app)
+    assert quarantine_damaged(app) == []
+    table = await opened(app)
+    assert quarantine_damaged(app) == []
+    assert folder.exists()
+    assert len(list(TablePartition(table, 0).scan(b"k", b"l"))) == 20_000
