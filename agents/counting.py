@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,9 +151,16 @@ class Counting:
 
     # ---------------------------------------------------------------- the flush cycle
 
-    def start(self, failed: Callable[[BaseException], None]) -> None:
-        """Start flushing at the configured interval."""
-        self._task = asyncio.create_task(self._run(failed), name="flush")
+    def start(
+        self, failed: Callable[[BaseException], None], flushed: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Start flushing at the configured interval.
+
+        Args:
+            failed: called with an error after which the worker cannot go on.
+            flushed: awaited after each flush, to commit what is durable now.
+        """
+        self._task = asyncio.create_task(self._run(failed, flushed), name="flush")
 
     async def stop(self) -> None:
         """Stop flushing."""
@@ -161,13 +168,16 @@ class Counting:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _run(self, failed: Callable[[BaseException], None]) -> None:
+    async def _run(
+        self, failed: Callable[[BaseException], None], flushed: Callable[[], Awaitable[object]]
+    ) -> None:
         while True:
             most = max(_MOST_INTERVAL_S, self._settings.flush_interval_s)
             wait = min(max(self._settings.flush_interval_s, self._planning_s / _FLUSH_SHARE), most)
             await asyncio.sleep(wait)
             try:
                 await self.flush(pause_s=_ARRIVAL_S)
+                await flushed()
             except Exception as error:
                 log.exception("Flushing counts failed.")
                 failed(error)

@@ -17,8 +17,10 @@ from streams.transport.outstanding import OutstandingOffsets
 
 log = logging.getLogger(__name__)
 
-#: Records under way above which ingest waits; bounds what a broker outage can pile up.
-_MOST_UNDER_WAY = 5000
+#: Bytes under way above which ingest waits; bounds what a broker outage can pile up.
+_MOST_BYTES = 32 * 2**20
+#: Bytes that a record costs besides its value, about.
+_RECORD_BYTES = 500
 
 
 class Effects:
@@ -28,6 +30,7 @@ class Effects:
         self._producer = producer
         self._outstanding: dict[TP, OutstandingOffsets] = defaultdict(OutstandingOffsets)
         self._under_way = 0
+        self._bytes = 0
         self._room = asyncio.Event()
         self._room.set()
         self._empty = asyncio.Event()
@@ -57,12 +60,13 @@ class Effects:
             record: what to send.
             smaller: makes the record to send instead when the brokers refuse it for its size.
         """
-        if self._under_way >= _MOST_UNDER_WAY:
+        while self._bytes >= _MOST_BYTES:
             self._room.clear()
             await self._room.wait()
         outstanding = self._outstanding[tp]
         outstanding.begin(offset)
         self._under_way += 1
+        self._bytes += _size(record)
         try:
             future = await self._producer.enqueue(record)
         except TooLargeError:
@@ -89,20 +93,23 @@ class Effects:
             return
         error = future.exception()
         if error is None:
-            self._ended(tp, outstanding, offset)
+            self._ended(tp, outstanding, offset, record)
         elif type(error).__name__ == "MessageSizeTooLargeError":
             self._retry(tp, outstanding, offset, smaller())
         else:
             self._retry(tp, outstanding, offset, record)
 
-    def _ended(self, tp: TP, outstanding: OutstandingOffsets, offset: int) -> None:
+    def _ended(self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing) -> None:
         if self._outstanding.get(tp) is not outstanding:
             return  # of an assignment that has ended
         outstanding.end(offset)
         self._under_way -= 1
+        self._bytes -= _size(record)
         if not self._under_way:
+            # What was sent in a smaller form gives back less than it took.
+            self._bytes = 0
             self._empty.set()
-        if self._under_way < _MOST_UNDER_WAY // 2:
+        if self._bytes < _MOST_BYTES // 2:
             self._room.set()
 
     def _retry(self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing) -> None:
@@ -118,7 +125,7 @@ class Effects:
         except TooLargeError as error:
             # Cannot happen: the smaller form fits every topic whose limits the self-check accepts.
             log.error("A record for %s is refused for its size and is left out: %s", record.topic, error)  # noqa: TRY400
-        self._ended(tp, outstanding, offset)
+        self._ended(tp, outstanding, offset, record)
 
     async def wait(self, deadline_s: float) -> bool:
         """Wait until nothing is under way; False when the deadline came first."""
@@ -136,4 +143,9 @@ class Effects:
             task.cancel()
         self._outstanding = defaultdict(OutstandingOffsets)
         self._under_way = 0
+        self._bytes = 0
         self._room.set()
+
+
+def _size(record: Outgoing) -> int:
+    return _RECORD_BYTES + len(record.value or b"")

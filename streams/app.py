@@ -169,7 +169,7 @@ class TocsinApp(App):
         self.traffic = Traffic(self, settings, self.counting, self._options)
         await asyncio.gather(self.alert_producer.start(), self.count_producer.start(), self.traffic.start())
         await self.reader.start(view.partitions)
-        self.counting.start(self.fail)
+        self.counting.start(self.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
         log.info("Joining the group %s.", settings.app_id)
         self.health.reached_brokers()
@@ -220,6 +220,10 @@ class TocsinApp(App):
         except Exception as error:
             log.exception("Taking up the assigned partitions failed.")
             self.fail(error)
+
+    async def _commit(self) -> None:
+        if self.traffic is not None and self.traffic.ready.is_set():
+            await self.consumer.commit()
 
     def member_alive(self) -> bool:
         """Whether the group membership is being kept up."""

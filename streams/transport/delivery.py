@@ -52,7 +52,8 @@ class ConfirmedProducer:
             "linger_ms": linger_ms,
             "compression_type": compression,
             "max_request_size": _MAX_REQUEST_BYTES,
-            "max_batch_size": 128 * 1024,
+            # The client waits for a full batch to leave before it takes another record of that partition.
+            "max_batch_size": 512 * 1024,
             "request_timeout_ms": 15_000,
         }
         self._producer: aiokafka.AIOKafkaProducer | None = None
