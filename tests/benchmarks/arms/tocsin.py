@@ -1,0 +1,89 @@
+"""Tocsin's own worker. The benchmark wraps how a batch is handled, to burn work and to tell the progress."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.progress import Progress, burn
+from tests.benchmarks.spec import RunSpec, from_command_line
+
+
+def install(spec: RunSpec) -> None:
+    """Let the app be built with an Ingest that burns the extra work and tells what it has done.
+
+    The option ``tune`` is for trials: ``turns`` more turns of the event loop after each batch;
+    ``switch_us``, the interpreter's switch interval; ``prefetch_backoff_s`` of aiokafka; ``gc``, thresholds
+    of the garbage collector, which then leaves alone what is there at the first record; ``settings`` of
+    the worker.
+    """
+    import streams.app
+    from agents.ingest import Ingest
+    from streams.notifications.priority import Priority
+
+    progress = Progress(spec.progress, spec.target)
+    work_s = spec.work_us / 1e6
+    tune = spec.option("tune") or {}
+    turns = tune.get("turns", 0)
+    if "switch_us" in tune:
+        sys.setswitchinterval(tune["switch_us"] / 1e6)
+
+    if "prefetch_backoff_s" in tune:
+        from aiokafka.consumer.fetcher import Fetcher
+
+        make = Fetcher.__init__
+
+        def made(self: Any, *arguments: Any, **options: Any) -> None:
+            make(self, *arguments, **options | {"prefetch_backoff": tune["prefetch_backoff_s"]})
+
+        Fetcher.__init__ = made
+
+    class BenchIngest(Ingest):
+        async def handle(self, batch: Any, counter: Any) -> None:
+            if not progress.first_ns and "gc" in tune:
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(*tune["gc"])
+            progress.begin()
+            records = len(batch.records)
+            if work_s:
+                burn(records * work_s)
+            await super().handle(batch, counter)
+            progress.add(records, records if batch.priority is Priority.DEBUG else 0)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+    vars(streams.app)["Ingest"] = BenchIngest
+
+
+def main() -> None:
+    """Run a worker with the default settings, but for names and addresses."""
+    spec = from_command_line()
+    os.chdir(spec.folder)
+    from streams.commands.worker import run_worker
+    from streams.settings import load_settings
+
+    install(spec)
+    forward = {} if spec.option("forward") else {"forward_priorities": ""}
+    settings = load_settings(
+        brokers=spec.brokers,
+        app_id=spec.group,
+        partitions=spec.partitions,
+        notification_topic_prefix=spec.prefix,
+        alert_topic_prefix=spec.alerts,
+        dead_letter_topic=f"{spec.group}-dead-letters",
+        event_counts_topic=f"{spec.group}-event-counts",
+        data_dir=Path(spec.folder) / "state",
+        web_port=0,
+        **forward,
+        **((spec.option("tune") or {}).get("settings", {})),
+    )
+    run_worker(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The Kafka of a benchmark run: its own, in a scratch folder, gone afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from streams.broker.local_kafka import LocalKafka
+from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from tests.benchmarks.processes import BenchmarkError
+
+
+@contextmanager
+def bench_cluster() -> Iterator[tuple[str, Path]]:
+    """Bootstrap address of a Kafka of our own, and a scratch folder for everything else."""
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name:
+        folder = Path(name)
+        kafka = LocalKafka(folder / "kafka", die_with_parent=True)
+        try:
+            yield kafka.start(lambda what, done, _: None if done else print(what, flush=True)), folder
+        finally:
+            kafka.stop()
+
+
+def notification_topics(prefix: str) -> dict[Priority, str]:
+    """Topic of every priority."""
+    return {priority: prefix + priority.value.lower() for priority in DEFAULT_PRIORITIES}
+
+
+def create_topics(brokers: str, names: list[str], partitions: int) -> None:
+    """Create topics with one replica."""
+
+    async def create() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
+        await admin.start()
+        try:
+            answer = await admin.create_topics([NewTopic(name, partitions, 1) for name in names])
+            for name, code, *_ in answer.topic_errors:
+                if code:
+                    raise BenchmarkError(f"Kafka did not create {name} (error {code}).")
+        finally:
+            await admin.close()
+
+    asyncio.run(create())
+
+
+def delete_topics(brokers: str, prefix: str) -> None:
+    """Delete every topic whose name begins with ``prefix``, to give the disk back."""
+
+    async def delete() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
+        await admin.start()
+        try:
+            names = [name for name in await admin.list_topics() if name.startswith(prefix)]
+            if names:
+                await admin.delete_topics(names)
+        finally:
+            await admin.close()
+
+    asyncio.run(delete())
+
+
+class CommittedOffsets:
+    """Watches what a group has committed, over one connection."""
+
+    def __init__(self, brokers: str, group: str, topics: list[str]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._brokers = brokers
+        self._group = group
+        self._topics = set(topics)
+        self._admin: AIOKafkaAdminClient | None = None
+
+    def total(self) -> int:
+        """Sum of the committed offsets of the topics: records that are done, as their offsets begin at 0."""
+        return self._loop.run_until_complete(self._total())
+
+    async def _total(self) -> int:
+        if self._admin is None:
+            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._brokers)
+            await self._admin.start()
+        offsets: dict[TopicPartition, object] = await self._admin.list_consumer_group_offsets(self._group)
+        return sum(
+            max(0, meta.offset)  # type: ignore[attr-defined]
+            for tp, meta in offsets.items()
+            if tp.topic in self._topics
+        )
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._admin is not None:
+            self._loop.run_until_complete(self._admin.close())
+        self._loop.close()

@@ -1,0 +1,93 @@
+"""Results: on the screen as a table, and as JSON with everything that they depend on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from streams.broker.kafka_jars import KAFKA_VERSION
+from tests.benchmarks.processes import ROOT
+
+RESULTS = ROOT / "bench-results"
+_PACKAGES = ("faust-streaming", "aiokafka", "orjson", "rocksdict", "uvloop")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on besides the code."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "kafka": KAFKA_VERSION,
+        "commit": _commit(),
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _commit() -> str:
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def show_machine(before: dict[str, Any]) -> None:
+    """Print what the figures depend on."""
+    versions = ", ".join(f"{name} {before[name]}" for name in ("python", "kafka", *_PACKAGES))
+    load = os.getloadavg()[0]
+    print(
+        f"{before['cpu']}, {before['cores']} cores, load {before['load'][0]} before and {load:.2f} after; "
+        f"{versions}; Tocsin {before['commit']}"
+    )
+
+
+def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if Console().is_terminal else 150).print(table)
+
+
+def write(name: str, result: dict[str, Any]) -> Path:
+    """Write the results as JSON; infinite and missing numbers become null."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    path.write_text(json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf" if math.isinf(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
