@@ -85,7 +85,7 @@ class _Job:
     show_default=True,
     help="Seconds without any answer of the brokers after which to give up.",
 )
-def command(  # noqa: PLR0917 -- click passes them by name
+def command(
     file: IO[bytes] | None,
     priority: str,
     event_type: str | None,

@@ -16,7 +16,7 @@ class EncodingError(ValueError):
     """The notification cannot be written as JSON; the message is one sentence that says why."""
 
 
-def encode(  # noqa: PLR0917 -- in the order in which the seed lists them
+def encode(
     publisher_id: str,
     event_type: str,
     priority: Priority,

@@ -74,7 +74,7 @@ class _Base:
         """The counts so far."""
         return NotifierStats(self._published, self._degraded, self._failed)
 
-    def _message(  # noqa: PLR0917 -- private, and called from two places
+    def _message(
         self,
         priority: Priority | str,
         event_type: str,
