@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -19,6 +20,13 @@ RULE: Final = "forward"
 TYPE: Final = "io.tocsin.alert.forwarded.v1"
 #: Larger notifications are forwarded without their body.
 _MAX_BODY_BYTES: Final = 900_000
+
+
+@lru_cache(maxsize=10_000)
+def _labels(event_type: str, severity: str, publisher_id: str) -> tuple[dict[str, str], str]:
+    """Labels of an alert and their fingerprint; do not change them."""
+    labels = {"alertname": event_type, "severity": severity, "publisher_id": publisher_id, "rule": RULE}
+    return labels, fingerprint(labels)
 
 
 def alert_id(source: str, offset: int) -> str:
@@ -46,14 +54,8 @@ def forwarded(
         body: whether to include the notification as published.
     """
     severity = notification.priority.value.lower()
-    labels = {
-        "alertname": notification.event_type,
-        "severity": severity,
-        "publisher_id": notification.publisher_id,
-        "rule": RULE,
-    }
+    labels, print_of_labels = _labels(notification.event_type, severity, notification.publisher_id)
     identity = alert_id(source, record.offset)
-    print_of_labels = fingerprint(labels)
     starts_at = _rfc3339(event_ms)
     value: dict[str, Any] = {
         "labels": labels,
@@ -104,6 +106,7 @@ def forwarded(
     return Outgoing(topic, orjson.dumps(value), print_of_labels.encode(), None, headers)
 
 
+@lru_cache(maxsize=1000)
 def _rfc3339(time_ms: int) -> str:
     try:
         moment = datetime.fromtimestamp(time_ms / 1000, UTC)

@@ -66,6 +66,9 @@ class KafkaStatus:
     brokers: tuple[BrokerStatus, ...]
 
 
+_FORMAT_TRIES = 2
+
+
 class LocalKafka:
     """A local Kafka with its data in one folder; usable from several processes one after the other.
 
@@ -291,6 +294,16 @@ class LocalKafka:
         write_broker_files(folder, cluster, broker)
 
     def _format(self, cluster: Cluster, brokers: list[int], java: Java) -> None:
+        # Under load the formatter was once seen to end half way, without an error; it may be run again.
+        for left in reversed(range(_FORMAT_TRIES)):
+            try:
+                self._format_once(cluster, brokers, java)
+                return
+            except LocalKafkaError:
+                if not left:
+                    raise
+
+    def _format_once(self, cluster: Cluster, brokers: list[int], java: Java) -> None:
         formatting = []
         for broker in brokers:
             process = self._process(broker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 from typing import Any
@@ -48,6 +49,7 @@ def run_worker(settings: Settings) -> None:
     from streams.app import make_app
 
     install_event_loop()
+    tune_garbage_collection()
     try:
         app = make_app(settings, view)
     except OSError as error:
@@ -64,6 +66,16 @@ def run_worker(settings: Settings) -> None:
         click.echo(f"tocsin: {error}", err=True)
         sys.exit(EXIT_CONFIG)
     sys.exit(1 if app.health.error is not None else 0)
+
+
+def tune_garbage_collection() -> None:
+    """Make full collections rare: with buffers full of records one took 110 ms, and held up CRITICAL.
+
+    Almost everything that a worker makes is freed by its reference count; cycles come from rare events.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def install_event_loop() -> None:

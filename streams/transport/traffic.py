@@ -25,6 +25,10 @@ from streams.transport.lanes import FetchLane
 log = logging.getLogger(__name__)
 
 
+#: Turns of the event loop that are left to everything else after each batch.
+_TURNS_BETWEEN_BATCHES = 6
+
+
 class Work(Protocol):
     """What is done with records, and what of it is durable."""
 
@@ -227,6 +231,11 @@ class Traffic:
             if not await deliver(self._app, message):
                 self._drop([batch])  # a rebalance has begun: what is buffered will be dropped, too
                 self._open = False
+            # On its way from the socket to an agent and on to a producer, a record crosses several tasks,
+            # each in a later turn of the event loop. With a batch in every turn, CRITICAL would wait for a
+            # batch at each of them: p50 to the alert topic was 30 ms, and 7 ms with turns in between.
+            for _ in range(_TURNS_BETWEEN_BATCHES):
+                await asyncio.sleep(0)
 
     def done(self, batch: RecordBatch, service_seconds: float) -> None:
         """Free the slot of a batch and charge its class."""
