@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -14,34 +15,39 @@ log = logging.getLogger(__name__)
 
 async def run_combine(
     stream: Any,
-    counters: Callable[[int], CombinedCounter],
+    counters: Callable[[int], CombinedCounter | None],
     clock: Callable[[], float],
     failed: Callable[[BaseException], None],
 ) -> None:
     """The body of the Faust agent of the partials topic.
 
     Args:
-        stream: of messages that ingest agents sent.
-        counters: a function from an assigned partition to its combiner.
+        stream: of lists of records that ingest agents sent, each of one partition.
+        counters: a function from partition to its combiner, or None when revoked.
         clock: wall-clock time in seconds.
         failed: called with an error after which no later offset may be committed.
     """
-    async for event in stream.events():
-        message = event.message
+    async for records in stream:
         try:
-            parts = decode(message.value)
-        except (ValueError, TypeError, KeyError) as error:
-            # Only Tocsin writes here, cumulatively: the next message of the same sources says it all again.
-            log.error(  # noqa: TRY400 - the reason is in the line
-                "Left out message %d/%d of partial counts: %s", message.partition, message.offset, error
-            )
-            parts = []
-        try:
-            counter = counters(message.partition)
-            now_s = clock()
-            for part in parts:
-                counter.merge(message.offset, part.priority, part.source, part.buckets, part.totals, now_s)
-            counter.processed = max(counter.processed, message.offset)
+            counter = counters(records[0].partition)
+            if counter is not None:
+                for record in records:
+                    _combine(record, counter, clock())
+                    await asyncio.sleep(0)  # a message may be large: let CRITICAL pass
         except Exception as error:
             failed(error)
             raise
+
+
+def _combine(record: Any, counter: CombinedCounter, now_s: float) -> None:
+    try:
+        parts = decode(record.value)
+    except (ValueError, TypeError, KeyError) as error:
+        # Only Tocsin writes here, cumulatively: the next message of the same sources says it all again.
+        log.error(  # noqa: TRY400 - the reason is in the line
+            "Left out message %d/%d of partial counts: %s", record.partition, record.offset, error
+        )
+        parts = []
+    for part in parts:
+        counter.merge(record.offset, part.priority, part.source, part.buckets, part.totals, now_s)
+    counter.processed = max(counter.processed, record.offset)

@@ -108,7 +108,9 @@ class Counting:
                 counter.processed = (committed.get(tp) or 0) - 1
                 self._sources[tp] = counter
             elif tp.topic == self._topics.partials:
-                self.combiner(tp.partition)
+                self._combined[tp.partition] = CombinedCounter(
+                    self._combined_counts.rows(tp.partition), lateness_s=self._settings.lateness_s
+                )
 
     def close(self) -> None:
         """Forget the state of the assignment."""
@@ -122,17 +124,9 @@ class Counting:
         """The counter of a source; None when it is not assigned."""
         return self._sources.get(TP(topic, partition))
 
-    def combiner(self, partition: int) -> CombinedCounter:
-        """The combiner of a slice that is assigned.
-
-        Faust lets messages flow just before it says that recovery is done, so this may come before ``open``.
-        """
-        counter = self._combined.get(partition)
-        if counter is None:
-            counter = self._combined[partition] = CombinedCounter(
-                self._combined_counts.rows(partition), lateness_s=self._settings.lateness_s
-            )
-        return counter
+    def combiner(self, partition: int) -> CombinedCounter | None:
+        """The combiner of a slice; None when it is not assigned."""
+        return self._combined.get(partition)
 
     def committable(self) -> Mapping[TP, int]:
         """Offsets that may be committed: everything that earlier records caused is durable."""

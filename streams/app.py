@@ -166,7 +166,7 @@ class TocsinApp(App):
         self.counting = Counting(
             settings, topics, self.partial_counts, self.combined_counts, self.count_producer, self.effects
         )
-        self.traffic = Traffic(self, settings, self.counting, self._options)
+        self.traffic = Traffic(self, settings, self.counting, self._options, followed=[topics.partials])
         await asyncio.gather(self.alert_producer.start(), self.count_producer.start(), self.traffic.start())
         await self.reader.start(view.partitions)
         self.counting.start(self.fail, self._commit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
 from streams.transport.faust_private import App, batch_message, deliver
+from streams.transport.follow_lane import FollowLane
 from streams.transport.lanes import FetchLane
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,25 @@ def scheduling_mode(profile: str) -> str:
 
 
 class Traffic:
-    """Moves batches from the lanes to the agents in the order that the scheduler decides."""
+    """Moves batches from the lanes to the agents in the order that the scheduler decides.
 
-    def __init__(self, app: App, settings: Settings, work: Work, options: dict[str, Any]) -> None:
+    Args:
+        app: whose agents get the batches.
+        settings: priorities, weights, sizes.
+        work: what is done with the records.
+        options: of the Kafka clients.
+        followed: internal topics whose records go to their agents as they come, in lists.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        settings: Settings,
+        work: Work,
+        options: dict[str, Any],
+        *,
+        followed: Sequence[str] = (),
+    ) -> None:
         self._app = app
         self._settings = settings
         self._work = work
@@ -94,6 +111,7 @@ class Traffic:
             )
             for topic, priority in self._topics.items()
         }
+        self._followed = {topic: FollowLane(topic, options, self._follow) for topic in followed}
         self._in_flight: set[RecordBatch] = set()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -117,13 +135,13 @@ class Traffic:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
+        await self._revoke_lanes()
 
     # ---------------------------------------------------------------- Coordinator
 
     def fetches(self, topic: str) -> bool:
         """Whether a lane fetches ``topic``."""
-        return topic in self._topics
+        return topic in self._topics or topic in self._followed
 
     def manages(self, topic: str) -> bool:
         """Whether offsets of ``topic`` are committed from what is durable."""
@@ -175,7 +193,11 @@ class Traffic:
                         {tp.partition: committed.get(tp) for tp in assigned if tp.topic == topic}
                     )
                     for topic, priority in self._topics.items()
-                )
+                ),
+                *(
+                    lane.assign({tp.partition: committed.get(tp) for tp in assigned if tp.topic == topic})
+                    for topic, lane in self._followed.items()
+                ),
             )
             # Another rebalance, or the stop, may have begun while the lanes connected.
             if not self._holds(generation):
@@ -194,8 +216,14 @@ class Traffic:
         return generation == app.consumer_generation_id and not app.rebalancing and not app.should_stop
 
     async def _let_go(self) -> None:
-        await asyncio.gather(*(lane.revoke() for lane in self._lanes.values()))
+        await self._revoke_lanes()
         self._drop(self._in_flight)
+
+    async def _revoke_lanes(self) -> None:
+        await asyncio.gather(
+            *(lane.revoke() for lane in self._lanes.values()),
+            *(lane.revoke() for lane in self._followed.values()),
+        )
 
     def _drop(self, batches: Iterable[RecordBatch]) -> None:
         for batch in list(batches):
@@ -203,6 +231,12 @@ class Traffic:
             self.done(batch, 0.0)
 
     # ---------------------------------------------------------------- dispatch
+
+    async def _follow(self, topic: str, partition: int, records: list[Any]) -> bool:
+        last = records[-1]
+        return await deliver(
+            self._app, batch_message(self._app, records, topic, partition, last.offset, last.timestamp or 0)
+        )
 
     def _wake(self) -> None:
         self._news.set()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.notifications import Priority
-from tests.integration.forwards import check_forwards
+from streams.settings import Settings
+from tests.integration.forwards import check_forwards, read_forwards
 from tests.integration.reading import (
     PublicCounts,
     all_committed,
+    committed_offsets,
     counts_at_rest,
     difference,
     end_offsets,
+    notification_topics,
     public_counts,
     published_by_bucket,
 )
@@ -99,3 +104,45 @@ async def test_second_worker_joins_and_leaves(deployment: Deployment) -> None:
         await counts.reach(out.published.counts)
         await first.stop()
     await check_at_rest(deployment, out.published)
+
+
+async def test_nothing_is_committed_past_a_forward_that_is_not_confirmed(deployment: Deployment) -> None:
+    settings = deployment.settings
+    alerts = settings.alert_topic(Priority.CRITICAL)
+    critical = settings.notification_topic(Priority.CRITICAL)
+    worker = await deployment.worker(instance_id=f"{deployment.unique}-0").start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        # The broker finds every alert too old, and takes everything else.
+        await set_config(settings, alerts, "message.timestamp.before.max.ms", "0")
+        await out.made(made_load(seed=6, count=3000))
+        await counts.reach(out.published.counts)
+
+        async def others_committed() -> bool:
+            ends = await end_offsets(settings.brokers, *notification_topics(settings))
+            committed = await committed_offsets(settings)
+            return all(committed.get(at, 0) == end for at, end in ends.items() if at.topic != critical)
+
+        await eventually("all but CRITICAL is committed", others_committed)
+        # Some few were forwarded before the broker heard of it; nothing is committed past the others.
+        forwarded = await read_forwards(settings, "CRITICAL")
+        assert len(forwarded) < len(out.published.forwarded["CRITICAL"]) / 2
+        for at, offset in (await committed_offsets(settings)).items():
+            if at.topic == critical:
+                assert all((*at, before) in forwarded for before in range(offset))
+        worker.kill()
+        await set_config(settings, alerts, "message.timestamp.before.max.ms", str(2**63 - 1))
+        worker.start()
+        await eventually("CRITICAL is committed, too", lambda: all_committed(settings))
+        await worker.stop()
+    await check_at_rest(deployment, out.published)
+
+
+async def set_config(settings: Settings, topic: str, name: str, value: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    await admin.start()
+    try:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})
+        for response in await admin.alter_configs([resource]):
+            assert all(error == 0 for error, *_ in response.resources)
+    finally:
+        await admin.close()

@@ -1,0 +1,77 @@
+"""Follows an internal topic in order and without a hole, from what was committed.
+
+Faust's own fetching is no basis for counts that must not be lost: when a rebalance stops the flow it skips
+records that it has fetched already, and may go on behind them afterwards. A lane's consumer belongs to one
+assignment, begins at what was committed, and delivers nothing behind a record that it could not deliver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import aiokafka
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+log = logging.getLogger(__name__)
+
+_MAX_RECORDS = 500
+_WAIT_MS = 1000
+_RETRY_S = 0.5
+
+#: Gets topic, partition and consecutive records; tells whether an agent will get them.
+Deliver = Callable[[str, int, list[Any]], Awaitable[bool]]
+
+
+class FollowLane:
+    """Fetches the assigned partitions of one internal topic, and delivers them as they come."""
+
+    def __init__(self, topic: str, options: dict[str, Any], deliver: Deliver) -> None:
+        self.topic = topic
+        self._deliver = deliver
+        self._options = options | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 500,
+        }
+        self._consumer: aiokafka.AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def assign(self, offsets: Mapping[int, int | None]) -> None:
+        """Follow these partitions, each from its offset; None means from its first record."""
+        await self.revoke()
+        if not offsets:
+            return
+        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
+        await consumer.start()
+        consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
+        for partition, offset in offsets.items():
+            if offset is not None:
+                consumer.seek(TopicPartition(self.topic, partition), offset)
+        self._task = asyncio.create_task(self._fetch(consumer), name=f"follow-{self.topic}")
+
+    async def revoke(self) -> None:
+        """Stop following, and disconnect."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await consumer.stop()
+
+    async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
+        while True:
+            try:
+                fetched = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_MAX_RECORDS)
+            except KafkaError as error:
+                log.warning("Fetching %s failed (%r); trying again.", self.topic, error)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            for tp, records in fetched.items():
+                if not await self._deliver(self.topic, tp.partition, records):
+                    return  # a rebalance has begun, and the next assignment begins at what was committed
