@@ -108,6 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.quick:
         options.repeats, options.messages, options.few = 1, options.messages // 3, options.few // 3
     report.RESULTS.mkdir(exist_ok=True)
+    unknown = [name for name in options.arms.split(",") if name not in ARMS]
+    if unknown:
+        parser.error(f"there is no arm {unknown[0]}; use some of {', '.join(ARMS)}")
     arms = [ARMS[name] for name in options.arms.split(",")]
     before = report.machine()
     results: dict[str, list[dict[str, float]]] = defaultdict(list)
