@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _MOST_BYTES = 32 * 2**20
 #: Bytes that a record costs besides its value, about.
 _RECORD_BYTES = 500
+_REFUSED_RETRY_S = 10.0
 
 
 class Effects:
@@ -120,11 +121,15 @@ class Effects:
     async def _send_again(
         self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing
     ) -> None:
-        try:
-            await self._producer.send([record])
-        except TooLargeError as error:
-            # Cannot happen: the smaller form fits every topic whose limits the self-check accepts.
-            log.error("A record for %s is refused for its size and is left out: %s", record.topic, error)  # noqa: TRY400
+        while True:
+            try:
+                await self._producer.send([record])
+                break
+            except TooLargeError as error:
+                # Somebody has lowered the topic's limit. Nothing is left out: until the limit is raised,
+                # the offset is not committed.
+                log.error("Raise max.message.bytes of %s: %s", record.topic, error)  # noqa: TRY400
+                await asyncio.sleep(_REFUSED_RETRY_S)
         self._ended(tp, outstanding, offset, record)
 
     async def wait(self, deadline_s: float) -> bool:

@@ -16,7 +16,7 @@ _QUIET = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     # Faust logs the start and stop of each service under the module of its class.
-    "streams.transport.faust_private": logging.WARNING,
+    "streams.transport.faust_private": logging.ERROR,
     "aiokafka": logging.WARNING,
     "aiokafka.consumer.group_coordinator": logging.ERROR,
     # It warns that topics are not its to create: the self-check creates them.

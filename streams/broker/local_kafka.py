@@ -66,9 +66,6 @@ class KafkaStatus:
     brokers: tuple[BrokerStatus, ...]
 
 
-_FORMAT_TRIES = 2
-
-
 class LocalKafka:
     """A local Kafka with its data in one folder; usable from several processes one after the other.
 
@@ -294,22 +291,13 @@ class LocalKafka:
         write_broker_files(folder, cluster, broker)
 
     def _format(self, cluster: Cluster, brokers: list[int], java: Java) -> None:
-        # Under load the formatter was once seen to end half way, without an error; it may be run again.
-        for left in reversed(range(_FORMAT_TRIES)):
-            try:
-                self._format_once(cluster, brokers, java)
-                return
-            except LocalKafkaError:
-                if not left:
-                    raise
-
-    def _format_once(self, cluster: Cluster, brokers: list[int], java: Java) -> None:
         formatting = []
         for broker in brokers:
             process = self._process(broker)
             if (process.folder / "data" / "meta.properties").exists():
                 continue
-            arguments = ["format", "--cluster-id", cluster.cluster_id, "--ignore-formatted", "--config"]
+            # With "=", since an id may begin with a dash.
+            arguments = ["format", f"--cluster-id={cluster.cluster_id}", "--ignore-formatted", "--config"]
             command = [
                 *java.command(process.folder, "-Xmx128m"),
                 "kafka.tools.StorageTool",

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -222,6 +223,15 @@ def test_a_port_that_is_snatched_after_the_look_is_replaced(
         assert next(lies, None) is None
         assert address != f"127.0.0.1:{port}"
         assert local.status().state == "running"
+
+
+def test_an_id_that_begins_with_a_dash_is_no_option(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dash = uuid.UUID(bytes=b"\xf8" + bytes(15))
+    monkeypatch.setattr(kafka_config.uuid, "uuid4", lambda: dash)
+    local = LocalKafka(data_dir, die_with_parent=True)
+    local.start()
+    assert json.loads((data_dir / "cluster.json").read_text())["cluster_id"].startswith("-")
+    assert local.status().state == "running"
 
 
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
