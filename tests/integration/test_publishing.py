@@ -271,7 +271,8 @@ def script(settings: Settings, text: str) -> subprocess.CompletedProcess[str]:
         "TOCSIN_NOTIFICATION_TOPIC_PREFIX": settings.notification_topic_prefix,
         "PYTHONPATH": str(ROOT),
     }
-    arguments = [sys.executable, "-c", text]
+    # Python 3.12 warns of any fork beside threads; that one works here is what a test below is about.
+    arguments = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", text]
     return subprocess.run(
         arguments, check=False, env=environment, capture_output=True, text=True, timeout=BOUND_S
     )

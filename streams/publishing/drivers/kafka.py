@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from streams.broker.client_options import client_options
@@ -80,6 +81,7 @@ class KafkaDriver(Driver):
         self._buffered = 0  # bytes not yet confirmed
         self._pushed = self._delivered = self._failed = self._dropped = 0
         self._thread: threading.Thread | None = None
+        self._lookups: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._signalled = False
@@ -177,6 +179,9 @@ class KafkaDriver(Driver):
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def _start_thread(self) -> None:
+        # Looks up host names. It is started here because from Python 3.12 on no thread can be started
+        # once the interpreter is about to end, which may be before the first connection is made.
+        self._lookups = _started_executor()
         self._thread = threading.Thread(target=self._main, name="tocsin-publisher", daemon=True)
         self._thread.start()
         myself = weakref.ref(self)
@@ -230,7 +235,7 @@ class KafkaDriver(Driver):
     def _main(self) -> None:
         while True:
             try:
-                asyncio.run(self._run())
+                self._run_loop()
             except Exception as error:  # noqa: BLE001 -- the thread must go on, whatever it was
                 self._log.warning("Publishing to Kafka failed and starts again: %r", error)
             with self._cond:
@@ -243,6 +248,21 @@ class KafkaDriver(Driver):
             self._queue.clear()
             self._buffered = 0
             self._cond.notify_all()
+
+    def _run_loop(self) -> None:
+        # Not asyncio.run: to wait for the executor it starts a thread, which may no longer be possible.
+        executor, self._lookups = self._lookups or _started_executor(), None
+        loop = asyncio.new_event_loop()
+        loop.set_default_executor(executor)
+        try:
+            loop.run_until_complete(self._run())
+        finally:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.close()
 
     async def _run(self) -> None:
         sender = BatchSender(
@@ -343,3 +363,10 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _started_executor() -> ThreadPoolExecutor:
+    """An executor whose only thread runs already."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="tocsin-publisher-lookup")
+    executor.submit(int).result()
+    return executor
