@@ -80,24 +80,31 @@ class CombinedCounter:
         self._base_at_s = 0.0
         self._cleaned_at_s = 0.0
         self._base_due = False
-        self._totals_changed: set[str] = set()
-        base = rows.load(base_name(_OWNER))
-        body: dict[str, Any] = base.body if base else {}
-        self._base_offset = base.offset if base else -1
-        self._base_stale = rows.others(base.keys) if base else []
+        # A base row may hold less than its offset says while messages are repeated, and a worker that woke
+        # up late may have written the newest: so all versions are merged.
+        versions = rows.versions(base_name(_OWNER))
+        self._base_offset = versions[0].offset if versions else -1
+        self._base_stale = rows.others([version.key for version in versions])
         #: priority -> event type -> source -> [total, last seen (ms)]
-        self.totals: dict[str, dict[str, dict[str, list[int]]]] = body.get("totals", {})
-        self._open: set[tuple[str, int]] = {(p, m) for p, m in body.get("open", ())}
-        self.restored_offset = self._base_offset
+        self.totals: dict[str, dict[str, dict[str, list[int]]]] = (
+            versions[0].body["totals"] if versions else {}
+        )
+        for version in versions[1:]:
+            for priority, types in version.body["totals"].items():
+                self._merge_totals(priority, types)
+        self._open: set[tuple[str, int]] = {(p, m) for version in versions for p, m in version.body["open"]}
         for priority, minute in self._open:
             for bucket in range(minute, minute + MINUTE, FINE):
                 loaded = rows.load(bucket_name(priority, FINE, bucket))
-                if loaded is None:
-                    continue
-                self.restored_offset = max(self.restored_offset, loaded.offset)
-                for event_type, entry in loaded.body["totals"].items():
-                    for source, (total, seen) in entry.items():
-                        self._merge_total(priority, event_type, source, total, seen)
+                if loaded is not None:
+                    self._merge_totals(priority, loaded.body["totals"])
+        #: Priorities whose totals are newer than their public row; after a restart that may be any.
+        self._totals_changed = set(self.totals)
+
+    def _merge_totals(self, priority: str, types: dict[str, dict[str, list[int]]]) -> None:
+        for event_type, by_source in types.items():
+            for source, (total, seen) in by_source.items():
+                self._merge_total(priority, event_type, source, total, seen)
 
     def _merge_total(self, priority: str, event_type: str, source: str, total: int, seen: int) -> None:
         by_source = self.totals.setdefault(priority, {}).setdefault(event_type, {})
@@ -146,13 +153,14 @@ class CombinedCounter:
             self._merge_total(priority, event_type, source, total, seen)
         if totals:
             self._totals_changed.add(priority)
-            self._base_due |= not any(resolution == FINE for resolution, _, _ in buckets)
+        carried: set[str] = set()  # event types whose totals the rows of buckets will hold
         for resolution, bucket, counts in buckets:
             if resolution not in RESOLUTIONS:
                 continue
             if bucket < now_s - retention_s(resolution, self._lateness_s):
-                self._base_due |= resolution == FINE
                 continue
+            if resolution == FINE:
+                carried.update(counts)
             row = self._row(priority, resolution, bucket)
             row.dirty, row.touched_s = True, now_s
             for event_type, count in counts.items():
@@ -164,6 +172,7 @@ class CombinedCounter:
             if resolution == FINE and (key := (priority, parent(bucket, MINUTE))) not in self._open:
                 self._open.add(key)
                 self._base_due = True
+        self._base_due |= not carried.issuperset(totals)
         self.processed = max(self.processed, offset)
 
     def publish_again(self, priority: str, resolution_s: int | None, bucket: int | None) -> None:
@@ -180,7 +189,7 @@ class CombinedCounter:
         dirty = {key: row for key, row in self._memory.items() if row.dirty}
         if not dirty and not self._base_due and self.processed <= self._flushed:
             return None
-        offset = max(self.processed, self.restored_offset)
+        offset = max(self.processed, self._base_offset)
         public: list[PublicRow] = []
         cleanup: list[Change] = []
         first: list[Change] = []
@@ -198,12 +207,15 @@ class CombinedCounter:
                 known = self.totals.get(priority, {})
                 body["totals"] = {t: known[t] for t in row.counts if t in known}
                 totals_out = {t: self._sum_total(priority, t) for t in body["totals"]}
-            then.append(self._rows.encode(bucket_name(priority, resolution, bucket), offset, body))
+            # While messages are repeated, the row may be ahead of them; it is never behind.
+            row.offset = max(row.offset, self.processed)
+            then.append(self._rows.encode(bucket_name(priority, resolution, bucket), row.offset, body))
             counts = {event_type: sum(by_source.values()) for event_type, by_source in row.counts.items()}
-            public.append(PublicRow(priority, resolution, bucket, offset, counts, totals_out))
+            public.append(PublicRow(priority, resolution, bucket, row.offset, counts, totals_out))
             cleanup += [(key, None) for key in row.stale_keys]
-            row.offset, row.dirty, row.stale_keys = offset, False, []
-        expired = self._expire(now_s, cleanup)
+            row.dirty, row.stale_keys = False, []
+        # With the totals, because the public rows that go may be the last to tell them.
+        expired = self._expire(now_s, cleanup) if first else []
         return CombinedFlush(offset, self.processed, first, then, public, expired, cleanup)
 
     def flushed(self, flush: CombinedFlush, now_s: float) -> None:

@@ -29,6 +29,15 @@ class PartitionStore(Protocol):
 
 
 @dataclass(slots=True)
+class Version:
+    """A row as one writer wrote it."""
+
+    key: bytes
+    offset: int
+    body: Any
+
+
+@dataclass(slots=True)
 class LoadedRow:
     """The version of a row that holds."""
 
@@ -53,6 +62,14 @@ def base_name(owner: str) -> bytes:
     return b"b/%s" % owner.encode()
 
 
+def _offset(entry: tuple[bytes, bytes]) -> int:
+    return int.from_bytes(entry[1][:_OFFSET_BYTES], "big", signed=True)
+
+
+def _body(value: bytes) -> Any:
+    return orjson.loads(memoryview(value)[_OFFSET_BYTES:])
+
+
 class VersionedRows:
     """Rows of one table partition as one writer sees and writes them."""
 
@@ -62,17 +79,19 @@ class VersionedRows:
 
     def load(self, name: bytes) -> LoadedRow | None:
         """Return the version of ``name`` with the highest offset, or None when there is none."""
-        best: bytes | None = None
-        best_offset = -1
-        keys = []
-        for key, value in self._store.scan(name + _WRITER_MARK, name + b"A"):  # "A" follows "@"
-            keys.append(key)
-            offset = int.from_bytes(value[:_OFFSET_BYTES], "big", signed=True)
-            if best is None or offset > best_offset:
-                best, best_offset = value, offset
-        if best is None:
+        found = self._scan(name)
+        if not found:
             return None
-        return LoadedRow(best_offset, orjson.loads(memoryview(best)[_OFFSET_BYTES:]), keys)
+        key, value = max(found, key=_offset)
+        return LoadedRow(_offset((key, value)), _body(value), [key for key, _ in found])
+
+    def versions(self, name: bytes) -> list[Version]:
+        """Return all versions of ``name``, the one with the highest offset first."""
+        found = sorted(self._scan(name), key=_offset, reverse=True)
+        return [Version(key, _offset((key, value)), _body(value)) for key, value in found]
+
+    def _scan(self, name: bytes) -> list[tuple[bytes, bytes]]:
+        return list(self._store.scan(name + _WRITER_MARK, name + b"A"))  # "A" follows "@"
 
     def encode(self, name: bytes, offset: int, body: Any) -> tuple[bytes, bytes]:
         """Key and value that write ``body`` as of ``offset`` under this writer's own key."""

@@ -12,7 +12,8 @@ What is written, and in which order, is what makes this exact:
 3. when these are durable, the counts go to the combiners;
 4. when those have arrived, the source's offset may be committed.
 
-So every fine row that is newer than the base row lies in a minute that the base row names.
+So every fine row that is newer than the base row lies in a minute that the base row names. A worker that
+was paused and woke up late may leave a row elsewhere: its offset tells when a record of that bucket comes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _RECLOSE_INTERVAL_S: Final = 30
 #: Coarse buckets closed in one flush; bounds the time that one flush of one source takes.
 _CLOSES_PER_FLUSH: Final = {MINUTE: 6, HOUR: 1}
 _DELETES_PER_FLUSH: Final = 200
+#: Total and last seen of an event type that the totals do not know by name.
+_NO_TOTAL: Final = (0, 0)
 
 
 @dataclass(slots=True)
@@ -86,7 +89,7 @@ class SourceCounter:
         self._max_types = max_event_types
         self._lateness_s = lateness_s
         self._fine: dict[int, _FineRow] = {}
-        #: Counts since the last flush: bucket -> event type -> count. The ingest loop adds to it directly.
+        #: Counts since the last flush: bucket -> event type -> count.
         self.pending: dict[int, dict[str, int]] = {}
         #: Event type -> last seen (ms) since the last flush.
         self.pending_seen: dict[str, int] = {}
@@ -101,16 +104,22 @@ class SourceCounter:
     # ---------------------------------------------------------------- state
 
     def _restore(self) -> None:
-        base = self._rows.load(base_name(self.source))
+        versions = self._rows.versions(base_name(self.source))
+        base = versions[0] if versions else None
         body: dict[str, Any] = base.body if base else {}
         self._base_offset = base.offset if base else -1
-        self._base_stale = self._rows.others(base.keys) if base else []
+        self._base_stale = self._rows.others([version.key for version in versions])
         self.totals: dict[str, list[int]] = body.get("totals", {})
+        # A worker that woke up late may have written the newest base row, and know nothing of what
+        # others opened since: what is open in any of them is open.
+        bodies = [version.body for version in versions]
+        self._expired_before: int = max((each["expired_before"] for each in bodies), default=0)
+        minutes = {m for each in bodies for m in each["minutes"] if m >= self._expired_before}
+        hours = {h for each in bodies for h in each["hours"]}
         self._open: dict[int, dict[int, float]] = {
-            MINUTE: dict.fromkeys(body.get("minutes", ()), 0.0),
-            HOUR: dict.fromkeys(body.get("hours", ()), 0.0),
+            MINUTE: dict.fromkeys(minutes, 0.0),
+            HOUR: dict.fromkeys(hours, 0.0),
         }
-        self._expired_before: int = body.get("expired_before", 0)
         self._durable_expired_before = self._expired_before
         self._cleaned_before = 0
         self._as_of: dict[str, int] = body.get("as_of", {})
@@ -125,13 +134,14 @@ class SourceCounter:
                 self.replay_until = max(self.replay_until, loaded.offset)
                 if loaded.offset > self._base_offset:
                     for event_type, (_, total, seen, *as_of) in loaded.body.items():
-                        self._merge_total(event_type, total, seen, as_of[0] if as_of else loaded.offset)
+                        if total:
+                            self._merge_total(event_type, total, seen, as_of[0] if as_of else loaded.offset)
 
     def _merge_total(self, event_type: str, total: int, seen: int, offset: int) -> None:
         known = self.totals.get(event_type)
         if known is None or total >= known[0]:
             self.totals[event_type] = [total, seen]
-        self._as_of[event_type] = max(offset, self._as_of.get(event_type, -1))
+        self._as_of[event_type] = max(offset, self._as_of.get(event_type, self._base_offset))
 
     def _row(self, bucket: int) -> _FineRow:
         row = self._fine.get(bucket)
@@ -140,7 +150,7 @@ class SourceCounter:
             if loaded is None:
                 row = _FineRow({})
             else:
-                counts = {event_type: entry[0] for event_type, entry in loaded.body.items()}
+                counts = {event_type: entry[0] for event_type, entry in loaded.body.items() if entry[0]}
                 row = _FineRow(counts, loaded.offset, stale_keys=self._rows.others(loaded.keys))
             self._fine[bucket] = row
         return row
@@ -153,16 +163,25 @@ class SourceCounter:
         return self.processed < self.replay_until
 
     def add(self, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
-        """Count one record. The ingest loop does the same inline when nothing is being replayed."""
-        if offset <= self.replay_until:
+        """Count one record."""
+        counts = self.pending.get(bucket)
+        if offset <= self.replay_until or (counts is None and self._is_counted(offset, bucket)):
             self._add_again(offset, event_type, bucket, seen_ms)
         else:
-            counts = self.pending.get(bucket)
             if counts is None:
                 counts = self.pending[bucket] = {}
             counts[event_type] = counts.get(event_type, 0) + 1
             self.pending_seen[event_type] = seen_ms
         self.processed = offset
+
+    def _is_counted(self, offset: int, bucket: int) -> bool:
+        """Whether the row is ahead: a paused worker woke up and wrote it when its minute was closed."""
+        if bucket < self._expired_before or (ahead := self._row(bucket).offset) < offset:
+            return False
+        for each in self._merge_pending():
+            self._fine[each].resend = True
+        self.replay_until = ahead
+        return True
 
     def _add_again(self, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
         total_type = self._admitted(event_type, self.totals)
@@ -176,12 +195,18 @@ class SourceCounter:
         if offset > row.offset:
             counted = self._admitted(event_type, row.counts)
             row.counts[counted] = row.counts.get(counted, 0) + 1
+        self._base_due |= self._is_left_out(total_type, row)
         row.dirty = row.resend = True
 
     def _admitted(self, event_type: str, known: dict[str, Any]) -> str:
-        if event_type in known or len(known) < self._max_types:
+        # OVERFLOW itself does not count: what was restored may hold it and not yet all that are named.
+        if event_type in known or len(known) - (OVERFLOW in known) < self._max_types:
             return event_type
         return OVERFLOW
+
+    def _is_left_out(self, total_type: str, row: _FineRow) -> bool:
+        """Whether the row does not carry this total, because the cap hit the row and not the totals."""
+        return total_type != OVERFLOW and total_type not in row.counts
 
     def _add_total(self, event_type: str, count: int, seen_ms: int) -> None:
         total = self.totals.get(event_type)
@@ -198,6 +223,8 @@ class SourceCounter:
         pending, seen = self.pending, self.pending_seen
         self.pending, self.pending_seen = {}, {}
         changed: dict[int, set[str]] = {}
+        for event_type, seen_ms in seen.items():  # in order of arrival, so that the cap always hits the same
+            self._add_total(self._admitted(event_type, self.totals), 0, seen_ms)
         for bucket, counts in pending.items():
             row = None
             if bucket >= self._expired_before:
@@ -214,6 +241,7 @@ class SourceCounter:
                     counted = self._admitted(event_type, row.counts)
                     row.counts[counted] = row.counts.get(counted, 0) + count
                     types.add(counted)
+                    self._base_due |= self._is_left_out(total_type, row)
         return changed
 
     # ---------------------------------------------------------------- flushing
@@ -278,13 +306,15 @@ class SourceCounter:
 
     def _body(self, row: _FineRow, offset: int) -> dict[str, Any]:
         """Event type -> count in the bucket, total, last seen; in a replay also what the total is as of."""
-        totals = self.totals
+        totals, counts = self.totals, row.counts
+        if OVERFLOW in totals and OVERFLOW not in counts:
+            counts = counts | {OVERFLOW: 0}  # what the row counts by name may be beyond the cap in the totals
         if not self.replaying:
-            return {t: (count, *totals.get(t, (count, 0))) for t, count in row.counts.items()}
+            return {t: (count, *totals.get(t, _NO_TOTAL)) for t, count in counts.items()}
         as_of, base = self._as_of, self._base_offset
         return {
-            t: (count, *totals.get(t, (count, 0)), max(offset, as_of.get(t, base)))
-            for t, count in row.counts.items()
+            t: (count, *totals.get(t, _NO_TOTAL), max(offset, as_of.get(t, base)))
+            for t, count in counts.items()
         }
 
     def flushed(self, flush: Flush) -> None:
@@ -326,9 +356,12 @@ class SourceCounter:
         self, resolution: int, now_s: float, dirty: dict[int, _FineRow], out: list[Change], emission: Emission
     ) -> list[tuple[int, int]]:
         """Write coarse buckets that are due, recomputed from finer ones; return those that are complete."""
-        complete = []
+        complete: list[tuple[int, int]] = []
+        if self.replaying:
+            # Rows may be ahead of what was processed, and the next base row must go on naming their minutes.
+            return complete
         budget = _CLOSES_PER_FLUSH[resolution]
-        as_of = max(self.processed, self.replay_until, self._flushed)
+        as_of = max(self.processed, self._flushed)
         for bucket in sorted(self._open[resolution]):
             if budget == 0:
                 break
@@ -363,12 +396,15 @@ class SourceCounter:
             if row is not None:
                 return row.counts.items()
             loaded = self._rows.load(bucket_name(self.source, FINE, child))
-            return ((t, entry[0]) for t, entry in loaded.body.items()) if loaded else ()
+            return ((t, entry[0]) for t, entry in loaded.body.items() if entry[0]) if loaded else ()
         just_written = emission.buckets.get((MINUTE, child))
         if just_written is not None:
             return just_written.items()
-        loaded = self._rows.load(bucket_name(self.source, MINUTE, child))
-        return loaded.body.items() if loaded else ()
+        # Counts only grow: where a newer version has fewer, finer rows had already gone when it was made.
+        counts: dict[str, int] = {}
+        for version in self._rows.versions(bucket_name(self.source, MINUTE, child)):
+            counts |= {t: count for t, count in version.body.items() if count > counts.get(t, 0)}
+        return counts.items()
 
     # ---------------------------------------------------------------- expiry
 
@@ -376,6 +412,9 @@ class SourceCounter:
         # The wall clock bounds the watermark: a topic with the producers' own times may hold any time.
         horizon = min(self.watermark_ms / 1000, now_s)
         before = int(horizon) - retention_s(FINE, self._lateness_s)
+        # Nothing goes that an open coarse bucket is yet to be recomputed from, by us or after a crash.
+        reach = retention_s(MINUTE, self._lateness_s) - retention_s(FINE, self._lateness_s)
+        before = min([before, *self._open[MINUTE], *(hour + reach for hour in self._open[HOUR])])
         if before >= self._expired_before + MINUTE:
             self._expired_before = bucket_of(before * 1000, MINUTE)
             self._base_due = True

@@ -74,6 +74,8 @@ class Totals:
             self._forget(name)
             return True
         body = orjson.loads(value)
+        if not isinstance(body, dict) or "offset" not in body:
+            raise ValueError(f"the value of {key!r} is not a row of counts")
         self.applied += 1
         part = (name.priority, name.slice)
         if name.resolution_s is None:
