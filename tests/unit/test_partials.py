@@ -1,0 +1,97 @@
+"""Partial counts on their way from ingest to combiners: cutting by slice, messages, and back."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tables import partials
+from tables.buckets import FINE, HOUR, MINUTE
+from tables.partials import Partial, cut, decode, encode, make_slicer
+from tables.source_counter import Emission
+
+EVENT_TYPES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+BUCKETS = st.tuples(st.sampled_from([FINE, MINUTE, HOUR]), st.integers(0, 5).map(lambda hour: hour * HOUR))
+COUNTS = st.dictionaries(EVENT_TYPES, st.integers(1, 2**40), max_size=6)
+EMISSIONS = st.builds(
+    Emission,
+    st.dictionaries(BUCKETS, COUNTS, max_size=4),
+    st.dictionaries(EVENT_TYPES, st.lists(st.integers(0, 2**40), min_size=2, max_size=2), max_size=6),
+)
+
+
+@given(EMISSIONS, st.integers(1, 7))
+def test_nothing_is_lost_or_doubled_on_the_way(emission: Emission, partitions: int) -> None:
+    """All counts and totals arrive, each at the one slice that its event type belongs to."""
+    slice_of = make_slicer(partitions)
+    buckets: dict[tuple[int, int], dict[str, int]] = {}
+    totals: dict[str, list[int]] = {}
+    for partition, part in cut("INFO", "t:3", emission, slice_of).items():
+        for arrived in (part for message in encode([part]) for part in decode(message)):
+            assert (arrived.priority, arrived.source) == ("INFO", "t:3")
+            for resolution, bucket, counts in arrived.buckets:
+                row = buckets.setdefault((resolution, bucket), {})
+                assert {slice_of(event_type) for event_type in counts} == {partition}
+                assert not row.keys() & counts.keys()
+                row |= counts
+            assert {slice_of(event_type) for event_type in arrived.totals} <= {partition}
+            totals |= arrived.totals
+    assert buckets == {name: counts for name, counts in emission.buckets.items() if counts}
+    assert totals == emission.totals
+
+
+@given(EVENT_TYPES, st.integers(1, 64))
+def test_slice_is_a_partition_and_the_same_for_every_worker(event_type: str, partitions: int) -> None:
+    found = make_slicer(partitions)(event_type)
+    assert 0 <= found < partitions
+    assert make_slicer(partitions)(event_type) == found
+
+
+def test_slice_is_stable_over_releases() -> None:
+    """Another slice would add a type's old counts to its new ones."""
+    slice_of = make_slicer(12)
+    assert [slice_of(t) for t in ("compute.instance.create.end", "(dead letters)", "")] == [8, 4, 0]
+
+
+def test_slicer_forgets_types_and_answers_the_same() -> None:
+    slice_of = make_slicer(5)
+    before = slice_of("a")
+    for number in range(100_002):
+        slice_of(f"t{number}")
+    assert slice_of("a") == before
+
+
+def test_slices_are_used_evenly() -> None:
+    slice_of = make_slicer(8)
+    used = Counter(slice_of(f"service{n}.thing.action") for n in range(8000))
+    assert len(used) == 8
+    assert min(used.values()) > 500
+
+
+def test_large_list_of_parts_becomes_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partials, "_MAX_ENTRIES", 3)
+    parts = [Partial("INFO", f"t:{n}", [(FINE, 0, {"a": 1})], {"a": [1, 2]}) for n in range(5)]
+    messages = encode(parts)
+    assert [len(decode(message)) for message in messages] == [2, 2, 1]
+    assert [part for message in messages for part in decode(message)] == parts
+
+
+def test_no_parts_make_no_message() -> None:
+    assert encode([]) == []
+
+
+@pytest.mark.parametrize(
+    "message", [b"", b"{", b"[]", b"null", b"{}", b'{"v":2,"parts":[]}', b'{"v":1,"parts":[[1,2]]}']
+)
+def test_what_is_no_such_message_is_refused(message: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode(message)
+
+
+def test_message_is_versioned() -> None:
+    """So that workers of two releases can tell."""
+    assert orjson.loads(encode([Partial("INFO", "t:0", [], {})])[0])["v"] == 1
