@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 #: Planning a flush may take at most this part of the time; with very many event types flushes get rarer.
 _FLUSH_SHARE = 0.2
+_MOST_OUTDATED = 10_000
 #: Seconds in which counts usually have reached the combiners.
 _ARRIVAL_S = 0.15
 _MOST_INTERVAL_S = 10.0
@@ -73,6 +74,7 @@ class Counting:
         self._sources: dict[TP, SourceCounter] = {}
         self._combined: dict[int, CombinedCounter] = {}
         self._durable: dict[TP, int] = {}
+        self._outdated: set[PublicKey] = set()
         self._epoch = 0
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -108,9 +110,11 @@ class Counting:
                 counter.processed = (committed.get(tp) or 0) - 1
                 self._sources[tp] = counter
             elif tp.topic == self._topics.partials:
-                self._combined[tp.partition] = CombinedCounter(
+                combiner = CombinedCounter(
                     self._combined_counts.rows(tp.partition), lateness_s=self._settings.lateness_s
                 )
+                combiner.processed = (committed.get(tp) or 0) - 1
+                self._combined[tp.partition] = combiner
 
     def close(self) -> None:
         """Forget the state of the assignment."""
@@ -242,6 +246,9 @@ class Counting:
 
     async def _flush_combined(self, epoch: int) -> None:
         now_s = self._clock()
+        for row in [row for row in self._outdated if row.slice in self._combined]:
+            self._combined[row.slice].publish_again(row.priority, row.resolution_s, row.bucket)
+            self._outdated.discard(row)
         flushes: list[tuple[int, CombinedCounter, CombinedFlush]] = []
         for partition, counter in list(self._combined.items()):
             began = time.perf_counter()
@@ -286,10 +293,12 @@ class Counting:
         )
 
     def outdated(self, key: PublicKey) -> None:
-        """An older row was published over a newer one: publish the newer one again, if it is ours."""
-        counter = self._combined.get(key.slice)
-        if counter is not None:
-            counter.publish_again(key.priority, key.resolution_s, key.bucket)
+        """An older row was published over a newer one: its owner publishes the newer one again.
+
+        It is remembered for the case that it has no owner now, and this worker becomes it.
+        """
+        if len(self._outdated) < _MOST_OUTDATED:
+            self._outdated.add(key)
 
     def unconfirmed_s(self) -> float:
         """Seconds that the flush under way has been waiting; 0 when none is."""

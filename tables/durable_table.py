@@ -20,17 +20,21 @@ class DurableTable:
         table: the Faust table.
         producer: sends to the changelog.
         writer: name of this process among all that ever wrote; part of every key it writes.
+            Each time that a partition's rows are opened they get a name of their own, for between two
+            times another worker may have owned the partition, and may yet delete what it superseded.
     """
 
     def __init__(self, table: Any, producer: ConfirmedProducer, writer: str) -> None:
         self._table = table
         self._producer = producer
         self._writer = writer
+        self._opened = 0
         self.changelog_topic: str = table.changelog_topic.get_topic_name()
 
     def rows(self, partition: int) -> VersionedRows:
-        """The rows of one partition."""
-        return VersionedRows(TablePartition(self._table, partition), self._writer)
+        """The rows of one partition, to be asked for once in each assignment."""
+        self._opened += 1
+        return VersionedRows(TablePartition(self._table, partition), f"{self._writer}-{self._opened}")
 
     async def write(self, partition: int, changes: Sequence[Change]) -> None:
         """Make ``changes`` durable, in order.

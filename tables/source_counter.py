@@ -171,7 +171,8 @@ class SourceCounter:
             if counts is None:
                 counts = self.pending[bucket] = {}
             counts[event_type] = counts.get(event_type, 0) + 1
-            self.pending_seen[event_type] = seen_ms
+            if seen_ms > self.pending_seen.get(event_type, -1):
+                self.pending_seen[event_type] = seen_ms
         self.processed = offset
 
     def _is_counted(self, offset: int, bucket: int) -> bool:
