@@ -246,9 +246,9 @@ class Counting:
 
     async def _flush_combined(self, epoch: int) -> None:
         now_s = self._clock()
-        for row in [row for row in self._outdated if row.slice in self._combined]:
-            self._combined[row.slice].publish_again(row.priority, row.resolution_s, row.bucket)
-            self._outdated.discard(row)
+        for old in [old for old in self._outdated if old.slice in self._combined]:
+            self._combined[old.slice].publish_again(old.priority, old.resolution_s, old.bucket)
+            self._outdated.discard(old)
         flushes: list[tuple[int, CombinedCounter, CombinedFlush]] = []
         for partition, counter in list(self._combined.items()):
             began = time.perf_counter()
