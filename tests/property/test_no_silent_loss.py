@@ -29,7 +29,8 @@ json_values = st.recursive(
 ).map(orjson.dumps)
 names = st.sampled_from(["a.b", "c", DEAD_LETTERS, OVERFLOW, "x" * 300, "", "tab\there"])
 notifications = st.fixed_dictionaries(
-    {"event_type": names}, optional={"priority": st.text(), "timestamp": st.text() | st.integers()}
+    {"event_type": names},
+    optional={"priority": st.text(), "timestamp": st.text() | st.integers(-(2**63), 2**64 - 1)},
 ).map(orjson.dumps)
 values = st.lists(st.none() | st.binary(max_size=40) | json_values | notifications, min_size=1, max_size=40)
 
