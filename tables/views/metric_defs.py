@@ -94,7 +94,7 @@ METRICS: Final = (
     MetricDef(
         "tocsin_time_replaced_total",
         "counter",
-        "Records counted under the broker's time, because their own was missing or too far from it.",
+        "Records counted under the broker's time, because their own was too far from it.",
         (),
         _one(lambda s: s.stats.time_replaced),
     ),
