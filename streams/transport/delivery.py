@@ -19,6 +19,7 @@ _MAX_REQUEST_BYTES = 8 * 2**20
 _RETRY_FIRST_S = 0.1
 _RETRY_MOST_S = 5.0
 _WARN_INTERVAL_S = 10.0
+_STOP_S = 1.0
 
 
 @dataclass(slots=True)
@@ -58,6 +59,9 @@ class ConfirmedProducer:
         }
         self._producer: aiokafka.AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
+        #: Calls that wait for the client to take a record, and what it has taken and not confirmed.
+        self._entering: set[asyncio.Timeout] = set()
+        self._unconfirmed: set[asyncio.Future[Any]] = set()
         self._warned_at = 0.0
         #: Attempts that failed, for the metrics.
         self.failures = 0
@@ -83,17 +87,33 @@ class ConfirmedProducer:
         if producer is None:
             raise KafkaError("the producer is closed")
         try:
-            if record.key is None and record.value is None:
-                return await self._enqueue_empty(producer, record)
-            future: asyncio.Future[Any] = await producer.send(
-                record.topic,
-                record.value,
-                key=record.key,
-                partition=record.partition,
-                headers=list(record.headers) or None,
-            )
+            # A client that is being replaced may never take the record: the scope then ends the call.
+            async with asyncio.timeout(None) as scope:
+                self._entering.add(scope)
+                try:
+                    future = await self._hand_over(producer, record)
+                finally:
+                    self._entering.discard(scope)
+        except TimeoutError:
+            raise KafkaError("the client was replaced") from None
         except MessageSizeTooLargeError as error:
             raise TooLargeError(str(error)) from error
+        if self._producer is not producer:
+            raise KafkaError("the client was replaced")
+        self._unconfirmed.add(future)
+        future.add_done_callback(self._unconfirmed.discard)
+        return future
+
+    async def _hand_over(self, producer: aiokafka.AIOKafkaProducer, record: Outgoing) -> asyncio.Future[Any]:
+        if record.key is None and record.value is None:
+            return await self._enqueue_empty(producer, record)
+        future: asyncio.Future[Any] = await producer.send(
+            record.topic,
+            record.value,
+            key=record.key,
+            partition=record.partition,
+            headers=list(record.headers) or None,
+        )
         return future
 
     async def _enqueue_empty(
@@ -172,7 +192,20 @@ class ConfirmedProducer:
             except KafkaError:
                 return
             self._producer = fresh
-            try:
-                await asyncio.wait_for(failed.stop(), 1.0)
-            except (KafkaError, TimeoutError):
-                log.debug("%s: the replaced client did not stop cleanly", self._name)
+            await self._end(failed)
+
+    async def _end(self, failed: aiokafka.AIOKafkaProducer) -> None:
+        """End a client for good: nothing that it still holds may arrive after what is sent again."""
+        now = asyncio.get_running_loop().time()
+        for scope in list(self._entering):
+            scope.reschedule(now)
+        unconfirmed, self._unconfirmed = self._unconfirmed, set()
+        try:
+            await asyncio.wait_for(failed.stop(), _STOP_S)
+        except (KafkaError, TimeoutError):
+            if failed._sender is not None:  # private: stop waits for batches that cannot be sent
+                await failed._sender.close()
+            await failed.client.close()
+        for future in unconfirmed:
+            if not future.done():
+                future.set_exception(KafkaError("the client was replaced"))

@@ -1,0 +1,93 @@
+"""Confirmed delivery when the client fails in a way that it cannot retry by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import InvalidTimestampError, KafkaError
+
+from streams.transport import delivery as module
+from streams.transport.delivery import ConfirmedProducer, Outgoing
+
+
+class FakeClient:
+    """Stands in for aiokafka's producer: the first one refuses, and holds whoever comes after that."""
+
+    made: list[FakeClient]
+
+    def __init__(self, **_options: Any) -> None:
+        self.number = len(self.made)
+        self.made.append(self)
+        self.taken: list[bytes] = []
+        self.futures: list[asyncio.Future[Any]] = []
+        self.full = False
+        self.client = SimpleNamespace(close=self._close)
+        self._sender = None
+        self.closed = False
+
+    async def _close(self) -> None:
+        self.closed = True
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        if self.number == 0:
+            await asyncio.Event().wait()  # it waits for batches that cannot be sent
+
+    async def send(self, _topic: str, value: bytes, **_options: Any) -> asyncio.Future[Any]:
+        if self.full:
+            await asyncio.Event().wait()  # as the client does with a full batch
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.taken.append(value)
+        self.futures.append(future)
+        if self.number > 0:
+            future.set_result(SimpleNamespace(offset=len(self.taken)))
+        return future
+
+
+@pytest.fixture
+async def producer(monkeypatch: pytest.MonkeyPatch) -> ConfirmedProducer:
+    FakeClient.made = []
+    monkeypatch.setattr(module.aiokafka, "AIOKafkaProducer", FakeClient)
+    monkeypatch.setattr(module, "_STOP_S", 0.01)
+    monkeypatch.setattr(module, "_RETRY_FIRST_S", 0.0)
+    made = ConfirmedProducer("test", {}, linger_ms=0)
+    await made.start()
+    return made
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_whoever_waits_in_a_client_that_is_replaced_is_let_go(producer: ConfirmedProducer) -> None:
+    """The control is the code before: it waited for good, and with it an agent and its partition."""
+    refused = asyncio.create_task(producer.send([Outgoing("t", b"refused")]))
+    other = asyncio.create_task(producer.send([Outgoing("t", b"other")]))
+    await settle()
+    old = FakeClient.made[0]
+    old.full = True
+    waiting = asyncio.create_task(producer.enqueue(Outgoing("t", b"waiting")))
+    await settle()
+    assert not waiting.done()
+    old.futures[0].set_exception(InvalidTimestampError())
+    async with asyncio.timeout(20):
+        with pytest.raises(KafkaError):
+            await waiting
+        await refused
+        await other
+    fresh = FakeClient.made[1]
+    assert sorted(fresh.taken) == [b"other", b"refused"]
+    assert old.closed
+
+
+async def test_all_are_confirmed_in_order_when_nothing_fails(producer: ConfirmedProducer) -> None:
+    producer._producer = FakeClient()  # the second one confirms at once
+    sent = await producer.send([Outgoing("t", b"a"), Outgoing("t", b"b")])
+    assert [metadata.offset for metadata in sent] == [1, 2]
+    assert producer.failures == 0
