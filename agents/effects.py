@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import TP
 
 from streams.transport.delivery import ConfirmedProducer, Outgoing, TooLargeError
@@ -95,7 +95,7 @@ class Effects:
         error = future.exception()
         if error is None:
             self._ended(tp, outstanding, offset, record)
-        elif type(error).__name__ == "MessageSizeTooLargeError":
+        elif isinstance(error, MessageSizeTooLargeError):
             self._retry(tp, outstanding, offset, smaller())
         else:
             self._retry(tp, outstanding, offset, record)

@@ -122,7 +122,7 @@ class TocsinApp(App):
         self.health.failed(error)
         if isinstance(error, DamagedStoreError):
             error.damaged.quarantine(error)
-        self.add_future(self.crash(error))
+        super().fail(error)
 
     def reload(self) -> None:
         """Read the settings again and take over profile and weights; other changes need a restart."""

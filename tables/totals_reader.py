@@ -10,7 +10,6 @@ from typing import Any
 
 import aiokafka
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
@@ -79,7 +78,7 @@ class TotalsReader:
         while True:
             try:
                 await self._read()
-            except KafkaError as error:
+            except Exception as error:  # noqa: BLE001 - without it the counts would stand still, silently
                 log.warning("Reading %s failed (%r); trying again.", self._topic, error)
                 if self._consumer is not None:
                     await self._consumer.stop()

@@ -195,7 +195,7 @@ class ConfirmedProducer:
             await self._end(failed)
 
     async def _end(self, failed: aiokafka.AIOKafkaProducer) -> None:
-        """End a client for good: nothing that it still holds may arrive after what is sent again."""
+        """End a client for good: what it still holds is sent again only when it cannot send it itself."""
         now = asyncio.get_running_loop().time()
         for scope in list(self._entering):
             scope.reschedule(now)

@@ -147,6 +147,10 @@ class App(faust.App):
         committed = {tp: consumer._committed_offset.get(tp) for tp in assigned}
         self.add_future(self.coordinator.on_ready(assigned, committed))
 
+    def fail(self, error: BaseException) -> None:
+        """End the worker, because it cannot go on."""
+        self.add_future(self.crash(error))
+
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
         await super()._on_partitions_revoked(revoked)
         await self.coordinator.on_revoked()

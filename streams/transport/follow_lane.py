@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiokafka
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+
+from streams.transport.lane import Lane
 
 log = logging.getLogger(__name__)
 
@@ -26,43 +27,29 @@ _RETRY_S = 0.5
 Deliver = Callable[[str, int, list[Any]], Awaitable[bool]]
 
 
-class FollowLane:
+class FollowLane(Lane):
     """Fetches the assigned partitions of one internal topic, and delivers them as they come."""
 
-    def __init__(self, topic: str, options: dict[str, Any], deliver: Deliver) -> None:
-        self.topic = topic
+    def __init__(
+        self,
+        topic: str,
+        options: dict[str, Any],
+        deliver: Deliver,
+        *,
+        on_failed: Callable[[BaseException], None],
+    ) -> None:
+        super().__init__(topic, options, on_failed)
         self._deliver = deliver
-        self._options = options | {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            "fetch_max_wait_ms": 500,
-        }
-        self._consumer: aiokafka.AIOKafkaConsumer | None = None
-        self._task: asyncio.Task[None] | None = None
 
     async def assign(self, offsets: Mapping[int, int | None]) -> None:
         """Follow these partitions, each from its offset; None means from its first record."""
         await self.revoke()
-        if not offsets:
-            return
-        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
-        await consumer.start()
-        consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
-        for partition, offset in offsets.items():
-            if offset is not None:
-                consumer.seek(TopicPartition(self.topic, partition), offset)
-        self._task = asyncio.create_task(self._fetch(consumer), name=f"follow-{self.topic}")
+        if offsets:
+            self._start(self._fetch(await self._connect(offsets)))
 
     async def revoke(self) -> None:
         """Stop following, and disconnect."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            await consumer.stop()
+        await self._disconnect()
 
     async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         while True:

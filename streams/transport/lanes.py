@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from streams.notifications.priority import Priority
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.batch import UnreadableRecord
-from streams.transport.lenient_records import accept_any_header_names
+from streams.transport.lane import Lane
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _STEP_WAIT_MS = 500
 _WARN_INTERVAL_S = 10.0
 
 
-class FetchLane:
+class FetchLane(Lane):
     """Fetches the assigned partitions of one priority into the scheduler's buffer."""
 
     def __init__(
@@ -48,21 +48,13 @@ class FetchLane:
         *,
         fetch_bytes: int,
         on_records: Callable[[], None],
+        on_failed: Callable[[BaseException], None],
     ) -> None:
+        limits = {"max_partition_fetch_bytes": fetch_bytes, "fetch_max_bytes": 8 * fetch_bytes}
+        super().__init__(topic, options | limits, on_failed)
         self.priority = priority
-        self.topic = topic
         self._scheduler = scheduler
         self._on_records = on_records
-        self._options = options | {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            "fetch_max_wait_ms": 500,
-            "max_partition_fetch_bytes": fetch_bytes,
-            "fetch_max_bytes": 8 * fetch_bytes,
-        }
-        self._consumer: aiokafka.AIOKafkaConsumer | None = None
-        self._task: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._warned_at = 0.0
         #: Partition -> offset that will be read next, as far as records were taken over.
@@ -73,28 +65,15 @@ class FetchLane:
         await self.revoke()
         if not offsets:
             return
-        # A consumer for each assignment: one that is unsubscribed cannot be stopped (aiokafka 0.14).
-        accept_any_header_names()
-        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
-        await consumer.start()
+        consumer = await self._connect(offsets)
         self._scheduler.assign(self.priority, offsets)
-        consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
-        for partition, offset in offsets.items():
-            if offset is not None:
-                consumer.seek(TopicPartition(self.topic, partition), offset)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
         self._room.set()
-        self._task = asyncio.create_task(self._fetch(consumer), name=f"fetch-{self.priority.lower()}")
+        self._start(self._fetch(consumer))
 
     async def revoke(self) -> None:
         """Stop fetching, disconnect, and forget what is buffered."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            await consumer.stop()
+        await self._disconnect()
         self._scheduler.revoke(self.priority, list(self.positions))
         self.positions = {}
 

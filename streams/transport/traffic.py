@@ -108,10 +108,13 @@ class Traffic:
                 options,
                 fetch_bytes=settings.fetch_bytes,
                 on_records=self._wake,
+                on_failed=self._failed,
             )
             for topic, priority in self._topics.items()
         }
-        self._followed = {topic: FollowLane(topic, options, self._follow) for topic in followed}
+        self._followed = {
+            topic: FollowLane(topic, options, self._follow, on_failed=self._failed) for topic in followed
+        }
         self._in_flight: set[RecordBatch] = set()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -243,8 +246,11 @@ class Traffic:
 
     def _dispatch_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("Dispatching failed.", exc_info=error)
-            self._app.add_future(self._app.crash(error))
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        log.error("Records can no longer be fetched or dispatched.", exc_info=error)
+        self._app.fail(error)
 
     async def _dispatch(self) -> None:
         scheduler = self.scheduler

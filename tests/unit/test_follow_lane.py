@@ -60,6 +60,10 @@ def fetched(*offsets: int) -> dict[TopicPartition, list[Any]]:
     return {A: [SimpleNamespace(offset=offset) for offset in offsets]}
 
 
+def raise_it(error: BaseException) -> None:
+    raise error
+
+
 class Taker:
     """Takes deliveries, and refuses those that begin at certain offsets."""
 
@@ -79,7 +83,7 @@ class Taker:
 
 async def test_it_begins_at_what_was_committed_and_goes_on_after_an_error() -> None:
     taker = Taker()
-    lane = FollowLane("internal", {}, taker)
+    lane = FollowLane("internal", {}, taker, on_failed=raise_it)
     FakeConsumer.fetches = [fetched(5, 6), KafkaConnectionError(), fetched(7)]
     await lane.assign({0: 5, 1: None})
     (consumer,) = FakeConsumer.made
@@ -93,7 +97,7 @@ async def test_it_begins_at_what_was_committed_and_goes_on_after_an_error() -> N
 
 async def test_nothing_is_delivered_behind_what_was_refused() -> None:
     taker = Taker(6)
-    lane = FollowLane("internal", {}, taker)
+    lane = FollowLane("internal", {}, taker, on_failed=raise_it)
     FakeConsumer.fetches = [fetched(5), fetched(6), fetched(7)]
     await lane.assign({0: 5})
     await asyncio.wait_for(taker.refusal.wait(), 10)
@@ -112,7 +116,31 @@ async def test_nothing_is_delivered_behind_what_was_refused() -> None:
 
 
 async def test_without_partitions_it_connects_nothing() -> None:
-    lane = FollowLane("internal", {}, Taker())
+    lane = FollowLane("internal", {}, Taker(), on_failed=raise_it)
     await lane.assign({})
     assert FakeConsumer.made == []
     await lane.revoke()
+
+
+async def test_an_error_that_ends_the_fetching_is_told() -> None:
+    """Otherwise the worker would say that it works, and count nothing."""
+    told: list[BaseException] = []
+    taker = Taker()
+    lane = FollowLane("internal", {}, taker, on_failed=told.append)
+    FakeConsumer.fetches = [fetched(0), RuntimeError("broken")]
+    await lane.assign({0: 0})
+    async with asyncio.timeout(20):
+        while not told:
+            await asyncio.sleep(0)
+    assert taker.taken == [0]
+    assert str(told[0]) == "broken"
+
+
+async def test_being_revoked_is_no_error() -> None:
+    told: list[BaseException] = []
+    lane = FollowLane("internal", {}, Taker(), on_failed=told.append)
+    await lane.assign({0: 0})
+    await FakeConsumer.made[-1].waits.wait()
+    await lane.revoke()
+    await asyncio.sleep(0)
+    assert told == []

@@ -68,9 +68,19 @@ async def lane(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FetchLane]:
     monkeypatch.setattr(module.aiokafka, "AIOKafkaConsumer", FakeConsumer)
     FakeConsumer.log, FakeConsumer.poison = {0: 30, 1: 30}, set()
     scheduler: Scheduler[Priority, int, Any] = Scheduler([ClassSpec(Priority.DEBUG, 1.0, 0, 1 << 20)])
-    made = FetchLane(Priority.DEBUG, TOPIC, scheduler, {}, fetch_bytes=1 << 16, on_records=lambda: None)
+    told: list[BaseException] = []
+    made = FetchLane(
+        Priority.DEBUG,
+        TOPIC,
+        scheduler,
+        {},
+        fetch_bytes=1 << 16,
+        on_records=lambda: None,
+        on_failed=told.append,
+    )
     yield made
     await made.revoke()
+    assert told == []
 
 
 async def drained(lane: FetchLane, count: int) -> dict[int, list[Any]]:
@@ -120,6 +130,19 @@ async def test_a_lane_goes_on_after_a_broker_failure(
     monkeypatch.setattr(FakeConsumer, "getmany", getmany)
     await lane.assign({0: None})
     assert len((await drained(lane, 30))[0]) == 30
+
+
+async def test_an_error_that_ends_the_fetching_is_told(
+    lane: FetchLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[BaseException] = []
+    monkeypatch.setattr(lane, "_on_failed", told.append)
+    monkeypatch.setattr(lane, "_on_records", lambda: 1 // 0)
+    await lane.assign({0: None})
+    async with asyncio.timeout(20):
+        while not told:
+            await asyncio.sleep(0)
+    assert isinstance(told[0], ZeroDivisionError)
 
 
 async def test_nothing_is_left_of_a_revoked_assignment(lane: FetchLane) -> None:

@@ -206,6 +206,22 @@ async def test_a_batch_that_cannot_be_delivered_stops_dispatching(harness: Harne
     assert harness.traffic.scheduler.in_flight == 0
 
 
+async def test_when_dispatching_fails_the_worker_is_ended(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[BaseException] = []
+    harness.app.fail = failed.append
+
+    async def broken(_app: Any, _batch: Any) -> bool:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(module, "deliver", broken)
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0})
+    harness.fetched(10)
+    await settle()
+    assert [str(error) for error in failed] == ["broken"]
+
+
 async def test_weights_and_mode_change_while_it_runs(harness: Harness) -> None:
     harness.traffic.set_profile(load_settings(profile="strict-with-floor", weights="critical=40"))
     assert harness.traffic.snapshot()[Priority.CRITICAL].weight == 40

@@ -1,0 +1,66 @@
+"""A lane: a consumer outside any group that follows one assignment of one topic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import aiokafka
+from aiokafka import TopicPartition
+
+from streams.transport.lenient_records import accept_any_header_names
+
+
+class Lane:
+    """Connects for an assignment, fetches in a task of its own, and disconnects.
+
+    Args:
+        topic: Kafka topic.
+        options: of the Kafka client.
+        on_failed: called when fetching has ended by an error, after which the worker must not go on:
+            it would say that it works while nothing arrives.
+    """
+
+    def __init__(
+        self, topic: str, options: dict[str, Any], on_failed: Callable[[BaseException], None]
+    ) -> None:
+        self.topic = topic
+        self._on_failed = on_failed
+        self._options = options | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 500,
+        }
+        self._consumer: aiokafka.AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def _connect(self, offsets: Mapping[int, int | None]) -> aiokafka.AIOKafkaConsumer:
+        """Connect, to read each partition from its offset; None means from its first record."""
+        accept_any_header_names()
+        # A consumer for each assignment: one that is unsubscribed cannot be stopped (aiokafka 0.14).
+        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
+        await consumer.start()
+        consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
+        for partition, offset in offsets.items():
+            if offset is not None:
+                consumer.seek(TopicPartition(self.topic, partition), offset)
+        return consumer
+
+    def _start(self, fetching: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.create_task(fetching, name=f"fetch-{self.topic}")
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_failed(error)
+
+    async def _disconnect(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await consumer.stop()
