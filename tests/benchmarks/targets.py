@@ -17,7 +17,7 @@ class Target:
         what: the figure in words, for the table.
         limit: the bar.
         reached: the measured figure; infinite or NaN when nothing came of it, which is never met.
-        unit: of both, such as ``ms``, ``MB``, ``%``; ``×`` for ratios.
+        unit: of both, such as ``ms``, ``MB``, ``%``; ``x`` for ratios.
         at_most: whether the bar is an upper one.
     """
 
@@ -61,7 +61,7 @@ class Target:
 
 def _figure(value: float, unit: str) -> str:
     digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{digits}{'' if unit in ('×', '%') else ' '}{unit}".strip()
+    return f"{digits}{'' if unit in ('x', '%') else ' '}{unit}".strip()
 
 
 def all_met(targets: Iterable[Target]) -> bool:
