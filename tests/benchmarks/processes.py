@@ -30,13 +30,20 @@ def die_with_parent() -> None:
 class Child:
     """A running ``python -m module arguments``."""
 
-    def __init__(self, module: str, *arguments: str, log: Path, env: Mapping[str, str] | None = None) -> None:
-        """Start it; both its outputs go to the end of ``log``."""
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        python: str | None = None,
+    ) -> None:
+        """Start it; both its outputs go to the end of ``log``. ``python``: another interpreter than ours."""
         self.log = log
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [python or sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
                 env=clean | {"PYTHONPATH": str(ROOT)} | dict(env or {}),
                 stdin=subprocess.DEVNULL,
