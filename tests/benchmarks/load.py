@@ -122,8 +122,11 @@ async def _fill(load: Load) -> None:
         progress.set_ready()
         consumed = Progress(load.consumed)
         sent = load.messages
+        only_debug = list(load.mix) == ["debug"]
         while True:  # until it is stopped
-            missing = load.messages - (sent - consumed.read().debug)
+            consumed.read()
+            gone = consumed.debug if only_debug else consumed.handled
+            missing = load.messages - (sent - gone)
             if missing > 0:
                 await publish(missing)
                 sent += missing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -12,6 +13,7 @@ import orjson
 
 from tests.benchmarks.cluster import notification_topics
 from tests.benchmarks.progress import Progress, burn
+from tests.benchmarks.service import ServiceTimes, work_seconds
 from tests.benchmarks.spec import RunSpec, from_command_line
 
 
@@ -34,20 +36,23 @@ def make_app(spec: RunSpec) -> Any:
     else:
         counts = defaultdict(int)
     alerts = app.topic(spec.alerts + "critical", value_serializer="raw")
-    work_s = spec.work_us / 1e6
+    service = ServiceTimes(spec.folder)
 
     def add_agent(name: str, topic: str) -> None:
+        work_s = work_seconds(spec, name)
         debug = int(name == "DEBUG")
         forward = name == "CRITICAL" and spec.option("forward")
 
         async def handle(stream: Any) -> None:
             async for value in stream:
                 progress.begin()
+                began = time.perf_counter_ns()
                 if work_s:
                     burn(work_s)
                 if forward:
                     await alerts.send(value=value)
                 counts[f"{name}/{orjson.loads(value)['event_type']}"] += 1
+                service.add(name, 1, time.perf_counter_ns() - began)
                 progress.add(1, debug)
 
         app.agent(app.topic(topic, value_serializer="raw"), name=name.lower())(handle)

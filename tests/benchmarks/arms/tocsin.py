@@ -6,10 +6,12 @@ import asyncio
 import gc
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.progress import Progress, burn
+from tests.benchmarks.service import PRIORITIES, Gate, ServiceTimes, work_seconds
 from tests.benchmarks.spec import RunSpec, from_command_line
 
 
@@ -26,7 +28,9 @@ def install(spec: RunSpec) -> None:
     from streams.notifications.priority import Priority
 
     progress = Progress(spec.progress, spec.target)
-    work_s = spec.work_us / 1e6
+    service = ServiceTimes(spec.folder)
+    gate = Gate(spec)
+    work_s = {priority: work_seconds(spec, priority) for priority in PRIORITIES}
     tune = spec.option("tune") or {}
     turns = tune.get("turns", 0)
     if "switch_us" in tune:
@@ -48,11 +52,14 @@ def install(spec: RunSpec) -> None:
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*tune["gc"])
+            await gate.opened()
             progress.begin()
+            began = time.perf_counter_ns()
             records = len(batch.records)
-            if work_s:
-                burn(records * work_s)
+            if work := work_s[batch.priority.value]:
+                burn(records * work)
             await super().handle(batch, counter)
+            service.add(batch.priority.value, records, time.perf_counter_ns() - began)
             progress.add(records, records if batch.priority is Priority.DEBUG else 0)
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -68,7 +75,9 @@ def main() -> None:
     from streams.settings import load_settings
 
     install(spec)
-    forward = {} if spec.option("forward") else {"forward_priorities": ""}
+    trial = (spec.option("tune") or {}).get("settings", {})
+    if not spec.option("forward"):
+        trial = {"forward_priorities": ""} | trial
     settings = load_settings(
         brokers=spec.brokers,
         app_id=spec.group,
@@ -78,9 +87,7 @@ def main() -> None:
         dead_letter_topic=f"{spec.group}-dead-letters",
         event_counts_topic=f"{spec.group}-event-counts",
         data_dir=Path(spec.folder) / "state",
-        web_port=0,
-        **forward,
-        **((spec.option("tune") or {}).get("settings", {})),
+        **({"web_port": 0} | trial),
     )
     run_worker(settings)
 
