@@ -29,7 +29,9 @@ from tables.rows import Change, VersionedRows, base_name, bucket_name
 OVERFLOW: Final = "(other event types)"
 #: What records that cannot be read are counted as; they lie in the dead-letter topic.
 DEAD_LETTERS: Final = "(dead letters)"
-RESERVED: Final = (OVERFLOW, DEAD_LETTERS)
+#: What `tocsin probe` sends: answered on a topic of its own, never an alert, not in lists of counts.
+PROBES: Final = "(probes)"
+RESERVED: Final = (OVERFLOW, DEAD_LETTERS, PROBES)
 
 #: Seconds after which totals are written whole though no new minute opened.
 _BASE_INTERVAL_S: Final = 60
@@ -201,7 +203,9 @@ class SourceCounter:
 
     def _admitted(self, event_type: str, known: dict[str, Any]) -> str:
         # OVERFLOW itself does not count: what was restored may hold it and not yet all that are named.
-        if event_type in known or len(known) - (OVERFLOW in known) < self._max_types:
+        # Nor do probes, which leave the counts of others as they are.
+        named = len(known) - (OVERFLOW in known) - (PROBES in known)
+        if event_type in known or named < self._max_types or event_type == PROBES:
             return event_type
         return OVERFLOW
 

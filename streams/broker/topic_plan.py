@@ -137,6 +137,24 @@ def planned_topics(settings: Settings, partitions: int | None = None) -> list[To
             writes=True,
         )
     )
+    plan.append(
+        TopicSpec(
+            settings.internal_topic("probes"),
+            count,
+            replicas,
+            # Nobody reads an answer later, and anybody can publish probes: neither may fill a disk.
+            common
+            | {
+                "cleanup.policy": "delete",
+                "retention.ms": str(_HOUR_MS),
+                "retention.bytes": str(16 * _MIB),
+                "segment.bytes": str(8 * _MIB),
+                "max.message.bytes": str(_MIB),
+            },
+            "answers to `tocsin probe`",
+            writes=True,
+        )
+    )
     # Rows carry the times of what they count, which may be long ago: they must not expire by those.
     partials = expiring(1, 8 * _MIB) | {"message.timestamp.type": "LogAppendTime"}
     internal = [

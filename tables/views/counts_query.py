@@ -18,6 +18,7 @@ import orjson
 
 from streams.notifications.priority import Priority
 from tables.buckets import FINE, HOUR, MINUTE, RETENTION_S, WINDOWS
+from tables.source_counter import PROBES
 from tables.totals import Count, make_matcher
 from tables.views.problems import plain
 from tables.views.times import parse_time
@@ -116,12 +117,14 @@ class CountsQuery:
     after: OrderKey | None = None
 
     def filtered(self, items: list[Count]) -> list[Count]:
-        """Those of ``items`` that match event type and priority."""
+        """Those of ``items`` that match event type and priority; probes only where the pattern names them."""
         if self.priority is not None:
             items = [item for item in items if item.priority == self.priority]
         if self.event_type is not None:
             matches = make_matcher(self.event_type)
             items = [item for item in items if matches(item.event_type)]
+        if self.event_type is None or self.event_type[:1] != PROBES[0]:
+            items = [item for item in items if item.event_type != PROBES]
         return items
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from tables.source_counter import PROBES
 from tests.property.counting_model import ALL, START_S, Cluster
 from tests.property.counting_truth import NO_CAP, Input, Record
 
@@ -63,7 +64,7 @@ def cluster_scenario(seed: int) -> Scenario:
 
 def _input(random: Random, records: int) -> Input:
     """Records: few buckets that are hit again and again, or times that move on with stragglers."""
-    types = "abcd"[: random.choice([1, 2, 4])]
+    types = [*"abc", PROBES][: random.choice([1, 2, 4])]
     if random.random() < 0.6:
         starts = random.choice([[0, 10], [0, 10, 300], [0, 60, 300, 960], [0, 3600, 4000], [0, 300, 9000]])
         buckets = [START_S + random.choice(starts) for _ in range(records)]

@@ -13,7 +13,7 @@ from tables.buckets import FINE, HOUR, MINUTE, RESOLUTIONS, parent, retention_s
 from tables.combined_counter import CombinedCounter
 from tables.partials import Partial
 from tables.rows import VersionedRows, bucket_name
-from tables.source_counter import OVERFLOW, SourceCounter
+from tables.source_counter import OVERFLOW, PROBES, SourceCounter
 from tables.totals import Totals
 
 LATENESS_S = 3600
@@ -70,7 +70,9 @@ def truth_of(records: Input, cap: int, before: float = float("inf")) -> Truth:
 
 
 def _named(event_type: str, known: Counter[str], cap: int) -> str:
-    return event_type if event_type in known or len(known) < cap else OVERFLOW
+    if event_type in known or event_type == PROBES:
+        return event_type
+    return event_type if len(known) - (PROBES in known) < cap else OVERFLOW
 
 
 def sum_of(truths: Sequence[Truth]) -> Truth:

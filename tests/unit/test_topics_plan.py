@@ -59,6 +59,7 @@ def test_plan_has_the_topics_of_the_design() -> None:
         "alerts.critical",
         "alerts.error",
         "dead-letters",
+        "tocsin-probes",
         "tocsin-partials",
         "tocsin-partial-counts-changelog",
         "tocsin-combined-counts-changelog",
@@ -78,6 +79,7 @@ def test_plan_follows_names_and_priorities_of_the_settings() -> None:
     assert list(plan) == [
         "n-audit",
         "d",
+        "me-probes",
         "me-partials",
         "me-partial-counts-changelog",
         "me-combined-counts-changelog",
@@ -223,6 +225,7 @@ def test_largest_count_of_unequal_notification_topics_is_the_one_to_reach() -> N
         "alerts.critical",
         "alerts.error",
         "dead-letters",
+        "tocsin-probes",
     }
     assert all("--partitions 12" in it.sentence for it in problems)
 
