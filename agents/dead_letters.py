@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from faust.types import TP
+
 from streams.notifications import Rejection
 from streams.transport.delivery import Outgoing
 
@@ -26,11 +28,12 @@ TRUNCATED: Final = "tocsin-truncated"
 _TRUNCATED_BYTES: Final = 64 * 1024
 
 
-def dead_letter(topic: str, record: Any, source: str, rejection: Rejection) -> Outgoing:
+def dead_letter(topic: str, tp: TP, record: Any, source: str, rejection: Rejection) -> Outgoing:
     """The dead letter of an input record.
 
     Args:
         topic: the dead-letter topic.
+        tp: partition that the record came from.
         record: the consumer record as it was read.
         source: name of the source: topic id and partition.
         rejection: why it cannot be read.
@@ -39,8 +42,8 @@ def dead_letter(topic: str, record: Any, source: str, rejection: Rejection) -> O
     headers += [
         (REASON, rejection.reason.encode()),
         (DETAIL, rejection.detail.encode()),
-        (TOPIC, record.topic.encode()),
-        (PARTITION, str(record.partition).encode()),
+        (TOPIC, tp.topic.encode()),
+        (PARTITION, str(tp.partition).encode()),
         (OFFSET, str(record.offset).encode()),
         (TIMESTAMP, str(record.timestamp).encode()),
         (ID, f"{source}:{record.offset}".encode()),

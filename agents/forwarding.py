@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
+from faust.types import TP
 
 from streams.notifications import Notification
 from streams.transport.delivery import Outgoing
@@ -43,12 +44,20 @@ def fingerprint(labels: dict[str, str]) -> str:
 
 
 def forwarded(
-    topic: str, notification: Notification, record: Any, source: str, event_ms: int, *, body: bool = True
+    topic: str,
+    tp: TP,
+    notification: Notification,
+    record: Any,
+    source: str,
+    event_ms: int,
+    *,
+    body: bool = True,
 ) -> Outgoing:
     """The alert record of one notification.
 
     Args:
         topic: the alert topic.
+        tp: partition that the record came from.
         notification: what was read.
         record: the consumer record it was read from.
         source: name of the source: topic id and partition.
@@ -79,8 +88,8 @@ def forwarded(
         "count": 1,
         "examples": [
             {
-                "topic": record.topic,
-                "partition": record.partition,
+                "topic": tp.topic,
+                "partition": tp.partition,
                 "offset": record.offset,
                 "message_id": notification.message_id,
             }
@@ -100,7 +109,7 @@ def forwarded(
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", identity.encode()),
-        ("ce_source", f"tocsin/{record.topic}".encode()),
+        ("ce_source", f"tocsin/{tp.topic}".encode()),
         ("ce_type", TYPE.encode()),
         ("ce_time", starts_at.encode()),
         ("ce_subject", notification.event_type.encode("utf-8", "replace")),

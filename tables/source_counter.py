@@ -177,6 +177,38 @@ class SourceCounter:
                 self.pending_seen[event_type] = seen_ms
         self.processed = offset
 
+    def add_run(self, first: int, last: int, counts: dict[int, dict[str, int]], seen: dict[str, int]) -> bool:
+        """Count consecutive records at once: the same as `add` for each of them.
+
+        Args:
+            first: offset of the first record.
+            last: offset of the last.
+            counts: start of the 10 s bucket -> event type -> records.
+            seen: event type -> latest event time in milliseconds, in the order of arrival.
+
+        Returns:
+            False, with nothing counted, when a row may hold some of them: then `add` each.
+        """
+        if first <= self.replay_until:
+            return False
+        pending = self.pending
+        for bucket in counts:
+            if bucket not in pending and bucket >= self._expired_before and self._row(bucket).offset >= first:
+                return False
+        for bucket, run in counts.items():
+            known = pending.get(bucket)
+            if known is None:
+                pending[bucket] = run
+            else:
+                for event_type, count in run.items():
+                    known[event_type] = known.get(event_type, 0) + count
+        pending_seen = self.pending_seen
+        for event_type, seen_ms in seen.items():
+            if seen_ms > pending_seen.get(event_type, -1):
+                pending_seen[event_type] = seen_ms
+        self.processed = last
+        return True
+
     def _is_counted(self, offset: int, bucket: int) -> bool:
         """Whether the row is ahead: a paused worker woke up and wrote it when its minute was closed."""
         if bucket < self._expired_before or (ahead := self._row(bucket).offset) < offset:

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from streams.notifications.priority import Priority
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.batch import UnreadableRecord
+from streams.transport.bulk_records import AS_PARSED, hand_out_lists, size_of
 from streams.transport.lane import Lane
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class FetchLane(Lane):
         on_failed: Callable[[BaseException], None],
     ) -> None:
         limits = {"max_partition_fetch_bytes": fetch_bytes, "fetch_max_bytes": 8 * fetch_bytes}
-        super().__init__(topic, options | limits, on_failed)
+        super().__init__(topic, options | limits | {"value_deserializer": AS_PARSED}, on_failed)
         self.priority = priority
         self._scheduler = scheduler
         self._on_records = on_records
@@ -65,6 +66,7 @@ class FetchLane(Lane):
         await self.revoke()
         if not offsets:
             return
+        hand_out_lists()
         consumer = await self._connect(offsets)
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
@@ -111,8 +113,7 @@ class FetchLane(Lane):
                 await self._step_over(consumer, [partitions[p] for p in wanted])
                 continue
             for tp, records in fetched.items():
-                nbytes = sum(record.serialized_value_size for record in records) + 64 * len(records)
-                scheduler.add(priority, tp.partition, records, nbytes)
+                scheduler.add(priority, tp.partition, records, size_of(records))
                 self.positions[tp.partition] = records[-1].offset + 1
             if fetched:
                 self._on_records()
@@ -142,9 +143,7 @@ class FetchLane(Lane):
                 if not fetched:
                     break
                 for records in fetched.values():
-                    self._take_over(
-                        tp.partition, records, records[0].serialized_value_size, records[0].offset + 1
-                    )
+                    self._take_over(tp.partition, records, size_of(records), records[0].offset + 1)
 
     def _take_over(self, partition: int, records: list[Any], nbytes: int, position: int) -> None:
         self._scheduler.add(self.priority, partition, records, nbytes)

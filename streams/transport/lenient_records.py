@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import aiokafka.consumer.fetcher
@@ -72,9 +73,15 @@ class _Batch:
                 yield record
                 count += 1
         except UnicodeDecodeError:
-            for index, record in enumerate(_read_leniently(self._data[self._start : self._end])):
-                if index >= count:
-                    yield record
+            yield from self.leniently(count)
+
+    def parsed(self) -> Iterator[Any]:
+        """The fast parser's records; a bad header name raises UnicodeDecodeError."""
+        return islice(self._fast, None)  # which, unlike the batch, can be iterated over in parts
+
+    def leniently(self, first: int) -> Iterator[Any]:
+        """The records from number ``first`` on, by the slow parser, with any header names."""
+        return islice(_read_leniently(self._data[self._start : self._end]), first, None)
 
 
 class _LenientBytes(bytearray):

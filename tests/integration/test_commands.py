@@ -20,6 +20,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import RecordMetadata
+from faust.types import TP
 
 from agents.dead_letters import dead_letter, truncated
 from agents.forwarding import forwarded
@@ -161,7 +162,14 @@ def _alert(tocsin: Tocsin, value: bytes, priority: Priority, offset: int = 0) ->
     record = SimpleNamespace(
         topic=topic, partition=0, offset=offset, timestamp=_NOW_MS, value=value, key=None, headers=[]
     )
-    sent = forwarded(f"{tocsin.alerts}{priority.lower()}", read, record, "source:0", _NOW_MS)
+    sent = forwarded(
+        f"{tocsin.alerts}{priority.lower()}",
+        TP(record.topic, record.partition),
+        read,
+        record,
+        "source:0",
+        _NOW_MS,
+    )
     return sent.key, sent.value, list(sent.headers)
 
 
@@ -184,7 +192,13 @@ def _letter(
         key=key,
         headers=headers,
     )
-    return dead_letter(tocsin.dead, record, "TopicIdOf22Characters:0", Rejection(reason, f"Why {offset}."))
+    return dead_letter(
+        tocsin.dead,
+        TP(record.topic, record.partition),
+        record,
+        "TopicIdOf22Characters:0",
+        Rejection(reason, f"Why {offset}."),
+    )
 
 
 def _id(offset: int) -> str:

@@ -59,6 +59,19 @@ class NoLookAhead(Cluster):
             return False
 
 
+class RunsWithoutALook(Cluster):
+    """Runs of records are counted at once, whatever the rows are as of."""
+
+    class source_counter(SourceCounter):  # noqa: N801
+        def add_run(self, *arguments: Any) -> bool:
+            expired_before, self._expired_before = self._expired_before, 2**62
+            replay_until, self.replay_until = self.replay_until, -1
+            try:
+                return super().add_run(*arguments)
+            finally:
+                self._expired_before, self.replay_until = expired_before, replay_until
+
+
 class HastyExpiry(Cluster):
     """Fine rows expire though their minute is still to be recomputed from them."""
 

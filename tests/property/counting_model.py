@@ -144,12 +144,23 @@ class SourceWorker(Worker):
 
     def read(self, count: int = ALL) -> None:
         batch = [entry for entry in self.cluster.inputs[self.source] if entry[0] >= self.position][:count]
-        for offset, record in batch:
-            if offset > self.counter.processed:
+        new = [(offset, record) for offset, record in batch if offset > self.counter.processed]
+        # As ingest does: at once where that may be done, and one by one otherwise.
+        if not new or self.position % 3 == 1 or not self._add_run(new):
+            for offset, record in new:
                 self.counter.add(offset, record.event_type, record.bucket, record.bucket * 1000)
         if batch:
             self.position = batch[-1][0] + 1
             self.counter.watermark_ms = max(self.counter.watermark_ms, batch[-1][1].broker_s * 1000)
+
+    def _add_run(self, batch: Sequence[tuple[int, Input]]) -> bool:
+        counts: dict[int, dict[str, int]] = {}
+        seen: dict[str, int] = {}
+        for _, record in batch:
+            counts.setdefault(record.bucket, {}).setdefault(record.event_type, 0)
+            counts[record.bucket][record.event_type] += 1
+            seen[record.event_type] = max(seen.get(record.event_type, -1), record.bucket * 1000)
+        return self.counter.add_run(batch[0][0], batch[-1][0], counts, seen)
 
     def order(self, flush: Flush) -> tuple[list[Change], list[Change]]:
         return flush.first, flush.then

@@ -128,6 +128,16 @@ SCENARIOS = {
             *(COMMIT, ("wake", 0, 0, ALL), DIE),
         ],
     ),
+    "a run over a row that a paused worker left": (
+        broken.RunsWithoutALook,
+        NO_CAP,
+        records(("a", 0), ("b", 960), ("b", 960), ("a", 0)),
+        [
+            *(*read(2), COMMIT, *read(1), ("read", 0, 1), ("flush", 0, 0), PAUSE),
+            *(later(90), *read(1), later(90), ("flush", 0, ALL)),
+            *(COMMIT, ("wake", 0, 0, ALL), DIE),
+        ],
+    ),
     "expired before it was rolled up": (
         # Broker times jump by hours, so that bucket 0 is old at once; a crash comes after the base row.
         broken.HastyExpiry,

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from faust.types import TP
 
 from agents.forwarding import alert_id, fingerprint, forwarded, without_tokens
 from streams.notifications import Limits, Notification, Priority, make_decoder
@@ -26,8 +27,10 @@ def alert(message: dict[str, Any], offset: int = 7, source: str = "id:3", **opti
     value = orjson.dumps(message)
     read = decode(value, Priority.ERROR)
     assert isinstance(read, Notification)
-    record = SimpleNamespace(topic="notifications.error", partition=3, offset=offset, value=value)
-    return forwarded("alerts.error", read, record, source, 1_767_323_045_678, **options)
+    record = SimpleNamespace(offset=offset, value=value)
+    return forwarded(
+        "alerts.error", TP("notifications.error", 3), read, record, source, 1_767_323_045_678, **options
+    )
 
 
 def test_the_value_can_be_posted_to_alertmanager_and_holds_the_original() -> None:
@@ -101,5 +104,5 @@ def test_a_time_out_of_range_does_not_stop_an_alert() -> None:
     read = decode(orjson.dumps(FLAT), Priority.ERROR)
     assert isinstance(read, Notification)
     record = SimpleNamespace(topic="t", partition=0, offset=0, value=orjson.dumps(FLAT))
-    value = orjson.loads(forwarded("a", read, record, "s:0", 10**18).value or b"")
+    value = orjson.loads(forwarded("a", TP("n", 0), read, record, "s:0", 10**18).value or b"")
     assert value["startsAt"] == "1970-01-01T00:00:00.000Z"

@@ -55,7 +55,9 @@ class FakeConsumer:
                     # As aiokafka does: the good records before it are lost, and it goes on behind them.
                     raise RuntimeError("cannot take this apart")
                 self.position[tp.partition] += 1
-                records.append(SimpleNamespace(offset=offset, serialized_value_size=10, timestamp=0))
+                records.append(
+                    SimpleNamespace(offset=offset, value=b"0" * 10, key=None, headers=[], timestamp=0)
+                )
             if records:
                 found[tp] = records
         if not found:

@@ -1,0 +1,93 @@
+"""Reading only what counting needs of a tidy notification: several times faster than decoding it. Pure.
+
+Most records are tidy, and most are counted and not forwarded. For these msgspec checks the whole text as
+JSON and makes objects of a few fields only. What it does not take (repairs, rejections, event types not
+met before) goes to the full decoder, which alone decides what such a record is. Where both take a record
+they find the same; the one exception is a number in the payload that is too large for a float, which is
+good JSON and counted here, and which the full decoder cannot read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from streams.notifications.decoding import Limits
+from streams.notifications.priority import Priority
+
+#: What the readers raise for a record that is not tidy.
+NOT_TIDY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_OPENING_BRACE = ord("{")
+_OPENING_BRACKET = ord("[")
+
+
+class Tidy(msgspec.Struct, frozen=True, gc=False):
+    """The fields that are checked; what else there is, is checked to be JSON and left out."""
+
+    event_type: str
+    timestamp: str
+    publisher_id: _Text
+    payload: msgspec.Raw
+    message_id: str | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True, gc=False):
+    text: str = msgspec.field(name="oslo.message")
+    event_type: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def make_tidy_readers(priority: Priority) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
+    """Return two readers of tidy notifications of one priority: of the flat form and of the envelope.
+
+    They return a `Tidy` or raise one of `NOT_TIDY`; what they return still has to pass `is_plain`.
+    """
+    spellings = tuple(
+        spelling
+        for name in ({"WARN", "WARNING"} if priority is Priority.WARN else {priority.value})
+        for spelling in (name, name.lower())
+    )
+    # Checked by the parser, in C. The context is left out: it says nothing that is counted.
+    shape = msgspec.defstruct(
+        "TidyOfPriority",
+        [("priority", Literal[spellings])],
+        bases=(Tidy,),
+        frozen=True,
+        gc=False,
+        kw_only=True,
+    )
+    flat: Callable[[bytes | str], Any] = msgspec.json.Decoder(shape).decode
+    open_envelope = msgspec.json.Decoder(_Envelope).decode
+
+    def enveloped(value: bytes) -> Any:
+        envelope = open_envelope(value)
+        if envelope.event_type is not msgspec.UNSET:
+            raise msgspec.ValidationError("not an envelope: it has an event type of its own")
+        return flat(envelope.text)
+
+    return flat, enveloped
+
+
+def make_plain_check(limits: Limits) -> Callable[[bytes], bool]:
+    """Return the check of what the readers leave open: size, depth, and UTF-8 in what they skip."""
+    max_bytes, max_depth = limits.max_bytes, limits.max_depth
+
+    def is_plain(value: bytes) -> bool:
+        if len(value) > max_bytes:
+            return False
+        # A flat message with a flat payload has two braces; these searches cost less than counting.
+        if (
+            value.find(_OPENING_BRACE, value.find(_OPENING_BRACE, 1) + 1) >= 0 or _OPENING_BRACKET in value
+        ) and value.count(b"{") + value.count(b"[") > max_depth:
+            return False
+        if not value.isascii():
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                return False
+        return True
+
+    return is_plain

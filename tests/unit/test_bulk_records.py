@@ -1,0 +1,147 @@
+"""Records handed out as parsed: the same as aiokafka's own, whatever the batches hold."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from aiokafka.record.memory_records import MemoryRecords
+
+from streams.transport.bulk_records import AS_PARSED, BulkFetchResult, hand_out_lists, size_of
+from streams.transport.lenient_records import LenientRecords
+
+TP = TopicPartition("notifications.debug", 3)
+Stock = fetcher.FetchResult if fetcher.FetchResult is not BulkFetchResult else BulkFetchResult.__base__
+
+
+class NotText(str):
+    """A header name whose bytes on the wire are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_args: Any) -> bytes:
+        return b"\xff\xfe"
+
+
+def batch(base: int, values: list[bytes | None], *, bad: int = -1, compression: int = 0) -> bytes:
+    builder = _DefaultRecordBatchBuilderPy(2, compression, 0, -1, -1, -1, 1 << 20)
+    for index, value in enumerate(values):
+        name = NotText("x") if index == bad else "name"
+        builder.append(index, 1000 + index, b"k%d" % index, value, [(name, b"h")])
+    built = bytearray(builder.build())
+    built[0:8] = base.to_bytes(8, "big")
+    return bytes(built)
+
+
+class State:
+    """What a fetch result asks of the assignment."""
+
+    active = True
+    paused = False
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def state_value(self, _tp: Any) -> State:
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+def result(
+    kind: Any,
+    data: bytes,
+    position: int,
+    *,
+    marker: Any = AS_PARSED,
+    isolation: int = READ_UNCOMMITTED,
+    records: Any = LenientRecords,
+) -> tuple[Any, State]:
+    state = State(position)
+    source = PartitionRecords(TP, records(data), None, position, None, marker, True, isolation)
+    return kind(TP, assignment=state, partition_records=source, backoff=0.0), state
+
+
+def drained(found: Any, state: State, most: int | None) -> tuple[list[Any], list[int]]:
+    """All records as tuples, and the position after each call."""
+    records, positions = [], []
+    while found.has_more():
+        records += [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in found.getall(most)]
+        positions.append(state.position)
+    return records, positions
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 100, None])
+@pytest.mark.parametrize("position", [0, 2, 5, 6])
+@pytest.mark.parametrize("bad", [-1, 0, 2])
+@pytest.mark.parametrize("compression", [0, _DefaultRecordBatchBuilderPy.CODEC_GZIP])
+def test_the_records_and_positions_are_those_of_aiokafka(
+    most: int | None, position: int, bad: int, compression: int
+) -> None:
+    data = batch(0, [b"a", None, b"c", b"d"], bad=bad, compression=compression) + batch(10, [b"e", b"f"])
+    expected, expected_positions = drained(*result(Stock, data, position, marker=None), most)
+    got, positions = drained(*result(BulkFetchResult, data, position), most)
+    assert got == expected
+    assert positions[-1] == expected_positions[-1] == 12
+
+
+def test_a_consumer_that_does_not_ask_for_it_gets_consumer_records() -> None:
+    for options in ({"marker": None}, {"isolation": READ_COMMITTED}):
+        found, _ = result(BulkFetchResult, batch(0, [b"a"]), 0, **options)
+        assert found.getall()[0].topic == TP.topic
+
+
+def test_a_wrong_checksum_is_told_and_moves_nothing() -> None:
+    data = bytearray(batch(0, [b"a", b"b"]) + batch(2, [b"c", b"d"]))
+    data[-1] ^= 1
+    found, state = result(BulkFetchResult, bytes(data), 0)
+    assert [record.value for record in found.getall(2)] == [b"a", b"b"]
+    with pytest.raises(CorruptRecordException):
+        found.getall(2)
+    assert state.position == 2
+    assert not found.has_more()  # so that it is fetched again
+
+
+def test_records_of_an_assignment_that_ended_are_not_handed_out() -> None:
+    found, state = result(BulkFetchResult, batch(0, [b"a"]), 0)
+    state.active = False
+    assert found.getall() == []
+    assert not found.has_more()
+
+
+def test_control_batches_are_stepped_over() -> None:
+    builder = _DefaultRecordBatchBuilderPy(2, 0, 1, 7, 0, 0, 1 << 20)
+    builder.append(0, 1000, b"\0\0\0\1", b"\0\0\0\0\0\0", [])
+    control = bytearray(builder.build())
+    control[22] |= 0x20  # the attribute bit that marks a control batch
+    data = bytes(control) + batch(1, [b"a"])
+    source = PartitionRecords(TP, LenientRecords(data), None, 0, None, AS_PARSED, False, READ_UNCOMMITTED)
+    found = BulkFetchResult(TP, assignment=State(0), partition_records=source, backoff=0.0)
+    assert [(record.offset, record.value) for record in found.getall()] == [(1, b"a")]
+
+
+def test_the_fetcher_makes_them_by_the_name_that_is_replaced() -> None:
+    hand_out_lists()
+    assert fetcher.FetchResult is BulkFetchResult
+    assert "FetchResult" in fetcher.Fetcher._proc_fetch_request.__code__.co_names
+
+
+def test_keys_headers_and_missing_values_count_for_the_size() -> None:
+    plain = SimpleNamespace(key=None, value=b"12345", headers=[])
+    assert size_of([plain, plain]) == 2 * (64 + 5)
+    assert size_of(
+        [plain, SimpleNamespace(key=b"kk", value=None, headers=[("abc", b"x" * 90), ("n", None)])]
+    ) == (64 + 5 + 64 + 2 + 3 + 90 + 1)
+
+
+def test_the_parser_alone_has_the_attributes_that_are_used() -> None:
+    (record,) = MemoryRecords(batch(5, [b"a"])).next_batch()
+    assert (record.offset, record.timestamp, record.key, record.value) == (5, 1000, b"k0", b"a")
+    assert list(record.headers) == [("name", b"h")]
