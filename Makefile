@@ -66,8 +66,8 @@ types: $(STAMP) ## Check types.
 unit: $(STAMP) ## Run the tests that need no Kafka.
 	@$(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)
 
-bench: $(BENCH_STAMP) ## Run every benchmark.
-	@exec $(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+bench: $(BENCH_STAMP) ## Run every benchmark; ONLY=latency for one, QUICK=1 for small sizes.
+	@exec $(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(BENCH_ARGS)
 
 bench-latency: $(BENCH_STAMP) ## Measure how long CRITICAL waits under a backlog.
 	@exec $(BIN)/python -m tests.benchmarks.latency $(BENCH_ARGS)

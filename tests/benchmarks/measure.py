@@ -1,6 +1,6 @@
 """A consumer of ``alerts.critical``: when did each CRITICAL notification become visible there?
 
-As a module, it is the process that consumes; ``Latencies`` holds what came of it.
+As a module, it is the process that consumes; the functions say what came of it.
 """
 
 from __future__ import annotations
@@ -8,19 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import re
 import signal
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from tests.benchmarks.handled import NUMBER
 from tests.benchmarks.progress import Progress
 from tests.benchmarks.spec import RunSpec, from_command_line
-
-_NUMBER = re.compile(rb'"bench_number": ?(\d+)')
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -41,30 +40,47 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def median_and_spread(values: Iterable[float]) -> tuple[float, float, float]:
-    """Median, least and greatest."""
+    """Median, least and greatest; NaN of no values."""
     found = list(values)
+    if not found:
+        return math.nan, math.nan, math.nan
     return statistics.median(found), min(found), max(found)
 
 
-def latencies(sent_file: Path, seen_file: Path, until_ns: int) -> dict[str, list[float]]:
-    """Seconds from publishing to the worker's forwarding and to the consumer's sight of it.
+def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Ratio of each of our runs to the run of a peer in the same repeat, which was close to it in time.
 
-    What was published and never seen counts as infinite, what was published after ``until_ns`` not at all.
+    A repeat in which the peer did not run, or of which nothing came (NaN, infinite or 0), has no ratio.
     """
-    sent: dict[str, tuple[int, int]] = json.loads(sent_file.read_text())
-    seen: dict[str, tuple[int, int]] = json.loads(seen_file.read_text())
-    forwarded, visible = [], []
-    for number, (sent_ns, sent_ms) in sent.items():
-        if sent_ns > until_ns:
-            continue
-        if number in seen:
-            seen_ns, forwarded_ms = seen[number]
-            visible.append((seen_ns - sent_ns) / 1e9)
-            forwarded.append(max(0, forwarded_ms - sent_ms) / 1e3)
-        else:
-            visible.append(math.inf)
-            forwarded.append(math.inf)
-    return {"forwarded": forwarded, "visible": visible}
+    return [own / other for own, other in zip(ours, theirs, strict=False) if other and math.isfinite(other)]
+
+
+def latencies(
+    sent: Mapping[str, Sequence[int]], seen: Mapping[str, int], handled: Mapping[int, int]
+) -> dict[str, list[float]]:
+    """Seconds from publishing to the agent, and to a consumer of the alert topic.
+
+    Args:
+        sent: by number, the monotonic time of publishing in ns, and something more.
+        seen: by number, when the consumer saw it.
+        handled: by number, when the agent began to handle it.
+
+    Returns:
+        ``agent`` and ``visible``; what was published and not seen there counts as infinite.
+    """
+    agent, visible = [], []
+    for number, (sent_ns, *_) in sent.items():
+        at = handled.get(int(number))
+        agent.append(math.inf if at is None else (at - sent_ns) / 1e9)
+        at = seen.get(number)
+        visible.append(math.inf if at is None else (at - sent_ns) / 1e9)
+    return {"agent": agent, "visible": visible}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 async def _consume(spec: RunSpec) -> None:
@@ -79,7 +95,7 @@ async def _consume(spec: RunSpec) -> None:
     for tp in partitions:
         await consumer.position(tp)
     progress.set_ready()
-    seen: dict[str, tuple[int, int]] = {}
+    seen: dict[str, int] = {}
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -93,9 +109,9 @@ async def _consume(spec: RunSpec) -> None:
         now = time.monotonic_ns()
         for records in fetching.result().values():
             for record in records:
-                match = _NUMBER.search(record.value)
+                match = NUMBER.search(record.value)
                 if match:
-                    seen.setdefault(match[1].decode(), (now, record.timestamp))
+                    seen.setdefault(match[1].decode(), now)
         progress.add(len(seen) - progress.handled)
     Path(spec.folder, "seen.json").write_text(json.dumps(seen))
     await consumer.stop()

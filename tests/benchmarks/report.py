@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from streams.broker.kafka_jars import KAFKA_VERSION
+from tests.benchmarks.arms.registry import Arm
 from tests.benchmarks.processes import ROOT
+from tests.benchmarks.targets import Target
 
 RESULTS = ROOT / "bench-results"
 _PACKAGES = ("faust-streaming", "aiokafka", "orjson", "rocksdict", "uvloop")
@@ -28,13 +31,17 @@ def machine() -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load": [round(value, 2) for value in os.getloadavg()],
+        "load": _load(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "kafka": KAFKA_VERSION,
         "commit": _commit(),
         **{name: importlib.metadata.version(name) for name in _PACKAGES},
     }
+
+
+def _load() -> list[float]:
+    return [round(value, 2) for value in os.getloadavg()]
 
 
 def _cpu() -> str:
@@ -75,10 +82,48 @@ def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
     Console(width=None if Console().is_terminal else 150).print(table)
 
 
+def available(wanted: Iterable[Arm]) -> dict[str, Arm]:
+    """Those arms that can run on this machine, by name; says why the others cannot."""
+    found = {}
+    for arm in wanted:
+        if reason := arm.available():
+            print(f"Without {arm.title}: {reason}", flush=True)
+        else:
+            found[arm.name] = arm
+    return found
+
+
+def show_targets(targets: Sequence[Target]) -> None:
+    """Print what was aimed at, what was reached, and whether that is enough."""
+    show("Targets", ["", "bar", "reached", "verdict"], [target.row() for target in targets])
+
+
+def finish(name: str, before: dict[str, Any], targets: Sequence[Target], result: dict[str, Any]) -> Path:
+    """End of a benchmark: print its targets and the machine, write everything as JSON."""
+    if targets:
+        show_targets(targets)
+    show_machine(before)
+    result = {"machine": before, "targets": [target.to_json() for target in targets]} | result
+    path = write(name, result)
+    print(f"Written to {path.relative_to(ROOT)}", flush=True)
+    return path
+
+
+def plot_path(name: str) -> Path:
+    """Where to put a plot."""
+    return RESULTS / f"{name}-{_now()}.svg"
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+
+
 def write(name: str, result: dict[str, Any]) -> Path:
-    """Write the results as JSON; infinite and missing numbers become null."""
+    """Write the results as JSON, with the load at the end; infinite is "inf", NaN null."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    path = RESULTS / f"{name}-{_now()}.json"
+    after = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "load": _load()}
+    result = {"after": after} | result
     path.write_text(json.dumps(_plain(result), indent=1, allow_nan=False) + "\n")
     return path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +40,8 @@ class Target:
         """``met``, or by how much it falls short."""
         if self.met:
             return "met"
+        if math.isnan(self.reached):
+            return "not measured"
         if not math.isfinite(self.reached) or not self.limit:
             return "falls short"
         return f"falls short by {abs(self.reached / self.limit - 1):.0%}"
@@ -58,8 +60,23 @@ class Target:
         """The form that goes into the results, with the verdict."""
         return asdict(self) | {"met": self.met}
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Target:
+        """What ``to_json`` made, also after a way through a file, where NaN is null and infinite is "inf"."""
+        reached = found["reached"]
+        return cls(
+            benchmark=found["benchmark"],
+            what=found["what"],
+            limit=found["limit"],
+            reached=math.nan if reached is None else float(reached),
+            unit=found["unit"],
+            at_most=found["at_most"],
+        )
+
 
 def _figure(value: float, unit: str) -> str:
+    if math.isnan(value):
+        return "nothing"
     digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return f"{digits}{'' if unit in ('x', '%') else ' '}{unit}".strip()
 

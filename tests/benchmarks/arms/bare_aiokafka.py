@@ -8,9 +8,10 @@ from collections import defaultdict
 
 import orjson
 import uvloop
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from tests.benchmarks.cluster import notification_topics
+from tests.benchmarks.handled import HandledTimes
 from tests.benchmarks.progress import Progress, burn
 from tests.benchmarks.spec import RunSpec, from_command_line
 
@@ -18,7 +19,7 @@ _COMMIT_S = 1.0
 
 
 async def run(spec: RunSpec) -> None:
-    """Consume until stopped; commit every second."""
+    """Consume until stopped; commit every second. With the option ``forward``, send CRITICAL on."""
     progress = Progress(spec.progress, spec.target)
     topics = {topic: priority.value for priority, topic in notification_topics(spec.prefix).items()}
     consumer = AIOKafkaConsumer(
@@ -29,6 +30,11 @@ async def run(spec: RunSpec) -> None:
         enable_auto_commit=False,
     )
     await consumer.start()
+    producer = None
+    if spec.option("forward"):
+        producer = AIOKafkaProducer(bootstrap_servers=spec.brokers, linger_ms=0)
+        await producer.start()
+    handled = HandledTimes(spec.folder)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -41,6 +47,10 @@ async def run(spec: RunSpec) -> None:
             progress.begin()
         for tp, records in fetched.items():
             priority = topics[tp.topic]
+            if producer is not None and priority == "CRITICAL":
+                for record in records:
+                    handled.note(record.value)
+                    await producer.send(spec.alerts + "critical", record.value)
             for record in records:
                 counts[priority, orjson.loads(record.value)["event_type"]] += 1
                 if work_s:
@@ -50,6 +60,8 @@ async def run(spec: RunSpec) -> None:
             await consumer.commit()
             committed_at = loop.time()
     await consumer.stop()
+    if producer is not None:
+        await producer.stop()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""A stock faust-streaming app: five plain agents, default settings, counting into a dictionary or a table."""
+"""A stock faust-streaming app: five plain agents, default settings, counting into a dictionary or a table.
+
+The option ``scheduler`` set to ``strict`` gives it a ``ConsumerScheduler`` that hands over CRITICAL first;
+``settings`` are more arguments of ``faust.App``.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,40 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import faust
 import orjson
+from faust.transport.utils import DefaultSchedulingStrategy
 
 from tests.benchmarks.cluster import notification_topics
+from tests.benchmarks.handled import HandledTimes
 from tests.benchmarks.progress import Progress, burn
 from tests.benchmarks.service import ServiceTimes, work_seconds
 from tests.benchmarks.spec import RunSpec, from_command_line
 
 
+def strictly_by(topics: list[str]) -> type[DefaultSchedulingStrategy]:
+    """A scheduling strategy that hands over what was fetched topic by topic, in the order of ``topics``."""
+
+    class Strict(DefaultSchedulingStrategy):  # type: ignore[misc]
+        def iterate(self, records: Mapping[Any, list[Any]]) -> Iterator[tuple[Any, Any]]:
+            index = self.map_from_records(records)
+            rank = {topic: number for number, topic in enumerate(topics)}
+            for topic in sorted(index, key=lambda name: rank.get(name, len(rank))):
+                yield from iter(index[topic])
+
+    return Strict
+
+
 def make_app(spec: RunSpec) -> Any:
     """The app that a reader of Faust's documentation would write."""
     progress = Progress(spec.progress, spec.target)
+    settings = dict(spec.option("settings") or {})
+    if spec.option("scheduler") == "strict":
+        by_rank = sorted(notification_topics(spec.prefix).items(), key=lambda item: item[0].rank)
+        settings["ConsumerScheduler"] = strictly_by([topic for _, topic in by_rank])
     app = faust.App(
         spec.group,
         broker=f"kafka://{spec.brokers}",
@@ -28,7 +52,7 @@ def make_app(spec: RunSpec) -> Any:
         topic_partitions=spec.partitions,
         web_enabled=False,
         autodiscover=False,
-        **(spec.option("settings") or {}),
+        **settings,
     )
     counts: Any
     if spec.option("table"):
@@ -37,6 +61,7 @@ def make_app(spec: RunSpec) -> Any:
         counts = defaultdict(int)
     alerts = app.topic(spec.alerts + "critical", value_serializer="raw")
     service = ServiceTimes(spec.folder)
+    handled = HandledTimes(spec.folder)
 
     def add_agent(name: str, topic: str) -> None:
         work_s = work_seconds(spec, name)
@@ -47,6 +72,8 @@ def make_app(spec: RunSpec) -> Any:
             async for value in stream:
                 progress.begin()
                 began = time.perf_counter_ns()
+                if forward:
+                    handled.note(value)
                 if work_s:
                     burn(work_s)
                 if forward:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.handled import HandledTimes
 from tests.benchmarks.progress import Progress, burn
 from tests.benchmarks.service import PRIORITIES, Gate, ServiceTimes, work_seconds
 from tests.benchmarks.spec import RunSpec, from_command_line
@@ -29,6 +30,7 @@ def install(spec: RunSpec) -> None:
 
     progress = Progress(spec.progress, spec.target)
     service = ServiceTimes(spec.folder)
+    handled = HandledTimes(spec.folder)
     gate = Gate(spec)
     work_s = {priority: work_seconds(spec, priority) for priority in PRIORITIES}
     tune = spec.option("tune") or {}
@@ -56,7 +58,12 @@ def install(spec: RunSpec) -> None:
             progress.begin()
             began = time.perf_counter_ns()
             records = len(batch.records)
-            if work := work_s[batch.priority.value]:
+            work = work_s[batch.priority.value]
+            if batch.priority is Priority.CRITICAL:
+                for record in batch.records:
+                    handled.note(record.value or b"")
+                    burn(work)
+            elif work:
                 burn(records * work)
             await super().handle(batch, counter)
             service.add(batch.priority.value, records, time.perf_counter_ns() - began)
