@@ -1,0 +1,367 @@
+"""One line of the suite: topics and workers of its own, a load, a fault, the settling, the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from streams.broker.local_kafka import LocalKafka
+from streams.broker.topics import apply_topics
+from streams.settings import Settings, load_settings
+from tests.chaos import truth
+from tests.chaos.checker import Verdict, check
+from tests.chaos.history import History, read
+from tests.chaos.load import Load
+from tests.chaos.members import ChaosError, Member, clean_environment, until
+from tests.integration.reading import committed_offsets, end_offsets, notification_topics
+
+SESSION_S = 6.0
+PARTITIONS = 4
+_SETTLE_S = 90.0
+_QUIET_S = 4.0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What consumes."""
+
+    name: str
+    module: str
+    recorded: bool
+
+
+TOCSIN = Arm("tocsin", "tests.chaos.recorded_worker", True)
+STOCK_FAUST = Arm("stock-faust", "tests.chaos.stock_worker", False)
+ARMS = {arm.name: arm for arm in (TOCSIN, STOCK_FAUST)}
+
+
+@dataclass
+class Result:
+    """What a line of the suite says."""
+
+    fault: str
+    arm: str
+    seed: int
+    verdict: Verdict
+    #: Seconds that the fault was at work.
+    fault_s: float = 0.0
+    #: Seconds from its end until every worker was ready, and all that was published by then was committed.
+    recovery_s: float | None = None
+    #: Anything else that was to hold and did not.
+    broken: list[str] = field(default_factory=list)
+    #: Figures of this fault alone.
+    notes: list[str] = field(default_factory=list)
+    history: Path | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether everything held."""
+        return self.verdict.good and not self.broken
+
+    def line(self) -> str:
+        """The line that is printed."""
+        v = self.verdict
+        recovery = "never" if self.recovery_s is None else f"{self.recovery_s:.1f} s"
+        words = [
+            f"{self.fault}: {self.fault_s:.0f} s, published {v.published:,}, counted {v.counted:,}",
+            f"lost {v.lost.number:,}, twice {v.twice.number:,}",
+            f"alerts lost {v.alerts_lost.number:,}, alert ids with two contents {v.two_contents.number:,}",
+            f"out of order {v.out_of_order.number:,}, bad commits {v.bad_commits.number:,}",
+            f"counts that went back {v.went_back.number:,}",
+        ]
+        for finding, name in ((v.letters_lost, "dead letters lost"), (v.made_up, "made up")):
+            if finding.number:
+                words.append(f"{name} {finding.number:,}")
+        if v.broker_lost.number:
+            words.append(f"lost by the brokers {v.broker_lost.number:,}")
+        words.append(f"recovered in {recovery}")
+        return "; ".join([", ".join(words), *self.notes, *(f"BROKEN: {each}" for each in self.broken)])
+
+
+class World:
+    """A deployment under load, with everything that a fault may want to do to it."""
+
+    def __init__(
+        self,
+        kafka: LocalKafka,
+        folder: Path,
+        arm: Arm,
+        *,
+        seed: int,
+        rate: int,
+        variant: str | None = None,
+        brokers: str | None = None,
+        **settings: str,
+    ) -> None:
+        self.kafka = kafka
+        self.folder = folder
+        self.arm = arm
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.variant = variant
+        self.unique = f"c{uuid.uuid4().hex[:10]}"
+        self._values: dict[str, str] = {
+            "brokers": kafka.bootstrap,
+            "app_id": self.unique,
+            "partitions": str(PARTITIONS),
+            "session_timeout_s": f"{SESSION_S}",
+            "drain_deadline_s": "5",
+            "flush_interval_s": "0.5",
+            "notification_topic_prefix": f"{self.unique}.in.",
+            "alert_topic_prefix": f"{self.unique}.out.",
+            "dead_letter_topic": f"{self.unique}.dead",
+            "event_counts_topic": f"{self.unique}.counts",
+            "web_port": "0",
+        } | settings
+        #: Where the workers find the brokers, if not where everybody else does.
+        self._workers_brokers = brokers
+        self.settings: Settings = load_settings(**self._values)
+        self.history = History(folder / "history.jsonl")
+        self.members: list[Member] = []
+        self.load = Load(
+            kafka.bootstrap,
+            {p: self.settings.notification_topic(p) for p in self.settings.priorities},
+            PARTITIONS,
+            self.history,
+            seed=seed,
+            rate=rate,
+            bad_share=0.01 if arm.recorded else 0.0,
+        )
+        #: Filled by faults.
+        self.broken: list[str] = []
+        self.notes: list[str] = []
+        self._watcher: asyncio.Task[None] | None = None
+
+    def member(self, name: str | None = None, *, static: bool = True, **settings: str) -> Member:
+        """Add a worker, which is not started yet."""
+        name = name or f"w{len(self.members)}"
+        values = self._values | settings
+        if static:
+            values["instance_id"] = f"{self.unique}-{name}"
+        if self._workers_brokers is not None:
+            values["brokers"] = self._workers_brokers
+        environment = clean_environment(self.history.path, **values)
+        if self.variant is not None:
+            environment["CHAOS_VARIANT"] = self.variant
+        made = Member(name, self.arm.module, environment, self.folder, probed=self.arm.recorded)
+        self.members.append(made)
+        return made
+
+    def say(self, what: str) -> None:
+        """Note in the history what is being done to the cluster."""
+        self.history.write("fault", what=what)
+
+    # ---------------------------------------------------------------- waiting
+
+    async def group_is_stable(self) -> bool:
+        """Whether every running worker is a member of the group, which is not rebalancing."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
+        try:
+            await admin.start()
+            (answer,) = await admin.describe_consumer_groups([self.settings.app_id])
+            ((_, _, state, _, _, members, *_),) = answer.groups
+        except (KafkaError, OSError):
+            return False
+        finally:
+            await admin.close()
+        return state == "Stable" and len(members) == sum(member.runs for member in self.members)
+
+    async def all_ready(self, timeout_s: float = 60.0) -> float:
+        """Wait until every running worker is ready; returns the seconds that it took."""
+
+        async def ready() -> bool:
+            for member in self.members:
+                if not member.runs and member.process is not None and member.exit_code is not None:
+                    raise ChaosError(f"{member.name} ended with {member.exit_code}:\n{member.tail()}")
+            if not all(await asyncio.gather(*(member.is_ready() for member in self.members))):
+                return False
+            # The stock worker has no probe: it is taken for ready when the group is at rest.
+            return self.arm.recorded or await self.group_is_stable()
+
+        return await until("every worker is ready", ready, timeout_s)
+
+    async def ends(self) -> dict[Any, int]:
+        """Ends of the notification topics."""
+        return await end_offsets(self.kafka.bootstrap, *notification_topics(self.settings))
+
+    async def committed_past(self, goal: dict[Any, int]) -> bool:
+        """Whether the group has committed these offsets."""
+        try:
+            committed = await committed_offsets(self.settings)
+        except (KafkaError, OSError):
+            return False
+        return all(committed.get(place, 0) >= end for place, end in goal.items())
+
+    async def caught_up(self, timeout_s: float = 60.0) -> float:
+        """Wait until all that is published now is committed; returns the seconds that it took."""
+        goal = await self.ends()
+        return await until(
+            "what was published is committed", lambda: self.committed_past(goal), timeout_s
+        )
+
+    async def recovered(self, timeout_s: float = 60.0) -> float:
+        """Wait until every worker is ready and has caught up; returns the seconds that it took."""
+        begun = time.monotonic()
+        await self.all_ready(timeout_s)
+        await self.caught_up(max(1.0, timeout_s - (time.monotonic() - begun)))
+        return time.monotonic() - begun
+
+    # ---------------------------------------------------------------- the run
+
+    async def start(self, workers: int = 3) -> None:
+        """Start the workers and the load."""
+        await apply_topics(self.settings)
+        for _ in range(workers - len(self.members)):
+            self.member()
+        for member in self.members:
+            member.start()
+        await self.all_ready()
+        if not self.arm.recorded:
+            # It has joined, and may still be recovering: nothing is to happen to it before the fault.
+            await asyncio.sleep(SESSION_S)
+            await self.all_ready()
+        await self.load.start()
+        self._watcher = asyncio.create_task(self._watch(), name="watcher")
+
+    async def _watch(self) -> None:
+        """Read public counts over and over, as a dashboard does."""
+        while True:
+            await asyncio.sleep(0.7)
+            for member in self.members:
+                if self.arm.recorded and (counts := await member.counts()) is not None:
+                    self.history.write("seen", who=member.name, c=counts)
+
+    async def settle(self) -> None:
+        """End the load, and wait until everything is committed and counts no longer change."""
+        await self.load.stop()
+        try:
+            await self.all_ready(_SETTLE_S)
+            await self.caught_up(_SETTLE_S)
+            await self._counts_at_rest()
+        except (ChaosError, AssertionError, KafkaError) as error:
+            self.broken.append(f"did not settle: {error}")
+
+    async def _counts_at_rest(self) -> None:
+        topic = (
+            self.settings.event_counts_topic
+            if self.arm.recorded
+            else self.settings.internal_topic("counts-changelog")
+        )
+        last: dict[Any, int] = {}
+        since = time.monotonic()
+
+        async def quiet() -> bool:
+            nonlocal last, since
+            await asyncio.sleep(0.5)
+            now = await end_offsets(self.kafka.bootstrap, topic)
+            if now != last:
+                last, since = now, time.monotonic()
+            return time.monotonic() - since > _QUIET_S / (1 if not self.arm.recorded else 2)
+
+        await until("the counts have come to rest", quiet, 40)
+
+    async def stop(self) -> None:
+        """Stop the workers in good order."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        for member in self.members:
+            member.send(signal.SIGCONT)
+            member.send(signal.SIGTERM)
+        for member in self.members:
+            if member.process is None:
+                continue
+            try:
+                await member.gone(30)
+            except ChaosError:
+                self.broken.append(f"{member.name} did not end within 30 s of SIGTERM")
+                await member.kill()
+            if member.exit_code:
+                self.broken.append(f"{member.name} ended with exit code {member.exit_code}")
+
+    async def write_truth(self) -> None:
+        """Read everything back."""
+        await truth.write_log(self.settings, self.history)
+        await truth.write_effects(self.settings, self.history)
+        if self.arm.recorded:
+            await truth.write_public_counts(self.settings, self.history)
+            await truth.write_rows(self.settings, self.history)
+        else:
+            await truth.write_stock_counts(self.settings, self.history)
+
+    async def verdict(self) -> Verdict:
+        """What the history says."""
+        priorities = truth.priorities_of(self.settings)
+        recorded = self.arm.recorded
+        return await asyncio.to_thread(
+            lambda: check(read(self.history.path), priorities, windows=recorded, recorded=recorded)
+        )
+
+    def cleanup(self) -> None:
+        """Leave no process behind."""
+        for member in self.members:
+            if member.process is not None and member.runs:
+                member.process.kill()
+                member.process.wait(10)
+        self.history.close()
+
+
+Fault = Callable[[World], Awaitable[None]]
+
+
+@asynccontextmanager
+async def cleaned(world: World) -> AsyncIterator[World]:
+    """A world whose processes are gone afterwards."""
+    try:
+        yield world
+    finally:
+        if world._watcher is not None:
+            world._watcher.cancel()
+        with contextlib.suppress(TimeoutError, KafkaError, OSError):
+            await asyncio.wait_for(world.load.stop(), 20)
+        world.cleanup()
+
+
+async def run(world: World, name: str, fault: Fault, *, workers: int = 3) -> Result:
+    """Carry out one line of the suite."""
+    async with cleaned(world):
+        await world.start(workers)
+        await asyncio.sleep(2.0)
+        begun = time.monotonic()
+        recovery: float | None = None
+        try:
+            await fault(world)
+        except ChaosError as error:
+            world.broken.append(str(error))
+        took = time.monotonic() - begun
+        try:
+            recovery = await world.recovered()
+        except (ChaosError, AssertionError, KafkaError) as error:
+            world.broken.append(f"did not recover: {error}")
+        await world.settle()
+        await world.stop()
+        await world.write_truth()
+        verdict = await world.verdict()
+    return Result(
+        fault=name,
+        arm=world.arm.name if world.variant is None else f"without {world.variant}",
+        seed=world.seed,
+        verdict=verdict,
+        fault_s=took,
+        recovery_s=recovery,
+        broken=world.broken,
+        notes=world.notes,
+        history=world.history.path,
+    )
