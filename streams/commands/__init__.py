@@ -18,6 +18,7 @@ _COMMANDS = {
     "top": ("streams.commands.top", "A live table of what a worker does."),
     "kafka": ("streams.commands.kafka", "Start, stop or look at a local Kafka."),
     "topics": ("streams.commands.topics", "Create or check the topics."),
+    "probe": ("streams.commands.probe", "Measure how long a CRITICAL takes through a live cluster."),
     "dead-letters": ("streams.commands.dead_letters", "List, show or replay records that could not be read."),
 }
 

@@ -118,7 +118,12 @@ class TopicReader:
 
 @asynccontextmanager
 async def topic_reader(
-    settings: Settings, names: Sequence[str], *, start_ms: int | None, all_needed: bool = True
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    start_ms: int | None,
+    all_needed: bool = True,
+    only_partition: int | None = None,
 ) -> AsyncIterator[TopicReader]:
     """Open topics for reading.
 
@@ -127,6 +132,7 @@ async def topic_reader(
         names: topics.
         start_ms: read from this time on, in milliseconds since 1970; 0 is the beginning, None the end.
         all_needed: whether each topic must be there, or just one of them.
+        only_partition: read this one only, of each topic; None for all.
 
     Raises:
         ConfigurationError: no broker can be used, or a topic is not there or may not be read.
@@ -141,6 +147,8 @@ async def topic_reader(
         try:
             async with asyncio.timeout(_CONNECT_S):
                 partitions = await _partitions(settings, names, all_needed)
+                if only_partition is not None:
+                    partitions = [tp for tp in partitions if tp.partition == only_partition]
                 consumer = AIOKafkaConsumer(
                     **client_options(settings),
                     client_id=f"{settings.app_id}-look",
