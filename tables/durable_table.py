@@ -48,4 +48,4 @@ class DurableTable:
         sent = await self._producer.send(
             [Outgoing(self.changelog_topic, value, key, partition) for key, value in changes]
         )
-        store.apply(changes, max(metadata.offset for metadata in sent))
+        store.apply(changes, [metadata.offset for metadata in sent])

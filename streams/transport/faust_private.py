@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -284,16 +284,31 @@ class TablePartition:
                 db.close()
         return _quarantine(Path(store.partition_path(self.partition)), reason)
 
-    def apply(self, changes: Iterable[tuple[bytes, bytes | None]], changelog_offset: int) -> None:
-        """Write changes that the changelog holds up to ``changelog_offset``."""
+    def apply(
+        self, changes: Iterable[tuple[bytes, bytes | None]], changelog_offsets: Collection[int]
+    ) -> None:
+        """Write changes that the changelog holds at ``changelog_offsets``.
+
+        Recovery begins behind the offset that is kept with the rows. So that one goes on only when nothing
+        lies between: a worker that was paused while another had the partition writes behind rows that it has
+        not seen, and would never read them if the partition came back to it.
+
+        Raises:
+            PartitionGoneError: the partition is no longer ours.
+        """
+        db = self._db()
         batch = rocksdict.WriteBatch(raw_mode=True)
         for key, value in changes:
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        batch.put(self._table.data.offset_key, str(changelog_offset).encode())
-        self._db().write(batch)
+        offset_key = self._table.data.offset_key
+        known = int(db.get(offset_key) or -1)
+        last = max(changelog_offsets)
+        if last - known == len(changelog_offsets) and min(changelog_offsets) == known + 1:
+            batch.put(offset_key, str(last).encode())
+        db.write(batch)
 
 
 class PartitionGoneError(Exception):

@@ -187,11 +187,26 @@ async def opened(app: TocsinApp, partition: int = 0) -> Any:
 async def test_rows_are_written_with_their_changelog_offset(app: TocsinApp) -> None:
     table = await opened(app)
     store = TablePartition(table, 0)
-    store.apply(changes(3), 17)
-    store.apply([(b"k00001", None)], 18)
+    store.apply(changes(3), [0, 1, 2])
+    store.apply([(b"k00001", None)], [3])
     assert [key for key, _ in store.scan(b"k", b"l")] == [b"k00000", b"k00002"]
     assert list(store.scan(b"k00002", b"k00002")) == []
-    assert table.persisted_offset(TP(table.changelog_topic.get_topic_name(), 0)) == 18
+    assert table.persisted_offset(TP(table.changelog_topic.get_topic_name(), 0)) == 3
+
+
+async def test_recovery_begins_before_rows_of_others_that_were_not_read(app: TocsinApp) -> None:
+    """While this worker was paused, another one wrote to the changelog at the offsets that are left out."""
+    table = await opened(app)
+    store = TablePartition(table, 0)
+    changelog = TP(table.changelog_topic.get_topic_name(), 0)
+    store.apply(changes(1), [0])
+    store.apply(changes(2), [2, 3])
+    assert table.persisted_offset(changelog) == 0
+    store.apply(changes(3), [1, 2, 4])
+    assert table.persisted_offset(changelog) == 0
+    store.apply(changes(1), [5])
+    assert table.persisted_offset(changelog) == 0
+    assert [key for key, _ in store.scan(b"k", b"l")] == [b"k00000", b"k00001", b"k00002"]
 
 
 async def test_recovery_of_faust_writes_what_we_read(app: TocsinApp) -> None:
@@ -209,14 +224,14 @@ async def test_a_revoked_partition_is_not_opened_again(app: TocsinApp) -> None:
     with pytest.raises(PartitionGoneError):
         list(store.scan(b"", b"z"))
     with pytest.raises(PartitionGoneError):
-        store.apply(changes(1), 1)
+        store.apply(changes(1), [0])
     assert not table.data._dbs
 
 
 async def with_rows(app: TocsinApp) -> Path:
     """The folder of a closed table partition with 20,000 rows in it."""
     table = await opened(app)
-    TablePartition(table, 0).apply(changes(20_000, 100), 1)
+    TablePartition(table, 0).apply(changes(20_000, 100), range(20_000))
     table.data._dbs[0].flush()
     table.data._dbs.pop(0).close()
     return Path(table.data.partition_path(0))
