@@ -98,13 +98,12 @@ class _Source:
     """What the workers did with one partition."""
 
     def __init__(self) -> None:
-        self.durable = 0  # everything below this offset is
-        self.committed = 0
+        #: Everything below these offsets is.
+        self.durable = 0
         self.handled = 0
-        self.caused: set[int] = set()  # offsets whose forward or dead letter is confirmed
-        self.caused_below = 0
         #: offset -> id, event type or None, bucket
         self.log: dict[int, tuple[str, str | None, int]] = {}
+        #: offset -> id, as acknowledged
         self.sent: dict[int, str] = {}
 
 
@@ -209,14 +208,14 @@ class Checker:
     # ---------------------------------------------------------------- what others saw
 
     def _on_seen(self, line: Line) -> None:
-        before = self._seen.setdefault(line["who"], {})
-        for priority, event_type, count in line["c"]:
-            known = before.get((priority, event_type), 0)
+        now = {(priority, event_type): count for priority, event_type, count in line["c"]}
+        for name, known in self._seen.get(line["who"], {}).items():
+            count = now.get(name, 0)
             if count < known:
                 self._verdict.went_back.add(
-                    f"{line['who']} saw {known} {priority} {event_type}, and {count} at {line['s']}"
+                    f"{line['who']} saw {known} {' '.join(name)}, and {count} at {line['s']}"
                 )
-            before[priority, event_type] = count
+        self._seen[line["who"]] = now
 
     def _on_received(self, line: Line) -> None:
         place = tuple(line["of"])
@@ -290,8 +289,9 @@ class Checker:
     def _check_rows(self, place: Place, totals: Counter[Name], buckets: Counter[Name]) -> None:
         line = self._rows.get(place)
         if line is None:
-            self._verdict.lost.add(f"{place} has no rows")
-            self._missing["no rows"] += totals.total()
+            if totals:
+                self._verdict.lost.add(f"{place[0]}/{place[1]} has no rows")
+                self._missing["totals of sources"] += totals.total()
             return
         where = f"of {place[0]}/{place[1]}"
         self._compare(f"the total {where}", _counter(line["c"]), totals, "totals of sources")

@@ -54,9 +54,8 @@ async def kill_flush(world: World) -> None:
     """kill -9 in the middle of a flush or a commit: between any two of its steps."""
     places = list(_FLUSH_PLACES)
     world.random.shuffle(places)
-    # The worst place, between rows and what is told of them, is always among them.
-    places = ["before-partials", *[place for place in places if place != "before-partials"]]
-    for place in places[:4]:
+    # The worst places are always among them: between rows and what is told of them, and before a commit.
+    for place in ("before-partials", places[0], "before-commit", places[1], "before-partials"):
         member = world.random.choice(world.members)
         await asyncio.sleep(world.random.uniform(0.5, 1.5))
         await _strike(world, member, place)
@@ -126,7 +125,7 @@ async def sigstop(world: World) -> None:
     """
     for turn in range(2):
         sleeper = world.random.choice(world.members)
-        # Early in a 10 s bucket, so that the others count much more into the bucket that it is about to write.
+        # Early in a 10 s bucket, so that the others count much more into the bucket that it will write.
         await asyncio.sleep(10.2 - time.time() % 10)
         where = "before-rows"
         world.say(f"SIGSTOP {sleeper.name}")

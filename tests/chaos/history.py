@@ -3,29 +3,30 @@
 All processes of a run append to one file, each line by one system call, so that a ``kill -9`` loses no line
 that was finished and the order of the lines is the order in which things were done. Kinds of lines (``k``):
 
-=========  ==================================================================================================
+=========  ================================================================================================
 publish    a batch is about to be sent: number ``n``, topic ``t``, partition ``p``, ``e`` = [[id, event type]]
 ack        batch ``n`` is acknowledged: its first record has offset ``o``
 refused    batch ``n`` is not acknowledged: it may lie in the topic or not
 start      a worker process began; ``w`` is its name and process id
 assigned   it got partitions, and recovers their state
-ready      it begins to work: assignment ``g``, ``at`` = [[topic, partition, committed offset]], ``sources``
+ready      it begins assignment ``g``: ``at`` = [[topic, partition, committed offset]], ``sources``
 revoked    its assignment ended
-batch      an agent finished records ``a`` to ``z`` of a partition, in assignment ``g``; ``again`` of them may be
-           repeats that rows count already
-rows       the brokers confirmed ``n`` rows of ``table``, partition ``p``, up to changelog offset ``o``
+batch      an agent finished records ``a`` to ``z`` of a partition, in assignment ``g``; ``again`` of them may
+           be repeats that rows count already
+rows       the brokers confirmed ``n`` rows of ``table``, partition ``p``
 flush      everything up to input offset ``o`` is durable; ``unconfirmed`` rows of it were not
 commit     offsets are about to be committed: ``at`` = [[topic, partition, offset]]
-alert      the brokers confirmed what the record at ``o`` caused: a forward, or a dead letter; ``id``, content ``h``
+alert      the brokers confirmed what the record at ``o`` caused, a forward or a dead letter: ``id``, content
+           ``h``
 fault      the runner did something to the cluster, or a worker struck itself at a chosen place
-seen       public counts as ``who`` saw them: ``c`` = [[priority, event type, count]]
-log        what a notification topic held at the end: ``e`` = [[offset, id, event type, bucket]], event type null
-           where the record cannot be read
+seen       public counts as ``who`` saw them: ``c`` = [[priority, event type, count]], of all there are
+log        what a notification topic held at the end: ``e`` = [[offset, id, event type, bucket]], event type
+           null where the record cannot be read
 received   a record of an alert topic at the end: ``id``, content ``h``, ``of`` = the notification's place
 letter     a record of the dead-letter topic at the end
-source     the rows of one source at the end: ``c`` = [[event type, total]], ``b`` = [[event type, bucket, count]]
+source     rows of a source at the end: ``c`` = [[event type, total]], ``b`` = [[event type, bucket, count]]
 counts     public counts at the end: ``c`` as above, ``b`` = [[priority, event type, bucket, count]]
-=========  ==================================================================================================
+=========  ================================================================================================
 
 Every line has the wall-clock time ``s``.
 """

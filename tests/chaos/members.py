@@ -173,7 +173,7 @@ class Member:
         if status != 200:
             return None
         answer = orjson.loads(body)
-        if not answer["complete"]:
+        if not answer["complete"] or answer["next"] is not None:
             return None
         return [(each["priority"], each["event_type"], each["count"]) for each in answer["items"]]
 

@@ -1,9 +1,9 @@
 """A worker that records what it does: ``python -m tests.chaos.recorded_worker``.
 
-It is the product's worker, with hooks around a few of its methods; the product itself has no switch for this.
-The environment says where: ``CHAOS_HISTORY`` (the file), ``CHAOS_NAME`` (of the worker), ``CHAOS_STRIKE`` (a file
-that, once it appears, names a place in the worker's life and a signal: the worker then sends itself that signal
-at that place), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``).
+It is the product's worker with hooks around a few of its methods; the product itself has no switch for this.
+The environment says where: ``CHAOS_HISTORY`` (the file), ``CHAOS_NAME`` (of the worker), ``CHAOS_STRIKE`` (a
+file that, once it appears, names a place in the worker's life and a signal, which the worker then sends
+itself there), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from faust.types import TP
+
 from agents.counting import Counting
 from agents.effects import Effects
 from agents.ingest import Ingest
-from faust.types import TP
 from streams.transport import faust_private
 from streams.transport.delivery import ConfirmedProducer, Outgoing
 from streams.transport.traffic import Traffic

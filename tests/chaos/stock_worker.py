@@ -1,7 +1,7 @@
 """The peer of the suite: the Faust app that a reader of its documentation would write.
 
-A table counts per event type, CRITICAL and ERROR are sent on. It gets what helps it: rocksdb, static membership,
-and the same session time-out.
+A table counts per event type, CRITICAL and ERROR are sent on. It gets what helps it: RocksDB, static
+membership, and the same session time-out.
 """
 
 from __future__ import annotations

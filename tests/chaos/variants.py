@@ -1,4 +1,4 @@
-"""Workers that are wrong on purpose: each leaves out one safeguard. The suite must show what that one is for."""
+"""Workers that are wrong on purpose: each leaves out one safeguard, and the suite shows what it is for."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ def _no_emission_again() -> None:
     """What a repeated record touched, and did not change, is not sent on again."""
     add_again = SourceCounter._add_again
 
-    def add_silently(
-        self: SourceCounter, offset: int, event_type: str, bucket: int, seen_ms: int
-    ) -> None:
+    def add_silently(self: SourceCounter, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
         row = self._row(bucket)
         known = offset <= row.offset
         before, touched = (row.dirty, row.resend), set(self._touched)

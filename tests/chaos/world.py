@@ -87,7 +87,8 @@ class Result:
         if v.broker_lost.number:
             words.append(f"lost by the brokers {v.broker_lost.number:,}")
         words.append(f"recovered in {recovery}")
-        return "; ".join([", ".join(words), *self.notes, *(f"BROKEN: {each}" for each in self.broken)])
+        broken = (f"BROKEN: {each.splitlines()[0]}" for each in self.broken)
+        return "; ".join([", ".join(words), *self.notes, *broken])
 
 
 class World:
@@ -207,9 +208,7 @@ class World:
     async def caught_up(self, timeout_s: float = 60.0) -> float:
         """Wait until all that is published now is committed; returns the seconds that it took."""
         goal = await self.ends()
-        return await until(
-            "what was published is committed", lambda: self.committed_past(goal), timeout_s
-        )
+        return await until("what was published is committed", lambda: self.committed_past(goal), timeout_s)
 
     async def recovered(self, timeout_s: float = 60.0) -> float:
         """Wait until every worker is ready and has caught up; returns the seconds that it took."""
