@@ -80,8 +80,10 @@ class Ingest:
                     if counter.add_run(first, last, run.counts, run.seen):
                         self.stats.time_replaced += run.time_replaced
                         index = run.end
-                        continue
-                    singly_before = run.end
+                    else:
+                        singly_before = run.end
+                if not run.stopped and index >= singly_before:
+                    continue
             await self._handle_one(batch, records[index], counter, tally)
             index += 1
         self.stats.counted[batch.priority] += len(records)

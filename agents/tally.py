@@ -1,21 +1,49 @@
 """Counting runs of tidy records: what most records need, and no more. Pure.
 
 A run ends where a record needs a closer look (see `streams.notifications.tidy`), which the caller then
-takes. Made for speed: this loop is where a busy worker spends most of its time.
+takes. Made for speed: this is where a busy worker spends most of its time. Batches whose records are all
+alike (plain text, times of one layout, event types met before) are checked as a whole, by functions that
+loop in C; all others record by record.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from itertools import repeat
+from operator import attrgetter
+from typing import Any, Final
 
-from streams.notifications import Limits, Priority
+from streams.notifications import Limits, Priority, bucket_time_ms
 from streams.notifications.tidy import NOT_TIDY, make_plain_check, make_tidy_readers
 from streams.notifications.timestamps import make_timestamp_parser
-from tables.buckets import FINE, FUTURE_S
+from tables.buckets import FINE, FUTURE_S, bucket_of
 
-_FINE_MS = FINE * 1000
+_FUTURE_MS: Final = FUTURE_S * 1000
+_LIST: Final = ord("[")
+#: Records looked at together, at most, and after one that was not tidy.
+_MOST_TOGETHER: Final = 2048
+_FEW_TOGETHER: Final = 8
+#: After records that were not alike, so many looks go record by record.
+_LOOKS_APART: Final = 16
+
+_value_of = attrgetter("value")
+_timestamp_of = attrgetter("timestamp")
+
+#: Layouts of a timestamp whose order as text is that of the times, with 0 for each digit.
+_LAYOUTS: Final = {
+    f"0000-00-00{between}00:00:00{fraction}{zone}"
+    for between in " T"
+    for fraction in ("", ".000", ".000000")
+    for zone in ("", "Z", "+00:00")
+}
+_DIGITS: Final = str.maketrans("123456789", "000000000")
+#: Characters of such a timestamp up to the tens of seconds, which name a bucket of 10 s.
+_BUCKET_PREFIX: Final = 18
+_FINE_MS: Final = FINE * 1000
+_FRACTION: Final = "."
+#: The character after the digits.
+_AFTER_DIGITS: Final = ":"
 
 
 @dataclass(slots=True)
@@ -24,12 +52,14 @@ class Run:
 
     Attributes:
         end: index after the last record that is counted here.
+        stopped: whether the record at ``end`` needs a closer look.
         counts: start of the 10 s bucket -> event type -> records.
         seen: event type -> latest event time in milliseconds, in the order of arrival.
         time_replaced: records whose stated time lies too far from the broker's.
     """
 
     end: int
+    stopped: bool = False
     counts: dict[int, dict[str, int]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     time_replaced: int = 0
@@ -43,8 +73,11 @@ class Tally:
         self._is_plain = make_plain_check(limits)
         self._parse_timestamp = make_timestamp_parser()
         self._lateness_ms = lateness_ms
+        self._max_bytes, self._max_depth = limits.max_bytes, limits.max_depth
         self._most_known = limits.remembered_event_types
         self._known: dict[str, str] = {}
+        self._together = _MOST_TOGETHER
+        self._looks_apart = 0
 
     def learn(self, event_type: str) -> None:
         """Remember an event type as the full decoder returned it, without a repair, to be taken here."""
@@ -52,45 +85,117 @@ class Tally:
             self._known.clear()
         self._known[event_type] = event_type
 
-    def run(self, records: list[Any], first: int) -> Run:
-        """Count the tidy records from index ``first`` on, up to one that is not."""
-        read, known = self._read, self._known
-        is_plain, parse, lateness_ms = self._is_plain, self._parse_timestamp, self._lateness_ms
-        future_ms = FUTURE_S * 1000
-        run = Run(first)
-        all_counts, seen = run.counts, run.seen
-        counts: dict[str, int] = {}
-        begin_ms = end_ms = 0  # of the bucket that ``counts`` are of
-        for record in islice(records, first, None):
+    def run(self, records: Sequence[Any], first: int) -> Run:
+        """Count the tidy records from index ``first`` on, up to one that is not.
+
+        The run may end before such a record, too; then there is another run to count.
+        """
+        together = records[first : first + self._together]
+        run = Run(first + len(together))
+        if self._looks_apart:
+            self._looks_apart -= 1
+        elif self._count_alike(together, run):
+            self._together = _MOST_TOGETHER
+            return run
+        else:
+            self._looks_apart = _LOOKS_APART
+            run.counts, run.seen = {}, {}
+        counted = self._count_each(together, run)
+        run.end = first + counted
+        run.stopped = counted < len(together)
+        self._together = _FEW_TOGETHER if run.stopped else min(2 * self._together, _MOST_TOGETHER)
+        return run
+
+    # ---------------------------------------------------------------- all at once
+
+    def _count_alike(self, records: Sequence[Any], run: Run) -> bool:
+        """Count all; False when they are not alike, and then ``run`` is to be thrown away."""
+        try:
+            values = list(map(_value_of, records))
+            joined = b"".join(values)
+            if max(map(len, values)) > self._max_bytes or not joined.isascii():
+                return False
+            # Each level costs a bracket, so with few brackets none can be too deep.
+            brackets = max(map(bytes.count, values, repeat(b"{")))
+            if _LIST in joined:
+                brackets += max(map(bytes.count, values, repeat(b"[")))
+            if brackets > self._max_depth:
+                return False
+            tidies = list(map(self._read, values))
+            broker_ms = list(map(_timestamp_of, records))
+            believed_from, believed_to = max(broker_ms) - self._lateness_ms, min(broker_ms) + _FUTURE_MS
+        except NOT_TIDY:
+            return False
+        texts = list(map(_timestamp_of, tidies))
+        layout = texts[0].translate(_DIGITS)
+        # A line for each, so that none can make up for another that is too short.
+        lines = (layout + "\n") * len(texts)
+        if layout not in _LAYOUTS or "\n".join(texts).translate(_DIGITS) != lines[:-1]:
+            return False
+        known = self._known
+        buckets: dict[int, dict[str, list[Any]]] = {}
+        entries: dict[str, list[Any]] = {}  # of one bucket: event type -> [records, latest time as text]
+        from_text = to_text = ""  # the times of that bucket
+        seen = run.seen
+        for tidy, text in zip(tidies, texts, strict=True):
+            if not from_text <= text < to_text:
+                event_ms = self._parse_timestamp(text)
+                if event_ms is None or event_ms < 0:
+                    return False
+                bucket = bucket_of(event_ms, FINE)
+                if bucket * 1000 < believed_from or bucket * 1000 + _FINE_MS > believed_to:
+                    return False
+                entries = buckets.setdefault(bucket, {})
+                from_text = text[:_BUCKET_PREFIX]
+                to_text = from_text + _AFTER_DIGITS
+            entry = entries.get(tidy.event_type)
+            if entry is None:
+                event_type = known.get(tidy.event_type)
+                if event_type is None:
+                    return False
+                entries[event_type] = [1, text]
+                seen.setdefault(event_type, -1)  # in the order of arrival
+            else:
+                entry[0] += 1
+                if text > entry[1]:  # noqa: PLR1730 - a call costs more
+                    entry[1] = text
+        fraction = slice(20, 23) if _FRACTION in layout else slice(0, 0)
+        for bucket, entries in buckets.items():
+            run.counts[bucket] = {event_type: entry[0] for event_type, entry in entries.items()}
+            for event_type, (_, text) in entries.items():
+                # Seconds and milliseconds within the bucket.
+                event_ms = bucket * 1000 + int(text[18] + (text[fraction] or "000"))
+                if event_ms > seen[event_type]:  # noqa: PLR1730 - as above
+                    seen[event_type] = event_ms
+        return True
+
+    # ---------------------------------------------------------------- one by one
+
+    def _count_each(self, records: Sequence[Any], run: Run) -> int:
+        """Count up to a record that is not tidy; return how many were counted."""
+        number = 0
+        seen = run.seen
+        for record in records:
             value = record.value
             try:
-                tidy = read(value)
+                tidy = self._read(value)
             except NOT_TIDY:
                 if (tidy := self._read_otherwise(value)) is None:
                     break
-                read = self._read
-            event_type = known.get(tidy.event_type)
-            if event_type is None or not is_plain(value):
+            event_type = self._known.get(tidy.event_type)
+            if event_type is None or not self._is_plain(value):
                 break
-            event_ms, broker_ms = parse(tidy.timestamp), record.timestamp
+            event_ms, broker_ms = self._parse_timestamp(tidy.timestamp), record.timestamp
             if event_ms is None or broker_ms is None:
                 break
-            # As in bucket_time_ms, which would cost a call and a tuple.
-            replaced = broker_ms >= 0 and not broker_ms - lateness_ms <= event_ms <= broker_ms + future_ms
-            if replaced:
-                event_ms = broker_ms
-            if not begin_ms <= event_ms < end_ms:
-                if event_ms < 0:
-                    break
-                begin_ms = event_ms - event_ms % _FINE_MS
-                end_ms = begin_ms + _FINE_MS
-                counts = all_counts.setdefault(begin_ms // 1000, {})
+            event_ms, replaced = bucket_time_ms(event_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
             run.time_replaced += replaced
+            counts = run.counts.setdefault(bucket_of(event_ms, FINE), {})
             counts[event_type] = counts.get(event_type, 0) + 1
             if event_ms > seen.get(event_type, -1):
                 seen[event_type] = event_ms
-            run.end += 1
-        return run
+            number += 1
+        return number
 
     def _read_otherwise(self, value: bytes) -> Any:
         """Read a record in the other form, and expect that form from now on; None when it is not tidy."""

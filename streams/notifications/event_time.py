@@ -11,8 +11,8 @@ def bucket_time_ms(
     A function of the record alone, not of the clock or of other records: a replay finds the same
     bucket again. The record's own time holds when it lies within ``lateness_ms`` before and
     ``future_ms`` after the broker's (both ends included), the broker's otherwise. A record without
-    a broker's time (Kafka's -1) is counted under its own, however old, or under 0 when it has none or
-    one before 1970.
+    a broker's time (Kafka's -1) is counted under its own, however old, or under 0 when it has
+    none. No time is before 1970: 0 stands for those.
 
     Args:
         own_ms: the message's own timestamp; None when missing or broken.
@@ -24,9 +24,9 @@ def bucket_time_ms(
         The time, and whether a stated own time was overruled by the broker's (count it as such).
     """
     if broker_ms < 0:
-        return (0 if own_ms is None else max(0, own_ms)), False
+        return max(0, own_ms or 0), False
     if own_ms is None:
         return broker_ms, False
     if broker_ms - lateness_ms <= own_ms <= broker_ms + future_ms:
-        return own_ms, False
+        return max(0, own_ms), False
     return broker_ms, True

@@ -21,8 +21,6 @@ from streams.notifications.priority import Priority
 NOT_TIDY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
-_OPENING_BRACE = ord("{")
-_OPENING_BRACKET = ord("[")
 
 
 class Tidy(msgspec.Struct, frozen=True, gc=False):
@@ -78,10 +76,8 @@ def make_plain_check(limits: Limits) -> Callable[[bytes], bool]:
     def is_plain(value: bytes) -> bool:
         if len(value) > max_bytes:
             return False
-        # A flat message with a flat payload has two braces; these searches cost less than counting.
-        if (
-            value.find(_OPENING_BRACE, value.find(_OPENING_BRACE, 1) + 1) >= 0 or _OPENING_BRACKET in value
-        ) and value.count(b"{") + value.count(b"[") > max_depth:
+        # Each level costs a bracket; where there are too many, the full decoder looks how deep they go.
+        if value.count(b"{") + value.count(b"[") > max_depth:
             return False
         if not value.isascii():
             try:

@@ -84,6 +84,9 @@ class _Unread:
 
     def __init__(self, source: PartitionRecords) -> None:
         self._source = source
+        # The generator that stays unused refers back to its owner, so that all that was fetched would be
+        # kept until the garbage collector comes.
+        source._records_iterator = None
         self._batch: Any = None
         self._records: Any = None
         self._count = 0  # records of the batch that were read

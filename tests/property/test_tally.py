@@ -122,11 +122,15 @@ def make_tally(kind: type[Tally] = Tally) -> Tally:
 TALLY = make_tally()
 
 
-def check(tally: Tally, found: list[tuple[bytes | None, int]]) -> int:
-    """Count all, one closer look at a time; return how many were counted in runs."""
+def check(tally: Tally, found: list[tuple[bytes | None, int]], *, apart: bool = False) -> int:
+    """Count all, one closer look at a time; return how many were counted in runs.
+
+    ``apart``: record by record, also where all at once would do.
+    """
     records = [SimpleNamespace(value=value, timestamp=broker_ms) for value, broker_ms in found]
     index = in_runs = 0
     while index < len(records):
+        tally._looks_apart = 1 if apart else 0
         run = tally.run(records, index)
         assert run.end >= index
         counts: dict[int, dict[str, int]] = {}
@@ -139,10 +143,10 @@ def check(tally: Tally, found: list[tuple[bytes | None, int]]) -> int:
             counts[each[1]][each[0]] += 1
             seen[each[0]] = max(seen.get(each[0], -1), each[2])
             replaced += each[3]
-        assert run == Run(run.end, counts, seen, replaced)
+        assert run == Run(run.end, run.stopped, counts, seen, replaced)
         assert list(run.seen) == list(seen)  # in the order of arrival
         in_runs += run.end - index
-        index = run.end + 1
+        index = run.end + run.stopped
     return in_runs
 
 
@@ -154,11 +158,42 @@ times = st.sampled_from([BROKER_MS, BROKER_MS + 5000, BROKER_MS - 4_000_000, BRO
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(values(), times), max_size=12))
-@example([(HEAD + b'"\xff"}', 0)])
-@example([(HEAD + b"[[[[[[[1]]]]]]]}", 0)])
-def test_a_run_holds_what_decoding_each_record_finds(found: list[tuple[bytes | None, int]]) -> None:
-    check(TALLY, [(value, broker_ms) for value, broker_ms in found if not too_large_a_number(value)])
+@given(st.lists(st.tuples(values(), times), max_size=12), st.booleans())
+@example([(HEAD + b'"\xff"}', 0)], False)
+@example([(HEAD + b"[[[[[[[1]]]]]]]}", 0)], True)
+def test_a_run_holds_what_decoding_each_record_finds(
+    found: list[tuple[bytes | None, int]], apart: bool
+) -> None:
+    kept = [(value, broker_ms) for value, broker_ms in found if not too_large_a_number(value)]
+    check(TALLY, kept, apart=apart)
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[tuple[bytes | None, int]]:
+    """Notifications that differ a little, as those of one batch do."""
+    layout = draw(
+        field("2011-05-09 22:00:{:02}.{:06}", "2011-05-09T22:00:{:02}.{:03}Z", "2011-05-09 22:00:{:02}")
+    )
+    number = st.integers(0, 75)
+    found: list[tuple[bytes | None, int]] = []
+    for second in draw(st.lists(number, min_size=1, max_size=10)):
+        changes: dict[str, Any] = {
+            "timestamp": layout.format(second, draw(st.sampled_from([0, 1, 999, 500])))
+        }
+        if draw(st.integers(0, 9)) == 0:
+            changes["timestamp"] = draw(tidy_times | untidy_times)
+        if draw(st.integers(0, 9)) == 0:
+            changes["payload"] = draw(payloads)
+        found.append((tidy(draw(number), **changes), draw(st.sampled_from([BROKER_MS, BROKER_MS + 5000]))))
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(alike(), st.booleans())
+def test_a_batch_of_like_records_holds_what_decoding_each_finds(
+    found: list[tuple[bytes | None, int]], apart: bool
+) -> None:
+    check(TALLY, found, apart=apart)
 
 
 class Careless(Tally):
@@ -167,6 +202,7 @@ class Careless(Tally):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._is_plain = lambda _value: True
+        self._max_bytes = self._max_depth = 10**9
 
 
 @pytest.mark.parametrize("payload", [b'"\xff"', b"[[[[[[[1]]]]]]]", b'"' + b"x" * 2000 + b'"'])
@@ -185,7 +221,7 @@ def tidy(number: int, **changes: Any) -> bytes:
         "timestamp": f"2011-05-09 22:00:{number % 30 + 10}.5",
         "payload": {"n": [number]},
     }
-    return orjson.dumps(message | changes)
+    return json.dumps(message | changes, ensure_ascii=False).encode()
 
 
 def test_tidy_records_are_counted_in_one_run() -> None:

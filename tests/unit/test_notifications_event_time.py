@@ -33,3 +33,9 @@ def test_timestamps_of_1970_and_2100_are_read_but_not_believed(stated: str) -> N
     assert own is not None
     broker = 1_304_978_414_621
     assert bucket_time_ms(own, broker, lateness_ms=3_600_000) == (broker, True)
+
+
+def test_no_time_is_before_1970() -> None:
+    """A topic with the producers' own times may hold any time; counts are kept from 1970 on."""
+    assert bucket_time_ms(-5, -1, 1000) == (0, False)
+    assert bucket_time_ms(-5, 10, 1000) == (0, False)
