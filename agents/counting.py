@@ -83,6 +83,8 @@ class Counting:
         self._flush_started: float | None = None
         #: Seconds that the last flush held the event loop to plan and encode.
         self._planning_s = 0.0
+        #: The assignment is ending: all that could be made durable is.
+        self._finished = False
         self.flushes = 0
         #: Wall-clock time at which the last flush was durable.
         self.flushed_at = 0.0
@@ -95,6 +97,7 @@ class Counting:
 
     def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
         """Load the counters of the assigned partitions, after the last assignment was closed."""
+        self._finished = False
         rows: dict[int, VersionedRows] = {}
         for tp in sorted(assigned):
             if tp.topic in self._priorities:
@@ -146,6 +149,9 @@ class Counting:
             log.warning(
                 "Not all counts were durable within %.0f s; those records will be read again.", deadline_s
             )
+        finally:
+            # What follows is the end of the assignment, and Faust closes the tables before it says so.
+            self._finished = True
 
     # ---------------------------------------------------------------- the flush cycle
 
@@ -188,6 +194,8 @@ class Counting:
             pause_s: seconds to wait for the counts that were sent on, so that they are combined at once.
         """
         async with self._lock:
+            if self._finished:
+                return
             started = self._flush_started = time.monotonic()
             epoch = self._epoch
             try:

@@ -28,6 +28,9 @@ LIMIT_S = 5.0
 _GROUP = "bench-restart"
 _POLL_S = 0.01
 _PATIENCE_S = 60.0
+#: A worker is at rest when it uses less than this share of a core for so many seconds.
+_QUIET_SHARE = 0.15
+_QUIET_S = 3.0
 KINDS = {"local": "with its local state", "fresh": "with an empty folder"}
 
 
@@ -48,6 +51,28 @@ def _ready(arm: Trial) -> dict[str, Any] | None:
         return arm.ask("/readyz")
     except OSError:
         return None
+
+
+def _stop(arm: Trial) -> float:
+    """Stop the worker once it has nothing left to do; seconds that it took.
+
+    Raises:
+        BenchmarkError: it did not end by itself. Its next start would have to wait for the group to notice.
+    """
+    used = arm.cpu_s()
+
+    def settled() -> bool:
+        nonlocal used
+        time.sleep(_QUIET_S)
+        before, used = used, arm.cpu_s()
+        return used - before < _QUIET_SHARE * _QUIET_S
+
+    wait_until(settled, 300, "a worker at rest", arm.child)
+    began = time.monotonic()
+    arm.child.stop(_PATIENCE_S)
+    if code := arm.child.process.returncode:
+        raise BenchmarkError(f"The worker ended with exit code {code} when told to stop:\n{arm.child.tail()}")
+    return time.monotonic() - began
 
 
 def start_again(
@@ -77,9 +102,7 @@ def start_again(
             raise BenchmarkError(f"{found:,} were counted, and {messages:,} published.")
         if profile is not None:
             profile.print_hottest()
-        stopping = time.monotonic()
-        arm.child.stop(_PATIENCE_S)
-        stop_s = time.monotonic() - stopping
+        stop_s = _stop(arm)
     return {"ready_s": ready_s, "complete_s": complete_s, "cpu_s": ready_cpu_s, "stop_s": stop_s}
 
 
@@ -92,7 +115,7 @@ def build(brokers: str, folder: Path, prefix: str, history: History, options: ar
         arm.wait_for_first()
         arm.wait_for_commit(sent, 600)
         wait_until(lambda: counted(arm) >= sent, 600, "all counts", arm.child, poll_s=0.5)
-        arm.child.stop(_PATIENCE_S)
+        _stop(arm)
     size = sum(path.stat().st_size for path in (folder / _GROUP / "state").rglob("*") if path.is_file())
     print(f"Counted; the state takes {size / 1e6:.0f} MB on disk", flush=True)
 
