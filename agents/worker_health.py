@@ -1,8 +1,9 @@
 """What the probes say about a worker, and its figures for the metrics.
 
-Three questions with different answers: *started* is true once the brokers were reached; *ready* is false
-while recovering, rebalancing, draining, or when the brokers stop confirming; *live* is false only when a
-restart is the cure. A broker outage or a starved low priority is no reason to restart a worker.
+Three questions with different answers: *started* is true once the worker was ready for the first time, and
+says until then how far recovery is; *ready* is false while recovering, rebalancing, draining, or when the
+brokers do not answer or confirm; *live* is false only when a restart is the cure. A broker outage or a
+starved low priority is no reason to restart a worker.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any, Protocol
 from agents.counting import Counting
 from agents.effects import Effects
 from agents.ingest import IngestStats
+from streams.broker.outage import BrokerWatch
 from streams.notifications import Priority, Reason, Repair
 from streams.transport.delivery import ConfirmedProducer
+from streams.transport.recovery import RecoveryProgress
 from streams.transport.traffic import Traffic
 from tables.totals_reader import TotalsReader
 from tables.views.sources import Check
@@ -36,6 +39,8 @@ class Worker(Protocol):
     alert_producer: ConfirmedProducer
     count_producer: ConfirmedProducer
     rebalances: int
+    recovery: RecoveryProgress
+    brokers: BrokerWatch
 
     def member_alive(self) -> bool:
         """Whether the group membership is being kept up."""
@@ -67,10 +72,12 @@ class WorkerHealth:
     # ---------------------------------------------------------------- Health
 
     def started(self) -> Check:
-        """Whether the brokers were reached and the topics found."""
+        """Whether the worker was ready once; later rebalances and outages do not change it."""
+        recovery = self._worker.recovery
         if self._started_at is None:
-            return Check(False, ["The brokers have not been reached yet."])
-        return Check(True, [], self._details())
+            return Check(False, ["The brokers have not been reached yet."], recovery.shown())
+        reasons = [] if recovery.was_ready else [recovery.sentence(), *self._away()]
+        return Check(not reasons, reasons, self._details() | recovery.shown())
 
     def ready(self) -> Check:
         """Whether the worker is working on its share."""
@@ -81,7 +88,11 @@ class WorkerHealth:
         if self.error is not None:
             reasons.append(f"The worker has failed: {type(self.error).__name__}.")
         if worker.traffic is None or not worker.traffic.ready.is_set():
+            recovery = worker.recovery
             reasons.append("Partitions are being assigned, or state is being recovered.")
+            if recovery.phase == "recovering":
+                reasons.append(recovery.sentence())
+        reasons += self._away()
         silent = self._unconfirmed_s()
         if silent > _UNCONFIRMED_S:
             reasons.append(f"The brokers have not confirmed counts for {silent:.0f} s.")
@@ -98,9 +109,14 @@ class WorkerHealth:
         traffic = worker.traffic
         if traffic is not None and traffic.ready.is_set() and len(traffic.scheduler):
             idle = time.monotonic() - traffic.last_done
-            if idle > _STUCK_S and not worker.effects.blocked and self._unconfirmed_s() < _UNCONFIRMED_S:
+            waiting = worker.effects.blocked or worker.brokers.lost_s() > 0
+            if idle > _STUCK_S and not waiting and self._unconfirmed_s() < _UNCONFIRMED_S:
                 reasons.append(f"Records are buffered, and no batch was finished for {idle:.0f} s.")
         return Check(not reasons, reasons)
+
+    def _away(self) -> list[str]:
+        lost = self._worker.brokers.lost_s()
+        return [f"No Kafka broker has answered for {lost:.0f} s."] if lost else []
 
     def _unconfirmed_s(self) -> float:
         counting = self._worker.counting

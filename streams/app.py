@@ -26,6 +26,7 @@ from agents.effects import Effects
 from agents.ingest import Ingest, run_ingest
 from agents.worker_health import WorkerHealth
 from streams.broker.client_options import client_options, ssl_context
+from streams.broker.outage import BrokerWatch
 from streams.broker.self_check import ClusterView, self_check
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
 from streams.transport.delivery import ConfirmedProducer
@@ -36,7 +37,9 @@ from streams.transport.faust_private import (
     Transport,
     member_alive,
     quarantine_damaged,
+    tell_recovery,
 )
+from streams.transport.recovery import RecoveryProgress
 from streams.transport.traffic import Traffic
 from tables.durable_table import DurableTable
 from tables.public_rows import PublicKey
@@ -52,6 +55,8 @@ _STORE_OPTIONS = {
     "max_write_buffer_number": 2,
     "max_open_files": 64,
 }
+#: Seconds between looks at how far recovery is.
+_LOOK_INTERVAL_S = 0.5
 
 
 class TocsinApp(App):
@@ -77,6 +82,10 @@ class TocsinApp(App):
         self.reader = TotalsReader(
             settings.event_counts_topic, self._options, on_outdated=self._on_outdated_counts
         )
+        told = tell_recovery(self)
+        self.recovery = RecoveryProgress(told.progress)
+        told.on_begin = self.recovery.begin
+        self.brokers = BrokerWatch(settings.brokers, self._options)
         self.health = WorkerHealth(self, self.ingest.stats)
         self.counting: Counting | None = None
         self.traffic: Traffic | None = None
@@ -172,8 +181,16 @@ class TocsinApp(App):
         await self.reader.start(view.partitions)
         self.counting.start(self.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+        self.brokers.start()
+        self.add_future(self._watch_recovery())
         log.info("Joining the group %s.", settings.app_id)
         self.health.reached_brokers()
+        self.recovery.joining()
+
+    async def _watch_recovery(self) -> None:
+        while not self.should_stop:
+            self.recovery.look()
+            await asyncio.sleep(_LOOK_INTERVAL_S)
 
     async def on_stop(self) -> None:
         """Drain and commit first, while the producers still run."""
@@ -183,6 +200,7 @@ class TocsinApp(App):
             await self.counting.stop()
         if self.traffic is not None:
             await self.traffic.stop()
+        await self.brokers.stop()
         await self.reader.stop()
         await self.alert_producer.stop()
         await self.count_producer.stop()
@@ -216,8 +234,12 @@ class TocsinApp(App):
 
     async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
         """Begin with the new assignment."""
+        self.recovery.recovered()
         try:
-            await self._running()[1].on_ready(assigned, committed)
+            traffic = self._running()[1]
+            await traffic.on_ready(assigned, committed)
+            if traffic.ready.is_set():
+                self.recovery.ready()
         except Exception as error:
             log.exception("Taking up the assigned partitions failed.")
             self.fail(error)

@@ -7,6 +7,7 @@ What is changed, and why:
 - Offsets of managed topics are committed from what is durable, never from what agents acked.
 - Waiting for agents at a rebalance or stop has a deadline, and ends with a flush.
 - Table rows are written by partition, and reach RocksDB only when the changelog has them.
+- Recovery tells where it began and how far it is.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import aiokafka
 import faust
 import rocksdict
+from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
+
+from streams.transport.recovery import TableProgress
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +197,54 @@ def member_alive(app: App) -> bool:
     coordinator = getattr(consumer, "_coordinator", None)
     task = getattr(coordinator, "_coordination_task", None)
     return task is None or not task.done()
+
+
+class ToldRecovery(Recovery):
+    """Faust's recovery, which also keeps where each table partition began.
+
+    Attributes:
+        on_begin: called when an assignment has come, before anything is read.
+    """
+
+    def __init__(self, app: Any, tables: Any, **options: Any) -> None:
+        super().__init__(app, tables, **options)
+        self._kept: dict[TP, int | None] = {}
+        self._begins: dict[TP, int] = {}
+        self.on_begin: Callable[[], None] = lambda: None
+
+    async def on_rebalance(self, *args: Any, **options: Any) -> None:
+        """Note what the local copies hold: what is read begins with the greater of this and the oldest."""
+        self._begins = {}
+        self.on_begin()
+        await super().on_rebalance(*args, **options)
+        self._kept = {tp: self.active_offsets[tp] for tp in self.active_tps}
+
+    async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
+        await super()._build_offsets(consumer, tps, destination, title)
+        if title == "active":
+            self._begins = {tp: destination[tp] for tp in tps}
+
+    def progress(self) -> list[TableProgress]:
+        """How far each table partition is; empty before their offsets are known."""
+        return [
+            TableProgress(
+                table=self.tp_to_table[tp].name,
+                changelog=tp.topic,
+                partition=tp.partition,
+                kept=self._kept.get(tp),
+                begin=begin,
+                at=self.active_offsets.get(tp, begin),
+                end=self.active_highwaters.get(tp, begin),
+            )
+            for tp, begin in sorted(self._begins.items())
+        ]
+
+
+def tell_recovery(app: App) -> ToldRecovery:
+    """Make the app's recovery tell when it begins, and how far it is."""
+    tables = app.tables
+    recovery = tables._recovery = ToldRecovery(app, tables, beacon=tables.beacon, loop=tables.loop)
+    return recovery
 
 
 class DamagedStoreError(Exception):

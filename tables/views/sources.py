@@ -69,7 +69,7 @@ class Health(Protocol):
         """False while recovering, rebalancing or draining."""
 
     def started(self) -> Check:
-        """False until the worker has reached the brokers and taken up its work."""
+        """False until the worker has recovered its state and been ready for the first time."""
 
 
 class WorkerStats(Protocol):

@@ -8,6 +8,7 @@ from typing import Any
 
 import faust
 import pytest
+from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -21,12 +22,14 @@ from streams.transport.faust_private import (
     DamagedStoreError,
     PartitionGoneError,
     TablePartition,
+    ToldRecovery,
     _RebalanceListener,
     batch_message,
     deliver,
     member_alive,
     quarantine_damaged,
 )
+from streams.transport.recovery import TableProgress
 
 MANAGED = TP("notifications.debug", 3)
 OTHER = TP("elsewhere", 0)
@@ -283,3 +286,46 @@ async def test_a_sound_table_and_one_in_use_are_left_alone(app: TocsinApp) -> No
     assert quarantine_damaged(app) == []
     assert folder.exists()
     assert len(list(TablePartition(table, 0).scan(b"k", b"l"))) == 20_000
+
+
+# ------------------------------------------------------------------ recovery
+
+
+async def test_recovery_tells_where_it_began_and_how_far_it_is(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovery = app.tables.recovery
+    assert isinstance(recovery, ToldRecovery)
+    begun: list[bool] = []
+    recovery.on_begin = lambda: begun.append(True)
+    table = await opened(app)
+    changelog = table.changelog_topic.get_topic_name()
+    places = {TP(changelog, partition) for partition in (0, 1)}
+    TablePartition(table, 0).apply(changes(3), range(3))
+    app.tables._changelogs[changelog] = table
+    monkeypatch.setattr(app.assignor, "assigned_actives", lambda: places)
+    monkeypatch.setattr(app.assignor, "assigned_standbys", set)
+
+    async def earliest(*tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def highwaters(*tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, 10)
+
+    await recovery.on_rebalance(places, set(), places, app.consumer_generation_id)
+    assert begun == [True]
+    assert recovery.progress() == []
+    consumer = SimpleNamespace(earliest_offsets=earliest, highwaters=highwaters)
+    await recovery._build_highwaters(consumer, places, recovery.active_highwaters, "active")
+    await recovery._build_offsets(consumer, places, recovery.active_offsets, "active")
+    recovery.active_offsets[TP(changelog, 1)] = 4
+    assert recovery.progress() == [
+        TableProgress("partial-counts", changelog, 0, kept=2, begin=2, at=2, end=9),
+        TableProgress("partial-counts", changelog, 1, kept=None, begin=-1, at=4, end=9),
+    ]
+
+
+async def test_recovery_of_faust_calls_what_tells(app: TocsinApp) -> None:
+    code = Recovery._restart_recovery
+    names = getattr(code, "fun", code).__code__.co_names
+    assert {"_build_offsets", "_build_highwaters"} <= set(names)
