@@ -22,22 +22,26 @@ class PartitionBuffer(Generic[R]):
 
     def __init__(self) -> None:
         """Make an empty buffer."""
-        self._chunks: deque[tuple[Sequence[R], int]] = deque()
+        self._chunks: deque[tuple[Sequence[R], int, float]] = deque()
         self._index = 0
         #: Bytes of all chunks that have records left.
         self.held_bytes = 0
         #: Records that wait.
         self.length = 0
 
-    def add(self, records: Sequence[R], nbytes: int) -> None:
-        """Append a chunk that is not empty and follows the last one."""
-        self._chunks.append((records, nbytes))
+    def add(self, records: Sequence[R], nbytes: int, now: float = 0.0) -> None:
+        """Append a chunk that is not empty and follows the last one; ``now`` is kept with it."""
+        self._chunks.append((records, nbytes, now))
         self.held_bytes += nbytes
         self.length += len(records)
 
     def head(self) -> R:
         """The next record; there must be one."""
         return self._chunks[0][0][self._index]
+
+    def since(self) -> float:
+        """When the next record came; there must be one."""
+        return self._chunks[0][2]
 
     def take(self, max_records: int, max_bytes: int | None) -> tuple[list[R], int]:
         """Take the next records, at least one and at most ``max_records``.
@@ -56,7 +60,7 @@ class PartitionBuffer(Generic[R]):
         taken = 0
         size = 0
         while chunks and taken < max_records:
-            records, nbytes = chunks[0]
+            records, nbytes, _ = chunks[0]
             index = self._index
             length = len(records)
             count = min(length - index, max_records - taken)
@@ -182,6 +186,12 @@ class ClassBuffer(Generic[P, R]):
         """The record of every partition that waits longest."""
         return [buffer.head() for buffer in self._partitions.values() if buffer.length]
 
+    def oldest(self) -> tuple[P, float] | None:
+        """Of the partitions that can be served now, the one whose head came first, and when that was."""
+        waiting = self._partitions
+        first = min(self._ring, key=lambda partition: waiting[partition].since(), default=None)
+        return None if first is None else (first, waiting[first].since())
+
     def assign(self, partitions: Iterable[P]) -> None:
         """Accept records of ``partitions`` as well. Those already assigned keep what they hold."""
         for partition in partitions:
@@ -202,13 +212,14 @@ class ClassBuffer(Generic[P, R]):
             self._ring = deque(partition for partition in self._ring if partition not in gone)
             self._share_out()
 
-    def add(self, partition: P, records: Sequence[R], nbytes: int) -> bool:
+    def add(self, partition: P, records: Sequence[R], nbytes: int, now: float = 0.0) -> bool:
         """Append a chunk as fetched: consecutive records of one partition, in offset order.
 
         Args:
             partition: where they come from.
             records: any sequence that can be sliced; it must not change afterwards.
             nbytes: size of all of them together.
+            now: what `oldest` says of them, in seconds.
 
         Returns:
             False, with nothing kept, when the partition is not assigned (a fetch that comes too late).
@@ -221,7 +232,7 @@ class ClassBuffer(Generic[P, R]):
             return True
         if held.length == 0 and partition not in self._busy:
             self._ring.append(partition)
-        held.add(records, nbytes)
+        held.add(records, nbytes, now)
         self._length += count
         self.buffered_bytes += nbytes
         self._hungry.pop(partition, None)
@@ -230,7 +241,12 @@ class ClassBuffer(Generic[P, R]):
         return True
 
     def take(
-        self, max_records: int, max_bytes: int | None = None, *, hold: bool = False
+        self,
+        max_records: int,
+        max_bytes: int | None = None,
+        *,
+        hold: bool = False,
+        partition: P | None = None,
     ) -> tuple[P, list[R], int]:
         """Take consecutive records of one partition; the partitions take turns.
 
@@ -238,6 +254,7 @@ class ClassBuffer(Generic[P, R]):
             max_records: 1 or more.
             max_bytes: see `PartitionBuffer.take`.
             hold: leave the partition out until `release`, so that at most one of its batches is in service.
+            partition: take from this one, out of turn; it must be ready, as one that `oldest` names is.
 
         Returns:
             The partition, its records, their bytes.
@@ -247,7 +264,10 @@ class ClassBuffer(Generic[P, R]):
         """
         if not self._ring:
             raise LookupError("no partition has records to take")
-        partition = self._ring.popleft()
+        if partition is None:
+            partition = self._ring.popleft()
+        else:
+            self._ring.remove(partition)
         held = self._partitions[partition]
         before = held.held_bytes
         records, nbytes = held.take(max_records, max_bytes)

@@ -1,15 +1,16 @@
 """The scheduler: buffers, order and batch sizes of all classes, joined.
 
 It decides what the agents get next, just before they get it. Pure: it is told what was fetched, what was
-done and how long it took, and has no clock.
+done and how long it took. It has no clock of its own; for the age guard it is given one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from streams.scheduling.age_guard import DEFAULT_GUARD_SHARE, AgeGuard
 from streams.scheduling.batch_size import BatchSize
 from streams.scheduling.buffers import ClassBuffer
 from streams.scheduling.fair_queue import FairQueue
@@ -40,9 +41,11 @@ class ClassSpec(Generic[K]):
 class Dispatch(Generic[K, P, R]):
     """A batch in service: consecutive records of one partition. Give it to `Scheduler.done`, once."""
 
-    __slots__ = ("cls", "nbytes", "partition", "records", "token")
+    __slots__ = ("cls", "guarded", "nbytes", "partition", "records", "token")
 
-    def __init__(self, cls: K, partition: P, records: list[R], nbytes: int, token: float) -> None:
+    def __init__(
+        self, cls: K, partition: P, records: list[R], nbytes: int, token: float, *, guarded: bool = False
+    ) -> None:
         """Made by `Scheduler.next`."""
         self.cls = cls
         self.partition = partition
@@ -50,6 +53,8 @@ class Dispatch(Generic[K, P, R]):
         self.nbytes = nbytes
         #: What the class was charged in advance, in seconds; None when done.
         self.token: float | None = token
+        #: Chosen by the age guard, and paid from its budget.
+        self.guarded = guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,9 @@ class Scheduler(Generic[K, P, R]):
         max_batch_records: int = 2000,
         max_batch_bytes: int = DEFAULT_MAX_BATCH_BYTES,
         floor: float = DEFAULT_FLOOR,
+        age_limits: Mapping[K, float] | None = None,
+        guard_share: float = DEFAULT_GUARD_SHARE,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """Make a scheduler without partitions.
 
@@ -117,9 +125,13 @@ class Scheduler(Generic[K, P, R]):
             max_batch_bytes: most bytes of a batch, by the average record size of its chunk; a single record
                 may be larger.
             floor: share kept for the other classes in strict-with-floor mode.
+            age_limits: seconds that a head of a class may wait in its buffer; without any there is no age
+                guard.
+            guard_share: share of the service time that the age guard may use.
+            clock: any steady clock in seconds, for the age guard.
 
         Raises:
-            ValueError: a value out of range, or two classes of one name.
+            ValueError: a value out of range, two classes of one name, or an age guard without a clock.
         """
         if len({spec.name for spec in classes}) != len(classes):
             raise ValueError("the classes must have different names")
@@ -138,6 +150,14 @@ class Scheduler(Generic[K, P, R]):
         }
         self._window = ShareWindow(self._lanes, SHARE_WINDOW_SECONDS)
         self._in_flight = 0
+        self._guard: AgeGuard[K, P] | None = None
+        self._clock = clock
+        if age_limits:
+            if clock is None:
+                raise ValueError("the age guard needs a clock")
+            if unknown := [key for key in age_limits if key not in self._lanes]:
+                raise ValueError(f"there is no class {', '.join(map(str, unknown))} to guard")
+            self._guard = AgeGuard(age_limits, self._queue.keys_by_rank[0], guard_share)
 
     def __len__(self) -> int:
         """Records that wait, over all classes."""
@@ -147,6 +167,11 @@ class Scheduler(Generic[K, P, R]):
     def mode(self) -> Mode:
         """The order in which classes are served."""
         return self._mode
+
+    @property
+    def guard(self) -> AgeGuard[K, P] | None:
+        """The age guard, to be asked; None without age limits."""
+        return self._guard
 
     @property
     def in_flight(self) -> int:
@@ -182,7 +207,8 @@ class Scheduler(Generic[K, P, R]):
     def add(self, cls: K, partition: P, records: Sequence[R], nbytes: int) -> bool:
         """Append fetched records; see `ClassBuffer.add`. False when the partition is not assigned."""
         lane = self._lanes[cls]
-        kept = lane.buffer.add(partition, records, nbytes)
+        now = 0.0 if self._guard is None or self._clock is None else self._clock()
+        kept = lane.buffer.add(partition, records, nbytes, now)
         if kept and not self._queue.is_ready(cls):
             self._refresh(lane)
         return kept
@@ -192,12 +218,15 @@ class Scheduler(Generic[K, P, R]):
         if self._in_flight >= self._max_in_flight:
             return None
         queue = self._queue
-        cls = self._order.pick()
+        due = self._overdue()
+        cls = self._order.pick() if due is None else due[0]
         if cls is None:
             return None
         lane = self._lanes[cls]
         buffer = lane.buffer
-        partition, records, nbytes = buffer.take(lane.size.limit, self._max_batch_bytes, hold=True)
+        partition, records, nbytes = buffer.take(
+            lane.size.limit, self._max_batch_bytes, hold=True, partition=None if due is None else due[1]
+        )
         self._in_flight += 1
         lane.in_flight += 1
         lane.batches += 1
@@ -207,7 +236,13 @@ class Scheduler(Generic[K, P, R]):
                 queue.suspend(cls)
             else:
                 queue.deactivate(cls)
-        return Dispatch(cls, partition, records, nbytes, queue.guess(cls))
+        return Dispatch(cls, partition, records, nbytes, queue.guess(cls), guarded=due is not None)
+
+    def _overdue(self) -> tuple[K, P] | None:
+        guard = self._guard
+        if guard is None or self._clock is None:
+            return None
+        return guard.pick(self._clock(), self._queue.is_ready, lambda cls: self._lanes[cls].buffer.oldest())
 
     def done(self, dispatch: Dispatch[K, P, R], service_seconds: float) -> None:
         """Free the slot of a batch and charge its class, also when its partition has been revoked meanwhile.
@@ -232,7 +267,10 @@ class Scheduler(Generic[K, P, R]):
         lane.service_seconds += service_seconds
         lane.size.learn(len(dispatch.records), service_seconds)
         self._window.add(cls, service_seconds)
-        self._order.finish(cls, guess, service_seconds)
+        if self._guard is not None:
+            self._guard.finish(service_seconds, guarded=dispatch.guarded)
+        if not dispatch.guarded:
+            self._order.finish(cls, guess, service_seconds)
         lane.buffer.release(dispatch.partition)
         if not self._queue.is_ready(cls) and lane.buffer.ready:
             self._refresh(lane)

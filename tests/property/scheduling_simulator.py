@@ -55,6 +55,10 @@ class Served:
     end: float
     waiting: frozenset[str]
     since: float
+    #: Chosen by the age guard.
+    guarded: bool = False
+    #: When the batch's first record had arrived.
+    arrived: float = 0.0
 
     @property
     def cost(self) -> float:
@@ -93,6 +97,16 @@ class _Line:
         return max(0, self.next_in - self.next_out)
 
 
+class Clock:
+    """The virtual clock, for a scheduler that asks for the time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Simulation:
     """Runs one scheduler.
 
@@ -105,8 +119,10 @@ class Simulation:
         scheduler: Any,
         cost: Callable[[str, Sequence[int]], float],
         slots: int = 1,
+        clock: Clock | None = None,
     ) -> None:
         self.scheduler = scheduler
+        self.clock = clock or Clock()
         self.cost = cost
         self.slots = slots
         self.now = 0.0
@@ -135,7 +151,7 @@ class Simulation:
             times = [queue[0][0] for queue in (events, self.running) if queue]
             if not times or min(times) > horizon:
                 break
-            self.now = min(times)
+            self.now = self.clock.now = min(times)
             while events and events[0][0] <= self.now:
                 _, kind, _, what = heapq.heappop(events)
                 if kind == 0:
@@ -204,11 +220,15 @@ class Simulation:
             ),
             default=self.now,
         )
+        arrived = self._oldest(line) if line.waiting else self.now
         if line is not _NOT_ASSIGNED and records:
             line.next_out = records[-1] + 1
         self.busy.add(key)
         end = self.now + self.cost(dispatch.cls, records)
-        self.trace.served.append(Served(index, *key, records, self.now, end, waiting, since))
+        guarded = getattr(dispatch, "guarded", False)
+        self.trace.served.append(
+            Served(index, *key, records, self.now, end, waiting, since, guarded, arrived)
+        )
         heapq.heappush(self.running, (end, next(self._serial), (dispatch, records, self.now)))
         return True
 
@@ -249,11 +269,12 @@ def simulate(
     arrivals: Iterable[Arrival],
     cost: Callable[[str, Sequence[int]], float],
     slots: int = 1,
+    clock: Clock | None = None,
     **limits: Any,
 ) -> Trace:
     """Assign every partition that gets records, then run."""
     arrivals = list(arrivals)
-    simulation = Simulation(scheduler, cost, slots)
+    simulation = Simulation(scheduler, cost, slots, clock)
     for cls, partition in dict.fromkeys((one.cls, one.partition) for one in arrivals):
         simulation.assign(cls, partition)
     return simulation.run(arrivals, **limits)
