@@ -63,6 +63,22 @@ async def kill_flush(world: World) -> None:
         await world.all_ready()
 
 
+async def kill_flush_twice(world: World) -> None:
+    """The worst two places of ``kill_flush``."""
+    for place in ("before-partials", "before-commit"):
+        member = world.random.choice(world.members)
+        await asyncio.sleep(world.random.uniform(0.5, 1.0))
+        await _strike(world, member, place)
+        member.start()
+        await world.all_ready()
+
+
+async def short_mix(world: World) -> None:
+    """kill -9 during a flush and a commit, a worker that sleeps through its session, all local state lost."""
+    await kill_flush_twice(world)
+    await sleep_and_lose_all(world)
+
+
 async def kill_recovery(world: World) -> None:
     """kill -9 of a worker that is still recovering from the last one."""
     member = world.random.choice(world.members)
@@ -118,30 +134,38 @@ def _since(world: World, mark: int) -> Iterable[Line]:
 
 
 async def sigstop(world: World) -> None:
+    """SIGSTOP for longer than the session and SIGCONT: once in the middle of a flush, once at any time."""
+    await sleep_and_lose_all(world)
+    await _sleep(world, world.random.choice(world.members))
+    await world.all_ready()
+
+
+async def _sleep(world: World, sleeper: Member, place: str | None = None) -> None:
+    """A worker sleeps through its session, and wakes up."""
+    world.say(f"SIGSTOP {sleeper.name}")
+    if place is None or not world.arm.recorded or not await sleeper.strike(place, "SIGSTOP", 8):
+        sleeper.send(signal.SIGSTOP)
+    await asyncio.sleep(SESSION_S + world.random.uniform(4.0, 6.0))
+    world.say(f"SIGCONT {sleeper.name}")
+    sleeper.send(signal.SIGCONT)
+    await asyncio.sleep(2.0)
+
+
+async def sleep_and_lose_all(world: World) -> None:
     """SIGSTOP in the middle of a flush for longer than the session, SIGCONT, then all local state is lost.
 
     What the sleeper writes when it wakes up is the last in the changelog; whoever starts from the changelog
     alone must not believe it.
     """
-    for turn in range(2):
-        sleeper = world.random.choice(world.members)
-        # Early in a 10 s bucket, so that the others count much more into the bucket that it will write.
-        await asyncio.sleep(10.2 - time.time() % 10)
-        where = "before-rows"
-        world.say(f"SIGSTOP {sleeper.name}")
-        if turn or not world.arm.recorded or not await sleeper.strike(where, "SIGSTOP", 8):
-            sleeper.send(signal.SIGSTOP)
-        await asyncio.sleep(SESSION_S + world.random.uniform(4.0, 6.0))
-        world.say(f"SIGCONT {sleeper.name}")
-        sleeper.send(signal.SIGCONT)
-        await asyncio.sleep(2.0)
-        if turn == 0:
-            world.say("SIGKILL all, folders lost")
-            for member in world.members:
-                await member.kill()
-            for member in world.members:
-                member.start(fresh=True)
-        await world.all_ready()
+    # Early in a 10 s bucket, so that the others count much more into the bucket that it will write.
+    await asyncio.sleep(10.2 - time.time() % 10)
+    await _sleep(world, world.random.choice(world.members), "before-rows")
+    world.say("SIGKILL all, folders lost")
+    for member in world.members:
+        await member.kill()
+    for member in world.members:
+        member.start(fresh=True)
+    await world.all_ready()
 
 
 async def broker_kill(world: World) -> None:
@@ -177,13 +201,16 @@ async def joins_and_leaves(world: World) -> None:
             member = world.member(f"x{turn}", static=False)
             member.start()
             extra.append(member)
-            await until(f"{member.name} is ready", member.is_ready, 45)
+            # Sometimes the next one comes or goes before this one is ready.
+            if world.random.random() < 0.6:
+                await until(f"{member.name} is ready", member.is_ready, 45)
         else:
             member = extra.pop(0)
             member.send(signal.SIGTERM)
             await member.gone(30)
             world.members.remove(member)
-            if member.exit_code:
+            # One that was told to stop before it could hear it ends by the signal itself.
+            if member.exit_code not in {0, -signal.SIGTERM}:
                 world.broken.append(f"{member.name} ended with exit code {member.exit_code}")
         await asyncio.sleep(world.random.uniform(0.1, 0.8))
     world.notes.append(f"10 changes in {time.monotonic() - begun:.0f} s")

@@ -17,6 +17,9 @@ from streams.publishing.generator import Made, generate
 from tests.chaos.history import History
 
 _TICK_S = 0.1
+_BATCH_BYTES = 2**20
+#: Records of a batch, which then always fit.
+_BATCH = 500
 #: Batches that may wait for their acknowledgement; more are not sent, as a publisher with a bound would do.
 _MOST_UNDER_WAY = 300
 #: One record in so many is of an event type that occurs in this second only: what is lost of it stays lost,
@@ -94,7 +97,10 @@ class Load:
     def _new_producer(self) -> aiokafka.AIOKafkaProducer:
         # No idempotence: a publisher of another kind may send twice, and then there are two records.
         return aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self._brokers, acks="all", linger_ms=0, request_timeout_ms=10_000
+            bootstrap_servers=self._brokers,
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            request_timeout_ms=10_000,
         )
 
     async def _run(self) -> None:
@@ -117,9 +123,11 @@ class Load:
             partition = self._random.randrange(self._partitions)
             batches.setdefault((self._topics[made.priority], partition), []).append(self._record(made))
         for (topic, partition), records in batches.items():
-            task = asyncio.create_task(self._publish(topic, partition, records))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            for start in range(0, len(records), _BATCH):
+                some = records[start : start + _BATCH]
+                task = asyncio.create_task(self._publish(topic, partition, some))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
 
     def _record(self, made: Made) -> _Record:
         self._records += 1

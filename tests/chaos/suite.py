@@ -47,7 +47,7 @@ LINES: dict[str, Line] = {
     ),
     "mixed": Line(faults.mixed, "all mixed"),
 }
-#: What ``make test`` runs.
+#: Its lines on one broker that take little time.
 SHORT = ["kill-flush", "sigstop"]
 
 

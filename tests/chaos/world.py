@@ -251,6 +251,10 @@ class World:
             await self._counts_at_rest()
         except (ChaosError, AssertionError, KafkaError) as error:
             self.broken.append(f"did not settle: {error}")
+            with contextlib.suppress(KafkaError, OSError, AssertionError):
+                ends, committed = await self.ends(), await committed_offsets(self.settings)
+                behind = sum(end - max(0, committed.get(place, 0)) for place, end in ends.items())
+                self.notes.append(f"{behind:,} still not committed")
 
     async def _counts_at_rest(self) -> None:
         topic = (
