@@ -34,8 +34,9 @@ _QUIET = {
 
 #: Lines of one kind, and of one logger, that are written in a window; and the window in seconds.
 _FIRST = 3
-_FIRST_OF_LOGGER = 6
+_FIRST_OF_LOGGER = 5
 _WINDOW_S = 60.0
+_OWN = ("streams", "tables", "agents")
 #: Kinds that are told apart; beyond them the oldest window ends early.
 _MOST_KINDS = 500
 _VARIES = re.compile(r"0x[0-9a-f]+|\d+")
@@ -52,8 +53,9 @@ class _Window:
 class RepeatLimit:
     """Which lines to write, and what to say about those that were left out. Pure: it is told the time.
 
-    A kind is a logger and the text of a message before its arguments, numbers aside. A logger that says
-    many different things is bounded as a whole, too.
+    A kind is a logger and the text of a message before its arguments, numbers aside. The first few of a kind
+    are written, then one summary a window, until a window passes in which there was nothing to leave out.
+    A library's logger that says many different things is bounded as a whole, too.
     """
 
     def __init__(self) -> None:
@@ -67,11 +69,13 @@ class RepeatLimit:
         kind = (record.name, _VARIES.sub("#", str(record.msg))[:200])
         window = self._windows.setdefault(kind, _Window(now))
         whole = self._of_logger.setdefault(record.name, _Window(now))
-        if window.written < _FIRST and whole.written < _FIRST_OF_LOGGER:
+        own = record.name.partition(".")[0] in _OWN
+        if window.written < _FIRST and (own or whole.written < _FIRST_OF_LOGGER):
             window.written += 1
             whole.written += 1
             return True
         window.left_out += 1
+        whole.left_out += 1
         window.last = record
         return False
 
@@ -79,13 +83,21 @@ class RepeatLimit:
         """Records for windows that have ended, each the last one that was left out and their number."""
         excess = len(self._windows) - _MOST_KINDS
         for index, (kind, window) in enumerate(list(self._windows.items())):
-            if all_of_them or index < excess or now - window.began >= _WINDOW_S:
+            drop = all_of_them or index < excess
+            if not drop and now - window.began < _WINDOW_S:
+                continue
+            if window.last is not None:
+                yield _summary(window.last, window.left_out, now - window.began)
+            if drop or not window.left_out:
                 del self._windows[kind]
-                if window.last is not None:
-                    yield _summary(window.last, window.left_out, now - window.began)
+            else:
+                window.began, window.left_out, window.last = now, 0, None
         for name, whole in list(self._of_logger.items()):
             if now - whole.began >= _WINDOW_S:
-                del self._of_logger[name]
+                if whole.left_out:
+                    whole.began, whole.left_out = now, 0
+                else:
+                    del self._of_logger[name]
 
     @property
     def left_out(self) -> bool:

@@ -1,0 +1,120 @@
+"""An outage of the broker: said in a few lines and by /readyz, no reason for a restart, and without loss."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from streams.broker.local_kafka import LocalKafka
+from tests.integration.forwards import check_forwards
+from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
+from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.writing import made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+OUTAGE_S = 30.0
+#: Lines of one logger in an outage.
+HANDFUL = 10
+_LINE = re.compile(r"^\S+Z (WARNING|ERROR|CRITICAL) +(\S+): ")
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[LocalKafka]:
+    """A broker that no other test needs."""
+    local = LocalKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    local.start()
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def outage_deployment(own_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+    made = Deployment(own_kafka.bootstrap, unique, tmp_path)
+    yield made
+    for worker in made.workers:
+        worker.cleanup()
+        print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
+
+
+def troubles(log: str) -> Counter[str]:
+    """Warnings and errors by logger; every further line, such as of a traceback, counts for its logger."""
+    found: Counter[str] = Counter()
+    logger = "(before any)"
+    for line in log.splitlines():
+        if match := _LINE.match(line):
+            logger = match[2]
+            found[logger] += 1
+        elif not re.match(r"^\S+Z INFO", line):
+            found[logger] += 1
+    return found
+
+
+async def through_an_outage(worker: Worker, deployment: Deployment, kafka: LocalKafka) -> None:
+    """Count, lose the broker for a while, get it back, and count on, exactly."""
+    settings = deployment.settings
+    await worker.start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=11, count=3000))
+        await counts.reach(out.published.counts)
+    await asyncio.to_thread(kafka.kill)
+
+    async def says_why() -> bool:
+        status, body = await asyncio.to_thread(worker.get, "/readyz")
+        return status == 503 and any("No Kafka broker has answered for " in r for r in reasons(body))
+
+    await eventually("/readyz says that the broker is away", says_why)
+    # How long it lasts is the fault itself; all the while a restart is not called for.
+    until = asyncio.get_running_loop().time() + OUTAGE_S
+    while asyncio.get_running_loop().time() < until:
+        assert worker.runs
+        assert (await asyncio.to_thread(worker.get, "/livez"))[0] == 200
+        assert (await asyncio.to_thread(worker.get, "/startupz"))[0] == 200
+        assert await says_why()
+        await asyncio.sleep(0.5)
+    await asyncio.to_thread(kafka.restart_broker)
+    await eventually("it says that the broker is back", lambda: " is back after " in worker.log())
+    await worker.ready()
+    published = out.published
+    async with writer(settings) as out, public_counts(settings) as counts:
+        out.published = published
+        await out.made(made_load(seed=12, count=3000))
+        await counts.reach(published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+        await worker.stop()
+    at_rest = await counts_at_rest(settings)
+    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
+    await check_forwards(settings, published, repeats=True)
+
+
+def reasons(body: bytes) -> list[str]:
+    """Why a probe failed."""
+    found: list[str] = orjson.loads(body)["reasons"] if body else []
+    return found
+
+
+async def test_an_outage_is_told_in_a_handful_of_lines(
+    outage_deployment: Deployment, own_kafka: LocalKafka
+) -> None:
+    worker = outage_deployment.worker()
+    await through_an_outage(worker, outage_deployment, own_kafka)
+    log = worker.log()
+    assert f"Waiting for the broker at {own_kafka.bootstrap}: no answer for " in log
+    found = troubles(log)
+    assert max(found.values()) <= HANDFUL, found
+    assert " like it in the last " in log
+
+
+async def test_without_the_limit_there_are_more_lines(
+    outage_deployment: Deployment, own_kafka: LocalKafka
+) -> None:
+    """The control: the same with a handler that writes everything."""
+    worker = outage_deployment.worker(command=["tests.integration.unlimited_log", "worker"])
+    await through_an_outage(worker, outage_deployment, own_kafka)
+    assert max(troubles(worker.log()).values()) > 10 * HANDFUL
