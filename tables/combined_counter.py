@@ -149,9 +149,14 @@ class CombinedCounter:
             totals: event type -> [total, last seen (ms)].
             now_s: wall-clock time, to leave out buckets that are no longer kept.
         """
-        for event_type, (total, seen) in totals.items():
-            self._merge_total(priority, event_type, source, total, seen)
         if totals:
+            known_types = self.totals.setdefault(priority, {})
+            for event_type, (total, seen) in totals.items():  # as _merge_total, without a call for each
+                known = known_types.setdefault(event_type, {}).setdefault(source, [total, seen])
+                if total > known[0]:  # noqa: PLR1730 - a call costs more
+                    known[0] = total
+                if seen > known[1]:  # noqa: PLR1730 - as above
+                    known[1] = seen
             self._totals_changed.add(priority)
         carried: set[str] = set()  # event types whose totals the rows of buckets will hold
         for resolution, bucket, counts in buckets:
@@ -225,8 +230,12 @@ class CombinedCounter:
             del self._memory[key]
 
     def _sum_total(self, priority: str, event_type: str) -> list[int]:
-        by_source = self.totals[priority][event_type].values()
-        return [sum(total for total, _ in by_source), max(seen for _, seen in by_source)]
+        total, seen = 0, -1
+        for of_source, seen_there in self.totals[priority][event_type].values():
+            total += of_source
+            if seen_there > seen:  # noqa: PLR1730 - as above
+                seen = seen_there
+        return [total, seen]
 
     def _write_base(
         self, offset: int, now_s: float, dirty: set[tuple[str, int, int]], cleanup: list[Change]

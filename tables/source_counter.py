@@ -253,15 +253,17 @@ class SourceCounter:
             self._base_due |= len(self.totals) * 10 >= self._max_types * 9
         else:
             total[0] += count
-            total[1] = max(total[1], seen_ms)
+            if seen_ms > total[1]:  # noqa: PLR1730 - a call costs more
+                total[1] = seen_ms
 
     def _merge_pending(self) -> dict[int, set[str]]:
         """Move the pending counts into rows and totals; return the changed event types by bucket."""
         pending, seen = self.pending, self.pending_seen
         self.pending, self.pending_seen = {}, {}
         changed: dict[int, set[str]] = {}
+        totals, touched = self.totals, self._touched
         for event_type, seen_ms in seen.items():  # in order of arrival, so that the cap always hits the same
-            self._add_total(self._admitted(event_type, self.totals), 0, seen_ms)
+            self._add_total(self._admitted(event_type, totals), 0, seen_ms)
         for bucket, counts in pending.items():
             row = None
             if bucket >= self._expired_before:
@@ -271,14 +273,17 @@ class SourceCounter:
             else:  # older than any bucket that is kept: counts in the totals alone
                 self._base_due = True
             for event_type, count in counts.items():
-                total_type = self._admitted(event_type, self.totals)
+                total_type = event_type if event_type in totals else self._admitted(event_type, totals)
                 self._add_total(total_type, count, seen[event_type])
-                self._touched.add(total_type)
+                touched.add(total_type)
                 if row is not None:
-                    counted = self._admitted(event_type, row.counts)
+                    counted = (
+                        event_type if event_type in row.counts else self._admitted(event_type, row.counts)
+                    )
                     row.counts[counted] = row.counts.get(counted, 0) + count
                     types.add(counted)
-                    self._base_due |= self._is_left_out(total_type, row)
+                    if counted != total_type:
+                        self._base_due |= self._is_left_out(total_type, row)
         return changed
 
     # ---------------------------------------------------------------- flushing
