@@ -27,7 +27,11 @@ from agents.ingest import Ingest, run_ingest
 from agents.worker_health import WorkerHealth
 from streams.broker.client_options import client_options, ssl_context
 from streams.broker.outage import BrokerWatch
+from streams.broker.pools import inherited_offsets
 from streams.broker.self_check import ClusterView, self_check
+from streams.live_profile import LiveProfile
+from streams.notifications import Priority
+from streams.scheduling.age_guard import AgeGuard
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
 from streams.transport.delivery import ConfirmedProducer
 from streams.transport.faust_private import (
@@ -48,13 +52,23 @@ from tables.views.server import ViewServer
 
 log = logging.getLogger(__name__)
 
-#: RocksDB defaults of Faust are for one table on a large machine: 2 GiB of cache per table partition.
-_STORE_OPTIONS = {
-    "block_cache_size": 8 * 2**20,
-    "write_buffer_size": 4 * 2**20,
-    "max_write_buffer_number": 2,
-    "max_open_files": 64,
-}
+#: Faust's RocksDB defaults are for one table on a large machine: 2 GiB of cache per table partition. These
+#: are bytes for all partitions of all tables together, of rows that are in no file yet and of blocks read.
+_WRITE_BUFFER_BYTES = 16 * 2**20
+_BLOCK_CACHE_BYTES = 32 * 2**20
+_TABLES = 2
+_LEAST_STORE_BYTES = 2**18
+
+
+def store_options(partitions: int) -> dict[str, int]:
+    """Options of the local copy of one table partition, of so many."""
+    stores = _TABLES * partitions
+    return {
+        "block_cache_size": max(_LEAST_STORE_BYTES, _BLOCK_CACHE_BYTES // stores),
+        "write_buffer_size": max(_LEAST_STORE_BYTES, _WRITE_BUFFER_BYTES // stores),
+        "max_write_buffer_number": 2,
+        "max_open_files": 64,
+    }
 #: Seconds between looks at how far recovery is.
 _LOOK_INTERVAL_S = 0.5
 
@@ -78,35 +92,45 @@ class TocsinApp(App):
         self.effects = Effects(self.alert_producer)
         self.ingest = Ingest(settings, self.effects)
         self.partial_counts = DurableTable(self._table("partial-counts"), self.count_producer, writer)
-        self.combined_counts = DurableTable(self._table("combined-counts"), self.count_producer, writer)
+        # Nobody but the main pool combines, and has this table.
+        self.combined_counts = (
+            DurableTable(self._table("combined-counts"), self.count_producer, writer)
+            if settings.combines
+            else None
+        )
         self.reader = TotalsReader(
             settings.event_counts_topic, self._options, on_outdated=self._on_outdated_counts
         )
         told = tell_recovery(self)
         self.recovery = RecoveryProgress(told.progress)
-        told.on_begin = self.recovery.begin
+        told.on_begin, told.on_known = self.recovery.begin, self.recovery.look
         self.brokers = BrokerWatch(settings.brokers, self._options)
         self.health = WorkerHealth(self, self.ingest.stats)
         self.counting: Counting | None = None
         self.traffic: Traffic | None = None
+        self.profile: LiveProfile | None = None
         self.views: ViewServer | None = None
         self.rebalances = 0
         schema = BatchSchema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for priority in settings.priorities:
             topic = self.topic(settings.notification_topic(priority), schema=schema)
             self.agent(topic, name=f"ingest-{priority.lower()}")(self._ingest_agent)
-        partials = self.topic(settings.internal_topic("partials"), schema=schema)
-        self.agent(partials, name="combine")(self._combine_agent)
+        if settings.combines:
+            partials = self.topic(settings.internal_topic("partials"), schema=schema)
+            self.agent(partials, name="combine")(self._combine_agent)
 
     def _table(self, name: str) -> Any:
-        return self.Table(
+        table = self.Table(
             name,
             partitions=self.settings.partitions,
             key_type=bytes,
             value_type=bytes,
-            options=dict(_STORE_OPTIONS),
+            options=store_options(self.settings.partitions),
             recovery_buffer_size=1000,
         )
+        # Faust would name it after the group, but all pools share it.
+        table.changelog_topic.topics = [self.settings.internal_topic(f"{name}-changelog")]
+        return table
 
     async def _ingest_agent(self, stream: Any) -> None:
         counting, traffic = self._running()
@@ -134,22 +158,6 @@ class TocsinApp(App):
             error.damaged.quarantine(error)
         super().fail(error)
 
-    def reload(self) -> None:
-        """Read the settings again and take over profile and weights; other changes need a restart."""
-        try:
-            fresh = load_settings()
-        except ConfigurationError as error:
-            log.error("The settings were not reloaded: %s", error)  # noqa: TRY400 - the reason is in the line
-            return
-        traffic = self.traffic
-        if traffic is None:
-            return
-        fresh = self.settings.model_copy(update={"profile": fresh.profile, "weights": fresh.weights})
-        traffic.set_profile(fresh)
-        log.info(
-            "Weights are now %s.", ", ".join(f"{p.lower()}={w:g}" for p, w in fresh.effective_weights.items())
-        )
-
     # ---------------------------------------------------------------- life cycle
 
     async def on_start(self) -> None:
@@ -176,14 +184,16 @@ class TocsinApp(App):
         self.counting = Counting(
             settings, topics, self.partial_counts, self.combined_counts, self.count_producer, self.effects
         )
-        self.traffic = Traffic(self, settings, self.counting, self._options, followed=[topics.partials])
+        followed = [topics.partials] if settings.combines else []
+        self.traffic = Traffic(self, settings, self.counting, self._options, followed=followed)
+        self.profile = LiveProfile(settings, self.traffic.set_profile)
         await asyncio.gather(self.alert_producer.start(), self.count_producer.start(), self.traffic.start())
         await self.reader.start(view.partitions)
         self.counting.start(self.fail, self._commit)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
         self.brokers.start()
         self.add_future(self._watch_recovery())
-        log.info("Joining the group %s.", settings.app_id)
+        log.info("Joining the group %s.", settings.group_id)
         self.health.reached_brokers()
         self.recovery.joining()
 
@@ -237,12 +247,28 @@ class TocsinApp(App):
         self.recovery.recovered()
         try:
             traffic = self._running()[1]
+            generation = self.consumer_generation_id
+            committed = await self._with_inherited(assigned, committed)
+            if generation != self.consumer_generation_id:
+                return  # the next assignment has begun
             await traffic.on_ready(assigned, committed)
             if traffic.ready.is_set():
                 self.recovery.ready()
         except Exception as error:
             log.exception("Taking up the assigned partitions failed.")
             self.fail(error)
+
+    async def _with_inherited(
+        self, assigned: set[TP], committed: Mapping[TP, int | None]
+    ) -> Mapping[TP, int | None]:
+        """``committed``, and where this pool has nothing, what the pool that served it before has."""
+        new = [tp for tp in assigned if self.manages(tp.topic) and committed.get(tp) is None]
+        if not new:
+            return committed
+        found = await inherited_offsets(self.settings, new)
+        if found:
+            log.info("Going on from where another pool was, in %d partitions.", len(found))
+        return {**committed, **{TP(*name): offset for name, offset in found.items()}}
 
     async def _commit(self) -> None:
         if self.traffic is not None and self.traffic.ready.is_set():
@@ -257,6 +283,16 @@ class TocsinApp(App):
     def snapshot(self) -> Mapping[Any, Any]:
         """What every class has and gets; empty before the start."""
         return {} if self.traffic is None else self.traffic.snapshot()
+
+    @property
+    def virtual_time(self) -> float:
+        """Virtual time of the fair queue."""
+        return 0.0 if self.traffic is None else self.traffic.scheduler.virtual_time
+
+    @property
+    def guard(self) -> AgeGuard[Priority, int] | None:
+        """The age guard."""
+        return None if self.traffic is None else self.traffic.scheduler.guard
 
 
 def make_app(settings: Settings | None = None, view: ClusterView | None = None) -> TocsinApp:
@@ -274,7 +310,7 @@ def make_app(settings: Settings | None = None, view: ClusterView | None = None) 
     data_dir = settings.data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
     app = TocsinApp(
-        settings.app_id,
+        settings.group_id,
         broker=[f"kafka://{address}" for address in settings.broker_list],
         broker_credentials=_credentials(settings),
         broker_session_timeout=settings.session_timeout_s,

@@ -204,6 +204,7 @@ class ToldRecovery(Recovery):
 
     Attributes:
         on_begin: called when an assignment has come, before anything is read.
+        on_known: called when it is known how much there is to read.
     """
 
     def __init__(self, app: Any, tables: Any, **options: Any) -> None:
@@ -211,6 +212,7 @@ class ToldRecovery(Recovery):
         self._kept: dict[TP, int | None] = {}
         self._begins: dict[TP, int] = {}
         self.on_begin: Callable[[], None] = lambda: None
+        self.on_known: Callable[[], None] = lambda: None
 
     async def on_rebalance(self, *args: Any, **options: Any) -> None:
         """Note what the local copies hold: what is read begins with the greater of this and the oldest."""
@@ -223,6 +225,7 @@ class ToldRecovery(Recovery):
         await super()._build_offsets(consumer, tps, destination, title)
         if title == "active":
             self._begins = {tp: destination[tp] for tp in tps}
+            self.on_known()
 
     def progress(self) -> list[TableProgress]:
         """How far each table partition is; empty before their offsets are known."""

@@ -298,6 +298,8 @@ async def test_recovery_tells_where_it_began_and_how_far_it_is(
     assert isinstance(recovery, ToldRecovery)
     begun: list[bool] = []
     recovery.on_begin = lambda: begun.append(True)
+    known: list[int] = []
+    recovery.on_known = lambda: known.append(len(recovery.progress()))
     table = await opened(app)
     changelog = table.changelog_topic.get_topic_name()
     places = {TP(changelog, partition) for partition in (0, 1)}
@@ -318,6 +320,7 @@ async def test_recovery_tells_where_it_began_and_how_far_it_is(
     consumer = SimpleNamespace(earliest_offsets=earliest, highwaters=highwaters)
     await recovery._build_highwaters(consumer, places, recovery.active_highwaters, "active")
     await recovery._build_offsets(consumer, places, recovery.active_offsets, "active")
+    assert known == [2]
     recovery.active_offsets[TP(changelog, 1)] = 4
     assert recovery.progress() == [
         TableProgress("partial-counts", changelog, 0, kept=2, begin=2, at=2, end=9),
