@@ -21,7 +21,7 @@ ifneq ($(MADE_FOR),$(CURDIR))
 $(STAMP): FORCE
 endif
 
-.PHONY: help setup demo test lint format types unit bench bench-latency lock lock-kafka clean FORCE
+.PHONY: help setup demo test lint format types unit chaos soak bench bench-latency lock lock-kafka clean FORCE
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,12 @@ types: $(STAMP) ## Check types.
 
 unit: $(STAMP) ## Run the tests that need no Kafka.
 	@$(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)
+
+chaos: $(STAMP) ## Prove exact counts through every fault on a real cluster; SEED=2 for others, CHAOS_ARGS are passed on.
+	@exec $(BIN)/python -m tests.chaos --seed $(or $(SEED),1) $(CHAOS_ARGS)
+
+soak: $(STAMP) ## Look for growth of memory, descriptors and tables under a steady load; SOAK_SECONDS=1200.
+	@SOAK_SECONDS=$(SOAK_SECONDS) exec $(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)
 
 bench: $(BENCH_STAMP) ## Run every benchmark; ONLY=latency for one, QUICK=1 for small sizes.
 	@exec $(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(BENCH_ARGS)

@@ -74,6 +74,8 @@ class Load:
         self._under_way: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._producer: aiokafka.AIOKafkaProducer | None = None
+        #: Whether some event types occur in one second only.
+        self.once = True
         #: Records acknowledged so far.
         self.acknowledged = 0
 
@@ -118,7 +120,7 @@ class Load:
         batches: dict[tuple[str, int], list[_Record]] = {}
         for _ in range(number):
             made = next(self._made)
-            if (self._records + 1) % _ONCE == 0:
+            if self.once and (self._records + 1) % _ONCE == 0:
                 made = made._replace(event_type=f"once.{second}")
             partition = self._random.randrange(self._partitions)
             batches.setdefault((self._topics[made.priority], partition), []).append(self._record(made))

@@ -3,7 +3,8 @@
 It is the product's worker with hooks around a few of its methods; the product itself has no switch for this.
 The environment says where: ``CHAOS_HISTORY`` (the file), ``CHAOS_NAME`` (of the worker), ``CHAOS_STRIKE`` (a
 file that, once it appears, names a place in the worker's life and a signal, which the worker then sends
-itself there), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``).
+itself there), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``), ``CHAOS_RETENTION_S`` (how long
+rows of 10 s buckets are kept, so that a soak sees them go). Without ``CHAOS_HISTORY`` nothing is recorded.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from agents.ingest import Ingest
 from streams.transport import faust_private
 from streams.transport.delivery import ConfirmedProducer, Outgoing
 from streams.transport.traffic import Traffic
+from tables.buckets import FINE, RETENTION_S
 from tables.combined_counter import CombinedCounter
 from tables.durable_table import DurableTable
 from tables.source_counter import SourceCounter
@@ -233,7 +235,10 @@ def main() -> None:
     # The variant first: the hooks then record what it does.
     if variant := os.environ.get("CHAOS_VARIANT"):
         VARIANTS[variant].install()
-    Recorder(os.environ).install()
+    if retention := os.environ.get("CHAOS_RETENTION_S"):
+        RETENTION_S[FINE] = int(retention)
+    if "CHAOS_HISTORY" in os.environ:
+        Recorder(os.environ).install()
     from streams.commands import main as command
 
     sys.argv = ["tocsin", "worker"]

@@ -1,0 +1,204 @@
+"""``make soak``: three workers under a steady load, and whether their memory, descriptors or tables grow.
+
+Rows of 10 s buckets are kept for an hour and more, so that a worker grows until the first ones expire. Here
+they are kept for two minutes, which leaves a steady state that a soak of minutes can see; rows of minutes are
+kept for a day as always, and are the reason for the small growth of the tables that is told apart below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import psutil
+
+from streams.broker.local_kafka import LocalKafka
+from tests.chaos import truth
+from tests.chaos.checker import Verdict, check
+from tests.chaos.history import read
+from tests.chaos.members import ChaosError, Member
+from tests.chaos.world import TOCSIN, World, cleaned
+
+RETENTION_S = 120
+_SAMPLE_S = 2.0
+_WARM_UP = 0.3  # part of the time that is left out
+_LEAST_WARM_UP_S = 150.0  # in which nothing expires yet
+_BLOCKS = 20
+#: Quantile of Student's t for 95 %, two-sided, with ``_BLOCKS - 2`` degrees of freedom.
+_T = 2.101
+#: Growth over the measured time, as a part of the mean, below which a slope is nothing to speak of.
+_NEGLIGIBLE = 0.02
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A straight line through what was measured.
+
+    ``per_hour`` is the slope, ``low`` and ``high`` bound it with 95 % confidence; ``mean`` is the mean value.
+    """
+
+    mean: float
+    per_hour: float
+    low: float
+    high: float
+    hours: float
+
+    @property
+    def found(self) -> bool:
+        """Whether it rises: surely, and by more than is nothing to speak of."""
+        return self.low > 0 and self.per_hour * self.hours > _NEGLIGIBLE * self.mean
+
+
+def slope_of(times_s: Sequence[float], values: Sequence[float]) -> Slope:
+    """Ordinary least squares over the means of blocks, since neighbouring samples depend on each other.
+
+    Raises:
+        ValueError: there are fewer samples than blocks.
+    """
+    if len(times_s) < _BLOCKS:
+        raise ValueError(f"{len(times_s)} samples are too few; {_BLOCKS} are needed")
+    edges = [round(index * len(times_s) / _BLOCKS) for index in range(_BLOCKS + 1)]
+    x = [fmean(times_s[a:b]) / 3600 for a, b in pairwise(edges)]
+    y = [fmean(values[a:b]) for a, b in pairwise(edges)]
+    mean_x, mean_y = fmean(x), fmean(y)
+    spread = sum((each - mean_x) ** 2 for each in x)
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
+    errors = sum((b - mean_y - slope * (a - mean_x)) ** 2 for a, b in zip(x, y, strict=True))
+    bound = _T * math.sqrt(errors / (_BLOCKS - 2) / spread)
+    return Slope(mean_y, slope, slope - bound, slope + bound, (times_s[-1] - times_s[0]) / 3600)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """All workers together, at a time."""
+
+    at_s: float
+    rss_mb: float
+    descriptors: float
+    tables_mb: float
+
+
+def sample(members: Sequence[Member], at_s: float) -> Sample:
+    """Measure the workers.
+
+    Raises:
+        ChaosError: one has ended.
+    """
+    rss = descriptors = size = 0
+    for member in members:
+        if member.process is None or not member.runs:
+            raise ChaosError(f"{member.name} has ended:\n{member.tail()}")
+        process = psutil.Process(member.process.pid)
+        rss += process.memory_info().rss
+        descriptors += process.num_fds()
+        for path in member.data_dir.rglob("*"):
+            try:
+                size += path.stat().st_size
+            except FileNotFoundError:
+                continue  # RocksDB has just deleted it
+    return Sample(at_s, rss / 2**20, descriptors, size / 2**20)
+
+
+FIGURES = {"rss_mb": "resident memory, MB", "descriptors": "file descriptors", "tables_mb": "RocksDB, MB"}
+
+
+def verdict_of(samples: Sequence[Sample]) -> dict[str, Slope]:
+    """The slope of each figure after the warm-up."""
+    warm_up = max(_LEAST_WARM_UP_S, samples[-1].at_s * _WARM_UP)
+    kept = [each for each in samples if each.at_s >= warm_up] or list(samples)
+    times = [each.at_s for each in kept]
+    return {name: slope_of(times, [getattr(each, name) for each in kept]) for name in FIGURES}
+
+
+async def soak(folder: Path, seconds: float, seed: int, rate: int) -> tuple[list[Sample], Verdict]:
+    """Run the workers under load and measure them; also says whether they counted right."""
+    kafka = LocalKafka(folder / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    await asyncio.to_thread(kafka.start)
+    try:
+        world = World(kafka, folder, TOCSIN, seed=seed, rate=rate, lateness_s="0", flush_interval_s="1")
+        world.load.once = False
+        for _ in range(3):
+            member = world.member()
+            # Nothing is recorded: what is measured is the product.
+            del member.environment["CHAOS_HISTORY"]
+            member.environment["CHAOS_RETENTION_S"] = str(RETENTION_S)
+        async with cleaned(world):
+            await world.start()
+            begun = time.monotonic()
+            samples: list[Sample] = []
+            while (at_s := time.monotonic() - begun) < seconds:
+                samples.append(await asyncio.to_thread(sample, world.members, at_s))
+                await asyncio.sleep(_SAMPLE_S)
+            await world.settle()
+            await world.stop()
+            await truth.write_log(world.settings, world.history)
+            await truth.write_effects(world.settings, world.history)
+            await truth.write_public_counts(world.settings, world.history)
+            priorities = truth.priorities_of(world.settings)
+            lines = read(world.history.path)
+            return samples, check(lines, priorities, windows=False, recorded=False)
+    finally:
+        await asyncio.to_thread(kafka.stop)
+
+
+def _plot(samples: Sequence[Sample], path: Path) -> bool:
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        return False
+    figure, axes = pyplot.subplots(len(FIGURES), sharex=True, figsize=(8, 8))
+    for axis, (name, label) in zip(axes, FIGURES.items(), strict=True):
+        axis.plot([each.at_s / 60 for each in samples], [getattr(each, name) for each in samples])
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=0)
+    axes[-1].set_xlabel("minutes")
+    figure.suptitle("Three workers under a steady load")
+    figure.savefig(path)
+    return True
+
+
+def main() -> None:
+    """Run it; the exit code is 1 when something grows, or counts are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("SOAK_SECONDS") or 1200))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=int, default=1000, help="notifications a second")
+    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tocsin-soak-") as folder:
+        samples, verdict = asyncio.run(soak(Path(folder), options.seconds, options.seed, options.rate))
+    slopes = verdict_of(samples)
+    options.out.mkdir(parents=True, exist_ok=True)
+    result: dict[str, Any] = {
+        "seconds": options.seconds,
+        "rate": options.rate,
+        "line": verdict.line(),
+        "slopes": {name: asdict(slope) | {"found": slope.found} for name, slope in slopes.items()},
+        "samples": [asdict(each) for each in samples],
+    }
+    (options.out / "soak.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    plotted = _plot(samples, options.out / "soak.svg")
+    for name, slope in slopes.items():
+        print(
+            f"{FIGURES[name]}: mean {slope.mean:.1f}, slope {slope.per_hour:+.2f} an hour "
+            f"(95 %: {slope.low:+.2f} to {slope.high:+.2f}): {'GROWS' if slope.found else 'no slope'}"
+        )
+    print(f"{options.seconds:.0f} s: {verdict.line()}")
+    print(f"Written: {options.out / 'soak.json'}{', soak.svg' if plotted else ''}")
+    sys.exit(0 if verdict.good and not any(slope.found for slope in slopes.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()
