@@ -46,29 +46,13 @@ from streams.transport.faust_private import (
 from streams.transport.recovery import RecoveryProgress
 from streams.transport.traffic import Traffic
 from tables.durable_table import DurableTable
+from tables.local_store import store_options
 from tables.public_rows import PublicKey
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
 
 log = logging.getLogger(__name__)
 
-#: Faust's RocksDB defaults are for one table on a large machine: 2 GiB of cache per table partition. These
-#: are bytes for all partitions of all tables together, of rows that are in no file yet and of blocks read.
-_WRITE_BUFFER_BYTES = 16 * 2**20
-_BLOCK_CACHE_BYTES = 32 * 2**20
-_TABLES = 2
-_LEAST_STORE_BYTES = 2**18
-
-
-def store_options(partitions: int) -> dict[str, int]:
-    """Options of the local copy of one table partition, of so many."""
-    stores = _TABLES * partitions
-    return {
-        "block_cache_size": max(_LEAST_STORE_BYTES, _BLOCK_CACHE_BYTES // stores),
-        "write_buffer_size": max(_LEAST_STORE_BYTES, _WRITE_BUFFER_BYTES // stores),
-        "max_write_buffer_number": 2,
-        "max_open_files": 64,
-    }
 #: Seconds between looks at how far recovery is.
 _LOOK_INTERVAL_S = 0.5
 
