@@ -19,6 +19,7 @@ _COMMANDS = {
     "kafka": ("streams.commands.kafka", "Start, stop or look at a local Kafka."),
     "topics": ("streams.commands.topics", "Create or check the topics."),
     "probe": ("streams.commands.probe", "Measure how long a CRITICAL takes through a live cluster."),
+    "verify": ("streams.commands.verify", "Say whether the counts agree with the records."),
     "dead-letters": ("streams.commands.dead_letters", "List, show or replay records that could not be read."),
 }
 

@@ -1,0 +1,238 @@
+"""`tocsin verify` on a real Kafka: agrees while workers go on, and finds what is falsified."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+
+from streams.notifications import Priority
+from streams.settings import Settings
+from tables.public_rows import decode_key
+from tables.rows import bucket_in
+from tables.source_counter import DEAD_LETTERS
+from tests.integration.reading import Counts, all_committed, end_offsets, public_counts, read_all
+from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
+from tests.integration.writing import Writer, made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+
+async def verify(deployment: Deployment, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and report."""
+
+    def run() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "streams", "verify", "--json", *arguments],
+            cwd=ROOT,
+            env=deployment.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=2 * BOUND_S,
+            check=False,
+        )
+
+    ended = await asyncio.to_thread(run)
+    assert ended.stdout, ended
+    return ended.returncode, orjson.loads(ended.stdout)
+
+
+async def publish_bad_ones(out: Writer, settings: Settings) -> int:
+    """Records that cannot be read, in each topic; returns how many."""
+    bad = [None, b"", b"{", b"[]", b"\xff", orjson.dumps({"event_type": ""}), orjson.dumps("text")]
+    for priority in settings.priorities:
+        for value in bad:
+            await out.raw(settings.notification_topic(priority), value)
+    return len(bad) * len(settings.priorities)
+
+
+async def publish(settings: Settings, topic: str, partition: int, key: bytes, value: bytes) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, acks="all")
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic, value, key=key, partition=partition)
+    finally:
+        await producer.stop()
+
+
+async def counted_load(deployment: Deployment, count: int) -> Counts:
+    """Publish, have it counted and committed, and stop the worker."""
+    settings = deployment.settings
+    worker = await deployment.worker().start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=11, count=count))
+        await counts.reach(out.published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+    await worker.stop()
+    return out.published.counts
+
+
+async def test_verify_agrees_while_workers_and_traffic_go_on(deployment: Deployment) -> None:
+    settings = deployment.settings
+    worker = await deployment.worker().start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        bad = await publish_bad_ones(out, settings)
+        await out.made(made_load(seed=3, count=2000))
+        async with out.steadily(made_load(seed=4), rate=1000):
+            for _ in range(3):
+                code, report = await verify(deployment)
+                assert (code, report["agree"], report["differences"]) == (0, True, []), report
+                assert report["records"] > 2000
+                assert report["partitions"] == PARTITIONS * len(settings.priorities)
+                assert report["covered_from"] == {}
+            # A worker that crashes leaves nothing that differs, neither before nor after its replay.
+            worker.kill()
+            code, report = await verify(deployment, "--wait", "1")
+            assert (report["lost"], report["too_many"], report["public_differences"]) == (0, 0, 0), report
+            await worker.start().ready()
+            code, report = await verify(deployment)
+            assert (code, report["differences"]) == (0, []), report
+        await counts.reach(
+            out.published.counts
+            + Counts({(p.value, DEAD_LETTERS): bad // len(settings.priorities) for p in settings.priorities})
+        )
+        await eventually("the ends are committed", lambda: all_committed(settings))
+        total = out.published.counts.total()
+    await worker.stop()
+    code, report = await verify(deployment)
+    assert (code, report["agree"]) == (0, True), report
+    assert (report["records"], report["dead_letters"]) == (total + bad, bad)
+    assert f"each of {total + bad:,} records is counted once, {bad} of them as dead" in report["sentences"][0]
+
+
+async def test_verify_finds_a_falsified_row_and_a_falsified_public_count(deployment: Deployment) -> None:
+    """Negative control: counts that are wrong by one, each way."""
+    settings = deployment.settings
+    await counted_load(deployment, 1000)
+    assert (await verify(deployment))[0] == 0
+
+    changelog = settings.internal_topic("partial-counts-changelog")
+    rows = {
+        (record.partition, record.key): record.value
+        for record in await read_all(settings.brokers, changelog)
+        if record.key.startswith(b"r/") and b"/0010/" in record.key and record.value is not None
+    }
+    ((partition, key), value), *_ = sorted(rows.items())
+    body = orjson.loads(value[8:])
+    event_type, entry = next(iter(body.items()))
+    for change, lost, too_many in ((+2, 0, 2), (-1, 1, 0)):
+        false = body | {event_type: [entry[0] + change, *entry[1:]]}
+        await publish(settings, changelog, partition, key, value[:8] + orjson.dumps(false))
+        code, report = await verify(deployment)
+        assert (code, report["lost"], report["too_many"], report["public_differences"]) == (
+            1,
+            lost,
+            too_many,
+            0,
+        )
+        (difference,) = report["differences"]
+        assert difference["where"].endswith(f"/{partition}")
+        assert difference["event_type"] == event_type
+        assert (difference["published"], difference["counted"]) == (entry[0], entry[0] + change)
+    await publish(settings, changelog, partition, key, value)
+    # Below another offset the row counts fewer records, and what lies above it is committed and lost.
+    older = (int.from_bytes(value[:8], "big") - 1).to_bytes(8, "big")
+    await publish(settings, changelog, partition, key, older + value[8:])
+    assert (await verify(deployment))[0] == 0, "committed records are expected whatever the row's offset is"
+    await publish(settings, changelog, partition, key, value)
+    assert (await verify(deployment))[0] == 0
+
+    public = {
+        (record.partition, record.key): record.value
+        for record in await read_all(settings.brokers, settings.event_counts_topic)
+        if decode_key(record.key).resolution_s == 10 and record.value is not None
+    }
+    ((partition, key), value), *_ = sorted(public.items())
+    body = orjson.loads(value)
+    event_type, number = next(iter(body["counts"].items()))
+    for change in (+1, -1):
+        false = body | {"counts": body["counts"] | {event_type: number + change}}
+        await publish(settings, settings.event_counts_topic, partition, key, orjson.dumps(false))
+        code, report = await verify(deployment)
+        assert (code, report["lost"], report["too_many"], report["public_differences"]) == (1, 0, 0, 1)
+        (difference,) = report["differences"]
+        assert difference["where"] == settings.event_counts_topic
+        assert (difference["published"], difference["counted"]) == (number, number + change)
+    assert "1 public count differs" in report["sentences"][0]
+    assert bucket_in(sorted(rows)[0][1]) > 0
+
+
+async def test_verify_says_what_retention_has_left(deployment: Deployment) -> None:
+    settings = deployment.settings
+    await counted_load(deployment, 3000)
+    topic = settings.notification_topic(Priority.DEBUG)
+    ends = await end_offsets(settings.brokers, topic)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    await admin.start()
+    try:
+        trimmed = {TopicPartition(topic, 1): RecordsToDelete(ends[TopicPartition(topic, 1)] // 2)}
+        trimmed[TopicPartition(topic, 2)] = RecordsToDelete(ends[TopicPartition(topic, 2)])
+        await admin.delete_records(trimmed)
+    finally:
+        await admin.close()
+    code, report = await verify(deployment)
+    assert (code, report["differences"]) == (0, []), report
+    assert report["covered_from"].keys() == {f"{topic}/1", f"{topic}/2"}
+    # What was deleted may have been dated up to ten minutes ahead of the oldest record that is left.
+    assert report["covered_from"][f"{topic}/1"] > report["from"]
+    assert report["covered_from"][f"{topic}/2"] is None
+    assert "2 of 20 partitions (10 %) have lost records of this time to retention" in report["sentences"][2]
+
+    # Too low a count is still found where records are left; too high a one cannot be told from retention.
+    changelog = settings.internal_topic("partial-counts-changelog")
+    source = {
+        (record.partition, record.key): record.value
+        for record in await read_all(settings.brokers, changelog)
+        if record.key.startswith(b"r/") and b"/0010/" in record.key and record.value is not None
+    }
+    for (partition, key), value in source.items():
+        if partition == 1:
+            await publish(settings, changelog, partition, key, value[:8] + b"{}")
+    code, report = await verify(deployment)
+    assert code == 1
+    assert report["lost"] > 0
+    assert report["too_many"] == 0
+    assert {each["where"].rsplit("/", 1)[1] for each in report["differences"]} == {"1"}
+
+
+async def test_verify_says_when_nobody_combines(deployment: Deployment) -> None:
+    settings = deployment.settings
+    missing, _ = await run_text(deployment)
+    assert missing == 78
+    await counted_load(deployment, 100)
+    await publish(settings, settings.internal_topic("partials"), 0, b"", b'{"v":1,"parts":[]}')
+    code, report = await verify(deployment, "--wait", "0.5")
+    assert (code, report["agree"], report["waiting_to_be_combined"]) == (1, False, 1)
+    assert "1 message is not combined yet" in report["sentences"][0]
+    code, text = await run_text(deployment, "--wait", "0.5")
+    assert code == 1
+    assert "cannot be compared" in text
+
+
+async def test_usage(deployment: Deployment) -> None:
+    assert (await run_text(deployment, "--since", "3h"))[0] == 2
+    assert (await run_text(deployment, "--since", "soon"))[0] == 2
+    deployment.configure(brokers="127.0.0.1:1")
+    assert (await run_text(deployment))[0] == 78
+
+
+async def run_text(deployment: Deployment, *arguments: str) -> tuple[int, str]:
+    """Exit code and what is said."""
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "streams", "verify", *arguments],
+        cwd=ROOT,
+        env=deployment.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=BOUND_S,
+        check=False,
+    )
+    return ended.returncode, ended.stdout.decode() + ended.stderr.decode()
