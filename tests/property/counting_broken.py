@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tables.buckets import FINE, HOUR, MINUTE, children, retention_s
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.rows import Change, Version, VersionedRows, bucket_name
 from tables.source_counter import Flush, SourceCounter
-from tests.property.counting_model import Cluster, SourceWorker, Worker
+from tests.property.counting_model import Cluster, SourceWorker, Store, Worker
 from tests.property.counting_truth import LATENESS_S, PRIORITY
 
 # --- one source ----------------------------------------------------------------------------------
@@ -135,6 +135,14 @@ class NamesComeBack(Cluster):
     def next_writer(self) -> str:
         self._writers += 1
         return f"{self._writers % 2}"
+
+
+class OffsetJumps(Cluster):
+    """A store is taken to be as far as its last own write, whatever others wrote before it."""
+
+    class store(Store):  # noqa: N801
+        def reached(self, offsets: Sequence[int]) -> int:
+            return max(self.position, offsets[-1] + 1)
 
 
 class NewestBaseOnly(Cluster):

@@ -74,18 +74,27 @@ class Store:
         found = self._keys[bisect_left(self._keys, start) : bisect_left(self._keys, end)]
         return [(key, self.rows[key]) for key in found]
 
-    def apply(self, changes: Iterable[Change], position: int) -> None:
-        """Take in changes; what others appended before ``position`` meanwhile is never looked at again."""
+    def apply(self, changes: Iterable[Change], offsets: Sequence[int]) -> None:
+        """Take in changes that the log holds at ``offsets``, as ``TablePartition.apply`` does."""
+        self._take(changes)
+        self.position = self.reached(offsets)
+
+    def reached(self, offsets: Sequence[int]) -> int:
+        """Where to read on: not behind what others appended meanwhile."""
+        consecutive = list(offsets) == list(range(self.position, self.position + len(offsets)))
+        return offsets[-1] + 1 if consecutive else self.position
+
+    def _take(self, changes: Iterable[Change]) -> None:
         for key, value in changes:
             if value is None:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = value
         self._keys = None
-        self.position = max(self.position, position)
 
     def catch_up(self, log: Log) -> Store:
-        self.apply(log.since(self.position), log.end)
+        self._take(log.since(self.position))
+        self.position = log.end
         return self
 
 
@@ -124,11 +133,13 @@ class Worker:
         raise NotImplementedError
 
     def _write(self, changes: Sequence[Change]) -> Iterator[None]:
+        offsets = []
         for key, value in changes:
+            offsets.append(self.log.end)
             self.log.append(key, value)
             yield
         if changes:
-            self.store.apply(changes, self.log.end)
+            self.store.apply(changes, offsets)
 
 
 class SourceWorker(Worker):
@@ -236,6 +247,7 @@ class Cluster:
     source_worker: type[SourceWorker] = SourceWorker
     slice_worker: type[SliceWorker] = SliceWorker
     versioned_rows: type[VersionedRows] = VersionedRows
+    store: type[Store] = Store
 
     def __init__(self, inputs: Sequence[Input], cap: int = NO_CAP, *, rising: bool = True) -> None:
         self.inputs = inputs
@@ -249,6 +261,7 @@ class Cluster:
         self.reader = Totals()
         self.violations: list[str] = []
         self.zombies: list[Worker] = []
+        self._zombie_roles: list[int] = []
         #: Keys whose last public row is outdated, until their owner heals them.
         self.outdated: set[bytes] = set()
         #: Keys that were outdated when their owner went: only who reads the topic afresh finds them wrong.
@@ -258,7 +271,7 @@ class Cluster:
         self._idle_stores: dict[int, list[Store]] = {}
         self.roles = range(len(inputs) + SLICES)
         self.committed = [0 for _ in self.roles]
-        self.workers = [self._worker(role, Store()) for role in self.roles]
+        self.workers = [self._worker(role, self.store()) for role in self.roles]
 
     # ---------------------------------------------------------------- what may happen
 
@@ -285,10 +298,11 @@ class Cluster:
         idle = self._idle_stores.setdefault(role, [])
         if paused:
             self.zombies.append(old)
+            self._zombie_roles.append(role)
         else:
             idle.append(old.store)
         self.not_healed |= {key for key in self.outdated if self._owner(key) == role}
-        store = Store() if kept_store is None or not idle else idle.pop(kept_store % len(idle))
+        store = self.store() if kept_store is None or not idle else idle.pop(kept_store % len(idle))
         self.workers[role] = self._worker(role, store)
 
     def wake(self, which: int, read: int = 0, steps: int = ALL) -> None:
@@ -297,6 +311,13 @@ class Cluster:
             zombie = self.zombies[which % len(self.zombies)]
             zombie.read(read)
             zombie.flush(steps)
+
+    def rejoin(self, which: int) -> None:
+        """A paused worker learns that it was replaced; its store may be taken up by the next holder."""
+        if self.zombies:
+            place = which % len(self.zombies)
+            role = self._zombie_roles.pop(place)
+            self._idle_stores[role].append(self.zombies.pop(place).store)
 
     def commit(self, role: int) -> None:
         """Commit what the holder says is durable."""

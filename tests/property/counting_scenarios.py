@@ -40,7 +40,7 @@ def play(cluster: Cluster, events: Sequence[Event]) -> list[str]:
         elif kind in ("die", "pause"):
             role, store = arguments
             cluster.replace(role, paused=kind == "pause", kept_store=store)
-        else:  # commit, turn, wake, compact
+        else:  # commit, turn, wake, rejoin, compact
             getattr(cluster, kind)(*arguments)
     return cluster.finish()
 
@@ -88,7 +88,7 @@ def _events(random: Random, roles: Sequence[int]) -> list[Event]:
     clocks = random.choice([[1, 10], [1, 31, 61], [31, 61, 200], [200, 4000], [1, 61, 4000], [61, 40_000]])
     kinds = ["read"] * 3 + ["flush"] * 3 + ["clock"] * 2 + ["commit", "turn", "die", "compact"]
     if random.random() < 0.6:
-        kinds += ["pause", "wake", "wake"]
+        kinds += ["pause", "wake", "wake", "rejoin"]
     events: list[Event] = []
     for _ in range(random.choice([6, 12, 25])):
         kind, role = random.choice(kinds), random.choice(roles)
@@ -103,6 +103,8 @@ def _events(random: Random, roles: Sequence[int]) -> list[Event]:
             events.append((kind, role, random.choice([None, 0, 1])))
         elif kind == "wake":
             events.append((kind, random.randint(0, 2), random.randint(0, 3), steps))
+        elif kind == "rejoin":
+            events.append((kind, random.randint(0, 2)))
         else:
             events.append((kind,) if kind == "compact" else (kind, role))
     return events

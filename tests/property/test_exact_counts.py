@@ -138,6 +138,18 @@ SCENARIOS = {
             *(COMMIT, ("wake", 0, 0, ALL), DIE),
         ],
     ),
+    "a store that jumps over what others wrote": (
+        # The first worker sleeps with a flush planned. The second counts another record; then the first wakes
+        # up, writes, learns that it was replaced, and gets the source back with the store that it has.
+        broken.OffsetJumps,
+        NO_CAP,
+        records(("a", 0), ("b", 0), ("c", 0)),
+        [
+            *(("read", 0, 1), ("flush", 0, 0), PAUSE),
+            *(*read(2), COMMIT),
+            *(("wake", 0, 0, ALL), ("rejoin", 0), ("die", 0, 0)),
+        ],
+    ),
     "expired before it was rolled up": (
         # Broker times jump by hours, so that bucket 0 is old at once; a crash comes after the base row.
         broken.HastyExpiry,
@@ -202,7 +214,7 @@ def test_hour_takes_the_largest_of_its_minutes() -> None:
                 rows.encode(base_name("s"), offset, base),
                 rows.encode(bucket_name("s", MINUTE, START_S + 60), offset, counts),
             ],
-            0,
+            [0, 1],
         )
     counter = SourceCounter("s", VersionedRows(store, "x"), max_event_types=NO_CAP, lateness_s=0)
     counter.processed = 5
