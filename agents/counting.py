@@ -57,7 +57,7 @@ class Counting:
         settings: Settings,
         topics: Topics,
         partial_counts: DurableTable,
-        combined_counts: DurableTable,
+        combined_counts: DurableTable | None,
         producer: ConfirmedProducer,
         effects: Effects,
         clock: Callable[[], float] = time.time,
@@ -112,7 +112,7 @@ class Counting:
                 # Records below the committed offset are not read again.
                 counter.processed = (committed.get(tp) or 0) - 1
                 self._sources[tp] = counter
-            elif tp.topic == self._topics.partials:
+            elif tp.topic == self._topics.partials and self._combined_counts is not None:
                 combiner = CombinedCounter(
                     self._combined_counts.rows(tp.partition), lateness_s=self._settings.lateness_s
                 )
@@ -267,9 +267,9 @@ class Counting:
                 await asyncio.sleep(0)
                 if epoch != self._epoch:
                     return
-        if not flushes:
-            return
         table = self._combined_counts
+        if not flushes or table is None:
+            return
         await self._write(table, ((partition, flush.first) for partition, _, flush in flushes))
         await self._write(table, ((partition, flush.then) for partition, _, flush in flushes))
         as_of_ms = int(now_s * 1000)

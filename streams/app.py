@@ -38,6 +38,7 @@ from streams.transport.faust_private import (
     App,
     BatchSchema,
     DamagedStoreError,
+    SharedTable,
     Transport,
     member_alive,
     quarantine_damaged,
@@ -103,8 +104,13 @@ class TocsinApp(App):
             partials = self.topic(settings.internal_topic("partials"), schema=schema)
             self.agent(partials, name="combine")(self._combine_agent)
 
+    @property
+    def changelog_prefix(self) -> str:
+        """What the names of changelogs begin with: all pools share them."""
+        return self.settings.app_id
+
     def _table(self, name: str) -> Any:
-        table = self.Table(
+        return self.Table(
             name,
             partitions=self.settings.partitions,
             key_type=bytes,
@@ -112,9 +118,6 @@ class TocsinApp(App):
             options=store_options(self.settings.partitions),
             recovery_buffer_size=1000,
         )
-        # Faust would name it after the group, but all pools share it.
-        table.changelog_topic.topics = [self.settings.internal_topic(f"{name}-changelog")]
-        return table
 
     async def _ingest_agent(self, stream: Any) -> None:
         counting, traffic = self._running()
@@ -309,6 +312,7 @@ def make_app(settings: Settings | None = None, view: ClusterView | None = None) 
         canonical_url=f"http://{instance or f'{socket.gethostname()}-{os.getpid()}'}:1",
         datadir=str(data_dir),
         store="rocksdb://?driver=rocksdict",
+        Table=SharedTable,
         processing_guarantee="at_least_once",
         producer_acks=-1,
         stream_wait_empty=True,

@@ -28,6 +28,11 @@ from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 #: Exit code for a wrong configuration (EX_CONFIG of sysexits.h).
 EXIT_CONFIG = 78
 
+#: In which order classes are served; see ``streams.scheduling.modes``.
+ModeName = Literal["weighted", "strict-with-floor", "strict"]
+#: Named weights, with a mode.
+ProfileName = Literal["default", "strict-with-floor", "strict", "yagi-2011"]
+
 #: Weights by profile. ``yagi-2011`` has the numbers of the proposer's own worker.
 PROFILES: dict[str, dict[Priority, float]] = {
     "default": {
@@ -49,9 +54,14 @@ PROFILES: dict[str, dict[Priority, float]] = {
         Priority.SAMPLE: 10,
     },
 }
-PROFILES["strict-with-floor"] = PROFILES["default"]
+PROFILES["strict-with-floor"] = PROFILES["strict"] = PROFILES["default"]
+#: Modes by profile; the others are weighted.
+_PROFILE_MODES: dict[str, ModeName] = {"strict-with-floor": "strict-with-floor", "strict": "strict"}
 
-_SECRETS = ("sasl_password", "web_token")
+_SECRETS = ("sasl_password", "web_token", "admin_token")
+
+#: Characters of the token that may change a worker; short ones can be guessed.
+_LEAST_TOKEN_LENGTH = 16
 
 
 class ConfigurationError(Exception):
@@ -71,6 +81,12 @@ class Settings(BaseSettings):
         "tocsin",
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="Consumer group and prefix of internal topics; workers with one id share the work.",
+    )
+    pool: str = Field(
+        "",
+        pattern=r"^([a-z0-9][a-z0-9-]{0,40})?$",
+        description="Name of a pool of workers with priorities of its own; "
+        "without one a worker is of the main pool, which combines the counts.",
     )
     partitions: int = Field(
         8,
@@ -121,11 +137,24 @@ class Settings(BaseSettings):
     priorities: Annotated[tuple[Priority, ...], NoDecode] = Field(
         DEFAULT_PRIORITIES, description="Priorities to consume, separated by commas."
     )
-    profile: Literal["default", "strict-with-floor", "yagi-2011"] = Field(
-        "default", description="Named weights and mode of the scheduler."
+    profile: ProfileName = Field(
+        "default",
+        description="Named weights and mode: default, strict-with-floor, strict or yagi-2011.",
+    )
+    mode: ModeName | None = Field(
+        None,
+        description="Order of service, unless the profile's: weighted, strict-with-floor or strict.",
     )
     weights: Annotated[dict[Priority, float], NoDecode] = Field(
         default_factory=dict, description="Weights that differ from the profile's, as critical=16,error=8."
+    )
+    age_limits: Annotated[dict[Priority, float], NoDecode] = Field(
+        default_factory=dict,
+        description="Seconds that a fetched record may wait before it is served next, as debug=300,info=60; "
+        "none by default.",
+    )
+    age_guard_share: float = Field(
+        0.1, gt=0, lt=1, description="Share of the service time that may go to records past their age limits."
     )
     batch_ms: float = Field(
         2.0,
@@ -181,6 +210,11 @@ class Settings(BaseSettings):
         False,
         description="Allow an address other than loopback without a token, where the network is guarded.",
     )
+    admin_token: SecretStr | None = Field(
+        None,
+        description="Bearer token for changing weights while a worker runs (or TOCSIN_ADMIN_TOKEN_FILE); "
+        "without one that is refused.",
+    )
     drain_deadline_s: float = Field(
         20.0, ge=1, description="Seconds a stopping worker waits for work in flight before it leaves."
     )
@@ -223,26 +257,19 @@ class Settings(BaseSettings):
     @field_validator("weights", mode="before")
     @classmethod
     def _split_weights(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-            if any(not sep for _, sep, _ in pairs):
-                raise ValueError("write weights as critical=16,error=8,warn=4,info=2,debug=1")
-            value = {name: weight for name, _, weight in pairs}
-        weights = {}
-        for name, weight in value.items():
-            priority = Priority.parse(str(name))
-            if priority is None:
-                raise ValueError(
-                    f"{str(name)!r} is not a priority; use some of {', '.join(Priority).lower()}"
-                )
-            try:
-                number = float(weight)
-            except (TypeError, ValueError):
-                number = -1.0
-            if not 0 < number < 1e9:
-                raise ValueError(f"the weight of {priority} must be a number above 0")
-            weights[priority] = number
-        return weights
+        return _by_priority(value, "weight", "critical=16,error=8,warn=4,info=2,debug=1")
+
+    @field_validator("age_limits", mode="before")
+    @classmethod
+    def _split_age_limits(cls, value: Any) -> Any:
+        return _by_priority(value, "age limit", "debug=300,info=60")
+
+    @field_validator("admin_token")
+    @classmethod
+    def _check_admin_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < _LEAST_TOKEN_LENGTH:
+            raise ValueError(f"give a token of {_LEAST_TOKEN_LENGTH} characters or more")
+        return value
 
     @field_validator("brokers")
     @classmethod
@@ -295,6 +322,26 @@ class Settings(BaseSettings):
         base = PROFILES[self.profile] | self.weights
         return {priority: base[priority] for priority in self.priorities}
 
+    @property
+    def effective_mode(self) -> ModeName:
+        """The order of service: ``mode``, or else the profile's."""
+        return self.mode or _PROFILE_MODES.get(self.profile, "weighted")
+
+    @property
+    def pool_group_prefix(self) -> str:
+        """What the names of the consumer groups of all pools but the main one begin with."""
+        return f"{self.app_id}-pool-"
+
+    @property
+    def group_id(self) -> str:
+        """Consumer group of this worker: the app's, or its pool's."""
+        return self.pool_group_prefix + self.pool if self.pool else self.app_id
+
+    @property
+    def combines(self) -> bool:
+        """Whether this worker's pool combines the counts of all pools; the main one does."""
+        return not self.pool
+
     def notification_topic(self, priority: Priority) -> str:
         """Topic that notifications of ``priority`` lie in."""
         return self.notification_topic_prefix + priority.value.lower()
@@ -313,6 +360,30 @@ class Settings(BaseSettings):
             name: ("********" if value else None) if name in _SECRETS else value
             for name, value in self.model_dump(mode="json").items()
         }
+
+
+def _by_priority(value: Any, what: str, example: str) -> Any:
+    """Read numbers by priority, from text such as ``critical=16,error=8`` or from a mapping."""
+    if isinstance(value, str):
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if any(not sep for _, sep, _ in pairs):
+            raise ValueError(f"write {what}s as {example}")
+        value = {name: number for name, _, number in pairs}
+    if not isinstance(value, dict):
+        raise ValueError(f"write {what}s as {example}")  # noqa: TRY004 - pydantic wants this one
+    numbers = {}
+    for name, given in value.items():
+        priority = Priority.parse(str(name))
+        if priority is None:
+            raise ValueError(f"{str(name)!r} is not a priority; use some of {', '.join(Priority).lower()}")
+        try:
+            number = -1.0 if isinstance(given, bool) else float(given)
+        except (TypeError, ValueError):
+            number = -1.0
+        if not 0 < number < 1e9:
+            raise ValueError(f"the {what} of {priority} must be a number above 0")
+        numbers[priority] = number
+    return numbers
 
 
 def load_settings(**overrides: Any) -> Settings:

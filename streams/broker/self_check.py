@@ -12,6 +12,7 @@ from types import MappingProxyType
 from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
+from streams.broker.pools import check_pools
 from streams.broker.topic_plan import Problem
 from streams.broker.topics import ensure_topics, examine_topics
 from streams.settings import ConfigurationError, Settings
@@ -67,11 +68,12 @@ async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
         with contextlib.suppress(KafkaError):
             # On a new cluster the first question makes Kafka create its topic of offsets, which takes a
             # second; asked now, the worker does not have to wait for it, and to report an error, later.
-            await admin.find_coordinator(settings.app_id)
+            await admin.find_coordinator(settings.group_id)
         ensured = await ensure_topics(
             admin, settings, create=settings.create_topics, wait_s=max(0.0, until - loop.time())
         )
         problems = await examine_topics(admin, settings, ensured.plan, ensured.found)
+        await check_pools(admin, settings)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise ConfigurationError(_sentence(errors))

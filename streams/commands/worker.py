@@ -15,6 +15,8 @@ from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_set
 
 @click.command("worker", short_help="Run a worker.")
 @click.option("--brokers", help="Kafka bootstrap addresses [TOCSIN_BROKERS].")
+@click.option("--priorities", help="Priorities to serve, separated by commas [TOCSIN_PRIORITIES].")
+@click.option("--pool", help="Name of a pool of workers with priorities of its own [TOCSIN_POOL].")
 @click.option("--web-port", type=int, help="Port of the web views; 0 takes a free one [TOCSIN_WEB_PORT].")
 @click.option("--data-dir", type=click.Path(), help="Folder of the local state [TOCSIN_DATA_DIR].")
 @click.option(

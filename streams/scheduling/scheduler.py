@@ -75,6 +75,8 @@ class ClassSnapshot(Generic[K]):
     service_seconds: float
     in_flight: int
     batch_limit: int
+    #: Start tag of its next batch, in seconds of service per unit of weight.
+    virtual_time: float
 
 
 class _Lane(Generic[K, P, R]):
@@ -167,6 +169,11 @@ class Scheduler(Generic[K, P, R]):
     def mode(self) -> Mode:
         """The order in which classes are served."""
         return self._mode
+
+    @property
+    def virtual_time(self) -> float:
+        """Start tag of the latest choice; see `FairQueue.virtual_time`."""
+        return self._queue.virtual_time
 
     @property
     def guard(self) -> AgeGuard[K, P] | None:
@@ -307,6 +314,7 @@ class Scheduler(Generic[K, P, R]):
                 service_seconds=lane.service_seconds,
                 in_flight=lane.in_flight,
                 batch_limit=lane.size.limit,
+                virtual_time=self._queue.start_tag(name),
             )
             for name, lane in self._lanes.items()
         }

@@ -62,6 +62,17 @@ class BatchSchema(faust.Schema):
         return message.value
 
 
+class SharedTable(faust.Table):
+    """A table whose changelog is named after ``app.changelog_prefix``, and so shared by several groups.
+
+    Faust names it after the group. What another group writes there while this one runs is not read until the
+    next recovery; so each group must write rows of its own.
+    """
+
+    def _changelog_topic_name(self) -> str:
+        return f"{self.app.changelog_prefix}-{self.name}-changelog"
+
+
 class _RebalanceListener(driver.ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         assigned = set(assigned)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from streams.notifications.priority import Priority
+from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
@@ -62,11 +63,10 @@ class ClassTraffic:
     oldest_age_s: float
     dispatched_records: int
     service_seconds: float
-
-
-def scheduling_mode(profile: str) -> str:
-    """The scheduler's mode for a profile of the settings."""
-    return "strict-with-floor" if profile == "strict-with-floor" else "weighted"
+    #: Start tag of the next batch, in seconds of service per unit of weight.
+    virtual_time: float = 0.0
+    #: Share of the service time of the last minute, from 0 to 1.
+    minute_share: float = 0.0
 
 
 class Traffic:
@@ -96,10 +96,14 @@ class Traffic:
         self._topics = {settings.notification_topic(priority): priority for priority in settings.priorities}
         self.scheduler: Scheduler[Priority, int, Any] = Scheduler(
             [ClassSpec(p, weights[p], p.rank, settings.buffer_bytes) for p in settings.priorities],
-            mode=scheduling_mode(settings.profile),
+            mode=settings.effective_mode,
             batch_seconds=settings.batch_ms / 1000,
             max_in_flight=settings.max_in_flight,
+            age_limits={p: s for p, s in settings.age_limits.items() if p in settings.priorities},
+            guard_share=settings.age_guard_share,
+            clock=time.monotonic,
         )
+        self._minute: MinuteShares[Priority] = MinuteShares()
         self._lanes = {
             priority: FetchLane(
                 priority,
@@ -284,6 +288,7 @@ class Traffic:
         self._in_flight.discard(batch)
         self.scheduler.done(batch.dispatch, service_seconds)
         self.last_done = time.monotonic()
+        self._minute.add(self.last_done, batch.priority, service_seconds)
         self._lanes[batch.priority].has_room()
         if not self._in_flight:
             self._idle.set()
@@ -299,7 +304,7 @@ class Traffic:
     def set_profile(self, settings: Settings) -> None:
         """Take over the weights and the mode of other settings while the worker runs."""
         self.scheduler.set_weights(settings.effective_weights)
-        self.scheduler.set_mode(scheduling_mode(settings.profile))
+        self.scheduler.set_mode(settings.effective_mode)
 
     def lag(self, priority: Priority) -> tuple[int, float]:
         """Records not yet handed to agents, and the age in seconds of the oldest buffered one."""
@@ -316,6 +321,7 @@ class Traffic:
     def snapshot(self) -> dict[Priority, ClassTraffic]:
         """What every class has and gets now."""
         shown = {}
+        shares = self._minute.shares(time.monotonic())
         for priority, state in self.scheduler.snapshot().items():
             lag, age = self.lag(priority)
             shown[priority] = ClassTraffic(
@@ -328,5 +334,7 @@ class Traffic:
                 oldest_age_s=age,
                 dispatched_records=state.dispatched_records,
                 service_seconds=state.service_seconds,
+                virtual_time=state.virtual_time,
+                minute_share=shares.get(priority, 0.0),
             )
         return shown

@@ -1,4 +1,4 @@
-"""The JSON API, version 1. Only reads.
+"""The JSON API, version 1. It only reads, but for one call.
 
 ``GET /api/v1/counts``
     ``window`` (5m), ``event_type`` (with ``*`` and ``?``), ``priority``, ``sort`` (-count), ``limit`` (100,
@@ -10,7 +10,8 @@
     ``from`` and ``to`` (RFC 3339, or seconds since 1970).
 
 ``GET /api/v1/scheduler``
-    What every priority class has and gets.
+    What every priority class has and gets, and by what rules. PUT changes the rules; see
+    ``tables.views.scheduler_call``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tables.views.counts_query import (
 )
 from tables.views.live_counts import Freshness, LiveCounts, Snapshot
 from tables.views.problems import Problem, json_response
+from tables.views.scheduler_call import change_scheduler
 from tables.views.sources import Sources
 from tables.views.times import rfc3339
 
@@ -63,21 +65,49 @@ def counts_body(
 
 def scheduler_body(sources: Sources) -> dict[str, object]:
     """The answer of ``/api/v1/scheduler``."""
+    scheduler, settings = sources.scheduler, sources.settings
+    profile, guard = scheduler.profile, scheduler.guard
+    now = settings if profile is None else profile.settings
     return {
         "as_of": rfc3339(sources.clock()),
+        # Weights are each worker's own: a call changes those of the worker that answers it.
+        "scope": "this worker",
+        "pool": settings.pool or "main",
+        "mode": now.effective_mode,
+        "profile": now.profile,
+        "changed": None if profile is None else {"at": rfc3339(profile.since), "by": profile.source},
+        "virtual_time": scheduler.virtual_time,
+        "age_guard": None
+        if guard is None
+        else {
+            "share": guard.share,
+            "limits": {priority.value: limit for priority, limit in guard.limits.items()},
+            "credit_seconds": guard.credit,
+            "dispatches": guard.dispatches,
+            "service_seconds": guard.service_seconds,
+        },
         "classes": [
             {
                 "priority": priority.value,
                 "weight": state.weight,
-                "share": {"configured": state.configured_share, "achieved": state.achieved_share},
+                "share": {
+                    "configured": state.configured_share,
+                    "achieved": state.achieved_share,
+                    "last_minute": state.minute_share,
+                },
+                "virtual_time": state.virtual_time,
                 "buffered": {"records": state.buffered_records, "bytes": state.buffered_bytes},
                 "lag": {"records": state.lag_records, "seconds": state.oldest_age_s},
                 "dispatched": state.dispatched_records,
                 "service_seconds": state.service_seconds,
             }
-            for priority, state in sorted(sources.scheduler.snapshot().items(), key=lambda each: each[0].rank)
+            for priority, state in sorted(scheduler.snapshot().items(), key=lambda each: each[0].rank)
         ],
     }
+
+
+#: Name of the route that asks for the admin token instead of the web token.
+CHANGE_ROUTE = "change-scheduler"
 
 
 class Api:
@@ -92,6 +122,7 @@ class Api:
         router.add_get("/api/v1/counts", self.counts)
         router.add_get("/api/v1/counts/{event_type:.+}", self.event_type)
         router.add_get("/api/v1/scheduler", self.scheduler)
+        router.add_put("/api/v1/scheduler", self.change_scheduler, name=CHANGE_ROUTE)
 
     async def counts(self, request: web.Request) -> web.Response:
         """Counts in a window."""
@@ -148,4 +179,9 @@ class Api:
             parameters(request.query, ())
         except BadQueryError as error:
             raise Problem(400, str(error)) from None
+        return json_response(scheduler_body(self._sources))
+
+    async def change_scheduler(self, request: web.Request) -> web.Response:
+        """Change weights and mode of this worker."""
+        await change_scheduler(request, self._sources)
         return json_response(scheduler_body(self._sources))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from streams import __version__
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
+from streams.settings import ModeName
 from tables.views.probes import ask
 from tables.views.sources import Sources
 
@@ -56,6 +57,17 @@ def _by_priority(counts: Callable[[Sources], Mapping[Priority, int]]) -> Callabl
 
 def _by_class(value: Callable[[ClassTraffic], float]) -> Callable[[Scrape], Iterable[Sample]]:
     return lambda scrape: [((priority.value,), value(state)) for priority, state in scrape.classes.items()]
+
+
+def _mode(sources: Sources) -> str:
+    profile = sources.scheduler.profile
+    return (sources.settings if profile is None else profile.settings).effective_mode
+
+
+def _changes(sources: Sources) -> Mapping[str, int]:
+    profile = sources.scheduler.profile
+    changes = {} if profile is None else profile.changes
+    return {"settings": changes.get("settings", 0), "call": changes.get("call", 0)}
 
 
 METRICS: Final = (
@@ -162,6 +174,41 @@ METRICS: Final = (
         "Time that agents spent on the records of a class.",
         ("priority",),
         _by_class(lambda c: c.service_seconds),
+    ),
+    MetricDef(
+        "tocsin_class_virtual_time_seconds",
+        "gauge",
+        "Start tag of a class's next batch: seconds of service per unit of weight.",
+        ("priority",),
+        _by_class(lambda c: c.virtual_time),
+    ),
+    MetricDef(
+        "tocsin_scheduler_mode",
+        "gauge",
+        "1 for the order in which classes are served now, 0 for the others.",
+        ("mode",),
+        lambda scrape: [((mode,), float(mode == _mode(scrape.sources))) for mode in get_args(ModeName)],
+    ),
+    MetricDef(
+        "tocsin_scheduler_changes_total",
+        "counter",
+        "Changes of weights or mode while the worker ran, by where they came from.",
+        ("source",),
+        lambda scrape: [((source,), count) for source, count in _changes(scrape.sources).items()],
+    ),
+    MetricDef(
+        "tocsin_age_guard_dispatches_total",
+        "counter",
+        "Batches that the age guard served out of turn.",
+        (),
+        _one(lambda s: 0 if s.scheduler.guard is None else s.scheduler.guard.dispatches),
+    ),
+    MetricDef(
+        "tocsin_age_guard_service_seconds_total",
+        "counter",
+        "Time that agents spent on batches of the age guard.",
+        (),
+        _one(lambda s: 0 if s.scheduler.guard is None else s.scheduler.guard.service_seconds),
     ),
     # --- Counts: how they become durable and visible ---------------------------------------
     MetricDef(

@@ -30,7 +30,8 @@ _DETAILS: Final = {
     400: "This is not a valid HTTP request, or its address or headers are too long.",
     401: "Send the token of TOCSIN_WEB_TOKEN as 'Authorization: Bearer <token>'.",
     404: "There is nothing at this address.",
-    405: "This address can only be read, with GET or HEAD.",
+    405: "This address does not take this method; the header Allow names those that it takes.",
+    413: "The body is too large.",
     500: "The worker could not answer; its log says why.",
 }
 

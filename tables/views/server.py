@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hmac
 import logging
 import socket
 import time
@@ -14,20 +13,22 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from streams.settings import ConfigurationError, Settings
-from tables.views.api import Api
+from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.live_counts import LiveCounts
 from tables.views.metrics import add_metrics, make_registry
 from tables.views.page import Page
 from tables.views.probes import PROBES, add_probes
 from tables.views.problems import Problem, harden, problem_response
+from tables.views.scheduler_call import carries
 from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, WorkerStats
 
 log = logging.getLogger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_PROBE_ROUTES = {path[1:] for path in PROBES}
+#: Routes that do not ask for the web token: the probes, and the one that asks for another.
+_OWN_RULES = {path[1:] for path in PROBES} | {CHANGE_ROUTE}
 #: Seconds that stopping waits for answers under way.
 _SHUTDOWN_S = 2.0
 
@@ -117,17 +118,13 @@ class ViewServer:
 
     def _trusted(self, request: web.Request) -> bool:
         """Whether a request carries the token, or none is needed."""
-        if self._token is None:
-            return True
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        sent = given.strip().encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(sent, self._token) and scheme.lower() == "bearer"
+        return self._token is None or carries(request, self._token)
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         Connections.seen(request)
         try:
-            if request.match_info.route.name not in _PROBE_ROUTES and not self._trusted(request):
+            if request.match_info.route.name not in _OWN_RULES and not self._trusted(request):
                 raise Problem(401, headers={"WWW-Authenticate": 'Bearer realm="Tocsin"'})  # noqa: TRY301
             response = await handler(request)
         except Problem as problem:

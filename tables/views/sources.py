@@ -14,6 +14,8 @@ from streams.settings import Settings
 from tables.totals import Totals
 
 if TYPE_CHECKING:
+    from streams.live_profile import LiveProfile
+    from streams.scheduling.age_guard import AgeGuard
     from streams.transport.traffic import ClassTraffic
 
 
@@ -42,6 +44,18 @@ class SchedulerSource(Protocol):
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """State of every class now."""
+
+    @property
+    def profile(self) -> LiveProfile | None:
+        """Weights and mode as they are now, and the way to change them; None before the start."""
+
+    @property
+    def virtual_time(self) -> float:
+        """Seconds of service per unit of weight that the fair queue has come to."""
+
+    @property
+    def guard(self) -> AgeGuard[Priority, int] | None:
+        """The age guard; None when there is none."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -236,7 +236,8 @@ async def test_the_scheduler_shows_every_class_most_urgent_first(fake: FakeSourc
     assert body["classes"][4] == {
         "priority": "DEBUG",
         "weight": 1.0,
-        "share": {"configured": 0.25, "achieved": 0.5},
+        "share": {"configured": 0.25, "achieved": 0.5, "last_minute": 0.0},
+        "virtual_time": 0.0,
         "buffered": {"records": 10, "bytes": 2048},
         "lag": {"records": 70, "seconds": 9.5},
         "dispatched": 1000,
@@ -325,6 +326,8 @@ def test_no_label_is_chosen_by_publishers_and_names_follow_the_convention() -> N
         "reason",
         "repair",
         "version",
+        "mode",
+        "source",
     }
     for metric in METRICS:
         assert metric.name.startswith("tocsin_")

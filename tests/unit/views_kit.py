@@ -10,8 +10,10 @@ from typing import Any
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from streams.live_profile import LiveProfile
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from streams.scheduling.age_guard import AgeGuard
 from streams.settings import load_settings
 from streams.transport.traffic import ClassTraffic
 from tables.buckets import RESOLUTIONS, RETENTION_S, parent
@@ -75,6 +77,9 @@ class FakeSources:
         self.event_types = 6
         self.producer_retries = 7
         self.rebalances = 8
+        self.profile: LiveProfile | None = None
+        self.virtual_time = 2.5
+        self.guard: AgeGuard[Priority, int] | None = None
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """The classes."""

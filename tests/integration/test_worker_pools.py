@@ -1,0 +1,174 @@
+"""Pools with priorities of their own: exact counts, no alert missed, and no wrong pool beside another."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from streams.settings import EXIT_CONFIG, Settings, load_settings
+from tests.integration.forwards import check_forwards
+from tests.integration.reading import (
+    PublicCounts,
+    committed_offsets,
+    counts_at_rest,
+    difference,
+    end_offsets,
+    notification_topics,
+    public_counts,
+    published_by_bucket,
+)
+from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.writing import Published, made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+URGENT = {"pool": "urgent", "priorities": "critical,error"}
+REST = {"priorities": "warn,info,debug"}
+
+
+def pool_settings(deployment: Deployment, **values: str) -> Settings:
+    return load_settings(**(deployment._values | values))
+
+
+async def all_pools_committed(deployment: Deployment) -> bool:
+    """Whether the ends of all notification topics are committed by the pools that serve them."""
+    ends = await end_offsets(deployment.settings.brokers, *notification_topics(deployment.settings))
+    committed = {}
+    for values in (URGENT, REST):
+        settings = pool_settings(deployment, **values)
+        mine = await committed_offsets(settings.model_copy(update={"app_id": settings.group_id}))
+        topics = set(notification_topics(settings))
+        committed |= {place: offset for place, offset in mine.items() if place.topic in topics}
+    return all(committed.get(place, 0) == end for place, end in ends.items())
+
+
+async def check_at_rest(deployment: Deployment, published: Published) -> None:
+    """Every count is exact in totals and windows, and every CRITICAL and ERROR is forwarded."""
+    at_rest = await counts_at_rest(deployment.settings)
+    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
+    expected = await published_by_bucket(deployment.settings)
+    buckets = [bucket for _, _, bucket in expected]
+    found = at_rest.by_bucket(published.counts, min(buckets), max(buckets) + 10)
+    assert found == expected, difference(found, expected)
+    await check_forwards(deployment.settings, published, repeats=True)
+
+
+def body_of(worker: Worker, path: str) -> Any:
+    status, body = worker.get(path)
+    assert status == 200, body
+    return json.loads(body)
+
+
+async def shown_by(worker: Worker, published: Published) -> None:
+    """Wait until a worker's own API shows all counts, whichever pool counted them."""
+    expected = published.counts.total()
+
+    def all_there() -> bool:
+        answer = body_of(worker, "/api/v1/counts?window=total&limit=1000")
+        return sum(item["count"] for item in answer["items"]) == expected
+
+    await eventually(f"{worker.name} shows {expected} counts", all_there)
+    answer = body_of(worker, "/api/v1/counts?window=total&limit=1000")
+    assert answer["complete"] is True
+    assert answer["missing_partitions"] == []
+
+
+async def more_counted(counts: PublicCounts, goal: int) -> None:
+    async def reached() -> bool:
+        return (await counts.refresh()).total() >= goal
+
+    await eventually(f"{goal} counted", reached)
+
+
+async def test_two_pools_and_kill_9_of_each(deployment: Deployment) -> None:
+    settings = deployment.settings
+    rest = await deployment.worker("rest", **REST).start().ready()
+    urgent = await deployment.worker("urgent", instance_id="urgent-0", **URGENT).start().ready()
+    assert "Working on 8 partitions" in urgent.log()
+    assert "Working on 12 partitions" in rest.log()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        load = made_load(seed=21, count=30_000)
+        async with out.steadily(load):
+            await more_counted(counts, out.published.counts.total() + 1000)
+            urgent.kill()
+            # The other pool goes on meanwhile.
+            await more_counted(counts, counts.now().total() + 1000)
+            await urgent.start().ready()
+            await more_counted(counts, out.published.counts.total())
+            rest.kill()
+        # The urgent one counts and forwards on its own; the combiner comes back in another folder.
+        rest = await deployment.worker("rest-again", **REST).start().ready()
+        await out.made(load)
+        await counts.reach(out.published.counts)
+        await eventually("the ends are committed", lambda: all_pools_committed(deployment))
+
+        for worker, pool, classes in ((urgent, "urgent", 2), (rest, "main", 3)):
+            await shown_by(worker, out.published)
+            shown = body_of(worker, "/api/v1/scheduler")
+            assert shown["pool"] == pool
+            assert len(shown["classes"]) == classes
+            assert sum(each["share"]["configured"] for each in shown["classes"]) == pytest.approx(1.0)
+            assert all(each["lag"]["records"] == 0 for each in shown["classes"])
+            assert worker.get("/metrics")[0] == 200
+        await urgent.stop()
+        await rest.stop()
+    await check_at_rest(deployment, out.published)
+
+
+async def test_a_priority_moves_to_a_pool_of_its_own_and_back(deployment: Deployment) -> None:
+    """Counts go on, and nothing that the other pool had committed is read or forwarded again."""
+    settings = deployment.settings
+    async with writer(settings) as out:
+        main = await deployment.worker("main").start().ready()
+        async with public_counts(settings) as counts:
+            await out.made(made_load(seed=22, count=4000))
+            await counts.reach(out.published.counts)
+            await main.stop()
+
+            rest = await deployment.worker("rest", **REST).start().ready()
+            urgent = await deployment.worker("urgent", **URGENT).start().ready()
+            assert "Going on from where another pool was" in urgent.log()
+            await out.made(made_load(seed=23, count=4000))
+            await counts.reach(out.published.counts)
+            await urgent.stop()
+            await rest.stop()
+    at_rest = await counts_at_rest(settings)
+    assert at_rest.now() == out.published.counts
+    await check_forwards(settings, out.published, repeats=False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"pool": "urgent", "priorities": "critical,error,warn"}, "serve warn, as this one would"),
+        ({"pool": "other", "priorities": "debug"}, "serve debug, as this one would"),
+        ({"priorities": "critical,error"}, "give it a TOCSIN_POOL of its own"),
+    ],
+    ids=["overlap", "one-class", "same-group"],
+)
+async def test_a_pool_that_overlaps_refuses_to_start(
+    deployment: Deployment, wrong: dict[str, str], sentence: str
+) -> None:
+    """The last one would combine in one group with other subscriptions: what the pools exist to avoid."""
+    await deployment.worker("rest", **REST).start().ready()
+    second = deployment.worker("second", **wrong).start()
+    assert await second.ended() == EXIT_CONFIG
+    assert sentence in second.log()
+    assert "Traceback" not in second.log()
+
+
+async def test_disjoint_pools_start_and_a_pool_without_the_main_one_says_so(deployment: Deployment) -> None:
+    """The control of the one above; and what is counted before the main pool has a worker shows later."""
+    urgent = await deployment.worker("urgent", **URGENT).start().ready()
+    assert "The main pool" in urgent.log()
+    settings = pool_settings(deployment, **URGENT)
+    async with writer(deployment.settings) as out:
+        load = (made for made in made_load(seed=24, count=3000) if made.priority in settings.priorities)
+        await out.made(load)
+        rest = await deployment.worker("rest", **REST).start().ready()
+        async with public_counts(deployment.settings) as counts:
+            await counts.reach(out.published.counts)
+        await urgent.stop()
+        await rest.stop()

@@ -1,0 +1,91 @@
+"""Which workers may run beside which, and whose changelogs they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from streams.app import make_app
+from streams.broker.pools import Member, find_conflict
+from streams.settings import ConfigurationError, load_settings
+
+ALL = ("critical", "error", "warn", "info", "debug")
+
+
+def member(*priorities: str, name: str = "faust-0.11.3") -> Member:
+    return Member(
+        f"{name}-{uuid4()}", frozenset([*(f"notifications.{p}" for p in priorities), "tocsin-partials"])
+    )
+
+
+def conflict(groups: dict[str, list[Member]], **settings: str) -> str | None:
+    return find_conflict(load_settings(**settings), groups)
+
+
+@pytest.mark.parametrize(
+    ("groups", "settings"),
+    [
+        ({}, {}),
+        ({"tocsin": [member(*ALL), member(*ALL)]}, {}),
+        ({"tocsin": [member("warn", "info", "debug")]}, {"pool": "urgent", "priorities": "critical,error"}),
+        ({"tocsin-pool-urgent": [member("critical", "error")]}, {"priorities": "warn,info,debug"}),
+        ({"tocsin": []}, {"pool": "urgent"}),
+        # This worker before its restart, whose session has not ended yet.
+        ({"tocsin": [member(*ALL, name="pod-0")]}, {"instance_id": "pod-0", "priorities": "warn"}),
+        # Somebody else's consumers with such a group's name.
+        ({"tocsin-pool-x": [Member("x", frozenset({"elsewhere"}))]}, {}),
+    ],
+)
+def test_disjoint_pools_and_equal_workers_may_run(
+    groups: dict[str, list[Member]], settings: dict[str, str]
+) -> None:
+    assert conflict(groups, **settings) is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "settings", "says"),
+    [
+        ({"tocsin": [member(*ALL)]}, {"pool": "urgent", "priorities": "critical"}, "serve critical, as"),
+        ({"tocsin-pool-urgent": [member("critical", "error")]}, {}, "serve critical,error, as"),
+        ({"tocsin": [member(*ALL)]}, {"priorities": "critical"}, "give it a TOCSIN_POOL of its own"),
+        (
+            {"tocsin": [member(*ALL, name="pod-1")]},
+            {"instance_id": "pod", "priorities": "warn"},
+            "give it a TOCSIN_POOL",
+        ),
+    ],
+)
+def test_others_are_refused_with_one_sentence(
+    groups: dict[str, list[Member]], settings: dict[str, str], says: str
+) -> None:
+    sentence = conflict(groups, **settings)
+    assert sentence is not None
+    assert says in sentence
+    assert sentence.endswith(".")
+
+
+def test_groups_and_who_combines() -> None:
+    main, urgent = load_settings(app_id="shop"), load_settings(app_id="shop", pool="urgent")
+    assert (main.group_id, main.combines) == ("shop", True)
+    assert (urgent.group_id, urgent.combines) == ("shop-pool-urgent", False)
+
+
+@pytest.mark.parametrize("name", ["Urgent", "a b", "-a", "a/b", "ü"])
+def test_a_pool_has_a_plain_name(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="TOCSIN_POOL"):
+        load_settings(pool=name)
+
+
+@pytest.mark.parametrize("pool", ["", "urgent"])
+def test_all_pools_share_the_changelogs_and_only_the_main_one_combines(tmp_path: Path, pool: str) -> None:
+    """Faust names a changelog by ``_changelog_topic_name``; this fails when it no longer does."""
+    app = make_app(load_settings(app_id="shop", pool=pool, data_dir=str(tmp_path)))
+    assert app.conf.id == ("shop-pool-urgent" if pool else "shop")
+    names = {table.changelog_topic.get_topic_name() for table in app.tables.values()}
+    assert names == set(app.tables.changelog_topics)
+    assert app.partial_counts.changelog_topic == "shop-partial-counts-changelog"
+    combined = {"shop-combined-counts-changelog"} if not pool else set()
+    assert names == {"shop-partial-counts-changelog"} | combined
+    assert ("combine" in {agent.name.rpartition(".")[2] for agent in app.agents.values()}) is not bool(pool)
