@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from streams.notifications import Priority
 from tests.chaos.history import Line, read
-from tests.chaos.members import ChaosError, Member, until
+from tests.chaos.members import ChaosError, Member
 from tests.chaos.world import SESSION_S, World
 
 #: Seconds within which a restarted worker is to be ready.
@@ -92,7 +92,9 @@ async def kill_recovery(world: World) -> None:
 
 
 async def _strike(world: World, member: Member, place: str, timeout_s: float = 8.0) -> None:
-    if not await member.strike(place, timeout_s=timeout_s):
+    if not world.arm.recorded:
+        await member.kill()
+    elif not await member.strike(place, timeout_s=timeout_s):
         world.notes.append(f"{member.name} did not come to {place}")
         await member.kill()
 
@@ -110,7 +112,7 @@ async def rolling_restart(world: World) -> None:
             world.broken.append(f"{member.name} ended with exit code {member.exit_code}")
         begun = time.monotonic()
         member.start()
-        await until(f"{member.name} is ready", member.is_ready, 60)
+        await world.all_ready()
         ready.append(time.monotonic() - begun)
         others = {each.name for each in world.members} - {member.name}
         if world.arm.recorded:
@@ -203,7 +205,7 @@ async def joins_and_leaves(world: World) -> None:
             extra.append(member)
             # Sometimes the next one comes or goes before this one is ready.
             if world.random.random() < 0.6:
-                await until(f"{member.name} is ready", member.is_ready, 45)
+                await world.all_ready()
         else:
             member = extra.pop(0)
             member.send(signal.SIGTERM)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from streams.broker.local_kafka import LocalKafka
 from tests.chaos import cluster_faults, faults
-from tests.chaos.variants import VARIANTS
+from tests.chaos.checker import Verdict
+from tests.chaos.members import ChaosError
+from tests.chaos.variants import SAFEGUARDS, VARIANTS
 from tests.chaos.world import ARMS, STOCK_FAUST, TOCSIN, Arm, Fault, Result, World, run
 
 _JVM = ("-XX:TieredStopAtLevel=1",)
+
+
+#: What a line said, as it is kept in a file.
+Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,8 @@ class Line:
     title: str
     brokers: int = 1
     stock: bool = True
+    #: Whether it hits the brokers, so that nothing else can run beside it.
+    alone: bool = False
     variant: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
 
@@ -35,17 +45,18 @@ LINES: dict[str, Line] = {
     "rolling": Line(faults.rolling_restart, "SIGTERM, rolling restart"),
     "hung-handler": Line(faults.hung_handler, "SIGTERM with a hung handler", stock=False, variant="hang"),
     "sigstop": Line(faults.sigstop, "SIGSTOP past the session, SIGCONT"),
-    "broker-kill": Line(faults.broker_kill, "broker `kill -9` and restart"),
-    "broker-pause": Line(faults.broker_pause, "broker frozen past the session"),
+    "broker-kill": Line(faults.broker_kill, "broker `kill -9` and restart", alone=True),
+    "broker-pause": Line(faults.broker_pause, "broker frozen past the session", alone=True),
     "joins": Line(faults.joins_and_leaves, "ten joins and leaves"),
     "cluster": Line(
         cluster_faults.leader_and_two_lost,
         "three brokers: leader lost, then two",
         brokers=3,
         stock=False,
+        alone=True,
         settings={"replication_factor": "3"},
     ),
-    "mixed": Line(faults.mixed, "all mixed"),
+    "mixed": Line(faults.mixed, "all mixed", alone=True),
 }
 #: Its lines on one broker that take little time.
 SHORT = ["kill-flush", "sigstop"]
@@ -111,7 +122,10 @@ class Suite:
             variant=variant or line.variant,
             **line.settings,
         )
-        result = await run(world, name, line.fault)
+        try:
+            result = await run(world, name, line.fault)
+        except (ChaosError, KafkaError) as error:
+            result = Result(name, variant or arm.name, seed, Verdict(), broken=[f"{error}"])
         self.results.append((name, result))
         return result
 
@@ -122,14 +136,28 @@ class Suite:
             if arm is STOCK_FAUST and not LINES[name].stock:
                 continue
             result = await self.line(name, arm, variant)
-            label = variant or arm.name
-            print(f"[{label}] {result.line()}", flush=True)
+            print(f"[{variant or arm.name}] {result.line()}", flush=True)
             if not result.good and arm is TOCSIN:
                 for broken in result.broken:
                     print("    " + broken.replace("\n", "\n    "), flush=True)
                 for found, finding in result.verdict.findings().items():
                     for example in finding.examples[:5]:
                         print(f"    {found}: {example}", flush=True)
+
+    async def everything(self) -> None:
+        """All lines with both arms, and the variants.
+
+        Tocsin's lines have the machine to themselves, since they are timed. The stock app's run beside the
+        variants, except where brokers are hit.
+        """
+        one = [name for name, line in LINES.items() if line.brokers == 1]
+        await self.lines(one, TOCSIN)
+        await asyncio.gather(
+            self.variants(SAFEGUARDS),
+            self.lines([name for name in one if not LINES[name].alone], STOCK_FAUST),
+        )
+        await self.lines([name for name in one if LINES[name].alone], STOCK_FAUST)
+        await self.lines([name for name in LINES if name not in one], TOCSIN)
 
     async def variants(self, names: Iterable[str]) -> None:
         """Show that the suite notices what each safeguard is for."""
@@ -147,27 +175,59 @@ class Suite:
         """Whether Tocsin held every line, and every variant failed."""
         return not self.missed and all(result.good for _, result in self.results if result.arm == TOCSIN.name)
 
-    def table(self) -> str:
-        """The results in Markdown, Tocsin's beside those of stock Faust."""
-        head = " | ".join(f"{name}: published / lost / twice / recovered" for name in ARMS)
-        rows = [f"| fault | {head} |"]
-        rows.append("|---|" + "---|" * len(ARMS))
-        for name, line in LINES.items():
-            cells = [_cell([r for n, r in self.results if n == name and r.arm == arm]) for arm in ARMS]
-            if any(cells):
-                rows.append(f"| {line.title} | " + " | ".join(cell or "-" for cell in cells) + " |")
-        for name, variant in VARIANTS.items():
-            found = [r for _, r in self.results if r.arm == f"without {name}"]
-            if found:
-                title = f"without {variant.without}, {LINES[variant.fault].title}"
-                rows.append(f"| {title} | {_cell(found)} | - |")
-        return "\n".join(rows)
+    def figures(self) -> list[Figures]:
+        """What every line said, to be kept."""
+        return [figures_of(name, result) for name, result in self.results]
 
 
-def _cell(results: list[Any]) -> str:
-    shown = []
-    for result in results:
-        v = result.verdict
-        recovery = "never" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
-        shown.append(f"{v.published:,} / {v.lost.number:,} / {v.twice.number:,} / {recovery}")
-    return "; ".join(shown)
+def figures_of(name: str, result: Result) -> Figures:
+    """The figures of one line."""
+    return {
+        "line": name,
+        "arm": result.arm,
+        "seed": result.seed,
+        "published": result.verdict.published,
+        "counted": result.verdict.counted,
+        "fault_s": round(result.fault_s, 1),
+        "recovery_s": None if result.recovery_s is None else round(result.recovery_s, 1),
+        "alerts": result.verdict.alerts,
+        "repeated alerts": result.verdict.repeated_alerts,
+        **{found: finding.number for found, finding in result.verdict.findings().items()},
+        "broken": result.broken,
+        "notes": result.notes,
+    }
+
+
+def table(figures: Sequence[Figures]) -> str:
+    """The figures of one or several seeds in Markdown, Tocsin's beside those of stock Faust."""
+    rows = [
+        "| fault | Tocsin: published | lost | twice | recovered | stock Faust: published | lost | twice |"
+    ]
+    rows.append("|---|---|---|---|---|---|---|---|")
+    for name, line in LINES.items():
+        ours, theirs = _pick(figures, name, line.variant), _pick(figures, name, STOCK_FAUST.name)
+        if ours or theirs:
+            mine = _cells(ours, recovery=True) or "- | - | - | -"
+            rows.append(f"| {line.title} | {mine} | {_cells(theirs) or '- | - | -'} |")
+    for name, variant in VARIANTS.items():
+        found = _pick(figures, variant.fault, name) if name in SAFEGUARDS else []
+        if found:
+            title = f"*without {variant.without}*, {LINES[variant.fault].title}"
+            rows.append(f"| {title} | {_cells(found, recovery=True)} | - | - | - |")
+    return "\n".join(rows)
+
+
+def _pick(figures: Sequence[Figures], line: str, arm: str | None) -> list[Figures]:
+    arms = {TOCSIN.name} if arm is None else {arm} if arm in ARMS else {f"without {arm}"}
+    return [each for each in figures if each["line"] == line and each["arm"] in arms]
+
+
+def _cells(found: Sequence[Figures], *, recovery: bool = False) -> str:
+    if not found:
+        return ""
+    cells = [f"{sum(each[name] for each in found):,}" for name in ("published", "lost", "twice")]
+    if recovery:
+        times = [each["recovery_s"] for each in found]
+        known = [time for time in times if time is not None]
+        cells.append("never" if len(known) < len(times) else f"{max(known):.1f} s")
+    return " | ".join(cells)
