@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.notifications.priority import Priority
+from streams.settings import PROFILES
 from tests.property.scheduling_broken import (
     ArrearsPaid,
     CountCharged,
@@ -80,6 +82,17 @@ def test_fair_share_with_several_in_flight(weights, costs, seed, slots):
         scheduler, backlog(partitions=slots + 1), random_cost(seed, costs), slots, dispatches=600
     )
     assert check_fair_share(trace, weights, slots) == []
+
+
+@MODERATE
+@given(COSTS, SEEDS)
+def test_fair_share_at_the_weights_of_2011(costs, seed):
+    """The profile yagi-2011, in which CRITICAL has 99.7 % of all weight."""
+    weights = {cls: float(PROFILES["yagi-2011"][Priority(cls.upper())]) for cls in CLASSES}
+    trace = simulate(real_scheduler(weights), backlog(), random_cost(seed, costs), dispatches=600)
+    assert check_fair_share(trace, weights) == []
+    rest = simulate(real_scheduler(weights), backlog(CLASSES[1:]), random_cost(seed, costs), dispatches=600)
+    assert check_fair_share(rest, weights) == []
 
 
 @MODERATE
