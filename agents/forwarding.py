@@ -102,7 +102,12 @@ def forwarded(
     if body and len(record.value) <= _MAX_BODY_BYTES:
         # The original bytes: they were parsed just now, and what parses cannot always be written again.
         original = record.value.removeprefix(b"\xef\xbb\xbf")
-        value["notification"] = orjson.Fragment(without_tokens(original) if _TOKEN in original else original)
+        try:
+            safe = without_tokens(original) if _TOKEN in original else original
+        except orjson.JSONDecodeError:  # numbers too large for a float: not even a token can be looked for
+            safe = b"null"
+            value["truncated"] = True
+        value["notification"] = orjson.Fragment(safe)
     else:
         value["notification"] = None
         value["truncated"] = True

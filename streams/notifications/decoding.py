@@ -8,10 +8,12 @@ included. What is untidy but unambiguous is repaired, each repair by its name.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from streams.notifications.event_types import event_type_fault
@@ -24,6 +26,8 @@ Decode = Callable[[bytes | None, Priority], Notification | Rejection]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTEXT_PREFIX = "_context_"
+_LARGEST_FLOAT = sys.float_info.max
+_decode_any = msgspec.json.Decoder(float_hook=float).decode
 # publisher_id, timestamp, event_type, priority, payload and message_id: further keys may hold a context.
 _FLAT_KEYS = 6
 
@@ -76,9 +80,14 @@ def make_decoder(limits: Limits) -> Decode:
         try:
             message = loads(value)
         except orjson.JSONDecodeError as error:
+            if _is_number_error(error) and (read := _loads_large_numbers(value)) is not None:
+                return decode_read(read, priority, value)
             if value.startswith(_BYTE_ORDER_MARK) and not value.startswith(_BYTE_ORDER_MARK * 2):
                 return with_repair(decode(value[3:], priority), Repair.BYTE_ORDER_MARK)
             return _unreadable(value, error)
+        return decode_read(message, priority, value)
+
+    def decode_read(message: object, priority: Priority, value: bytes) -> Notification | Rejection:
         if type(message) is dict:
             if "event_type" not in message and "oslo.message" in message:
                 return decode_envelope(message["oslo.message"], priority, value)
@@ -126,7 +135,9 @@ def make_decoder(limits: Limits) -> Decode:
         try:
             message = loads(text)
         except orjson.JSONDecodeError as error:
-            return _too_deep(max_depth) if _is_depth_error(error) else None
+            if _is_depth_error(error):
+                return _too_deep(max_depth)
+            message = _loads_large_numbers(text.encode()) if _is_number_error(error) else None
         return message if type(message) is dict else None
 
     def is_too_deep(message: object, raw: bytes | str) -> bool:
@@ -277,7 +288,10 @@ def _context(message: dict[str, Any]) -> dict[str, Any] | None:
 def _scalar_text(value: object) -> str | None:
     """Return a number or boolean as JSON writes it; None for anything else."""
     if isinstance(value, bool | int | float):
-        return orjson.dumps(value).decode()
+        try:
+            return orjson.dumps(value).decode()
+        except TypeError:  # an integer past 64 bits
+            return str(float(value)) if abs(value) < _LARGEST_FLOAT else "inf"
     return None
 
 
@@ -318,6 +332,22 @@ def _unreadable(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
 def _is_depth_error(error: orjson.JSONDecodeError) -> bool:
     # orjson has no error class for it; the wording changed between 3.11 and 3.13.
     return "depth limit" in error.msg or "ecursion limit" in error.msg
+
+
+def _is_number_error(error: orjson.JSONDecodeError) -> bool:
+    return "infinity" in error.msg
+
+
+def _loads_large_numbers(value: bytes) -> object:
+    """Read JSON with numbers that are too large for a float, as infinity; None when it is no JSON.
+
+    They are good JSON: most likely nobody looks at them, and the readers of tidy records let them pass.
+    """
+    try:
+        value.decode()
+        return _decode_any(value)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _too_deep(max_depth: int) -> Rejection:

@@ -3,8 +3,7 @@
 Most records are tidy, and most are counted and not forwarded. For these msgspec checks the whole text as
 JSON and makes objects of a few fields only. What it does not take (repairs, rejections, event types not
 met before) goes to the full decoder, which alone decides what such a record is. Where both take a record
-they find the same; the one exception is a number in the payload that is too large for a float, which is
-good JSON and counted here, and which the full decoder cannot read.
+they find the same, so that it does not matter which event types a worker has met.
 """
 
 from __future__ import annotations

@@ -106,3 +106,15 @@ def test_a_time_out_of_range_does_not_stop_an_alert() -> None:
     record = SimpleNamespace(topic="t", partition=0, offset=0, value=orjson.dumps(FLAT))
     value = orjson.loads(forwarded("a", TP("n", 0), read, record, "s:0", 10**18).value or b"")
     assert value["startsAt"] == "1970-01-01T00:00:00.000Z"
+
+
+def test_a_token_beside_a_number_too_large_for_a_float_is_not_shown() -> None:
+    """Nothing can look for the token there, so the body is left out."""
+    value = orjson.dumps(FLAT | {"_context_auth_token": "secret"}).replace(b"12}", b"1e999}")
+    assert b"1e999" in value
+    read = decode(value, Priority.ERROR)
+    assert isinstance(read, Notification)
+    record = SimpleNamespace(offset=7, value=value)
+    made = forwarded("alerts.error", TP("notifications.error", 3), read, record, "id:3", 1_767_323_045_678)
+    assert b"secret" not in (made.value or b"")
+    assert orjson.loads(made.value or b"")["truncated"] is True
