@@ -35,7 +35,7 @@ def test_the_cost_is_without_what_the_idle_worker_uses() -> None:
 
 
 def test_points_go_from_the_least_to_the_greatest() -> None:
-    found = points(300_000, 5_000_000)
+    found = points(400_000, 5_000_000)
     for name in {point.dimension for point in found}:
         values = [point.value for point in found if point.dimension == name]
         assert values == sorted(values)
