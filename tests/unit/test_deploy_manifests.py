@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 BASE = KUBERNETES / "base"
 NETWORK_POLICY = KUBERNETES / "components" / "network-policy"
+#: Has no object of its own; see test_deploy_pools.py.
+POOL_URGENT = KUBERNETES / "components" / "pool-urgent"
 
 #: The oldest Kubernetes in which all fields used are stable, and the newest with a schema here.
 VERSIONS = ["1.32", kubernetes_validate.latest_version()]
@@ -111,7 +113,7 @@ def test_the_kustomization_lists_every_file_beside_it_and_nothing_else(folder: P
 
 def test_the_overlay_of_the_readme_leads_to_what_is_there() -> None:
     text = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
-    [block] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    block, _ = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     overlay = yaml.safe_load(block)
     folders = [ROOT / path.removeprefix("../") for path in overlay["resources"] + overlay["components"]]
     assert folders == [BASE, NETWORK_POLICY]
@@ -123,7 +125,7 @@ def test_the_overlay_of_the_readme_leads_to_what_is_there() -> None:
 
 def test_no_yaml_of_the_deployment_is_outside_the_tested_folders() -> None:
     files = {path for pattern in ("*.yaml", "*.yml") for path in (ROOT / "deploy").rglob(pattern)}
-    assert {path.parent for path in files} == {BASE, NETWORK_POLICY}
+    assert {path.parent for path in files} == {BASE, NETWORK_POLICY, POOL_URGENT}
     assert all(len(documents(path)) == 1 for path in files)
 
 
