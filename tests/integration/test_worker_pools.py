@@ -172,3 +172,24 @@ async def test_disjoint_pools_start_and_a_pool_without_the_main_one_says_so(depl
             await counts.reach(out.published.counts)
         await urgent.stop()
         await rest.stop()
+
+
+async def test_pools_that_overlap_all_the_same_count_exactly(deployment: Deployment) -> None:
+    """Two that start at once may not see each other: they forward twice with one id, and count once."""
+    settings = deployment.settings
+    unchecked = ["tests.integration.unchecked_worker", "worker"]
+    main = await deployment.worker("main", command=unchecked).start().ready()
+    urgent = await deployment.worker("urgent", command=unchecked, **URGENT).start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        async with out.steadily(made_load(seed=25)):
+            await more_counted(counts, out.published.counts.total() + 1000)
+            urgent.kill()
+            await more_counted(counts, out.published.counts.total())
+            await urgent.start().ready()
+            main.kill()
+        main = await deployment.worker("main-again", command=unchecked).start().ready()
+        await out.made(made_load(seed=26, count=2000))
+        await counts.reach(out.published.counts)
+        await urgent.stop()
+        await main.stop()
+    await check_at_rest(deployment, out.published)

@@ -9,7 +9,9 @@ import pytest
 
 from streams.app import make_app
 from streams.broker.pools import Member, find_conflict
+from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, load_settings
+from streams.transport.traffic import Traffic
 
 ALL = ("critical", "error", "warn", "info", "debug")
 
@@ -89,3 +91,10 @@ def test_all_pools_share_the_changelogs_and_only_the_main_one_combines(tmp_path:
     combined = {"shop-combined-counts-changelog"} if not pool else set()
     assert names == {"shop-partial-counts-changelog"} | combined
     assert ("combine" in {agent.name.rpartition(".")[2] for agent in app.agents.values()}) is not bool(pool)
+
+
+def test_a_pool_has_the_age_limits_of_its_own_priorities_only() -> None:
+    for priorities, limits in (("critical,error", None), ("info,debug", {Priority.DEBUG: 300.0})):
+        settings = load_settings(priorities=priorities, age_limits="debug=300,warn=60")
+        guard = Traffic(None, settings, None, {}).scheduler.guard  # type: ignore[arg-type]
+        assert (guard.limits if guard is not None else None) == limits

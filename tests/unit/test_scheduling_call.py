@@ -270,3 +270,24 @@ def test_profiles_and_modes(settings: dict[str, str], mode: str, critical: float
     loaded = load_settings(**settings)
     assert loaded.effective_mode == mode
     assert loaded.effective_weights[Priority.CRITICAL] == critical
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        ("debug=300,info=60", {Priority.DEBUG: 300.0, Priority.INFO: 60.0}),
+        ("WARNING=0.5", {Priority.WARN: 0.5}),
+        ("", {}),
+    ],
+)
+def test_age_limits_are_read(given: str, limits: dict[Priority, float]) -> None:
+    assert load_settings(age_limits=given).age_limits == limits
+
+
+@pytest.mark.parametrize("given", ["debug", "debug=0", "debug=-1", "debug=nan", "debug=x", "trace=1", "60"])
+def test_wrong_age_limits_get_one_sentence(given: str) -> None:
+    with pytest.raises(ConfigurationError, match="TOCSIN_AGE_LIMITS") as refused:
+        load_settings(age_limits=given)
+    assert str(refused.value).endswith(".")
+    with pytest.raises(ConfigurationError, match="TOCSIN_AGE_GUARD_SHARE"):
+        load_settings(age_guard_share="1.0")

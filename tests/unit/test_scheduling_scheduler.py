@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.modes import Mode
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 
@@ -185,3 +186,35 @@ def test_wrong_construction_is_refused():
         Scheduler(SPECS, max_in_flight=0)
     with pytest.raises(ValueError, match="no mode"):
         Scheduler(SPECS, mode="fifo")
+
+
+def test_the_age_guard_serves_a_head_past_its_limit_from_a_budget_of_its_own():
+    now = [0.0]
+    scheduler = make(mode="strict", age_limits={"debug": 5.0}, guard_share=0.1, clock=lambda: now[0])
+    for cls in ("critical", "debug"):
+        scheduler.assign(cls, [0])
+        scheduler.add(cls, 0, range(100), 100)
+    served = []
+    for _ in range(8):
+        dispatch = scheduler.next()
+        served.append((dispatch.cls, dispatch.guarded))
+        now[0] += 2.0
+        scheduler.done(dispatch, 0.001)
+    assert served[:3] == [("critical", False)] * 3
+    # Past its limit at 5 s; then in turn with the order, while the budget lasts.
+    assert served[3:6] == [("debug", True), ("critical", False), ("debug", True)]
+    assert scheduler.guard.dispatches == 3
+    assert scheduler.snapshot()["debug"].virtual_time == 0.0, "nothing was charged to the class"
+
+
+def test_the_shares_of_the_last_minute_forget_what_is_older():
+    shares = MinuteShares()
+    assert shares.shares(0.0) == {}
+    shares.add(0.0, "debug", 3.0)
+    shares.add(30.0, "critical", 1.0)
+    assert shares.shares(31.0) == {"debug": 0.75, "critical": 0.25}
+    assert shares.shares(61.0) == {"critical": 1.0}
+    assert shares.shares(200.0) == {}
+    for second in range(1000):
+        shares.add(200.0 + second, "info", 0.1)
+    assert len(shares._slots) == 61

@@ -1,0 +1,17 @@
+"""A worker that does not look for other pools, as two that start at the same moment do not see each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streams.__main__ import main
+from streams.broker import self_check
+
+
+async def _unchecked(*_: Any) -> None:
+    """Pass."""
+
+
+if __name__ == "__main__":
+    self_check.check_pools = _unchecked
+    main()
