@@ -194,6 +194,34 @@ async def broker_pause(world: World) -> None:
         world.say("SIGCONT broker")
 
 
+async def connections(world: World) -> None:
+    """Connections of workers to the broker: cut again and again, sliced, slow, then one worker without any.
+
+    That worker is alone for longer than its session, and goes on where it was when it is back.
+    """
+    relays = list(world.relays.values())
+    cut = 0
+    for _ in range(6):
+        await asyncio.sleep(world.random.uniform(0.2, 1.0))
+        cut += sum(relay.cut() for relay in relays if world.random.random() < 0.7)
+    world.say(f"{cut} connections cut")
+    for relay in relays:
+        relay.slice_bytes = world.random.choice([7, 100, 1000])
+    await asyncio.sleep(5)
+    for relay in relays:
+        relay.slice_bytes, relay.delay_s = 0, world.random.uniform(0.1, 0.5)
+    await asyncio.sleep(5)
+    for relay in relays:
+        relay.release()
+    world.notes.append(f"{cut} connections cut, all sliced for 5 s, all slow for 5 s, one worker alone")
+    lonely = world.random.choice(relays)
+    world.say("one worker alone")
+    lonely.hold()
+    await asyncio.sleep(SESSION_S + world.random.uniform(4.0, 6.0))
+    lonely.release()
+    world.say("all together")
+
+
 async def joins_and_leaves(world: World) -> None:
     """Ten workers join and leave within a minute, without names of their own in the group."""
     begun = time.monotonic()

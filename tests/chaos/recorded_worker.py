@@ -4,7 +4,8 @@ It is the product's worker with hooks around a few of its methods; the product i
 The environment says where: ``CHAOS_HISTORY`` (the file), ``CHAOS_NAME`` (of the worker), ``CHAOS_STRIKE`` (a
 file that, once it appears, names a place in the worker's life and a signal, which the worker then sends
 itself there), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``), ``CHAOS_RETENTION_S`` (how long
-rows of 10 s buckets are kept, so that a soak sees them go). Without ``CHAOS_HISTORY`` nothing is recorded.
+rows of 10 s buckets are kept, so that a soak sees them go), ``CHAOS_RELAY`` (see ``relay``). Without
+``CHAOS_HISTORY`` nothing is recorded.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tables.combined_counter import CombinedCounter
 from tables.durable_table import DurableTable
 from tables.source_counter import SourceCounter
 from tests.benchmarks.processes import die_with_parent
+from tests.chaos import relay
 from tests.chaos.history import History, content_of
 from tests.chaos.variants import VARIANTS
 
@@ -232,6 +234,7 @@ def _replace(owner: type, name: str, hook: Any) -> None:
 def main() -> None:
     """Run the worker."""
     die_with_parent()
+    relay.install(os.environ)
     # The variant first: the hooks then record what it does.
     if variant := os.environ.get("CHAOS_VARIANT"):
         VARIANTS[variant].install()

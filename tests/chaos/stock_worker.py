@@ -15,6 +15,7 @@ import orjson
 
 from streams.settings import Settings, load_settings
 from tests.benchmarks.processes import die_with_parent
+from tests.chaos import relay
 
 
 def make_app(settings: Settings) -> Any:
@@ -67,6 +68,7 @@ def make_app(settings: Settings) -> Any:
 def main() -> None:
     """Run a worker of the app."""
     die_with_parent()
+    relay.install(os.environ)
     sys.argv = [sys.argv[0]]
     settings = load_settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)

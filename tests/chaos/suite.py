@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ class Line:
     #: Whether it hits the brokers, so that nothing else can run beside it.
     alone: bool = False
     variant: str | None = None
+    #: Whether something lies between the workers and the broker.
+    relayed: bool = False
     settings: dict[str, str] = field(default_factory=dict)
 
 
@@ -47,6 +50,7 @@ LINES: dict[str, Line] = {
     "sigstop": Line(faults.sigstop, "SIGSTOP past the session, SIGCONT"),
     "broker-kill": Line(faults.broker_kill, "broker `kill -9` and restart", alone=True),
     "broker-pause": Line(faults.broker_pause, "broker frozen past the session", alone=True),
+    "connections": Line(faults.connections, "connections cut, sliced, slow, held", relayed=True),
     "joins": Line(faults.joins_and_leaves, "ten joins and leaves"),
     "cluster": Line(
         cluster_faults.leader_and_two_lost,
@@ -92,7 +96,7 @@ class Suite:
             for other in list(self._clusters):
                 await self._end(other)
             kafka = LocalKafka(
-                self._folder / f"kafka-{brokers}-{len(self.results)}",
+                Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kafka-", dir=self._folder)) / "data",
                 brokers=brokers,
                 die_with_parent=True,
                 jvm_options=_JVM,
@@ -111,8 +115,8 @@ class Suite:
         line = LINES[name]
         kafka = await self._kafka(line.brokers)
         seed = self._seed if seed is None else seed
-        folder = self._folder / f"{name}-{variant or arm.name}-{seed}-{len(self.results)}"
-        folder.mkdir()
+        prefix = f"{name}-{variant or arm.name}-{seed}-"
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=prefix, dir=self._folder))
         world = World(
             kafka,
             folder,
@@ -120,6 +124,7 @@ class Suite:
             seed=seed,
             rate=self._rate,
             variant=variant or line.variant,
+            relayed=line.relayed,
             **line.settings,
         )
         try:

@@ -25,6 +25,7 @@ from tests.chaos.checker import Verdict, check
 from tests.chaos.history import History, read
 from tests.chaos.load import Load
 from tests.chaos.members import ChaosError, Member, clean_environment, until
+from tests.chaos.relay import Relay
 from tests.integration.reading import committed_offsets, end_offsets, notification_topics
 
 SESSION_S = 6.0
@@ -103,7 +104,7 @@ class World:
         seed: int,
         rate: int,
         variant: str | None = None,
-        brokers: str | None = None,
+        relayed: bool = False,
         **settings: str,
     ) -> None:
         self.kafka = kafka
@@ -126,8 +127,9 @@ class World:
             "event_counts_topic": f"{self.unique}.counts",
             "web_port": "0",
         } | settings
-        #: Where the workers find the brokers, if not where everybody else does.
-        self._workers_brokers = brokers
+        #: Worker's name -> what lies between it and the broker; empty when nothing does.
+        self.relays: dict[str, Relay] = {}
+        self._relayed = relayed
         self.settings: Settings = load_settings(**self._values)
         self.history = History(folder / "history.jsonl")
         self.members: list[Member] = []
@@ -151,8 +153,6 @@ class World:
         values = self._values | settings
         if static:
             values["instance_id"] = f"{self.unique}-{name}"
-        if self._workers_brokers is not None:
-            values["brokers"] = self._workers_brokers
         environment = clean_environment(self.history.path, **values)
         if self.variant is not None:
             environment["CHAOS_VARIANT"] = self.variant
@@ -224,7 +224,12 @@ class World:
         await apply_topics(self.settings)
         for _ in range(workers - len(self.members)):
             self.member()
-        for member in self.members:
+        for number, member in enumerate(self.members):
+            if self._relayed:
+                relay = Relay(int(self.kafka.bootstrap.rpartition(":")[2]), self.seed + number)
+                await relay.start()
+                self.relays[member.name] = relay
+                member.environment["CHAOS_RELAY"] = f"{relay.target}:{relay.port}"
             member.start()
         await self.all_ready()
         if not self.arm.recorded:
@@ -348,6 +353,8 @@ async def cleaned(world: World) -> AsyncIterator[World]:
         with contextlib.suppress(TimeoutError, KafkaError, OSError):
             await asyncio.wait_for(world.load.stop(), 20)
         world.cleanup()
+        for relay in world.relays.values():
+            await relay.stop()
 
 
 async def run(world: World, name: str, fault: Fault, *, workers: int = 3) -> Result:
