@@ -94,6 +94,7 @@ class TocsinApp(App):
         self.counting: Counting | None = None
         self.traffic: Traffic | None = None
         self.profile: LiveProfile | None = None
+        self._inherited: dict[TP, int] = {}
         self.views: ViewServer | None = None
         self.rebalances = 0
         schema = BatchSchema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -172,6 +173,9 @@ class TocsinApp(App):
             settings, topics, self.partial_counts, self.combined_counts, self.count_producer, self.effects
         )
         followed = [topics.partials] if settings.combines else []
+        mine = [settings.notification_topic(priority) for priority in settings.priorities] + followed
+        offsets = await inherited_offsets(settings, mine)
+        self._inherited = {TP(*place): offset for place, offset in offsets.items()}
         self.traffic = Traffic(self, settings, self.counting, self._options, followed=followed)
         self.profile = LiveProfile(settings, self.traffic.set_profile)
         await asyncio.gather(self.alert_producer.start(), self.count_producer.start(), self.traffic.start())
@@ -234,10 +238,7 @@ class TocsinApp(App):
         self.recovery.recovered()
         try:
             traffic = self._running()[1]
-            generation = self.consumer_generation_id
-            committed = await self._with_inherited(assigned, committed)
-            if generation != self.consumer_generation_id:
-                return  # the next assignment has begun
+            committed = self._with_inherited(assigned, committed)
             await traffic.on_ready(assigned, committed)
             if traffic.ready.is_set():
                 self.recovery.ready()
@@ -245,17 +246,18 @@ class TocsinApp(App):
             log.exception("Taking up the assigned partitions failed.")
             self.fail(error)
 
-    async def _with_inherited(
+    def _with_inherited(
         self, assigned: set[TP], committed: Mapping[TP, int | None]
     ) -> Mapping[TP, int | None]:
-        """``committed``, and where this pool has nothing, what the pool that served it before has."""
-        new = [tp for tp in assigned if self.manages(tp.topic) and committed.get(tp) is None]
-        if not new:
-            return committed
-        found = await inherited_offsets(self.settings, new)
-        if found:
-            log.info("Going on from where another pool was, in %d partitions.", len(found))
-        return {**committed, **{TP(*name): offset for name, offset in found.items()}}
+        """``committed``, and what a pool that served a partition before had, where that is further."""
+        further = {
+            tp: offset
+            for tp, offset in self._inherited.items()
+            if tp in assigned and offset > (committed.get(tp) or 0)
+        }
+        if further:
+            log.info("Going on from where another pool was, in %d partitions.", len(further))
+        return {**committed, **further}
 
     async def _commit(self) -> None:
         if self.traffic is not None and self.traffic.ready.is_set():

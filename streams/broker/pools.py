@@ -102,38 +102,34 @@ async def check_pools(admin: AIOKafkaAdminClient, settings: Settings) -> None:
         )
 
 
-async def inherited_offsets(
-    settings: Settings, wanted: Iterable[tuple[str, int]]
-) -> dict[tuple[str, int], int]:
-    """What other pools have committed of partitions for which this one has no offset yet.
+async def inherited_offsets(settings: Settings, topics: Iterable[str]) -> dict[TopicPartition, int]:
+    """What other pools have committed of ``topics``, so that this one may go on from there.
 
-    What they committed is durable in the topics that all pools share, so this one may go on from there.
-
-    Args:
-        settings: of the worker.
-        wanted: topics and partitions.
+    To be asked before tables are recovered: what a commit covers is durable in changelogs that all pools
+    share, and so is part of what is recovered later. Asked afterwards, a pool that still works could have
+    committed more than was recovered, and those counts would be missing here.
 
     Returns:
-        The furthest offset by topic and partition; nothing where no other pool has one, or where the
-        brokers do not tell, in which case records are read again and change nothing.
+        The furthest offset by partition; nothing where no other pool has one, or where the brokers do not
+        tell, in which case records are read again, and change no count.
     """
-    found: dict[tuple[str, int], int] = {}
-    places = {TopicPartition(topic, partition) for topic, partition in wanted}
+    found: dict[TopicPartition, int] = {}
+    mine = set(topics)
     try:
         async with admin_client(settings) as admin:
-            for group in await _group_names(admin, settings):
+            for group in await group_names(admin, settings):
                 if group == settings.group_id:
                     continue
-                offsets = await admin.list_consumer_group_offsets(group)
-                for place in places & offsets.keys():
-                    name = place.topic, place.partition
-                    found[name] = max(found.get(name, 0), offsets[place].offset)
+                for place, committed in (await admin.list_consumer_group_offsets(group)).items():
+                    if place.topic in mine and committed.offset > 0:
+                        found[place] = max(found.get(place, 0), committed.offset)
     except (ConfigurationError, KafkaError) as error:
         _log.warning("Could not look for what other pools have committed: %s", error)
-    return {name: offset for name, offset in found.items() if offset > 0}
+    return found
 
 
-async def _group_names(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
+async def group_names(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
+    """The consumer groups of all pools that there are or were, as far as this user may see them."""
     listed = await admin.list_consumer_groups()
     return sorted(
         name for name, *_ in listed if name == settings.app_id or name.startswith(settings.pool_group_prefix)
@@ -144,7 +140,7 @@ async def _live_groups(admin: AIOKafkaAdminClient, settings: Settings) -> dict[s
     loop = asyncio.get_running_loop()
     until = loop.time() + _PATIENCE_S
     while True:
-        names = await _group_names(admin, settings)
+        names = await group_names(admin, settings)
         found: dict[str, list[Member]] = {}
         silent = []
         for response in await admin.describe_consumer_groups(names) if names else []:

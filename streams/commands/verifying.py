@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from streams.broker.pools import group_names
 from streams.commands.reading import topic_fault
 from streams.commands.verify_reading import PartitionReader, partition_reader
 from streams.notifications.priority import Priority
@@ -193,8 +194,12 @@ class Verification:
         self._known_ids = {topic.topic_id for topic in topics.values() if topic.error is None}
 
     async def _committed(self, admin: Any) -> dict[Any, int]:
-        offsets = await admin.list_consumer_group_offsets(self._settings.app_id)
-        return {tp: found.offset for tp, found in offsets.items() if found.offset >= 0}
+        committed: dict[Any, int] = {}
+        for group in await group_names(admin, self._settings):
+            for tp, found in (await admin.list_consumer_group_offsets(group)).items():
+                if found.offset >= 0:
+                    committed[tp] = max(committed.get(tp, 0), found.offset)
+        return committed
 
     async def _wait_for_combiners(self, admin: Any, reader: PartitionReader) -> None:
         """Wait until what was committed by now has been combined and published."""

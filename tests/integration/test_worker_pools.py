@@ -134,6 +134,12 @@ async def test_a_priority_moves_to_a_pool_of_its_own_and_back(deployment: Deploy
             await counts.reach(out.published.counts)
             await urgent.stop()
             await rest.stop()
+
+            main = await deployment.worker("main-again").start().ready()
+            assert "Going on from where another pool was" in main.log()
+            await out.made(made_load(seed=27, count=2000))
+            await counts.reach(out.published.counts)
+            await main.stop()
     at_rest = await counts_at_rest(settings)
     assert at_rest.now() == out.published.counts
     await check_forwards(settings, out.published, repeats=False)
