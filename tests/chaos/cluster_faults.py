@@ -1,17 +1,69 @@
-"""Faults of a cluster of three brokers, replication 3, two replicas needed."""
+"""Faults of what workers stand on: their folders, and a cluster of three brokers of which two are needed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
+from pathlib import Path
+from random import Random
 
 import orjson
 
 from streams.notifications import Priority
-from tests.chaos.members import until
+from tests.chaos.members import Member, until
 from tests.chaos.world import World
 from tests.integration.reading import end_offsets
+
+
+async def damaged_folders(world: World) -> None:
+    """A worker dies, its RocksDB is damaged, and it starts again, restarted like a pod when it ends."""
+    for harm in (_flip_bytes, _cut_files, _lose_current):
+        member = world.random.choice(world.members)
+        await asyncio.sleep(world.random.uniform(1.0, 2.0))
+        await member.kill()
+        files = harm(member.data_dir, world.random)
+        world.say(f"{harm.__name__[1:]} of {member.name}: {files} files")
+        if not files:
+            world.broken.append(f"{harm.__name__[1:]} found no file to damage")
+        for _ in range(4):
+            member.start()
+
+            async def ready_or_ended(member: Member = member) -> bool:
+                return not member.runs or await member.is_ready()
+
+            await until(f"{member.name} is ready, or ends", ready_or_ended, 60)
+            if member.runs:
+                break
+            world.notes.append(f"{member.name} ended with {member.exit_code} and was started again")
+        await world.all_ready()
+    kept = sum(1 for member in world.members for _ in member.data_dir.rglob("*.damaged-*"))
+    world.notes.append(f"{kept} damaged tables kept aside")
+
+
+def _flip_bytes(folder: Path, random: Random) -> int:
+    files = [f for f in folder.rglob("*") if f.suffix in {".sst", ".log"} and f.stat().st_size > 200]
+    for file in files:
+        content = bytearray(file.read_bytes())
+        at = random.randrange(len(content) // 2)
+        content[at : at + 64] = bytes(byte ^ 0xFF for byte in content[at : at + 64])
+        file.write_bytes(content)
+    return len(files)
+
+
+def _cut_files(folder: Path, random: Random) -> int:
+    files = [f for f in folder.rglob("*") if f.suffix in {".sst", ".log"} and f.stat().st_size > 200]
+    for file in files:
+        file.write_bytes(file.read_bytes()[: random.randrange(1, file.stat().st_size)])
+    return len(files)
+
+
+def _lose_current(folder: Path, random: Random) -> int:
+    files = [f for f in folder.rglob("*") if f.name == "CURRENT"]
+    files += [f for f in folder.rglob("MANIFEST-*") if random.random() < 0.5]
+    for file in files:
+        file.unlink()
+    return len(files)
 
 
 async def leader_and_two_lost(world: World) -> None:

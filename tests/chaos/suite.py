@@ -51,6 +51,9 @@ LINES: dict[str, Line] = {
     "broker-kill": Line(faults.broker_kill, "broker `kill -9` and restart", alone=True),
     "broker-pause": Line(faults.broker_pause, "broker frozen past the session", alone=True),
     "connections": Line(faults.connections, "connections cut, sliced, slow, held", relayed=True),
+    "damage": Line(
+        cluster_faults.damaged_folders, "RocksDB damaged: bytes flipped, files cut or gone", stock=False
+    ),
     "joins": Line(faults.joins_and_leaves, "ten joins and leaves"),
     "cluster": Line(
         cluster_faults.leader_and_two_lost,
