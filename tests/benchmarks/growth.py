@@ -343,6 +343,7 @@ def _report(
             "machine": before,
             "options": vars(options),
             "targets": [target.to_json() for target in targets],
+            "plots": [plot.name],
             "results": [
                 {"dimension": p.dimension, "label": p.label, "value": p.value, "runs": runs}
                 for p, runs in results.items()

@@ -245,6 +245,7 @@ def _report(
             "options": vars(options),
             "bound_mb": bound,
             "targets": [target.to_json() for target in targets],
+            "plots": [plot.name],
             "results": [
                 {"arm": ARMS[name].title, "backlog": backlog.title, "runs": runs}
                 for (name, backlog), runs in results.items()

@@ -301,6 +301,7 @@ def _report(
             "machine": before,
             "options": vars(options),
             "targets": [target.to_json() for target in targets],
+            "plots": [plot.name],
             "results": [
                 {"scenario": each.title, "load": each.load, "runs": runs} for each, runs in results.items()
             ],

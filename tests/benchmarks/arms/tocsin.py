@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.arms.ablations import ABLATIONS
 from tests.benchmarks.handled import HandledTimes
 from tests.benchmarks.progress import Progress, burn
 from tests.benchmarks.service import PRIORITIES, Gate, ServiceTimes, work_seconds
@@ -22,7 +23,7 @@ def install(spec: RunSpec) -> None:
     The option ``tune`` is for trials: ``turns`` more turns of the event loop after each batch;
     ``switch_us``, the interpreter's switch interval; ``prefetch_backoff_s`` of aiokafka; ``gc``, thresholds
     of the garbage collector, which then leaves alone what is there at the first record; ``settings`` of
-    the worker.
+    the worker; ``without``, names of mechanisms that are taken out (see ``ablations``).
     """
     import streams.app
     from agents.ingest import Ingest
@@ -37,6 +38,8 @@ def install(spec: RunSpec) -> None:
     turns = tune.get("turns", 0)
     if "switch_us" in tune:
         sys.setswitchinterval(tune["switch_us"] / 1e6)
+    for name in tune.get("without", ()):
+        ABLATIONS[name][1]()
 
     if "prefetch_backoff_s" in tune:
         from aiokafka.consumer.fetcher import Fetcher

@@ -1,0 +1,250 @@
+"""Tocsin without one of its mechanisms, to see what it brings. Made here, in the benchmark's process: the
+product has no such switches.
+
+Each of ``ABLATIONS`` takes one mechanism out of a worker that has not been built yet, and raises
+``AttributeError`` when what it takes out is no longer there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiokafka
+from aiokafka import TopicPartition
+
+
+def replace(owner: Any, name: str, value: Any) -> None:
+    """Put ``value`` in the place of an attribute that must be there."""
+    getattr(owner, name)
+    setattr(owner, name, value)
+
+
+def no_turns() -> None:
+    """No turns of the event loop between batches."""
+    import streams.transport.traffic as traffic
+
+    replace(traffic, "_TURNS_BETWEEN_BATCHES", 0)
+
+
+def one_lane() -> None:
+    """One consumer for all priorities, as usual, in the place of a lane for each."""
+    import streams.transport.traffic as traffic
+
+    replace(traffic, "FetchLane", SharedLane)
+
+
+def first_in_first_out() -> None:
+    """The class whose next record is oldest goes first, in the place of the fair queue."""
+    from streams.scheduling.scheduler import Scheduler
+
+    make = Scheduler.__init__
+
+    def made(self: Any, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options)
+        replace(self, "_order", FirstInFirstOut(self._queue, self._lanes))
+
+    replace(Scheduler, "__init__", made)
+
+
+def fixed_batches() -> None:
+    """Batches of up to 2,000 records, whatever they take, in the place of batches cut to 2 ms."""
+    import streams.scheduling.scheduler as scheduler
+
+    replace(scheduler, "BatchSize", FixedBatchSize)
+
+
+def no_uvloop() -> None:
+    """The event loop of asyncio."""
+    import streams.commands.worker as worker
+
+    replace(worker, "install_event_loop", lambda: None)
+
+
+def no_gc_tuning() -> None:
+    """The interpreter's own thresholds of garbage collection."""
+    import streams.commands.worker as worker
+
+    replace(worker, "tune_garbage_collection", lambda: None)
+
+
+ABLATIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
+    "turns": ("without turns of the event loop between batches", no_turns),
+    "lanes": ("one consumer for all priorities", one_lane),
+    "fair-queue": ("first in, first out", first_in_first_out),
+    "timed-batches": ("batches of up to 2,000 records", fixed_batches),
+    "uvloop": ("without uvloop", no_uvloop),
+    "gc": ("without tuned garbage collection", no_gc_tuning),
+}
+
+
+class FixedBatchSize:
+    """Stands for ``BatchSize``."""
+
+    def __init__(self, target_seconds: float, max_records: int) -> None:
+        self.limit = max_records
+        self.seconds_per_record = target_seconds / max_records
+
+    def learn(self, records: int, seconds: float) -> None:
+        """It knows all it needs."""
+
+
+class FirstInFirstOut:
+    """An order of the scheduler: by the time of the records."""
+
+    def __init__(self, queue: Any, lanes: Mapping[Any, Any]) -> None:
+        self._queue = queue
+        self._lanes = lanes
+        self.finish = queue.finish
+
+    def pick(self) -> Any:
+        """The ready class with the oldest record."""
+        ready = [
+            (min(record.timestamp for record in heads), number, key)
+            for number, (key, lane) in enumerate(self._lanes.items())
+            if self._queue.is_ready(key) and (heads := lane.buffer.heads())
+        ]
+        if not ready:
+            return None
+        key = min(ready)[2]
+        self._queue.dispatch(key, in_turn=False)
+        return key
+
+
+class _Hub:
+    """The consumer that the lanes of a worker share."""
+
+    def __init__(self) -> None:
+        self.lanes: dict[str, SharedLane] = {}
+        self.assigned: dict[str, Mapping[int, int | None]] = {}
+        self.consumer: Any = None
+        self.room = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def assign(self, lane: SharedLane, offsets: Mapping[int, int | None]) -> None:
+        self.assigned[lane.topic] = offsets
+        if len(self.assigned) == len(self.lanes) and any(self.assigned.values()):
+            from streams.transport.bulk_records import hand_out_lists
+
+            hand_out_lists()
+            self.consumer = aiokafka.AIOKafkaConsumer(**lane.options)
+            await self.consumer.start()
+            places = {
+                TopicPartition(topic, partition): offset
+                for topic, offsets in self.assigned.items()
+                for partition, offset in offsets.items()
+            }
+            self.consumer.assign(list(places))
+            for tp, offset in places.items():
+                if offset is not None:
+                    self.consumer.seek(tp, offset)
+            self._task = asyncio.create_task(self._fetch(), name="fetch-all")
+            self._task.add_done_callback(lane.ended)
+
+    async def revoke(self) -> None:
+        self.assigned = {}
+        task, self._task = self._task, None
+        consumer, self.consumer = self.consumer, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if consumer is not None:
+            await consumer.stop()
+
+    async def _fetch(self) -> None:
+        from streams.transport import lanes
+
+        while True:
+            wanted = [
+                TopicPartition(lane.topic, partition)
+                for lane in self.lanes.values()
+                for partition in lane.scheduler.wanted(lane.priority)
+            ]
+            if not wanted:
+                self.room.clear()
+                await self.room.wait()
+                continue
+            every = sum(len(offsets) for offsets in self.assigned.values())
+            fetched = await self.consumer.getmany(
+                *wanted,
+                timeout_ms=lanes._IDLE_WAIT_MS if len(wanted) == every else lanes._BUSY_WAIT_MS,
+                max_records=lanes._MAX_RECORDS,
+            )
+            for tp, records in fetched.items():
+                self.lanes[tp.topic].take_over(tp.partition, records)
+            if fetched:
+                await asyncio.sleep(0)
+
+
+_HUB = _Hub()
+
+
+class SharedLane:
+    """Stands for ``FetchLane``; all of them fetch over one connection."""
+
+    def __init__(
+        self,
+        priority: Any,
+        topic: str,
+        scheduler: Any,
+        options: dict[str, Any],
+        *,
+        fetch_bytes: int,
+        on_records: Callable[[], None],
+        on_failed: Callable[[BaseException], None],
+    ) -> None:
+        from streams.transport.bulk_records import AS_PARSED
+
+        self.options = options | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 500,
+            "max_partition_fetch_bytes": fetch_bytes,
+            "fetch_max_bytes": 8 * fetch_bytes,
+            "value_deserializer": AS_PARSED,
+        }
+        self.priority = priority
+        self.topic = topic
+        self.scheduler = scheduler
+        self.positions: dict[int, int] = {}
+        self._on_records = on_records
+        self._on_failed = on_failed
+        _HUB.lanes[topic] = self
+
+    async def assign(self, offsets: Mapping[int, int | None]) -> None:
+        """Fetch these partitions, once all lanes know theirs."""
+        self.scheduler.assign(self.priority, offsets)
+        self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
+        await _HUB.assign(self, offsets)
+
+    async def revoke(self) -> None:
+        """Stop fetching."""
+        await _HUB.revoke()
+        self.scheduler.revoke(self.priority, list(self.positions))
+        self.positions = {}
+
+    def has_room(self) -> None:
+        """The buffer may have room again."""
+        _HUB.room.set()
+
+    def end_offset(self, partition: int) -> int | None:
+        """As of the last fetch."""
+        if _HUB.consumer is None or partition not in self.positions:
+            return None
+        end: int | None = _HUB.consumer.highwater(TopicPartition(self.topic, partition))
+        return end
+
+    def take_over(self, partition: int, records: list[Any]) -> None:
+        """Records that were fetched for this lane."""
+        from streams.transport.bulk_records import size_of
+
+        self.scheduler.add(self.priority, partition, records, size_of(records))
+        self.positions[partition] = records[-1].offset + 1
+        self._on_records()
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """The common fetching has ended."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_failed(error)
