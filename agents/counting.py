@@ -20,7 +20,8 @@ from agents.effects import Effects
 from streams.notifications import Priority
 from streams.settings import Settings
 from streams.transport.delivery import ConfirmedProducer, Outgoing
-from streams.transport.faust_private import PartitionGoneError
+from streams.transport.faust_stores import PartitionGoneError
+from streams.transport.local_stores import LocalStateError
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.partials import Partial, cut, encode, make_slicer
@@ -83,7 +84,7 @@ class Counting:
         self._flush_started: float | None = None
         #: Seconds that the last flush held the event loop to plan and encode.
         self._planning_s = 0.0
-        #: The assignment is ending: all that could be made durable is.
+        #: The assignment or the worker is ending: all that could be made durable is.
         self._finished = False
         self.flushes = 0
         #: Wall-clock time at which the last flush was durable.
@@ -183,7 +184,10 @@ class Counting:
                 await self.flush(pause_s=_ARRIVAL_S)
                 await flushed()
             except Exception as error:
-                log.exception("Flushing counts failed.")
+                # A disk that refuses is said in one sentence by whoever is told.
+                if not isinstance(error, LocalStateError):
+                    log.exception("Flushing counts failed.")
+                self._finished = True  # it would fail again while the worker ends
                 failed(error)
                 return
 

@@ -37,12 +37,17 @@ from streams.transport.delivery import ConfirmedProducer
 from streams.transport.faust_private import (
     App,
     BatchSchema,
-    DamagedStoreError,
     SharedTable,
     Transport,
     member_alive,
-    quarantine_damaged,
     tell_recovery,
+)
+from streams.transport.faust_stores import DamagedStoreError, store_folders
+from streams.transport.local_stores import (
+    LocalStateError,
+    check_data_dir,
+    quarantine_damaged,
+    wait_for_locks,
 )
 from streams.transport.recovery import RecoveryProgress
 from streams.transport.traffic import Traffic
@@ -54,6 +59,8 @@ from tables.views.server import ViewServer
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which a worker that ends may keep its local state open after its drain deadline.
+_AFTER_DRAIN_S = 5.0
 #: Seconds between looks at how far recovery is.
 _LOOK_INTERVAL_S = 0.5
 
@@ -139,25 +146,38 @@ class TocsinApp(App):
 
     def fail(self, error: BaseException) -> None:
         """Stop working at once, and end the worker: nothing more may be committed."""
+        self.on_crash(error)
+        super().fail(error)
+
+    def on_crash(self, error: BaseException) -> None:
+        """Work no more; say in one sentence what to do about the disk, set aside what is damaged."""
         if self.traffic is not None:
             self.traffic.halt()
+        if self.health.error is not None:
+            return
         self.health.failed(error)
         if isinstance(error, DamagedStoreError):
-            error.damaged.quarantine(error)
-        super().fail(error)
+            try:
+                error.damaged.quarantine(error)
+            except OSError:
+                log.exception("A damaged local table could not be set aside.")
+        elif isinstance(error, LocalStateError):
+            log.critical("%s", error)
 
     # ---------------------------------------------------------------- life cycle
 
     async def on_start(self) -> None:
         """Start what must run before the group is joined: web views, self-check, producers, lanes."""
         await super().on_start()
-        quarantine_damaged(self)
         settings = self.settings
         health = self.health
         views = ViewServer(settings, counts=self.reader, scheduler=self, health=health, stats=health)
         try:
             await views.start()
             self.views = views
+            stores = store_folders(self)
+            await asyncio.to_thread(wait_for_locks, stores, settings.drain_deadline_s + _AFTER_DRAIN_S)
+            quarantine_damaged(stores)
             view = self.view = self.view or await self_check(settings)
         except ConfigurationError as error:
             sys.stderr.write(f"tocsin: {error}\n")
@@ -292,12 +312,13 @@ def make_app(settings: Settings | None = None, view: ClusterView | None = None) 
         view: result of a self-check that was made already.
 
     Raises:
-        ConfigurationError: the settings are wrong.
+        ConfigurationError: the settings are wrong, or the data folder is not writable.
+        LocalStateError: there is no room in the data folder.
     """
     settings = settings or load_settings()
     instance = settings.instance_id
     data_dir = settings.data_dir.absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    check_data_dir(data_dir)
     app = TocsinApp(
         settings.group_id,
         broker=[f"kafka://{address}" for address in settings.broker_list],

@@ -49,15 +49,15 @@ def run_worker(settings: Settings) -> None:
     from faust.worker import Worker
 
     from streams.app import make_app
+    from streams.transport.local_stores import LocalStateError
 
     install_event_loop()
     tune_garbage_collection()
     try:
         app = make_app(settings, view)
-    except OSError as error:
-        raise ConfigurationError(
-            f"TOCSIN_DATA_DIR: cannot use {settings.data_dir} ({error.strerror})."
-        ) from None
+    except LocalStateError as error:
+        click.echo(f"tocsin: {error}", err=True)
+        sys.exit(1)
     worker = Worker(
         app, quiet=True, loglevel=settings.log_level, redirect_stdouts=False, override_logging=False
     )

@@ -6,7 +6,7 @@ What is changed, and why:
   membership, commits, and reads changelogs and internal topics. So the group's consumer pauses them.
 - Offsets of managed topics are committed from what is durable, never from what agents acked.
 - Waiting for agents at a rebalance or stop has a deadline, and ends with a flush.
-- Table rows are written by partition, and reach RocksDB only when the changelog has them.
+- Tables keep their rows in stores of our own (``faust_stores``).
 - Recovery tells where it began and how far it is.
 """
 
@@ -15,18 +15,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 import aiokafka
 import faust
-import rocksdict
 from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
+from streams.transport.faust_stores import CheckedStore
 from streams.transport.recovery import TableProgress
 
 log = logging.getLogger(__name__)
@@ -68,6 +66,11 @@ class SharedTable(faust.Table):
     Faust names it after the group. What another group writes there while this one runs is not read until the
     next recovery; so each group must write rows of its own.
     """
+
+    def _new_store_by_url(self, url: Any) -> CheckedStore:
+        return CheckedStore(
+            url, self.app, self, table_name=self.name, driver="rocksdict", options=self.options
+        )
 
     def _changelog_topic_name(self) -> str:
         return f"{self.app.changelog_prefix}-{self.name}-changelog"
@@ -161,6 +164,13 @@ class App(faust.App):
         assigned = {tp for tp in consumer.assignment() if self.coordinator.manages(tp.topic)}
         committed = {tp: consumer._committed_offset.get(tp) for tp in assigned}
         self.add_future(self.coordinator.on_ready(assigned, committed))
+
+    def on_crash(self, error: BaseException) -> None:
+        """Something cannot go on, and the worker ends; may be called for several errors."""
+
+    def _crash(self, reason: BaseException) -> None:
+        self.on_crash(reason)
+        super()._crash(reason)
 
     def fail(self, error: BaseException) -> None:
         """End the worker, because it cannot go on."""
@@ -259,123 +269,3 @@ def tell_recovery(app: App) -> ToldRecovery:
     tables = app.tables
     recovery = tables._recovery = ToldRecovery(app, tables, beacon=tables.beacon, loop=tables.loop)
     return recovery
-
-
-class DamagedStoreError(Exception):
-    """A local table is damaged and must be rebuilt from its changelog."""
-
-    def __init__(self, partition: TablePartition, reason: object) -> None:
-        super().__init__(f"table {partition.name}, partition {partition.partition}: {reason}")
-        self.damaged = partition
-
-
-def quarantine_damaged(app: App) -> list[Path]:
-    """Move local tables that cannot be opened out of the way; recovery then rebuilds them.
-
-    Called before the app's tables are opened. A table that another process has open is left alone.
-
-    Returns:
-        The folders that were moved, under their new names.
-    """
-    moved = []
-    for table in app.tables.values():
-        store = table.data
-        for folder in sorted(store.path.glob(f"{store.basename}-*.db")):
-            if not (folder / "CURRENT").exists() and not any(folder.iterdir()):
-                continue
-            try:
-                rocksdict.Rdict(
-                    str(folder),
-                    rocksdict.Options(raw_mode=True),
-                    access_type=rocksdict.AccessType.read_only(),
-                ).close()
-            except Exception as error:  # noqa: BLE001 - rocksdict raises bare exceptions
-                if "lock" in str(error).lower():
-                    continue
-                moved.append(_quarantine(folder, error))
-    return moved
-
-
-def _quarantine(folder: Path, reason: object) -> Path:
-    target = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
-    folder.rename(target)
-    log.error(
-        "The local table %s is damaged (%s): kept as %s, and rebuilt from Kafka.", folder, reason, target
-    )
-    return target
-
-
-class TablePartition:
-    """The local RocksDB copy of one partition of a Faust table."""
-
-    def __init__(self, table: Any, partition: int) -> None:
-        self._table = table
-        self.name: str = table.name
-        self.partition = partition
-        self._changelog = TP(table.changelog_topic.get_topic_name(), partition)
-
-    def _db(self) -> Any:
-        # Not _db_for_partition: it would open the folder again after the partition was revoked.
-        try:
-            return self._table.data._dbs[self.partition]
-        except KeyError:
-            raise PartitionGoneError(f"partition {self.partition} is not assigned") from None
-
-    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values with ``start <= key < end``, in order.
-
-        Raises:
-            DamagedStoreError: RocksDB found damage; without this check it would just end early.
-            PartitionGoneError: the partition is no longer ours.
-        """
-        rows = self._db().iter()
-        rows.seek(start)
-        while rows.valid():
-            key = rows.key()
-            if key >= end:
-                return
-            yield key, rows.value()
-            rows.next()
-        try:
-            rows.status()
-        except Exception as error:
-            raise DamagedStoreError(self, error) from error
-
-    def quarantine(self, reason: object) -> Path:
-        """Move the local copy out of the way, because it is damaged. The worker must end after this."""
-        store = self._table.data
-        db = store._dbs.pop(self.partition, None)
-        if db is not None:
-            with contextlib.suppress(Exception):
-                db.close()
-        return _quarantine(Path(store.partition_path(self.partition)), reason)
-
-    def apply(
-        self, changes: Iterable[tuple[bytes, bytes | None]], changelog_offsets: Collection[int]
-    ) -> None:
-        """Write changes that the changelog holds at ``changelog_offsets``.
-
-        Recovery begins behind the offset that is kept with the rows. So that one goes on only when nothing
-        lies between: a worker that was paused while another had the partition writes behind rows that it has
-        not seen, and would never read them if the partition came back to it.
-
-        Raises:
-            PartitionGoneError: the partition is no longer ours.
-        """
-        db = self._db()
-        batch = rocksdict.WriteBatch(raw_mode=True)
-        for key, value in changes:
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        offset_key = self._table.data.offset_key
-        known = int(db.get(offset_key) or -1)
-        last = max(changelog_offsets)
-        if last - known == len(changelog_offsets) and min(changelog_offsets) == known + 1:
-            batch.put(offset_key, str(last).encode())
-        db.write(batch)
-
-
-class PartitionGoneError(Exception):
-    """The partition was revoked from this worker."""

@@ -11,6 +11,7 @@ from random import Random
 import orjson
 
 from streams.notifications import Priority
+from tests.chaos import damage
 from tests.chaos.members import Member, until
 from tests.chaos.world import World
 from tests.integration.reading import end_offsets
@@ -26,44 +27,47 @@ async def damaged_folders(world: World) -> None:
         world.say(f"{harm.__name__[1:]} of {member.name}: {files} files")
         if not files:
             world.broken.append(f"{harm.__name__[1:]} found no file to damage")
-        for _ in range(4):
-            member.start()
-
-            async def ready_or_ended(member: Member = member) -> bool:
-                return not member.runs or await member.is_ready()
-
-            await until(f"{member.name} is ready, or ends", ready_or_ended, 60)
-            if member.runs:
-                break
-            world.notes.append(f"{member.name} ended with {member.exit_code} and was started again")
+        await start_like_a_pod(world, member)
         await world.all_ready()
-    kept = sum(1 for member in world.members for _ in member.data_dir.rglob("*.damaged-*"))
+    kept = sum(len(damage.set_aside(member.data_dir)) for member in world.members)
     world.notes.append(f"{kept} damaged tables kept aside")
 
 
+async def start_like_a_pod(world: World, member: Member) -> None:
+    """Start a worker again each time that it ends, until it is ready."""
+    for _ in range(4):
+        member.start()
+
+        async def ready_or_ended() -> bool:
+            return not member.runs or await member.is_ready()
+
+        await until(f"{member.name} is ready, or ends", ready_or_ended, 60)
+        if member.runs:
+            break
+        world.notes.append(f"{member.name} ended with {member.exit_code} and was started again")
+
+
 def _flip_bytes(folder: Path, random: Random) -> int:
-    files = [f for f in folder.rglob("*") if f.suffix in {".sst", ".log"} and f.stat().st_size > 200]
+    files = damage.files_with_rows(folder)
     for file in files:
-        content = bytearray(file.read_bytes())
-        at = random.randrange(len(content) // 2)
-        content[at : at + 64] = bytes(byte ^ 0xFF for byte in content[at : at + 64])
-        file.write_bytes(content)
+        damage.flip_bytes(file, random.random() / 2, 64)
     return len(files)
 
 
 def _cut_files(folder: Path, random: Random) -> int:
-    files = [f for f in folder.rglob("*") if f.suffix in {".sst", ".log"} and f.stat().st_size > 200]
+    files = damage.files_with_rows(folder)
     for file in files:
-        file.write_bytes(file.read_bytes()[: random.randrange(1, file.stat().st_size)])
+        damage.cut(file, random.random())
     return len(files)
 
 
 def _lose_current(folder: Path, random: Random) -> int:
-    files = [f for f in folder.rglob("*") if f.name == "CURRENT"]
-    files += [f for f in folder.rglob("MANIFEST-*") if random.random() < 0.5]
-    for file in files:
-        file.unlink()
-    return len(files)
+    stores = damage.stores(folder)
+    for store in stores:
+        damage.remove_current(store)
+        if random.random() < 0.5:
+            damage.remove_manifests(store)
+    return len(stores)
 
 
 async def leader_and_two_lost(world: World) -> None:

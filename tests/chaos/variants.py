@@ -64,7 +64,7 @@ def _no_fencing() -> None:
     """All workers write the same keys, so that whoever writes last overwrites the others."""
 
     def rows(self: DurableTable, partition: int) -> VersionedRows:
-        from streams.transport.faust_private import TablePartition
+        from streams.transport.faust_stores import TablePartition
 
         return VersionedRows(TablePartition(self._table, partition), "everybody")
 

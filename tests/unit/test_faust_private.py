@@ -19,16 +19,19 @@ from streams.transport.batch import RecordBatch
 from streams.transport.faust_private import (
     BatchSchema,
     Consumer,
-    DamagedStoreError,
-    PartitionGoneError,
-    TablePartition,
     ToldRecovery,
     _RebalanceListener,
     batch_message,
     deliver,
     member_alive,
-    quarantine_damaged,
 )
+from streams.transport.faust_stores import (
+    DamagedStoreError,
+    PartitionGoneError,
+    TablePartition,
+    store_folders,
+)
+from streams.transport.local_stores import quarantine_damaged
 from streams.transport.recovery import TableProgress
 
 MANAGED = TP("notifications.debug", 3)
@@ -274,16 +277,16 @@ async def test_a_table_that_cannot_be_opened_is_kept_aside_at_start(app: TocsinA
     folder = await with_rows(app)
     for file in folder.glob(victim):
         file.unlink()
-    (aside,) = quarantine_damaged(app)
+    (aside,) = quarantine_damaged(store_folders(app))
     assert aside.name.startswith(f"{folder.name}.damaged-")
     assert not folder.exists()
 
 
 async def test_a_sound_table_and_one_in_use_are_left_alone(app: TocsinApp) -> None:
     folder = await with_rows(app)
-    assert quarantine_damaged(app) == []
+    assert quarantine_damaged(store_folders(app)) == []
     table = await opened(app)
-    assert quarantine_damaged(app) == []
+    assert quarantine_damaged(store_folders(app)) == []
     assert folder.exists()
     assert len(list(TablePartition(table, 0).scan(b"k", b"l"))) == 20_000
 
