@@ -8,7 +8,6 @@ from pathlib import Path
 
 import rocksdict
 
-
 #: Smaller files hold no rows worth damaging.
 _LEAST_BYTES = 200
 
