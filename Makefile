@@ -12,6 +12,9 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
 ONLY_BINARY = --only-binary :all:
 STAMP = $(VENV)/.set-up
 BENCH_STAMP = $(VENV)/.set-up-bench
+# What benchmarks compare Tocsin with has dependencies of its own, kept away from the product's.
+PEERS = .tocsin/bench-peers
+PEERS_STAMP = $(PEERS)/.set-up
 UV_VERSION = 0.13.9
 LOCK_ENV = .tocsin/lock-env
 
@@ -43,6 +46,11 @@ $(BENCH_STAMP): $(STAMP) requirements/bench.txt
 	$(PIP) install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/bench.txt
 	@touch $(BENCH_STAMP)
 
+$(PEERS_STAMP): $(STAMP) requirements/peers.txt
+	$(BIN)/python -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/peers.txt
+	@touch $(PEERS_STAMP)
+
 demo: $(STAMP) ## Bring up everything here and show it at work; DEMO_SECONDS=30 ends it by itself.
 	@exec $(BIN)/tocsin demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
@@ -72,10 +80,10 @@ chaos: $(STAMP) ## Prove exact counts through every fault on a real cluster; SEE
 soak: $(STAMP) ## Look for growth of memory, descriptors and tables under a steady load; SOAK_SECONDS=1200.
 	@SOAK_SECONDS=$(SOAK_SECONDS) exec $(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)
 
-bench: $(BENCH_STAMP) ## Run every benchmark; ONLY=latency for one, QUICK=1 for small sizes.
+bench: $(BENCH_STAMP) $(PEERS_STAMP) ## Run every benchmark; ONLY=latency for one, QUICK=1 for small sizes.
 	@exec $(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(BENCH_ARGS)
 
-bench-latency: $(BENCH_STAMP) ## Measure how long CRITICAL waits under a backlog.
+bench-latency: $(BENCH_STAMP) $(PEERS_STAMP) ## Measure how long CRITICAL waits under a backlog.
 	@exec $(BIN)/python -m tests.benchmarks.latency $(BENCH_ARGS)
 
 # No header and no index, so that no address gets into the files. Pins stay unless UPGRADE=1.
@@ -88,6 +96,7 @@ lock: ## Pin the Python packages anew after a change of pyproject.toml; UPGRADE=
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
 	$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) --group peers -o requirements/peers.txt
 
 lock-kafka: $(STAMP) ## Pin the jars of the local Kafka anew after a change of its version.
 	$(BIN)/python -m streams.broker.kafka_jars

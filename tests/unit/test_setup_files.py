@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from streams.broker.kafka_jars import KAFKA_VERSION, locked_jars
 
 ROOT = Path(__file__).parents[2]
-FILES = ("runtime", "dev", "bench")
+FILES = ("runtime", "dev", "bench", "peers")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -78,6 +78,7 @@ def test_requirements_cover_the_project() -> None:
         (project["project"]["dependencies"], "runtime"),
         (dev, "dev"),
         (groups["bench"], "bench"),
+        (groups["peers"], "peers"),
     ):
         missing = {canonicalize_name(Requirement(item).name) for item in wanted} - _names(name)
         assert not missing, f"run make lock: {name}.txt lacks {missing}"
@@ -85,6 +86,11 @@ def test_requirements_cover_the_project() -> None:
 
 def test_runtime_is_a_part_of_dev() -> None:
     assert _pins("runtime") <= _pins("dev")
+
+
+def test_peers_stay_out_of_the_product() -> None:
+    assert "quixstreams" in _names("peers")
+    assert "quixstreams" not in _names("runtime") | _names("dev") | _names("bench")
 
 
 def test_jars_are_of_one_kafka_and_can_log() -> None:
