@@ -15,7 +15,7 @@ from tests.benchmarks.cluster import notification_topics
 
 def test_the_registry_has_the_peers() -> None:
     known = arms()
-    assert {"confluent", "quix", "quix-state"} <= known.keys()
+    assert {"confluent", "quix", "quix-state", "quix-group-by"} <= known.keys()
     assert {name for name in throughput.TARGETS if not known[name].throughput} == set()
     assert not known["quix-state"].latency
 
@@ -26,7 +26,7 @@ def test_a_peer_is_a_module_here(arm: peers.Arm) -> None:
     assert importlib.util.find_spec(f"tests.benchmarks.arms.{arm.module}") is not None
 
 
-@pytest.mark.parametrize("name", ["quix", "quix-state"])
+@pytest.mark.parametrize("name", ["quix", "quix-state", "quix-group-by"])
 def test_says_that_the_environment_is_missing(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -31,6 +31,8 @@ def run(spec: RunSpec) -> None:
             "group.id": spec.group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
+            # By default it pauses for a second when it has enough in memory, and then runs out.
+            "fetch.queue.backoff.ms": 10,
         }
     )
     consumer.subscribe(list(topics))

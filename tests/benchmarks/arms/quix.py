@@ -1,7 +1,10 @@
 """A Quix Streams application as its documentation writes it: one streaming dataframe a topic.
 
 It counts into a dictionary; with the option ``state``, into Quix Streams' own state, which RocksDB keeps and
-changelog topics make durable. Runs in the environment of the peers.
+changelog topics make durable. Such a state is one of a partition and of a message key, and notifications have
+none, so that each partition has its own counts. With ``group_by`` besides, records go through topics that are
+partitioned by event type, as Quix Streams' documentation has it, so that there is one count of each.
+Runs in the environment of the peers.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ def make_app(spec: RunSpec) -> Application:
         if sends:
             # As it came, so that it can be sent on as it came.
             frame = frame.update(handled.note).to_topic(alerts).apply(orjson.loads)
+        if spec.option("group_by"):
+            frame = frame[["event_type"]].group_by("event_type")  # nothing else need take the way
         if spec.option("state"):
             frame.update(counting_into_state(spec, progress, priority == "DEBUG"), stateful=True)
         else:
