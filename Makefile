@@ -100,6 +100,7 @@ lock: ## Pin the Python packages anew after a change of pyproject.toml; UPGRADE=
 
 lock-kafka: $(STAMP) ## Pin the jars of the local Kafka anew after a change of its version.
 	$(BIN)/python -m streams.broker.kafka_jars
+	$(BIN)/python -m tests.benchmarks.arms.kafka_streams.build
 
 clean: ## Stop the local Kafka and delete all that was made here.
 	@if [ -x $(BIN)/tocsin ] && [ -d .tocsin/kafka ]; then $(BIN)/tocsin kafka stop; fi

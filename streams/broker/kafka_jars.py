@@ -16,7 +16,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +76,10 @@ def no_progress(what: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def locked_jars() -> list[Jar]:
-    """The jars of the lock file."""
+def locked_jars(lock_file: Path = _LOCK_FILE) -> list[Jar]:
+    """The jars of a lock file, by default that of the local Kafka."""
     jars = []
-    for line in _LOCK_FILE.read_text(encoding="utf-8").splitlines():
+    for line in lock_file.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
             coordinate, size, sha256 = line.split()
             group, artifact, version = coordinate.split(":")
@@ -115,17 +115,19 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
             yield True
 
 
-def class_path(progress: Progress = no_progress) -> list[Path]:
+def class_path(progress: Progress = no_progress, jars: Sequence[Jar] | None = None) -> list[Path]:
     """The jars to run Kafka with, downloaded when they are not in the cache.
 
     Args:
         progress: told about the download.
+        jars: others than those of the local Kafka.
 
     Raises:
         LocalKafkaError: they cannot be downloaded or written, or are not the ones that are pinned.
     """
     folder = cache_dir() / "jars"
-    jars = locked_jars()
+    if jars is None:
+        jars = locked_jars()
     try:
         if not all(_is_whole(folder / jar.file_name, jar) for jar in jars):
             folder.mkdir(parents=True, exist_ok=True)
@@ -256,14 +258,14 @@ def _system_certificates() -> Iterator[None]:
         os.environ.pop("REQUESTS_CA_BUNDLE", None)
 
 
-def _resolve() -> list[Jar]:
-    """Resolve the pinned coordinates with all they need at run time."""
+def _resolve(coordinates: Sequence[str]) -> list[Jar]:
+    """Resolve coordinates with all they need at run time."""
     from jgo.maven import MavenContext
     from jgo.parse import Coordinate
 
     with _system_certificates(), tempfile.TemporaryDirectory() as scratch:
         context = MavenContext(repo_cache=Path(scratch), timeout=_HTTP_TIMEOUT_S)
-        inputs = [context.create_dependency(Coordinate.parse(text)) for text in _COORDINATES]
+        inputs = [context.create_dependency(Coordinate.parse(text)) for text in coordinates]
         found, transitive = context.resolver.resolve(inputs)
         needed: list[Any] = [*found, *(item for item in transitive if item.scope in ("compile", "runtime"))]
         jars = []
@@ -273,14 +275,26 @@ def _resolve() -> list[Jar]:
     return sorted(jars, key=lambda jar: jar.coordinate)
 
 
+def write_lock_file(lock_file: Path, coordinates: Sequence[str], what: str, module: str) -> None:
+    """Resolve coordinates anew and pin all that came of it.
+
+    Args:
+        lock_file: file to write.
+        coordinates: what is wanted, in the form of jgo.
+        what: the jars in words, for the head of the file.
+        module: what writes the file, for its head.
+    """
+    lines = [
+        f"# The jars of {what}: coordinate, bytes, SHA-256.",
+        f"# Written by: python -m {module}",
+        *(f"{jar.coordinate} {jar.size} {jar.sha256}" for jar in _resolve(coordinates)),
+    ]
+    lock_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Write the lock file anew."""
-    lines = [
-        "# The jars of the local Kafka: coordinate, bytes, SHA-256.",
-        "# Written by: python -m streams.broker.kafka_jars",
-        *(f"{jar.coordinate} {jar.size} {jar.sha256}" for jar in _resolve()),
-    ]
-    _LOCK_FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_lock_file(_LOCK_FILE, _COORDINATES, "the local Kafka", "streams.broker.kafka_jars")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,14 @@ def without_environment() -> str | None:
     return None
 
 
+def without_java() -> str | None:
+    """Why Kafka Streams cannot be measured; None when it can."""
+    # Imported here: what makes the jars ready is not in the environment of the peers.
+    from tests.benchmarks.arms.kafka_streams import build
+
+    return build.unavailable()
+
+
 PEERS = [
     Arm(
         "confluent",
@@ -63,5 +71,21 @@ PEERS = [
         {"state": True, "group_by": True},
         python=str(PYTHON),
         available=without_environment,
+    ),
+    Arm(
+        "kafka-streams",
+        "Kafka Streams (Java), a map",
+        "kafka_streams",
+        True,
+        latency=True,
+        available=without_java,
+    ),
+    Arm(
+        "kafka-streams-state",
+        "Kafka Streams (Java), state of a partition",
+        "kafka_streams",
+        True,
+        {"state": True},
+        available=without_java,
     ),
 ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
+from streams.broker import kafka_jars
+from streams.broker.kafka_jars import KAFKA_VERSION, LocalKafkaError, locked_jars
 from tests.benchmarks import peers, throughput
+from tests.benchmarks.arms.kafka_streams import build
 from tests.benchmarks.arms.registry import arms
 from tests.benchmarks.arms.topics import priorities_by_topic
 from tests.benchmarks.cluster import notification_topics
@@ -15,7 +19,8 @@ from tests.benchmarks.cluster import notification_topics
 
 def test_the_registry_has_the_peers() -> None:
     known = arms()
-    assert {"confluent", "quix", "quix-state", "quix-group-by"} <= known.keys()
+    quix = {"quix", "quix-state", "quix-group-by"}
+    assert quix | {"confluent", "kafka-streams", "kafka-streams-state"} <= known.keys()
     assert {name for name in throughput.TARGETS if not known[name].throughput} == set()
     assert not known["quix-state"].latency
 
@@ -41,6 +46,34 @@ def test_says_that_confluent_kafka_is_missing(monkeypatch: pytest.MonkeyPatch) -
     reason = arms()["confluent"].available()
     assert reason is not None
     assert reason.endswith(".")
+
+
+def test_says_that_there_is_no_java_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build.sys, "platform", "linux")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert arms()["kafka-streams"].available() == "there is no Java compiler (javac) here."
+
+
+def test_says_that_the_jars_are_not_to_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*_arguments: object) -> None:
+        raise LocalKafkaError("Cannot download it.")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build.sys, "platform", "linux")
+    monkeypatch.setattr(build, "_compiler", lambda: "javac")
+    monkeypatch.setattr(kafka_jars, "_download_one", fail)
+    assert arms()["kafka-streams-state"].available() == "Cannot download it."
+
+
+def test_jars_are_those_of_the_local_kafka_and_kafka_streams() -> None:
+    jars = locked_jars(build.LOCK_FILE)
+    assert {jar.version for jar in jars if jar.group == "org.apache.kafka"} == {KAFKA_VERSION}
+    assert {"kafka-streams", "rocksdbjni", "jackson-databind"} <= {jar.artifact for jar in jars}
+    assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256) and jar.size > 0 for jar in jars)
+    # Both are kept in one folder, so that two of one name have to be the same.
+    pinned = {jar.file_name: jar for jar in locked_jars()}
+    assert [jar for jar in jars if pinned.get(jar.file_name, jar) != jar] == []
 
 
 def test_topics_are_those_of_the_cluster() -> None:
