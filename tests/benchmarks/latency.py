@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--works", default="500,0", help="microseconds of work a record")
     parser.add_argument("--backlogs", default=",".join(map(str, BACKLOGS)), help="DEBUG held queued")
     parser.add_argument("--peer-backlog", type=int, default=_PEER_BACKLOG, help="the same for the others")
-    parser.add_argument("--grace", type=float, default=40.0, help="seconds to wait for late ones")
+    parser.add_argument("--grace", type=float, default=90.0, help="seconds to wait for late ones")
     parser.add_argument("--partitions", type=int, default=8)
     parser.add_argument("--arms", default=",".join(known), help="some of these")
     parser.add_argument(
