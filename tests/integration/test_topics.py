@@ -389,17 +389,17 @@ def test_commands_apply_and_check(kafka: LocalKafka, tocsin: Any, unique: str) -
     code, out, _ = tocsin("check", "--brokers", kafka.bootstrap)
     assert code == 1
     assert f"error   {unique}.dead is missing" in out
-    assert "12 topics: 12 errors, 0 warnings." in out
+    assert "13 topics: 13 errors, 0 warnings." in out
 
     code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["created"] * 12
+    assert [line.split()[0] for line in out.splitlines()] == ["created"] * 13
 
     code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["there"] * 12
+    assert [line.split()[0] for line in out.splitlines()] == ["there"] * 13
 
-    assert tocsin("check", "--brokers", kafka.bootstrap) == (0, "12 topics: 0 errors, 0 warnings.\n", "")
+    assert tocsin("check", "--brokers", kafka.bootstrap) == (0, "13 topics: 0 errors, 0 warnings.\n", "")
 
 
 @pytest.mark.parametrize("action", ["apply", "check"])

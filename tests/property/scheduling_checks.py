@@ -137,7 +137,7 @@ def prompt_cases(trace: Trace, weights: Mapping[str, float], top: str = "critica
             for other in trace.served[last.index + 1 : one.index]:
                 if other.start < one.since:
                     constant &= other.waiting
-                    if other.end <= one.since:
+                    if other.end <= one.since and not other.guarded:
                         got[other.cls] += other.cost
             used = last.cost / weights[top]
             if any(got[cls] / weights[cls] > used + longest[cls] / weights[cls] for cls in constant):

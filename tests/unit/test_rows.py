@@ -16,7 +16,7 @@ BUCKETS = st.integers(0, 10**11).map(lambda bucket: bucket * 10)
 
 def put(store: Store, writer: str, offset: int, body: object, name: bytes = NAME) -> bytes:
     key, value = VersionedRows(store, writer).encode(name, offset, body)
-    store.apply([(key, value)], 0)
+    store.apply([(key, value)], [store.position])
     return key
 
 
