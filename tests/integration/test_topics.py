@@ -261,7 +261,7 @@ async def test_self_check_names_missing_topics_that_it_may_not_create(
     message = str(caught.value)
     assert f"{settings.notification_topic(Priority.CRITICAL)} is missing" in message
     assert "TOCSIN_CREATE_TOPICS=true" in message
-    assert "and 9 more" in message
+    assert "and 10 more" in message
     found = await fetch_topics(admin, [spec.name for spec in planned_topics(settings)])
     assert {topic.error for topic in found.values()} == {UNKNOWN_TOPIC}
     await apply_topics(settings)
