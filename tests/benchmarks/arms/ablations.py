@@ -69,11 +69,32 @@ def no_gc_tuning() -> None:
     replace(worker, "tune_garbage_collection", lambda: None)
 
 
+def one_producer() -> None:
+    """Alerts and counts over one producer, so that a full batch of changelog records goes before an alert."""
+    import streams.app as app
+    from streams.transport.delivery import ConfirmedProducer
+
+    class Shared(ConfirmedProducer):
+        async def start(self) -> None:
+            if self._producer is None:
+                await super().start()
+
+    made: list[Shared] = []
+
+    def make(name: str, options: dict[str, Any], *, linger_ms: int, compression: str | None = None) -> Shared:
+        if not made:
+            made.append(Shared("everything", options, linger_ms=linger_ms, compression=compression))
+        return made[0]
+
+    replace(app, "ConfirmedProducer", make)
+
+
 ABLATIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
     "turns": ("without turns of the event loop between batches", no_turns),
     "lanes": ("one consumer for all priorities", one_lane),
     "fair-queue": ("first in, first out", first_in_first_out),
     "timed-batches": ("batches of up to 2,000 records", fixed_batches),
+    "producers": ("alerts and counts over one producer", one_producer),
     "uvloop": ("without uvloop", no_uvloop),
     "gc": ("without tuned garbage collection", no_gc_tuning),
 }
