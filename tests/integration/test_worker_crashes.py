@@ -144,5 +144,14 @@ async def set_config(settings: Settings, topic: str, name: str, value: str) -> N
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})
         for response in await admin.alter_configs([resource]):
             assert all(error == 0 for error, *_ in response.resources)
+
+        async def heard() -> bool:
+            """The controller has taken it; the broker itself hears of it a moment later."""
+            asked = ConfigResource(ConfigResourceType.TOPIC, topic, {name: ""})
+            (response,) = await admin.describe_configs([asked])
+            ((*_, entries),) = response.resources
+            return [entry[1] for entry in entries if entry[0] == name] == [value]
+
+        await eventually(f"{name} is {value}", heard)
     finally:
         await admin.close()
