@@ -164,6 +164,19 @@ class TocsinApp(App):
         elif isinstance(error, LocalStateError):
             log.critical("%s", error)
 
+    def instance_taken(self) -> None:
+        """Another worker runs with our instance id: say so, and stop in good order, without a commit."""
+        settings = self.settings
+        error = ConfigurationError(
+            f"Another worker of the group {settings.group_id} has taken over the instance id "
+            f"{settings.instance_id}, so this one ends: give each worker a TOCSIN_INSTANCE_ID of its own."
+        )
+        log.critical("%s", error)
+        if self.traffic is not None:
+            self.traffic.halt()
+        self.health.failed(error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
     # ---------------------------------------------------------------- life cycle
 
     async def on_start(self) -> None:

@@ -67,6 +67,11 @@ def run_worker(settings: Settings) -> None:
     except ConfigurationError as error:
         click.echo(f"tocsin: {error}", err=True)
         sys.exit(EXIT_CONFIG)
+    except SystemExit:
+        # Faust ends the process itself. What was wrong with the settings has been said.
+        if isinstance(app.health.error, ConfigurationError):
+            sys.exit(EXIT_CONFIG)
+        raise
     sys.exit(1 if app.health.error is not None else 0)
 
 
