@@ -36,6 +36,8 @@ _QUIET = {
 _FIRST = 3
 _FIRST_OF_LOGGER = 5
 _WINDOW_S = 60.0
+#: ``extra`` of a line that whoever writes it bounds: it comes at once, or it would come too late.
+BOUNDED = {"bounded": True}
 _OWN = ("streams", "tables", "agents")
 #: Kinds that are told apart; beyond them the oldest window ends early.
 _MOST_KINDS = 500
@@ -64,7 +66,7 @@ class RepeatLimit:
 
     def admits(self, record: logging.LogRecord, now: float) -> bool:
         """Whether to write the record; if not, ``summaries`` will tell of it."""
-        if record.levelno < logging.WARNING:
+        if record.levelno < logging.WARNING or getattr(record, "bounded", False):
             return True
         kind = (record.name, _VARIES.sub("#", str(record.msg))[:200])
         window = self._windows.setdefault(kind, _Window(now))

@@ -12,6 +12,8 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from streams.logs import BOUNDED
+
 log = logging.getLogger(__name__)
 
 _ASK_INTERVAL_S = 2.0
@@ -105,9 +107,9 @@ class BrokerWatch:
                 now = self._clock()
                 if answered:
                     if said := self._outage.answered(now):
-                        log.warning("%s", said)
+                        log.warning("%s", said, extra=BOUNDED)
                 elif said := self._outage.silent(asked_at, now):
-                    log.warning("%s", said)
+                    log.warning("%s", said, extra=BOUNDED)
                 await asyncio.sleep(_ASK_INTERVAL_S)
         finally:
             if client is not None:

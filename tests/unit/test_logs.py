@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.logs import LimitedHandler
+from streams.logs import BOUNDED, LimitedHandler
 
 
 class Clock:
@@ -91,6 +91,17 @@ def test_what_is_no_trouble_is_never_left_out(handler: LimitedHandler, out: io.S
     for _ in range(50):
         say(handler, "all is well", level=logging.INFO)
     assert len(out.getvalue().splitlines()) == 50
+
+
+def test_what_its_writer_bounds_comes_at_once(handler: LimitedHandler, out: io.StringIO) -> None:
+    """The fourth line of an outage says that it is over. Held back, it came a minute late."""
+    log = logging.Logger("streams.broker.outage")  # noqa: LOG001 - one of no other test
+    log.addHandler(handler)
+    for number in range(5):
+        log.warning("%s", f"held back {number}")
+        log.warning("%s", f"at once {number}", extra=BOUNDED)
+    assert out.getvalue().count("at once") == 5
+    assert out.getvalue().count("held back") == 3
 
 
 @pytest.mark.parametrize("how", ["close", "timer"])
