@@ -13,12 +13,11 @@ from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
 from streams.broker.pools import check_pools
-from streams.broker.topic_plan import Problem
+from streams.broker.topic_plan import Problem, listed
 from streams.broker.topics import ensure_topics, examine_topics
 from streams.settings import ConfigurationError, Settings
 
 _log = logging.getLogger(__name__)
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
         await check_pools(admin, settings)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        raise ConfigurationError(_sentence(errors))
+        raise ConfigurationError(listed(errors))
     warnings = tuple(problem for problem in problems if problem.severity == "warning")
     for problem in warnings:
         _log.warning("The topic %s.", problem)
@@ -95,9 +94,3 @@ async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
         created=tuple(ensured.created),
         warnings=warnings,
     )
-
-
-def _sentence(errors: list[Problem]) -> str:
-    shown = "; ".join(str(problem) for problem in errors[:_SHOWN])
-    more = len(errors) - _SHOWN
-    return f"{shown}; and {more} more, see `tocsin topics check`." if more > 0 else f"{shown}."

@@ -14,6 +14,8 @@ _DAY_MS = 86_400_000
 _HOUR_MS = 3_600_000
 #: Room beside a notification's value for key, headers and the batch's header.
 _RECORD_ROOM = 4096
+#: Errors that are told in full.
+_SHOWN = 3
 
 #: Settings of a topic that ``find_problems`` looks at.
 CHECKED_CONFIG = ("cleanup.policy", "message.timestamp.type", "compression.type", "max.message.bytes")
@@ -321,3 +323,10 @@ def find_problems(
 
 def _access(spec: TopicSpec) -> str:
     return " and ".join(name for name, wanted in (("Read", spec.reads), ("Write", spec.writes)) if wanted)
+
+
+def listed(errors: Sequence[Problem]) -> str:
+    """The first few of several errors in one sentence."""
+    shown = "; ".join(str(problem) for problem in errors[:_SHOWN])
+    more = len(errors) - _SHOWN
+    return f"{shown}; and {more} more, see `tocsin topics check`." if more > 0 else f"{shown}."

@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from streams.broker.admin import admin_client
+from streams.broker.lost_state import find_lost_state
 from streams.broker.topic_ids import UNKNOWN_TOPIC, TopicDescription, client_of, error_name, fetch_topics
 from streams.broker.topic_plan import (
     CHECKED_CONFIG,
@@ -19,6 +20,7 @@ from streams.broker.topic_plan import (
     TopicSpec,
     existing_partitions,
     find_problems,
+    listed,
     planned_topics,
 )
 from streams.settings import ConfigurationError, Settings
@@ -80,8 +82,14 @@ async def check_topics(settings: Settings) -> list[Problem]:
     async with admin_client(settings) as admin:
         plan = planned_topics(settings)
         found = await fetch_topics(admin, [spec.name for spec in plan])
-        problems = await examine_topics(admin, settings, plan, found)
-        return await _broker_problems(admin) + problems
+        lost = await find_lost_state(admin, settings)
+        gone = {problem.topic for problem in lost}
+        problems = [
+            problem
+            for problem in await examine_topics(admin, settings, plan, found)
+            if problem.topic not in gone or problem.severity == "warning"
+        ]
+        return await _broker_problems(admin) + lost + problems
 
 
 async def ensure_topics(
@@ -99,7 +107,8 @@ async def ensure_topics(
         wait_s: how long to wait for leaders.
 
     Raises:
-        ConfigurationError: the brokers do not let the topics be created, or no leader came in time.
+        ConfigurationError: the brokers do not let the topics be created, no leader came in time, or counts
+            are lost that a new and empty topic would hide.
     """
     plan = planned_topics(settings)
     found = await fetch_topics(admin, [spec.name for spec in plan])
@@ -114,6 +123,8 @@ async def ensure_topics(
         return EnsuredTopics(plan, found, [])
     if counts:
         plan = planned_topics(settings, next(iter(counts.values())))
+    if lost := await find_lost_state(admin, settings):
+        raise ConfigurationError(listed(lost))
     created: list[str] = []
     missing = [spec for spec in plan if found[spec.name].error == UNKNOWN_TOPIC]
     if missing and create:

@@ -1,0 +1,267 @@
+"""A worker that must not start ends with 78 and one sentence; once what is wrong is put right, it starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from streams.broker import local_kafka
+from streams.broker.local_kafka import LocalKafka
+from streams.broker.topic_ids import UNKNOWN_TOPIC, fetch_topics
+from streams.broker.topics import apply_topics, check_topics, planned_topics
+from streams.notifications import Priority
+from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
+from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
+from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
+from tests.integration.writing import Published, made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+_LOST = "is {} while the group"
+
+
+@asynccontextmanager
+async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def delete(settings: Settings, topic: str) -> None:
+    """Delete a topic, and wait until it is gone."""
+    async with admin_of(settings) as admin:
+        await admin.delete_topics([topic])
+
+        async def gone() -> bool:
+            return (await fetch_topics(admin, [topic]))[topic].error == UNKNOWN_TOPIC
+
+        await eventually(f"{topic} is gone", gone)
+
+
+async def create(settings: Settings, topic: str, partitions: int) -> None:
+    """Create a topic as it is planned, but for its number of partitions."""
+    (config,) = (spec.config for spec in planned_topics(settings) if spec.name == topic)
+    async with admin_of(settings) as admin:
+        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=config)])
+
+        async def there() -> bool:
+            found = (await fetch_topics(admin, [topic]))[topic]
+            return found.error is None and not found.leaderless
+
+        await eventually(f"{topic} is there", there)
+
+
+async def refused(worker: Worker, *words: str) -> None:
+    """It ends with 78 and one line that has these words."""
+    worker.start()
+    assert await worker.ended() == EXIT_CONFIG
+    said = [line for line in worker.log().splitlines() if line.startswith("tocsin: ")]
+    assert len(said) == 1, worker.log()
+    assert [word for word in words if word not in said[0]] == []
+    assert "Traceback" not in worker.log()
+
+
+async def counted(deployment: Deployment) -> Published:
+    """What a worker has counted and committed before it was stopped."""
+    settings = deployment.settings
+    worker = await deployment.worker("first").start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=5, count=1000))
+        await counts.reach(out.published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+    await worker.stop()
+    return out.published
+
+
+async def works(deployment: Deployment, worker: Worker) -> None:
+    """It starts and counts."""
+    settings = deployment.settings
+    await worker.start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=6, count=200))
+        await counts.reach(out.published.counts)
+    await worker.stop()
+
+
+# --- Counts that are gone ------------------------------------------------------------------------
+
+
+async def test_a_lost_changelog_is_not_created_anew(deployment: Deployment) -> None:
+    """Else the worker would go on from the committed offsets, and count from zero."""
+    settings = deployment.settings
+    published = await counted(deployment)
+    changelog = settings.internal_topic("partial-counts-changelog")
+    await delete(settings, changelog)
+    # Neither with its folder, whose rows the changelog would no longer have, nor without.
+    for name in ("first", "fresh"):
+        await refused(deployment.worker(name), changelog, _LOST.format("missing"), "TOCSIN_APP_ID")
+    with pytest.raises(ConfigurationError, match="TOCSIN_APP_ID"):
+        await apply_topics(settings)
+    async with admin_of(settings) as admin:
+        assert (await fetch_topics(admin, [changelog]))[changelog].error == UNKNOWN_TOPIC
+
+    # The one who follows the sentence gets all that is still there counted, once.
+    deployment.configure(app_id=f"{deployment.unique}-2", event_counts_topic=f"{deployment.unique}.counts2")
+    again = await deployment.worker("again").start().ready()
+    async with public_counts(deployment.settings) as counts:
+        await counts.reach(published.counts)
+    await again.stop()
+    at_rest = await counts_at_rest(deployment.settings)
+    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
+
+
+async def test_every_topic_with_counts_is_missed_and_so_is_what_it_held(deployment: Deployment) -> None:
+    settings = deployment.settings
+    await counted(deployment)
+    assert await check_topics(settings) == []
+    held = [settings.internal_topic(n) for n in ("partial-counts-changelog", "combined-counts-changelog")]
+    held += [settings.event_counts_topic, settings.internal_topic("partials")]
+
+    async def said() -> dict[str, str]:
+        return {each.topic: each.sentence for each in await check_topics(settings)}
+
+    for topic in held:
+        await delete(settings, topic)
+        assert _LOST.format("missing") in (await said())[topic]
+        # Somebody who thinks that an empty one will do is told otherwise.
+        await create(settings, topic, PARTITIONS)
+        if topic != held[-1]:
+            assert _LOST.format("empty") in (await said())[topic]
+    await refused(deployment.worker("first"), "TOCSIN_APP_ID")
+
+
+async def test_missing_topics_are_created_where_nothing_was_committed(deployment: Deployment) -> None:
+    """The control: the same topic missing, before anything was counted."""
+    settings = deployment.settings
+    await apply_topics(settings)
+    await delete(settings, settings.internal_topic("partial-counts-changelog"))
+    await works(deployment, deployment.worker())
+
+
+# --- Partitions that do not fit ------------------------------------------------------------------
+
+
+async def test_a_changelog_with_other_partitions_is_refused(deployment: Deployment) -> None:
+    settings = deployment.settings
+    changelog = settings.internal_topic("partial-counts-changelog")
+    await create(settings, changelog, PARTITIONS - 1)
+    worker = deployment.worker()
+    await refused(worker, f"{changelog} has {PARTITIONS - 1} partitions", f"--partitions {PARTITIONS}")
+    async with admin_of(settings) as admin:
+        await admin.create_partitions({changelog: NewPartitions(PARTITIONS)})
+    await works(deployment, worker)
+
+
+async def test_notification_topics_with_unequal_partitions_are_refused(deployment: Deployment) -> None:
+    settings = deployment.settings
+    await apply_topics(settings)
+    odd = settings.notification_topic(Priority.WARN)
+    await delete(settings, odd)
+    await create(settings, odd, PARTITIONS - 1)
+    worker = deployment.worker()
+    await refused(worker, f"{odd} {PARTITIONS - 1}", f"--partitions {PARTITIONS}")
+    async with admin_of(settings) as admin:
+        await admin.create_partitions({odd: NewPartitions(PARTITIONS)})
+    await works(deployment, worker)
+
+
+# --- Topics that may not be used -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A broker that asks who may do what."""
+    write = local_kafka.write_broker_files
+
+    def write_guarded(folder: Path, *arguments: Any) -> None:
+        write(folder, *arguments)
+        with (folder / "server.properties").open("a", encoding="utf-8") as properties:
+            properties.write(
+                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
+                "allow.everyone.if.no.acl.found=true\n"
+            )
+
+    data_dir = tmp_path_factory.mktemp("guarded") / "data"
+    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_kafka, "write_broker_files", write_guarded)
+        local.start()
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def guarded(guarded_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+    made = Deployment(guarded_kafka.bootstrap, unique, tmp_path)
+    yield made
+    for worker in made.workers:
+        worker.cleanup()
+        print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
+
+
+def rule(topic: str, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
+    return AclBinding(
+        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", operation, permission
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation", "words"),
+    [
+        ("changelog", AclOperation.READ, "may not be read by this user: grant Read on it"),
+        ("changelog", AclOperation.WRITE, "may not be written by this user: grant Write on it"),
+        ("changelog", AclOperation.ALL, "may not be seen by this user: grant Read and Write on it"),
+        ("notifications", AclOperation.READ, "may not be read by this user: grant Read on it"),
+        ("notifications", AclOperation.ALL, "may not be seen by this user: grant Read on it"),
+    ],
+)
+async def test_topics_that_may_not_be_used_are_refused(
+    guarded: Deployment, kind: str, operation: AclOperation, words: str
+) -> None:
+    settings = guarded.settings
+    await apply_topics(settings)
+    topic = (
+        settings.internal_topic("partial-counts-changelog")
+        if kind == "changelog"
+        else settings.notification_topic(Priority.INFO)
+    )
+    client = AdminClient({"bootstrap.servers": settings.brokers})
+    # With a rule on a topic, whatever no rule allows is denied: so allow all but the one.
+    rules = [
+        rule(topic, AclOperation.ALL, AclPermissionType.ALLOW),
+        rule(topic, operation, AclPermissionType.DENY),
+    ]
+    for made in client.create_acls(rules).values():
+        await asyncio.to_thread(made.result, 30)
+    worker = guarded.worker()
+    await refused(worker, f"{topic} {words}")
+    everything = AclBindingFilter(
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        None,
+        None,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+    for removed in client.delete_acls([everything]).values():
+        await asyncio.to_thread(removed.result, 30)
+    await works(guarded, worker)
