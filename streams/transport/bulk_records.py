@@ -8,6 +8,7 @@ each, which costs more than to decode and to count it. A consumer that is given 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -16,6 +17,13 @@ from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
+from streams.transport.batch import UnreadableRecord
+from streams.transport.unpacking import TooLargeError
+
+#: Bytes that a batch may unpack to, at least; publishers send at most a few hundred kilobytes together.
+LEAST_LIMIT = 8 * 2**20
+#: Bytes unpacked after which no further batch is begun at a time.
+_ENOUGH_UNPACKED = 2**20
 #: Bytes that a record costs besides its key, value and headers, about.
 _RECORD_BYTES = 64
 _value_of = attrgetter("value")
@@ -28,8 +36,13 @@ def AS_PARSED(value: bytes | None) -> bytes | None:  # noqa: N802 - an option th
     return value
 
 
-def hand_out_lists() -> None:
-    """Let consumers of this process that ask for it get records as parsed; may be called again."""
+def hand_out_lists(largest: int = 0) -> None:
+    """Let consumers of this process that ask for it get records as parsed; may be called again.
+
+    Args:
+        largest: bytes of the largest record that is wanted; a batch may unpack to twice as much.
+    """
+    _Unread.limit = max(LEAST_LIMIT, _Unread.limit, 2 * largest)
     fetcher.FetchResult = BulkFetchResult
 
 
@@ -80,7 +93,12 @@ class BulkFetchResult(FetchResult):  # type: ignore[misc]
 
 
 class _Unread:
-    """Reads on through the batches of one fetch, and keeps the position in ``PartitionRecords``."""
+    """Reads on through the batches of one fetch, and keeps the position in ``PartitionRecords``.
+
+    Each record of a batch that unpacks to more than the limit has a stand-in, for the dead letters.
+    """
+
+    limit = LEAST_LIMIT
 
     def __init__(self, source: PartitionRecords) -> None:
         self._source = source
@@ -90,6 +108,7 @@ class _Unread:
         self._batch: Any = None
         self._records: Any = None
         self._count = 0  # records of the batch that were read
+        self._unpacked = 0  # bytes that the batches since the last call were unpacked to
         self.exhausted = False
 
     def take(self, most: int | None) -> list[Any]:
@@ -101,7 +120,10 @@ class _Unread:
         """
         source = self._source
         taken: list[Any] = []
+        self._unpacked = 0
         while most is None or len(taken) < most:
+            if self._batch is None and taken and self._unpacked >= _ENOUGH_UNPACKED:
+                break
             if self._batch is None and not self._next_batch():
                 self.exhausted = True
                 break
@@ -129,7 +151,12 @@ class _Unread:
             if batch.is_control_batch:
                 source.next_fetch_offset = batch.next_offset
                 continue
-            self._batch, self._records, self._count = batch, batch.parsed(), 0
+            try:
+                records, unpacked = batch.parsed(self.limit)
+            except TooLargeError as error:
+                records, unpacked = _stand_ins(source._tp, batch, str(error)), 0
+            self._batch, self._records, self._count = batch, records, 0
+            self._unpacked += unpacked
             return True
         return False
 
@@ -141,3 +168,11 @@ class _Unread:
             chunk = list(islice(self._records, most))
         self._count += len(chunk)
         return chunk
+
+
+def _stand_ins(tp: Any, batch: Any, error: str) -> Iterator[UnreadableRecord]:
+    # Brokers see to it that the offsets of a batch have no hole. Of the times only the last is known.
+    return (
+        UnreadableRecord(tp.topic, tp.partition, offset, error, batch.max_timestamp)
+        for offset in range(batch.base_offset, batch.next_offset)
+    )

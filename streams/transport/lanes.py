@@ -38,7 +38,18 @@ _WARN_INTERVAL_S = 10.0
 
 
 class FetchLane(Lane):
-    """Fetches the assigned partitions of one priority into the scheduler's buffer."""
+    """Fetches the assigned partitions of one priority into the scheduler's buffer.
+
+    Args:
+        priority: of the topic.
+        topic: Kafka topic.
+        scheduler: buffers the records.
+        options: of the Kafka client.
+        fetch_bytes: asked for per partition and fetch, as they lie on the broker.
+        largest: bytes of the largest record that is wanted.
+        on_records: called when records have come.
+        on_failed: called when fetching has ended by an error.
+    """
 
     def __init__(
         self,
@@ -48,12 +59,14 @@ class FetchLane(Lane):
         options: dict[str, Any],
         *,
         fetch_bytes: int,
+        largest: int = 0,
         on_records: Callable[[], None],
         on_failed: Callable[[BaseException], None],
     ) -> None:
         limits = {"max_partition_fetch_bytes": fetch_bytes, "fetch_max_bytes": 8 * fetch_bytes}
         super().__init__(topic, options | limits | {"value_deserializer": AS_PARSED}, on_failed)
         self.priority = priority
+        self._largest = largest
         self._scheduler = scheduler
         self._on_records = on_records
         self._room = asyncio.Event()
@@ -66,7 +79,7 @@ class FetchLane(Lane):
         await self.revoke()
         if not offsets:
             return
-        hand_out_lists()
+        hand_out_lists(self._largest)
         consumer = await self._connect(offsets)
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}

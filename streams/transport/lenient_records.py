@@ -1,7 +1,8 @@
-"""Reading records whose header names are no UTF-8. Uses private parts of aiokafka, each with a test.
+"""Reading hostile batches of records. Uses private parts of aiokafka, each with a test.
 
 Kafka takes any bytes as a header's name, and aiokafka raises in the middle of a fetch for a name that is no
-UTF-8: one hostile record would stop its partition for good. Here such names are escaped instead.
+UTF-8: one hostile record would stop its partition for good. Here such names are escaped instead. And what a
+batch unpacks to has a limit, where lists of records are asked for.
 """
 
 from __future__ import annotations
@@ -15,8 +16,16 @@ import aiokafka.consumer.fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from streams.transport.unpacking import unpack
+
 _LENGTH_AT = 8
 _OVERHEAD = 12
+_MAGIC_AT = 16
+_MAGIC = 2
+_ATTRIBUTES_AT = 21
+_CODEC_MASK = 7
+#: Bytes before the records.
+_HEADER = 61
 
 
 def accept_any_header_names() -> None:
@@ -75,9 +84,28 @@ class _Batch:
         except UnicodeDecodeError:
             yield from self.leniently(count)
 
-    def parsed(self) -> Iterator[Any]:
-        """The fast parser's records; a bad header name raises UnicodeDecodeError."""
-        return islice(self._fast, None)  # which, unlike the batch, can be iterated over in parts
+    def parsed(self, most: int) -> tuple[Iterator[Any], int]:
+        """The fast parser's records, and the bytes that were unpacked for them.
+
+        A bad header name raises UnicodeDecodeError.
+
+        Args:
+            most: bytes that the batch may unpack to.
+
+        Raises:
+            TooLargeError: it unpacks to more.
+            Exception: it cannot be unpacked.
+        """
+        fast, unpacked = self._fast, 0
+        if self._data[self._start + _MAGIC_AT] == _MAGIC and fast.compression_type:
+            header = bytearray(self._data[self._start : self._start + _HEADER])
+            records = unpack(fast.compression_type, self._data[self._start + _HEADER : self._end], most)
+            unpacked = len(records)
+            struct.pack_into(">i", header, _LENGTH_AT, _HEADER - _OVERHEAD + unpacked)
+            (attributes,) = struct.unpack_from(">h", header, _ATTRIBUTES_AT)
+            struct.pack_into(">h", header, _ATTRIBUTES_AT, attributes & ~_CODEC_MASK)
+            fast = MemoryRecords(b"".join((header, records))).next_batch()
+        return islice(fast, None), unpacked  # which, unlike the batch, can be iterated over in parts
 
     def leniently(self, first: int) -> Iterator[Any]:
         """The records from number ``first`` on, by the slow parser, with any header names."""

@@ -111,6 +111,7 @@ class Traffic:
                 self.scheduler,
                 options,
                 fetch_bytes=settings.fetch_bytes,
+                largest=settings.max_notification_bytes,
                 on_records=self._wake,
                 on_failed=self._failed,
             )

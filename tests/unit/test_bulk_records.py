@@ -13,10 +13,19 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.transport.bulk_records import AS_PARSED, BulkFetchResult, hand_out_lists, size_of
+from streams.transport.batch import UnreadableRecord
+from streams.transport.bulk_records import (
+    AS_PARSED,
+    LEAST_LIMIT,
+    BulkFetchResult,
+    _Unread,
+    hand_out_lists,
+    size_of,
+)
 from streams.transport.lenient_records import LenientRecords
 
 TP = TopicPartition("notifications.debug", 3)
+GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 Stock = fetcher.FetchResult if fetcher.FetchResult is not BulkFetchResult else BulkFetchResult.__base__
 
 
@@ -30,7 +39,7 @@ class NotText(str):
 
 
 def batch(base: int, values: list[bytes | None], *, bad: int = -1, compression: int = 0) -> bytes:
-    builder = _DefaultRecordBatchBuilderPy(2, compression, 0, -1, -1, -1, 1 << 20)
+    builder = _DefaultRecordBatchBuilderPy(2, compression, 0, -1, -1, -1, 1 << 26)
     for index, value in enumerate(values):
         name = NotText("x") if index == bad else "name"
         builder.append(index, 1000 + index, b"k%d" % index, value, [(name, b"h")])
@@ -81,7 +90,7 @@ def drained(found: Any, state: State, most: int | None) -> tuple[list[Any], list
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 100, None])
 @pytest.mark.parametrize("position", [0, 2, 5, 6])
 @pytest.mark.parametrize("bad", [-1, 0, 2])
-@pytest.mark.parametrize("compression", [0, _DefaultRecordBatchBuilderPy.CODEC_GZIP])
+@pytest.mark.parametrize("compression", [0, GZIP, SNAPPY, LZ4, ZSTD])
 def test_the_records_and_positions_are_those_of_aiokafka(
     most: int | None, position: int, bad: int, compression: int
 ) -> None:
@@ -90,6 +99,41 @@ def test_the_records_and_positions_are_those_of_aiokafka(
     got, positions = drained(*result(BulkFetchResult, data, position), most)
     assert got == expected
     assert positions[-1] == expected_positions[-1] == 12
+
+
+@pytest.mark.parametrize("compression", [GZIP, SNAPPY, LZ4, ZSTD])
+@pytest.mark.parametrize("most", [1, 2, 500])
+def test_each_record_of_a_batch_that_unpacks_to_too_much_has_a_stand_in(compression: int, most: int) -> None:
+    zeros = bytes(LEAST_LIMIT // 2)
+    bomb = batch(2, [b"c", zeros, zeros], compression=compression)
+    data = batch(0, [b"a", b"b"], compression=compression) + bomb + batch(5, [b"f"], compression=compression)
+    found, state = result(BulkFetchResult, data, 0)
+    got = []
+    while found.has_more():
+        got += found.getall(most)
+    assert [record.offset for record in got] == list(range(6))
+    assert [record.value for record in got] == [b"a", b"b", None, None, None, b"f"]
+    for record in got[2:5]:
+        assert isinstance(record, UnreadableRecord)
+        assert (record.topic, record.partition) == TP
+        assert record.error == "its batch unpacks to more than 8,388,608 bytes"
+        assert record.timestamp == 1002
+    assert state.position == 6
+
+
+def test_the_limit_leaves_room_for_the_largest_record_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Unread, "limit", LEAST_LIMIT)
+    data = batch(0, [bytes(LEAST_LIMIT)], compression=ZSTD)
+    assert result(BulkFetchResult, data, 0)[0].getall()[0].value is None
+    hand_out_lists(LEAST_LIMIT)
+    assert len(result(BulkFetchResult, data, 0)[0].getall()[0].value) == LEAST_LIMIT
+
+
+def test_a_call_unpacks_few_large_batches() -> None:
+    data = b"".join(batch(offset, [bytes(1_500_000)], compression=ZSTD) for offset in range(4))
+    found, state = result(BulkFetchResult, data, 0)
+    _, positions = drained(found, state, 500)
+    assert positions[:4] == [1, 2, 3, 4]
 
 
 def test_a_consumer_that_does_not_ask_for_it_gets_consumer_records() -> None:
