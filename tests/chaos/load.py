@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import aiokafka
@@ -34,8 +34,22 @@ HEADER = "chaos"
 class _Record(NamedTuple):
     identity: str
     event_type: str | None
-    value: bytes
+    value: bytes | None
     header: str
+
+
+class Hostile(NamedTuple):
+    """A value, and what it is to be counted as.
+
+    Attributes:
+        value: of the record.
+        event_type: None where the record belongs into the dead letters.
+        second: that it is counted under; None where that is the broker's.
+    """
+
+    value: bytes | None
+    event_type: str | None = None
+    second: int | None = None
 
 
 class Load:
@@ -71,7 +85,7 @@ class Load:
         self._rate = rate
         self._batches = 0
         self._records = 0
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[bool]] = set()
         self._task: asyncio.Task[None] | None = None
         self._producer: aiokafka.AIOKafkaProducer | None = None
         #: Whether some event types occur in one second only.
@@ -145,8 +159,37 @@ class Load:
         made = Made(priority, "chaos.host", event_type, {}, 0)
         await self._publish(self._topics[priority], partition, [self._record(made) for _ in range(number)])
 
-    async def _publish(self, topic: str, partition: int, records: list[_Record]) -> None:
-        producer = self._producer
+    async def publish_as(
+        self,
+        priority: Priority,
+        partition: int,
+        values: Iterable[Hostile],
+        producer: aiokafka.AIOKafkaProducer | None = None,
+    ) -> bool:
+        """Publish values as they are, in one batch; returns whether the brokers took it.
+
+        Args:
+            priority: of the topic.
+            partition: of the topic.
+            values: and what each is to be counted as.
+            producer: for batches that the load's own does not make.
+        """
+        records = []
+        for value, event_type, second in values:
+            self._records += 1
+            identity = f"{self._records}"
+            header = f"{identity}|{'' if second is None else second}|{event_type or ''}"
+            records.append(_Record(identity, event_type, value, header))
+        return await self._publish(self._topics[priority], partition, records, producer)
+
+    async def _publish(
+        self,
+        topic: str,
+        partition: int,
+        records: list[_Record],
+        producer: aiokafka.AIOKafkaProducer | None = None,
+    ) -> bool:
+        producer = producer or self._producer
         assert producer is not None, "the load was not started"
         self._batches += 1
         number = self._batches
@@ -161,6 +204,7 @@ class Load:
             confirmed = await (await producer.send_batch(batch, topic, partition=partition))
         except KafkaError as error:
             self._history.write("refused", n=number, why=repr(error)[:200])
-            return
+            return False
         self._history.write("ack", n=number, o=confirmed.offset)
         self.acknowledged += len(records)
+        return True

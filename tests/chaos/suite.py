@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from streams.broker.local_kafka import LocalKafka
-from tests.chaos import cluster_faults, disk_faults, faults, membership_faults
+from tests.chaos import cluster_faults, disk_faults, faults, membership_faults, poison_faults
 from tests.chaos.checker import Verdict
 from tests.chaos.members import ChaosError
 from tests.chaos.variants import SAFEGUARDS, VARIANTS
@@ -59,6 +59,12 @@ LINES: dict[str, Line] = {
     "disk-full": Line(disk_faults.disk_full, "disk full at work and at start", stock=False),
     "read-only": Line(disk_faults.read_only, "read-only disk at start", stock=False),
     "twins": Line(membership_faults.twins, "two workers with one instance id", stock=False),
+    "poison": Line(
+        poison_faults.poison,
+        "poison: malformed, oversized, bombs, event types without end, wrong clocks",
+        stock=False,
+        settings=poison_faults.SETTINGS,
+    ),
     "joins": Line(faults.joins_and_leaves, "ten joins and leaves"),
     "cluster": Line(
         cluster_faults.leader_and_two_lost,

@@ -64,7 +64,8 @@ async def write_public_counts(settings: Settings, history: History) -> None:
     counts = await counts_at_rest(settings)
     totals = [[*name, number] for name, number in sorted(counts.now().items())]
     first, last = _buckets_of(history.path)
-    names = [name for name, _ in counts.now().items()]
+    # Where there are more event types than totals name, those of a row may be others.
+    names = list(counts.now() | counts.now("1h"))
     buckets = [[*name, n] for name, n in sorted(counts.by_bucket(names, first, last + FINE).items())]
     history.write("counts", of="public", c=totals, b=buckets)
 

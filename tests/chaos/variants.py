@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from faust.types import TP
@@ -92,12 +93,21 @@ def _hang() -> None:
     Ingest.handle = hang  # type: ignore[method-assign]
 
 
+def _no_unpacking_limit() -> None:
+    """Batches are unpacked by aiokafka, whatever they take."""
+    from streams.transport.lenient_records import _Batch
+
+    _Batch.parsed = lambda self, _most: (islice(self._fast, None), 0)  # type: ignore[method-assign]
+
+
 #: Name -> variant; the first four are safeguards.
 VARIANTS: dict[str, Variant] = {
     "no-replay-check": Variant("the replay check", "kill-flush", "twice", _no_replay_check),
     "no-emission-again": Variant("re-emission after recovery", "kill-flush", "lost", _no_emission_again),
     "no-fencing": Variant("fencing", "sigstop", "lost", _no_fencing),
     "commit-early": Variant("commit only what is durable", "kill-flush", "lost", _commit_what_was_read),
+    # Shows in the memory of the workers, which is no finding of the checker.
+    "no-unpacking-limit": Variant("the limit of unpacking", "poison", "", _no_unpacking_limit),
     "hang": Variant("a handler that returns", "hung-handler", "", _hang),
 }
 SAFEGUARDS = tuple(VARIANTS)[:4]
