@@ -337,3 +337,23 @@ def test_contents_differ_where_anything_differs() -> None:
         content_of(b"k", b"v", [("ab", b"")]),
     ]
     assert len(set(contents)) == len(contents)
+
+
+def test_a_flood_of_event_types_is_counted_under_whichever_of_them_but_as_often() -> None:
+    log = [[offset, f"{offset}", f"flood.{offset}", 0] for offset in range(4)] + [[4, "4", "a", 0]]
+    named = [["flood.2", 1], ["(other event types)", 3], ["a", 1]]
+
+    def verdict(of_others: int) -> Verdict:
+        totals = [[name, of_others if number == 3 else number] for name, number in named]
+        buckets = [[name, 0, number] for name, number in totals]
+        public = [["DEBUG", *each] for each in totals], [["DEBUG", *each] for each in buckets]
+        lines = [
+            {"k": "log", "t": "debug", "p": 0, "e": log},
+            {"k": "source", "t": "debug", "p": 0, "c": totals, "b": buckets},
+            {"k": "counts", "of": "public", "c": public[0], "b": public[1]},
+        ]
+        return check(lines, PRIORITIES)
+
+    assert verdict(3).good
+    assert verdict(2).lost.number == 1
+    assert verdict(4).twice.number == 1
