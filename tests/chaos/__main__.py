@@ -24,6 +24,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--variants", action="store_true", help="workers with one safeguard left out: each must fail"
     )
+    parser.add_argument(
+        "--without-stock", action="store_true", help="everything, but for the lines of stock Faust"
+    )
     parser.add_argument("--variant", choices=VARIANTS, help="run the lines with this variant")
     parser.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
     parser.add_argument("--rate", type=int, default=600, help="notifications a second")
@@ -40,7 +43,7 @@ async def _main(options: argparse.Namespace, folder: Path) -> bool:
     some = options.fault or options.arm or options.variant or options.short
     async with Suite(folder, options.seed, options.rate) as suite:
         if not some and not options.variants:
-            await suite.everything()
+            await suite.everything(stock=not options.without_stock)
         if options.variants:
             await suite.variants(SAFEGUARDS)
         if some:

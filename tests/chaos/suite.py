@@ -163,19 +163,20 @@ class Suite:
                     for example in finding.examples[:5]:
                         print(f"    {found}: {example}", flush=True)
 
-    async def everything(self) -> None:
-        """All lines with both arms, and the variants.
+    async def everything(self, *, stock: bool = True) -> None:
+        """All lines with both arms, or with Tocsin alone, and the variants.
 
         Tocsin's lines have the machine to themselves, since they are timed. The stock app's run beside the
         variants, except where brokers are hit.
         """
         one = [name for name, line in LINES.items() if line.brokers == 1]
         await self.lines(one, TOCSIN)
+        theirs = one if stock else []
         await asyncio.gather(
             self.variants(SAFEGUARDS),
-            self.lines([name for name in one if not LINES[name].alone], STOCK_FAUST),
+            self.lines([name for name in theirs if not LINES[name].alone], STOCK_FAUST),
         )
-        await self.lines([name for name in one if LINES[name].alone], STOCK_FAUST)
+        await self.lines([name for name in theirs if LINES[name].alone], STOCK_FAUST)
         await self.lines([name for name in LINES if name not in one], TOCSIN)
 
     async def variants(self, names: Iterable[str]) -> None:
