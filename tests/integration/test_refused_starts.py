@@ -223,6 +223,17 @@ def rule(topic: str, operation: AclOperation, permission: AclPermissionType) -> 
     )
 
 
+async def told(settings: Settings, topic: str, *, usable: bool) -> None:
+    """Wait until the broker acts by its rules: it learns of them a moment after they are made."""
+    async with admin_of(settings) as admin:
+
+        async def acts() -> bool:
+            found = (await fetch_topics(admin, [topic]))[topic]
+            return (found.error is None and found.may_read and found.may_write) == usable
+
+        await eventually(f"the rules of {topic} hold", acts)
+
+
 @pytest.mark.parametrize(
     ("kind", "operation", "words"),
     [
@@ -251,6 +262,7 @@ async def test_topics_that_may_not_be_used_are_refused(
     ]
     for made in client.create_acls(rules).values():
         await asyncio.to_thread(made.result, 30)
+    await told(settings, topic, usable=False)
     worker = guarded.worker()
     await refused(worker, f"{topic} {words}")
     everything = AclBindingFilter(
@@ -264,4 +276,5 @@ async def test_topics_that_may_not_be_used_are_refused(
     )
     for removed in client.delete_acls([everything]).values():
         await asyncio.to_thread(removed.result, 30)
+    await told(settings, topic, usable=True)
     await works(guarded, worker)
