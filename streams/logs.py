@@ -25,6 +25,7 @@ _QUIET = {
     "mode": logging.WARNING,
     # Faust logs the start and stop of each service under the module of its class.
     "streams.transport.faust_private": logging.ERROR,
+    "streams.transport.faust_stores": logging.WARNING,
     "aiokafka": logging.WARNING,
     "aiokafka.consumer.group_coordinator": logging.ERROR,
     # It warns that topics are not its to create: the self-check creates them.
