@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.broker.client_options import client_options
-from streams.broker.pools import group_names
+from streams.broker.pools import group_names, group_offsets
 from streams.broker.topic_ids import UNKNOWN_TOPIC, TopicDescription, fetch_topics
 from streams.broker.topic_plan import Problem
 from streams.notifications.priority import Priority
@@ -63,7 +63,7 @@ async def _committed_topics(admin: AIOKafkaAdminClient, settings: Settings) -> s
     """Topics of which some pool has committed an offset past the first record."""
     topics = set()
     for group in await group_names(admin, settings):
-        offsets = await admin.list_consumer_group_offsets(group)
+        offsets = await group_offsets(admin, group)
         topics |= {place.topic for place, committed in offsets.items() if committed.offset > 0}
     return topics
 

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+)
 
 from streams.broker.admin import admin_client
 from streams.notifications.priority import Priority
@@ -25,7 +30,8 @@ from streams.settings import ConfigurationError, Settings
 
 _log = logging.getLogger(__name__)
 
-#: Members say nothing of themselves while their group rebalances. Seconds to wait, and between looks.
+#: Members say nothing of themselves while their group rebalances, and brokers nothing of groups while they
+#: load what they know. Seconds to wait, and between looks.
 _PATIENCE_S = 5.0
 _POLL_S = 0.2
 #: Length of the random part of a member's id: a dash and a UUID.
@@ -120,7 +126,7 @@ async def inherited_offsets(settings: Settings, topics: Iterable[str]) -> dict[T
             for group in await group_names(admin, settings):
                 if group == settings.group_id:
                     continue
-                for place, committed in (await admin.list_consumer_group_offsets(group)).items():
+                for place, committed in (await group_offsets(admin, group)).items():
                     if place.topic in mine and committed.offset > 0:
                         found[place] = max(found.get(place, 0), committed.offset)
     except (ConfigurationError, KafkaError) as error:
@@ -130,10 +136,31 @@ async def inherited_offsets(settings: Settings, topics: Iterable[str]) -> dict[T
 
 async def group_names(admin: AIOKafkaAdminClient, settings: Settings) -> list[str]:
     """The consumer groups of all pools that there are or were, as far as this user may see them."""
-    listed = await admin.list_consumer_groups()
+    listed = await _once_loaded(admin.list_consumer_groups)
     return sorted(
         name for name, *_ in listed if name == settings.app_id or name.startswith(settings.pool_group_prefix)
     )
+
+
+async def group_offsets(admin: AIOKafkaAdminClient, group: str) -> Mapping[TopicPartition, Any]:
+    """What ``group`` has committed, with ``offset`` in each value."""
+    offsets: Mapping[TopicPartition, Any] = await _once_loaded(
+        lambda: admin.list_consumer_group_offsets(group)
+    )
+    return offsets
+
+
+async def _once_loaded(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """Ask again while a broker that has just become coordinator is still loading what it knows of groups."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _PATIENCE_S
+    while True:
+        try:
+            return await ask()
+        except (GroupLoadInProgressError, GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
+            if loop.time() >= until:
+                raise
+        await asyncio.sleep(_POLL_S)
 
 
 async def _live_groups(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, list[Member]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiokafka.errors import GroupAuthorizationFailedError, GroupLoadInProgressError
 
 from streams.app import make_app
-from streams.broker.pools import Member, find_conflict
+from streams.broker.pools import Member, find_conflict, group_names
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, load_settings
 from streams.transport.traffic import Traffic
@@ -98,3 +100,32 @@ def test_a_pool_has_the_age_limits_of_its_own_priorities_only() -> None:
         settings = load_settings(priorities=priorities, age_limits="debug=300,warn=60")
         guard = Traffic(None, settings, None, {}).scheduler.guard  # type: ignore[arg-type]
         assert (guard.limits if guard is not None else None) == limits
+
+
+class LoadingAdmin:
+    """Answers as a broker does that has just become coordinator of some groups: three times with an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.asked = 0
+
+    async def list_consumer_groups(self) -> list[tuple[Any, ...]]:
+        self.asked += 1
+        if self.asked <= 3:
+            raise self.error
+        return [("tocsin", "consumer"), ("other", "consumer")]
+
+
+async def test_groups_are_asked_for_again_while_a_broker_loads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no wrong configuration: workers that started beside a new coordinator used to end with 78."""
+    monkeypatch.setattr("streams.broker.pools._POLL_S", 0.0)
+    admin: Any = LoadingAdmin(GroupLoadInProgressError())
+    assert await group_names(admin, load_settings()) == ["tocsin"]
+    assert admin.asked == 4
+
+
+async def test_what_waiting_cannot_change_is_raised_at_once() -> None:
+    admin: Any = LoadingAdmin(GroupAuthorizationFailedError())
+    with pytest.raises(GroupAuthorizationFailedError):
+        await group_names(admin, load_settings())
+    assert admin.asked == 1
