@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from agents.flush_pace import FlushPace
 from tables.combined_counter import CombinedCounter
 from tables.partials import decode
 
@@ -17,6 +18,7 @@ async def run_combine(
     stream: Any,
     counters: Callable[[int], CombinedCounter | None],
     clock: Callable[[], float],
+    pace: FlushPace,
     failed: Callable[[BaseException], None],
 ) -> None:
     """The body of the Faust agent of the partials topic.
@@ -25,6 +27,7 @@ async def run_combine(
         stream: of lists of records that ingest agents sent, each of one partition.
         counters: a function from partition to its combiner, or None when revoked.
         clock: wall-clock time in seconds.
+        pace: of the flushes, which this is a part of.
         failed: called with an error after which no later offset may be committed.
     """
     async for records in stream:
@@ -32,7 +35,8 @@ async def run_combine(
             counter = counters(records[0].partition)
             if counter is not None:
                 for record in records:
-                    _combine(record, counter, clock())
+                    with pace:
+                        _combine(record, counter, clock())
                     await asyncio.sleep(0)  # a message may be large: let CRITICAL pass
         except Exception as error:
             failed(error)

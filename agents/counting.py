@@ -17,6 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from agents.effects import Effects
+from agents.flush_pace import FlushPace
 from streams.notifications import Priority
 from streams.settings import Settings
 from streams.transport.delivery import ConfirmedProducer, Outgoing
@@ -31,12 +32,9 @@ from tables.source_counter import Flush, SourceCounter
 
 log = logging.getLogger(__name__)
 
-#: Planning a flush may take at most this part of the time; with very many event types flushes get rarer.
-_FLUSH_SHARE = 0.2
 _MOST_OUTDATED = 10_000
 #: Seconds in which counts usually have reached the combiners.
 _ARRIVAL_S = 0.15
-_MOST_INTERVAL_S = 10.0
 
 
 @dataclass(slots=True)
@@ -61,6 +59,7 @@ class Counting:
         combined_counts: DurableTable | None,
         producer: ConfirmedProducer,
         effects: Effects,
+        pace: FlushPace,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -70,6 +69,7 @@ class Counting:
         self._combined_counts = combined_counts
         self._producer = producer
         self._effects = effects
+        self._pace = pace
         self._clock = clock
         self._slice_of = make_slicer(topics.partitions)
         self._sources: dict[TP, SourceCounter] = {}
@@ -82,8 +82,6 @@ class Counting:
         #: Seconds of the last flush, and number of flushes, for the metrics.
         self.last_flush_s = 0.0
         self._flush_started: float | None = None
-        #: Seconds that the last flush held the event loop to plan and encode.
-        self._planning_s = 0.0
         #: The assignment or the worker is ending: all that could be made durable is.
         self._finished = False
         self.flushes = 0
@@ -177,9 +175,7 @@ class Counting:
         self, failed: Callable[[BaseException], None], flushed: Callable[[], Awaitable[object]]
     ) -> None:
         while True:
-            most = max(_MOST_INTERVAL_S, self._settings.flush_interval_s)
-            wait = min(max(self._settings.flush_interval_s, self._planning_s / _FLUSH_SHARE), most)
-            await asyncio.sleep(wait)
+            await asyncio.sleep(self._pace.wait_s())
             try:
                 await self.flush(pause_s=_ARRIVAL_S)
                 await flushed()
@@ -203,7 +199,6 @@ class Counting:
             started = self._flush_started = time.monotonic()
             epoch = self._epoch
             try:
-                self._planning_s = 0.0
                 if await self._flush_sources(epoch) and pause_s:
                     await asyncio.sleep(pause_s)
                 await self._flush_combined(epoch)
@@ -222,9 +217,8 @@ class Counting:
         now_s = self._clock()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
         for tp, counter in list(self._sources.items()):
-            began = time.perf_counter()
-            flush = counter.flush(now_s)
-            self._planning_s += time.perf_counter() - began
+            with self._pace:
+                flush = counter.flush(now_s)
             if flush is not None:
                 flushes.append((tp, counter, flush))
                 await asyncio.sleep(0)  # encoding rows takes time: let CRITICAL pass
@@ -235,18 +229,7 @@ class Counting:
         table = self._partial_counts
         await self._write(table, ((tp.partition, flush.first) for tp, _, flush in flushes))
         await self._write(table, ((tp.partition, flush.then) for tp, _, flush in flushes))
-        parts: dict[int, list[Partial]] = defaultdict(list)
-        for tp, counter, flush in flushes:
-            sent = cut(self._priorities[tp.topic].value, counter.source, flush.emission, self._slice_of)
-            for partition, part in sent.items():
-                parts[partition].append(part)
-        await self._producer.send(
-            [
-                Outgoing(self._topics.partials, message, None, partition)
-                for partition, slices in parts.items()
-                for message in encode(slices)
-            ]
-        )
+        await self._send(self._messages(flushes))
         if epoch != self._epoch:
             return False
         for tp, counter, flush in flushes:
@@ -256,6 +239,20 @@ class Counting:
         await self._write(table, ((tp.partition, flush.cleanup) for tp, _, flush in flushes))
         return True
 
+    def _messages(self, flushes: Iterable[tuple[TP, SourceCounter, Flush]]) -> list[Outgoing]:
+        """To the combiners: what the sources send out, cut by the slice of event types."""
+        with self._pace:
+            parts: dict[int, list[Partial]] = defaultdict(list)
+            for tp, counter, flush in flushes:
+                sent = cut(self._priorities[tp.topic].value, counter.source, flush.emission, self._slice_of)
+                for partition, part in sent.items():
+                    parts[partition].append(part)
+            return [
+                Outgoing(self._topics.partials, message, None, partition)
+                for partition, slices in parts.items()
+                for message in encode(slices)
+            ]
+
     async def _flush_combined(self, epoch: int) -> None:
         now_s = self._clock()
         for old in [old for old in self._outdated if old.slice in self._combined]:
@@ -263,9 +260,8 @@ class Counting:
             self._outdated.discard(old)
         flushes: list[tuple[int, CombinedCounter, CombinedFlush]] = []
         for partition, counter in list(self._combined.items()):
-            began = time.perf_counter()
-            flush = counter.flush(now_s)
-            self._planning_s += time.perf_counter() - began
+            with self._pace:
+                flush = counter.flush(now_s)
             if flush is not None:
                 flushes.append((partition, counter, flush))
                 await asyncio.sleep(0)
@@ -276,18 +272,7 @@ class Counting:
             return
         await self._write(table, ((partition, flush.first) for partition, _, flush in flushes))
         await self._write(table, ((partition, flush.then) for partition, _, flush in flushes))
-        as_of_ms = int(now_s * 1000)
-        topic = self._topics.event_counts
-        rows = []
-        for partition, _, flush in flushes:
-            for row in flush.public:
-                key = encode_key(row.priority, row.resolution_s, row.bucket, partition)
-                rows.append(Outgoing(topic, encode_value(row, as_of_ms), key, partition))
-            for priority, resolution, bucket in flush.expired_public:
-                rows.append(
-                    Outgoing(topic, None, encode_key(priority, resolution, bucket, partition), partition)
-                )
-        await self._producer.send(rows)
+        await self._send(self._public_rows(flushes, int(now_s * 1000)))
         if epoch != self._epoch:
             return
         for partition, counter, flush in flushes:
@@ -296,10 +281,30 @@ class Counting:
                 self._durable[TP(self._topics.partials, partition)] = flush.processed + 1
         await self._write(table, ((partition, flush.cleanup) for partition, _, flush in flushes))
 
+    def _public_rows(
+        self, flushes: Iterable[tuple[int, CombinedCounter, CombinedFlush]], as_of_ms: int
+    ) -> list[Outgoing]:
+        topic = self._topics.event_counts
+        rows = []
+        with self._pace:
+            for partition, _, flush in flushes:
+                for row in flush.public:
+                    key = encode_key(row.priority, row.resolution_s, row.bucket, partition)
+                    rows.append(Outgoing(topic, encode_value(row, as_of_ms), key, partition))
+                for priority, resolution, bucket in flush.expired_public:
+                    key = encode_key(priority, resolution, bucket, partition)
+                    rows.append(Outgoing(topic, None, key, partition))
+        return rows
+
+    async def _send(self, records: list[Outgoing]) -> None:
+        self._pace.sent(len(records))
+        await self._producer.send(records)
+
     async def _write(self, table: DurableTable, changes: Iterable[tuple[int, list[Change]]]) -> None:
         by_partition: dict[int, list[Change]] = defaultdict(list)
         for partition, some in changes:
             by_partition[partition] += some
+        self._pace.sent(sum(map(len, by_partition.values())))
         await asyncio.gather(
             *(table.write(partition, some) for partition, some in by_partition.items() if some)
         )

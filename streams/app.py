@@ -23,6 +23,7 @@ from faust.types import TP
 from agents.combine import run_combine
 from agents.counting import Counting, Topics
 from agents.effects import Effects
+from agents.flush_pace import FlushPace
 from agents.ingest import Ingest, run_ingest
 from agents.worker_health import WorkerHealth
 from streams.broker.client_options import client_options, ssl_context
@@ -90,8 +91,12 @@ class TocsinApp(App):
             if settings.combines
             else None
         )
+        self.pace = FlushPace(settings.flush_interval_s)
         self.reader = TotalsReader(
-            settings.event_counts_topic, self._options, on_outdated=self._on_outdated_counts
+            settings.event_counts_topic,
+            self._options,
+            on_outdated=self._on_outdated_counts,
+            on_busy=self.pace.spent,
         )
         told = tell_recovery(self)
         self.recovery = RecoveryProgress(told.progress)
@@ -133,7 +138,7 @@ class TocsinApp(App):
 
     async def _combine_agent(self, stream: Any) -> None:
         counting, _ = self._running()
-        await run_combine(stream, counting.combiner, time.time, self.fail)
+        await run_combine(stream, counting.combiner, time.time, self.pace, self.fail)
 
     def _on_outdated_counts(self, key: PublicKey) -> None:
         if self.counting is not None:
@@ -203,7 +208,13 @@ class TocsinApp(App):
             partitions=view.partitions,
         )
         self.counting = Counting(
-            settings, topics, self.partial_counts, self.combined_counts, self.count_producer, self.effects
+            settings,
+            topics,
+            self.partial_counts,
+            self.combined_counts,
+            self.count_producer,
+            self.effects,
+            self.pace,
         )
         followed = [topics.partials] if settings.combines else []
         mine = [settings.notification_topic(priority) for priority in settings.priorities] + followed

@@ -29,6 +29,7 @@ class TotalsReader:
         on_rows: called after rows were taken in, for whoever shows them live.
         on_outdated: called with the key of a row that is older than what is known. A worker that lost
             its partitions wrote it late, and the owner must write the newer one again.
+        on_busy: called with the seconds that it took to take in rows, once those of the start are in.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class TotalsReader:
         *,
         on_rows: Callable[[], None] | None = None,
         on_outdated: Callable[[PublicKey], None] | None = None,
+        on_busy: Callable[[float], None] | None = None,
     ) -> None:
         self._topic = topic
         self._options = options | {
@@ -48,6 +50,7 @@ class TotalsReader:
         }
         self._on_rows = on_rows
         self._on_outdated = on_outdated
+        self._on_busy = on_busy
         self.totals = Totals()
         #: Partitions that have not been read to the end they had at start.
         self.missing: set[int] = set()
@@ -95,8 +98,11 @@ class TotalsReader:
         expire_at = time.monotonic() + _EXPIRE_INTERVAL_S
         while True:
             fetched = await consumer.getmany(*partitions, timeout_ms=500, max_records=500)
+            began = time.perf_counter()
             for records in fetched.values():
                 self._take(records)
+            if fetched and not self.missing and self._on_busy is not None:
+                self._on_busy(time.perf_counter() - began)
             if self.missing:
                 for tp in partitions:
                     if tp.partition in self.missing and await consumer.position(tp) >= ends[tp]:

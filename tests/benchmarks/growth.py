@@ -41,6 +41,8 @@ BASE_PARTITIONS = 8
 BASE_TYPES = 100
 #: The state of many hours needs no more partitions to be large.
 STATE_PARTITIONS = 4
+#: Where the cost of a flush grows, so many times more records, so that there are several flushes.
+MORE_RECORDS = 5
 DAY = 86_400
 
 _QUIET_S = 0.7
@@ -63,6 +65,7 @@ class Point:
         backlog: records that wait at the start.
         keep: top that backlog up while it is consumed.
         span_s: age of the oldest row of the state; 0 for none.
+        times: how many times the records of ``--warm`` and ``--records`` there are.
     """
 
     dimension: str
@@ -73,6 +76,7 @@ class Point:
     event_types: int = BASE_TYPES
     keep: bool = False
     span_s: int = 0
+    times: int = 1
 
     @property
     def prefix(self) -> str:
@@ -82,8 +86,9 @@ class Point:
 
 def points(records: int, deepest: int) -> list[Point]:
     """All measurements, from the least to the greatest of each dimension."""
-    found = [Point("partitions", n, f"{n}", records, partitions=n) for n in (1, 8, 64)]
-    found += [Point("event types", n, f"{n:,}", records, event_types=n) for n in (10, 1_000, 10_000)]
+    more = {"backlog": MORE_RECORDS * records, "times": MORE_RECORDS}
+    found = [Point("partitions", n, f"{n}", partitions=n, **more) for n in (1, 8, 64)]
+    found += [Point("event types", n, f"{n:,}", event_types=n, **more) for n in (10, 1_000, 10_000)]
     for depth in (1_000, 60_000, 600_000, 5_000_000):
         if depth <= deepest:
             found.append(Point("backlog", depth, f"{depth:,}", depth, keep=depth <= records))
@@ -181,7 +186,7 @@ class Bench:
                     group,
                     point.prefix,
                     partitions=point.partitions,
-                    target=self._options.warm + self._options.records,
+                    target=point.times * (self._options.warm + self._options.records),
                     gated=True,
                 )
             )
@@ -199,7 +204,8 @@ class Bench:
         return result
 
     def _timed(self, run: Trial, point: Point, idle: float) -> dict[str, float]:
-        warm, all_of_it = self._options.warm, self._options.warm + self._options.records
+        warm = point.times * self._options.warm
+        all_of_it = warm + point.times * self._options.records
 
         def wait_for(records: int) -> None:
             wait_until(
@@ -321,7 +327,8 @@ def _report(
         series[name] = [(point.value / members[0].value, costs[point][0] / least) for point in members]
     report.show(
         f"Processor time of the worker per record in us, median (least to greatest) of {options.repeats}; "
-        f"{options.records:,} records of 300 bytes, {len(MIX)} priorities",
+        f"{options.records:,} records of 300 bytes ({MORE_RECORDS} times as many for partitions and event "
+        f"types), {len(MIX)} priorities",
         ["", "", "CPU us a record", "to the first", "in agents", "us passed", "memory"],
         rows,
     )

@@ -36,6 +36,8 @@ BUSY = 0.9
 BACKLOGS = (0, 1_000, 60_000, 600_000)
 WORKS_US = (500.0, 0.0)
 _PEER_BACKLOG = 60_000
+#: Brokers run for months. A fresh one compiles its code for its first minute, on the cores that are measured.
+_WARM_UP = Scenario("tocsin", "Tocsin", 60_000, 0.0)
 #: Peers that are measured without a backlog too; for the others it tells nothing more.
 _PEERS_ALONE = ("faust", "aiokafka")
 
@@ -106,6 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--peer-backlog", type=int, default=_PEER_BACKLOG, help="the same for the others")
     parser.add_argument("--grace", type=float, default=90.0, help="seconds to wait for late ones")
     parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument(
+        "--warm-up", type=int, default=2, help="runs of Tocsin before, whose results do not count"
+    )
     parser.add_argument("--arms", default=",".join(known), help="some of these")
     parser.add_argument(
         "--quick", action="store_true", help="once, shorter, and stock Faust as the only peer"
@@ -114,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", action="store_true", help="record where the time goes, with py-spy")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.repeats, options.seconds = 1, min(options.seconds, 4.0)
+        options.repeats, options.seconds, options.warm_up = 1, min(options.seconds, 4.0), 1
         if options.arms == parser.get_default("arms"):
             options.arms = "tocsin,faust"
     if unknown := [name for name in options.arms.split(",") if name not in known]:
@@ -140,6 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
     failed: list[str] = []
     with bench_cluster() as (brokers, folder):
         number = 0
+        for number in range(1, options.warm_up + 1):
+            print(f"Warming up, {number} of {options.warm_up}", flush=True)
+            run_scenario(_WARM_UP, known["tocsin"], brokers, folder, number, plan)
         for repeat in range(max(options.repeats, options.peer_repeats)):
             for scenario in every:
                 own = scenario.arm == "tocsin"
