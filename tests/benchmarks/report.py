@@ -18,11 +18,14 @@ from rich.table import Table
 
 from streams.broker.kafka_jars import KAFKA_VERSION
 from tests.benchmarks.arms.registry import Arm
+from tests.benchmarks.cluster import scratch
 from tests.benchmarks.processes import ROOT
 from tests.benchmarks.targets import Target
 
 RESULTS = ROOT / "bench-results"
 _PACKAGES = ("faust-streaming", "aiokafka", "orjson", "rocksdict", "uvloop")
+
+_PEERS = ("confluent-kafka", "quixstreams")
 
 
 def machine() -> dict[str, Any]:
@@ -36,6 +39,8 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "kafka": KAFKA_VERSION,
         "commit": _commit(),
+        "data": scratch(),
+        "peers": _peers(),
         **{name: importlib.metadata.version(name) for name in _PACKAGES},
     }
 
@@ -53,6 +58,16 @@ def _cpu() -> str:
     return platform.processor()
 
 
+def _peers() -> dict[str, str]:
+    """Versions of the peers that have an environment of their own, as pinned."""
+    found = {}
+    for line in (ROOT / "requirements" / "peers.txt").read_text().splitlines():
+        name, _, rest = line.partition("==")
+        if name in _PEERS:
+            found[name] = rest.split()[0]
+    return found
+
+
 def _commit() -> str:
     try:
         return subprocess.run(
@@ -65,10 +80,11 @@ def _commit() -> str:
 def show_machine(before: dict[str, Any]) -> None:
     """Print what the figures depend on."""
     versions = ", ".join(f"{name} {before[name]}" for name in ("python", "kafka", *_PACKAGES))
+    versions += "".join(f", {name} {version}" for name, version in before["peers"].items())
     load = os.getloadavg()[0]
     print(
-        f"{before['cpu']}, {before['cores']} cores, load {before['load'][0]} before and {load:.2f} after; "
-        f"{versions}; Tocsin {before['commit']}"
+        f"{before['cpu']}, {before['cores']} cores, load {before['load'][0]} before and {load:.2f} after, "
+        f"Kafka's data in {before['data']}; {versions}; Tocsin {before['commit']}"
     )
 
 

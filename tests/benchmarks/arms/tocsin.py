@@ -20,12 +20,14 @@ from tests.benchmarks.spec import RunSpec, from_command_line
 def install(spec: RunSpec) -> None:
     """Let the app be built with an Ingest that burns the extra work and tells what it has done.
 
-    The option ``tune`` is for trials: ``turns`` more turns of the event loop after each batch;
+    The option ``tune`` is for trials: ``turns_between``, turns of the event loop between two batches;
+    ``turns``, more of them after each batch;
     ``switch_us``, the interpreter's switch interval; ``prefetch_backoff_s`` of aiokafka; ``gc``, thresholds
     of the garbage collector, which then leaves alone what is there at the first record; ``settings`` of
     the worker; ``without``, names of mechanisms that are taken out (see ``ablations``).
     """
     import streams.app
+    import streams.transport.traffic
     from agents.ingest import Ingest
     from streams.notifications.priority import Priority
 
@@ -36,6 +38,8 @@ def install(spec: RunSpec) -> None:
     work_s = {priority: work_seconds(spec, priority) for priority in PRIORITIES}
     tune = spec.option("tune") or {}
     turns = tune.get("turns", 0)
+    if "turns_between" in tune:
+        vars(streams.transport.traffic)["_TURNS_BETWEEN_BATCHES"] = tune["turns_between"]
     if "switch_us" in tune:
         sys.setswitchinterval(tune["switch_us"] / 1e6)
     for name in tune.get("without", ()):
