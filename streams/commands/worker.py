@@ -40,10 +40,8 @@ def run_worker(settings: Settings) -> None:
     """Run a worker until it is told to stop; ends the process."""
     from streams.guard import check_packages
     from streams.logs import configure_logging
-    from streams.memory import give_back_large_blocks
 
     check_packages()
-    give_back_large_blocks()
     configure_logging(settings)
     from streams.broker.self_check import self_check
 

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 #: Records taken over at once: decoding a fetch response blocks the event loop for about a millisecond.
 _MAX_RECORDS = 500
+#: Partitions whose records fit into one answer of a broker. On its way through the client it is there several
+#: times over, so that more would cost memory, and hold the event loop for longer, and make nothing faster.
+_PARTITIONS_A_FETCH = 4
 #: Milliseconds to wait for records when every partition is asked for.
 _IDLE_WAIT_MS = 1000
 #: Milliseconds to wait when some partition has no room, so that it is asked for soon after it has.
@@ -63,7 +66,10 @@ class FetchLane(Lane):
         on_records: Callable[[], None],
         on_failed: Callable[[BaseException], None],
     ) -> None:
-        limits = {"max_partition_fetch_bytes": fetch_bytes, "fetch_max_bytes": 8 * fetch_bytes}
+        limits = {
+            "max_partition_fetch_bytes": fetch_bytes,
+            "fetch_max_bytes": _PARTITIONS_A_FETCH * fetch_bytes,
+        }
         super().__init__(topic, options | limits | {"value_deserializer": AS_PARSED}, on_failed)
         self.priority = priority
         self._largest = largest

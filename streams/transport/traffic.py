@@ -276,8 +276,9 @@ class Traffic:
             if not await deliver(self._app, message):
                 self._drop([batch])  # a rebalance has begun: what is buffered will be dropped, too
                 self._open = False
-            # On its way from the socket to an agent and on to a producer, a record crosses a dozen tasks, each in
-            # a later turn of the event loop. With a batch in every turn, CRITICAL would wait for a batch at each.
+            # On its way from the socket to an agent and on to a producer, a record crosses a dozen tasks,
+            # each in a later turn of the event loop. With a batch in every turn, CRITICAL would wait for a
+            # batch at each of them.
             while scheduler.in_flight >= self._settings.max_in_flight:
                 self._news.clear()
                 await self._news.wait()
