@@ -77,7 +77,7 @@ class Ingest:
                 run = tally.run(records, index)
                 if run.end > index:
                     first, last = records[index].offset, records[run.end - 1].offset
-                    if counter.add_run(first, last, run.counts, run.seen):
+                    if counter.add_run(first, last, run.types, run.seen):
                         self.stats.time_replaced += run.time_replaced
                         index = run.end
                     else:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from operator import attrgetter
+from functools import cache
+from itertools import groupby, repeat
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from streams.notifications import Limits, Priority, bucket_time_ms
@@ -29,6 +30,7 @@ _LOOKS_APART: Final = 16
 
 _value_of = attrgetter("value")
 _timestamp_of = attrgetter("timestamp")
+_event_type_of = attrgetter("event_type")
 
 #: Layouts of a timestamp whose order as text is that of the times, with 0 for each digit.
 _LAYOUTS: Final = {
@@ -42,8 +44,9 @@ _DIGITS: Final = str.maketrans("123456789", "000000000")
 _BUCKET_PREFIX: Final = 18
 _FINE_MS: Final = FINE * 1000
 _FRACTION: Final = "."
-#: The character after the digits.
-_AFTER_DIGITS: Final = ":"
+#: Of such a timestamp, seconds and milliseconds within the bucket.
+_WITH_FRACTION: Final = itemgetter(slice(18, 23))
+_WITHOUT_FRACTION: Final = itemgetter(18)
 
 
 @dataclass(slots=True)
@@ -53,16 +56,42 @@ class Run:
     Attributes:
         end: index after the last record that is counted here.
         stopped: whether the record at ``end`` needs a closer look.
-        counts: start of the 10 s bucket -> event type -> records.
+        types: start of the 10 s bucket -> event type of each of its records, as they came.
         seen: event type -> latest event time in milliseconds, in the order of arrival.
         time_replaced: records whose stated time lies too far from the broker's.
     """
 
     end: int
     stopped: bool = False
-    counts: dict[int, dict[str, int]] = field(default_factory=dict)
+    types: dict[int, list[str]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     time_replaced: int = 0
+
+
+@cache
+def _within_bucket() -> dict[str, int]:
+    """Text of seconds and milliseconds within a bucket -> milliseconds; a look-up costs less than ``int``."""
+    found = {f"{seconds}.{ms:03}": 1000 * seconds + ms for seconds in range(10) for ms in range(1000)}
+    return found | {str(seconds): 1000 * seconds for seconds in range(10)}
+
+
+def _stretches(texts: Sequence[str]) -> list[slice]:
+    """Where neighbouring times are of one bucket."""
+    found, start = [], 0
+    for _, same in groupby(texts, itemgetter(slice(_BUCKET_PREFIX))):
+        end = start + len(list(same))
+        found.append(slice(start, end))
+        start = end
+    return found
+
+
+def _latest(types: list[str], texts: list[str]) -> dict[str, str]:
+    """Event type -> its latest time as text, in the order of arrival."""
+    found: dict[str, str] = {}
+    for event_type, text in zip(types, texts, strict=True):
+        if text > found.get(event_type, ""):
+            found[event_type] = text
+    return found
 
 
 class Tally:
@@ -99,7 +128,7 @@ class Tally:
             return run
         else:
             self._looks_apart = _LOOKS_APART
-            run.counts, run.seen = {}, {}
+            run.types, run.seen = {}, {}
         counted = self._count_each(together, run)
         run.end = first + counted
         run.stopped = counted < len(together)
@@ -133,40 +162,38 @@ class Tally:
         if layout not in _LAYOUTS or "\n".join(texts).translate(_DIGITS) != lines[:-1]:
             return False
         known = self._known
-        buckets: dict[int, dict[str, list[Any]]] = {}
-        entries: dict[str, list[Any]] = {}  # of one bucket: event type -> [records, latest time as text]
-        from_text = to_text = ""  # the times of that bucket
-        seen = run.seen
-        for tidy, text in zip(tidies, texts, strict=True):
-            if not from_text <= text < to_text:
-                event_ms = self._parse_timestamp(text)
-                if event_ms is None or event_ms < 0:
-                    return False
-                bucket = bucket_of(event_ms, FINE)
-                if bucket * 1000 < believed_from or bucket * 1000 + _FINE_MS > believed_to:
-                    return False
-                entries = buckets.setdefault(bucket, {})
-                from_text = text[:_BUCKET_PREFIX]
-                to_text = from_text + _AFTER_DIGITS
-            entry = entries.get(tidy.event_type)
-            if entry is None:
-                event_type = known.get(tidy.event_type)
-                if event_type is None:
-                    return False
-                entries[event_type] = [1, text]
-                seen.setdefault(event_type, -1)  # in the order of arrival
+        try:
+            # The strings that were met first, so that no copies are kept.
+            types = list(map(known.__getitem__, map(_event_type_of, tidies)))
+        except KeyError:
+            return False
+        # As text they are in the order of time. Most runs are in order, and of one bucket.
+        in_order = texts == sorted(texts)
+        prefix = texts[0][:_BUCKET_PREFIX]
+        places = [slice(None)] if in_order and texts[-1].startswith(prefix) else _stretches(texts)
+        within = _within_bucket()
+        fraction = _WITH_FRACTION if _FRACTION in layout else _WITHOUT_FRACTION
+        for place in places:
+            these, their_types = texts[place], types[place]
+            event_ms = self._parse_timestamp(these[0])
+            if event_ms is None or event_ms < 0:
+                return False
+            bucket = bucket_of(event_ms, FINE)
+            start_ms = bucket * 1000
+            if start_ms < believed_from or start_ms + _FINE_MS > believed_to:
+                return False
+            if bucket in run.types:
+                run.types[bucket] += their_types
             else:
-                entry[0] += 1
-                if text > entry[1]:  # noqa: PLR1730 - a call costs more
-                    entry[1] = text
-        fraction = slice(20, 23) if _FRACTION in layout else slice(0, 0)
-        for bucket, entries in buckets.items():
-            run.counts[bucket] = {event_type: entry[0] for event_type, entry in entries.items()}
-            for event_type, (_, text) in entries.items():
-                # Seconds and milliseconds within the bucket.
-                event_ms = bucket * 1000 + int(text[18] + (text[fraction] or "000"))
-                if event_ms > seen[event_type]:  # noqa: PLR1730 - as above
-                    seen[event_type] = event_ms
+                run.types[bucket] = their_types
+            latest = dict(zip(their_types, these, strict=True)) if in_order else _latest(their_types, these)
+            times = map(start_ms.__add__, map(within.__getitem__, map(fraction, latest.values())))
+            if not run.seen:
+                run.seen.update(zip(latest, times, strict=True))
+                continue
+            for event_type, event_ms in zip(latest, times, strict=True):
+                if event_ms > run.seen.get(event_type, -1):
+                    run.seen[event_type] = event_ms
         return True
 
     # ---------------------------------------------------------------- one by one
@@ -190,8 +217,7 @@ class Tally:
                 break
             event_ms, replaced = bucket_time_ms(event_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
             run.time_replaced += replaced
-            counts = run.counts.setdefault(bucket_of(event_ms, FINE), {})
-            counts[event_type] = counts.get(event_type, 0) + 1
+            run.types.setdefault(bucket_of(event_ms, FINE), []).append(event_type)
             if event_ms > seen.get(event_type, -1):
                 seen[event_type] = event_ms
             number += 1

@@ -18,7 +18,8 @@ was paused and woke up late may leave a row elsewhere: its offset tells when a r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -92,9 +93,10 @@ class SourceCounter:
         self._lateness_s = lateness_s
         self._fine: dict[int, _FineRow] = {}
         #: Counts since the last flush: bucket -> event type -> count.
-        self.pending: dict[int, dict[str, int]] = {}
+        self.pending: dict[int, Counter[str]] = {}
         #: Event type -> last seen (ms) since the last flush.
         self.pending_seen: dict[str, int] = {}
+        self._pending_latest = -1  # none of those is later
         #: Offset of the last record handled; -1 before the first.
         self.processed = -1
         #: Highest broker time seen, in milliseconds.
@@ -171,19 +173,22 @@ class SourceCounter:
             self._add_again(offset, event_type, bucket, seen_ms)
         else:
             if counts is None:
-                counts = self.pending[bucket] = {}
+                counts = self.pending[bucket] = Counter()
             counts[event_type] = counts.get(event_type, 0) + 1
             if seen_ms > self.pending_seen.get(event_type, -1):
                 self.pending_seen[event_type] = seen_ms
+                self._pending_latest = max(self._pending_latest, seen_ms)
         self.processed = offset
 
-    def add_run(self, first: int, last: int, counts: dict[int, dict[str, int]], seen: dict[str, int]) -> bool:
+    def add_run(
+        self, first: int, last: int, types: Mapping[int, Iterable[str]], seen: Mapping[str, int]
+    ) -> bool:
         """Count consecutive records at once: the same as `add` for each of them.
 
         Args:
             first: offset of the first record.
             last: offset of the last.
-            counts: start of the 10 s bucket -> event type -> records.
+            types: start of the 10 s bucket -> event type of each of its records.
             seen: event type -> latest event time in milliseconds, in the order of arrival.
 
         Returns:
@@ -192,22 +197,27 @@ class SourceCounter:
         if first <= self.replay_until:
             return False
         pending = self.pending
-        for bucket in counts:
+        for bucket in types:
             if bucket not in pending and bucket >= self._expired_before and self._row(bucket).offset >= first:
                 return False
-        for bucket, run in counts.items():
-            known = pending.get(bucket)
-            if known is None:
-                pending[bucket] = run
-            else:
-                for event_type, count in run.items():
-                    known[event_type] = known.get(event_type, 0) + count
-        pending_seen = self.pending_seen
-        for event_type, seen_ms in seen.items():
-            if seen_ms > pending_seen.get(event_type, -1):
-                pending_seen[event_type] = seen_ms
+        for bucket, each in types.items():
+            counts = pending.get(bucket)
+            if counts is None:
+                counts = pending[bucket] = Counter()
+            counts.update(each)  # in C
+        self._see(seen)
         self.processed = last
         return True
+
+    def _see(self, seen: Mapping[str, int]) -> None:
+        pending_seen = self.pending_seen
+        if min(seen.values(), default=0) >= self._pending_latest:
+            pending_seen.update(seen)
+        else:
+            for event_type, seen_ms in seen.items():
+                if seen_ms > pending_seen.get(event_type, -1):
+                    pending_seen[event_type] = seen_ms
+        self._pending_latest = max(self._pending_latest, max(seen.values(), default=-1))
 
     def _is_counted(self, offset: int, bucket: int) -> bool:
         """Whether the row is ahead: a paused worker woke up and wrote it when its minute was closed."""
@@ -259,7 +269,7 @@ class SourceCounter:
     def _merge_pending(self) -> dict[int, set[str]]:
         """Move the pending counts into rows and totals; return the changed event types by bucket."""
         pending, seen = self.pending, self.pending_seen
-        self.pending, self.pending_seen = {}, {}
+        self.pending, self.pending_seen, self._pending_latest = {}, {}, -1
         changed: dict[int, set[str]] = {}
         totals, touched = self.totals, self._touched
         for event_type, seen_ms in seen.items():  # in order of arrival, so that the cap always hits the same

@@ -165,13 +165,12 @@ class SourceWorker(Worker):
             self.counter.watermark_ms = max(self.counter.watermark_ms, batch[-1][1].broker_s * 1000)
 
     def _add_run(self, batch: Sequence[tuple[int, Input]]) -> bool:
-        counts: dict[int, dict[str, int]] = {}
+        types: dict[int, list[str]] = {}
         seen: dict[str, int] = {}
         for _, record in batch:
-            counts.setdefault(record.bucket, {}).setdefault(record.event_type, 0)
-            counts[record.bucket][record.event_type] += 1
+            types.setdefault(record.bucket, []).append(record.event_type)
             seen[record.event_type] = max(seen.get(record.event_type, -1), record.bucket * 1000)
-        return self.counter.add_run(batch[0][0], batch[-1][0], counts, seen)
+        return self.counter.add_run(batch[0][0], batch[-1][0], types, seen)
 
     def order(self, flush: Flush) -> tuple[list[Change], list[Change]]:
         return flush.first, flush.then

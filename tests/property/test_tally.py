@@ -124,17 +124,16 @@ def check(tally: Tally, found: list[tuple[bytes | None, int]], *, apart: bool = 
         tally._looks_apart = 1 if apart else 0
         run = tally.run(records, index)
         assert run.end >= index
-        counts: dict[int, dict[str, int]] = {}
+        types: dict[int, list[str]] = {}
         seen: dict[str, int] = {}
         replaced = 0
         for value, broker_ms in found[index : run.end]:
             each = full(value, broker_ms)
             assert each is not None, f"counted, and decoding says that it is not tidy: {value!r}"
-            counts.setdefault(each[1], {}).setdefault(each[0], 0)
-            counts[each[1]][each[0]] += 1
+            types.setdefault(each[1], []).append(each[0])
             seen[each[0]] = max(seen.get(each[0], -1), each[2])
             replaced += each[3]
-        assert run == Run(run.end, run.stopped, counts, seen, replaced)
+        assert run == Run(run.end, run.stopped, types, seen, replaced)
         assert list(run.seen) == list(seen)  # in the order of arrival
         in_runs += run.end - index
         index = run.end + run.stopped
