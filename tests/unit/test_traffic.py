@@ -123,6 +123,32 @@ async def test_a_batch_is_dispatched_and_the_next_only_when_it_is_done(harness: 
     assert second.records[0].offset == first.records[-1].offset + 1
 
 
+@pytest.mark.parametrize(("turns", "served_next"), [(None, Priority.CRITICAL), (0, Priority.DEBUG)])
+async def test_critical_on_its_way_through_the_client_passes_before_the_next_batch(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, turns: int | None, served_next: Priority
+) -> None:
+    """The control leaves no turns of the event loop between batches."""
+    if turns is not None:
+        monkeypatch.setattr(module, "_TURNS_BETWEEN_BATCHES", turns)
+    critical = TP("notifications.critical", 0)
+    await harness.traffic.on_ready({DEBUG, critical}, {DEBUG: 0, critical: 0})
+    harness.fetched(1000)
+    await settle()
+
+    async def on_its_way() -> None:
+        for _ in range(12):  # from the socket to the lane
+            await asyncio.sleep(0)
+        record = SimpleNamespace(offset=0, timestamp=1, value=b"{}")
+        harness.traffic.scheduler.add(Priority.CRITICAL, 0, [record], 100)
+        harness.traffic._wake()
+
+    way = asyncio.create_task(on_its_way())
+    harness.traffic.done(harness.delivered[0], 0.001)
+    await way
+    await settle()
+    assert harness.delivered[1].priority is served_next
+
+
 async def test_a_rebalance_while_lanes_connect_opens_nothing(harness: Harness) -> None:
     Lane.hold = asyncio.Event()
     ready = asyncio.create_task(harness.traffic.on_ready({DEBUG}, {DEBUG: 0}))
