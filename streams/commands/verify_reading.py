@@ -157,8 +157,10 @@ async def partition_reader(settings: Settings) -> AsyncIterator[PartitionReader]
 
     from streams.broker.client_options import client_options
     from streams.transport.lenient_records import accept_any_header_names
+    from streams.transport.unpacking import limit_for
 
-    accept_any_header_names()
+    # As workers do, so that the same records are dead letters.
+    accept_any_header_names(limit_for(settings.max_notification_bytes))
     consumer = AIOKafkaConsumer(
         **client_options(settings),
         client_id=f"{settings.app_id}-verify",

@@ -18,10 +18,8 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRe
 from aiokafka.errors import CorruptRecordException
 
 from streams.transport.batch import UnreadableRecord
-from streams.transport.unpacking import TooLargeError
+from streams.transport.unpacking import LEAST_LIMIT, TooLargeError, limit_for
 
-#: Bytes that a batch may unpack to, at least; publishers send at most a few hundred kilobytes together.
-LEAST_LIMIT = 8 * 2**20
 #: Bytes unpacked after which no further batch is begun at a time.
 _ENOUGH_UNPACKED = 2**20
 #: Bytes that a record costs besides its key, value and headers, about.
@@ -42,7 +40,7 @@ def hand_out_lists(largest: int = 0) -> None:
     Args:
         largest: bytes of the largest record that is wanted; a batch may unpack to twice as much.
     """
-    _Unread.limit = max(LEAST_LIMIT, _Unread.limit, 2 * largest)
+    _Unread.limit = max(_Unread.limit, limit_for(largest))
     fetcher.FetchResult = BulkFetchResult
 
 

@@ -2,13 +2,14 @@
 
 Kafka takes any bytes as a header's name, and aiokafka raises in the middle of a fetch for a name that is no
 UTF-8: one hostile record would stop its partition for good. Here such names are escaped instead. And what a
-batch unpacks to has a limit, where lists of records are asked for.
+batch unpacks to has a limit: the records of a larger one come without key, value and headers.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,10 @@ import aiokafka.consumer.fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.transport.unpacking import unpack
+from streams.transport.unpacking import TooLargeError, unpack
+
+#: Bytes that a batch may unpack to, unless told: far more than any batch of Tocsin's own topics.
+MOST_UNPACKED = 64 * 2**20
 
 _LENGTH_AT = 8
 _OVERHEAD = 12
@@ -28,9 +32,27 @@ _CODEC_MASK = 7
 _HEADER = 61
 
 
-def accept_any_header_names() -> None:
-    """Let all consumers of this process read records with any header names; may be called again."""
+def accept_any_header_names(limit: int = MOST_UNPACKED) -> None:
+    """Let all consumers of this process read records with any header names; may be called again.
+
+    Args:
+        limit: bytes that a batch may unpack to.
+    """
+    _Batch.limit = limit
     aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+
+
+@dataclass(slots=True, frozen=True)
+class _Oversized:
+    """Stands for a record of a batch that unpacks to more than the limit: its place is known."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: None = None
+    value: None = None
+    headers: tuple[()] = ()
+    checksum: None = None
 
 
 class LenientRecords:
@@ -65,6 +87,8 @@ class LenientRecords:
 class _Batch:
     """A batch that is read by the fast parser up to a bad header name, and then by the slow one."""
 
+    limit = MOST_UNPACKED
+
     def __init__(self, fast: Any, data: bytes, start: int, end: int) -> None:
         self._fast = fast
         self._data, self._start, self._end = data, start, end
@@ -76,9 +100,17 @@ class _Batch:
         return next(self._fast)
 
     def __iter__(self) -> Iterator[Any]:
+        fast = self._fast
+        try:
+            records, _ = self.parsed(self.limit)
+        except TooLargeError:
+            # Brokers see to it that the offsets of a batch have no hole. Of the times only the last is known.
+            for offset in range(fast.base_offset, fast.next_offset):
+                yield _Oversized(offset, fast.max_timestamp, fast.timestamp_type)
+            return
         count = 0
         try:
-            for record in self._fast:
+            for record in records:
                 yield record
                 count += 1
         except UnicodeDecodeError:

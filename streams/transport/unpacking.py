@@ -21,6 +21,13 @@ _LEAST_BUFFER: Final = 2**16
 #: Most batches of JSON unpack to less than so many times their size.
 _USUAL_RATIO: Final = 12
 _XERIAL_HEADER: Final = 16
+#: Bytes that a batch of notifications may unpack to, at least; publishers send far fewer together.
+LEAST_LIMIT: Final = 8 * 2**20
+
+
+def limit_for(largest: int) -> int:
+    """Bytes that a batch may unpack to whose largest wanted record has ``largest`` bytes."""
+    return max(LEAST_LIMIT, 2 * largest)
 
 
 class TooLargeError(Exception):

@@ -22,7 +22,7 @@ from streams.transport.bulk_records import (
     hand_out_lists,
     size_of,
 )
-from streams.transport.lenient_records import LenientRecords
+from streams.transport.lenient_records import LenientRecords, _Batch
 
 TP = TopicPartition("notifications.debug", 3)
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
@@ -119,6 +119,26 @@ def test_each_record_of_a_batch_that_unpacks_to_too_much_has_a_stand_in(compress
         assert record.error == "its batch unpacks to more than 8,388,608 bytes"
         assert record.timestamp == 1002
     assert state.position == 6
+
+
+@pytest.mark.parametrize("compression", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_consumers_of_other_records_get_stand_ins_too(
+    compression: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `tail`, `verify` and the followers of internal topics read."""
+    monkeypatch.setattr(_Batch, "limit", LEAST_LIMIT)
+    zeros = bytes(LEAST_LIMIT // 2)
+    bomb = batch(2, [b"c", zeros, zeros], compression=compression)
+    data = batch(0, [b"a", b"b"], compression=compression) + bomb + batch(5, [b"f"], compression=compression)
+    source = PartitionRecords(TP, LenientRecords(data), None, 0, None, None, True, READ_UNCOMMITTED)
+    got = list(source)
+    assert [(record.offset, record.value) for record in got] == [
+        *[(0, b"a"), (1, b"b")],
+        *[(2, None), (3, None), (4, None)],
+        (5, b"f"),
+    ]
+    assert [record.timestamp for record in got[2:5]] == [1002] * 3
+    assert source.next_fetch_offset == 6
 
 
 def test_the_limit_leaves_room_for_the_largest_record_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
