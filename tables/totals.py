@@ -22,6 +22,8 @@ from tables.public_rows import PublicKey, decode_key
 #: Fine buckets answer for the last ten minutes, and minutes for the last day.
 _FINE_SPAN_S: Final = 600
 _MINUTE_SPAN_S: Final = 86_400
+#: Buckets are forgotten so many seconds after workers give them up, which may lag.
+_MARGIN_S = 2 * HOUR
 
 
 @dataclass(slots=True, frozen=True)
@@ -117,7 +119,7 @@ class Totals:
     def expire(self, now_s: float) -> None:
         """Forget buckets that no window reaches."""
         for (_, resolution), buckets in self._rows.items():
-            before = now_s - RETENTION_S[resolution] - 2 * HOUR
+            before = now_s - RETENTION_S[resolution] - _MARGIN_S
             for bucket in [b for b in buckets if b < before]:
                 del buckets[bucket]
 

@@ -4,9 +4,9 @@ It is the product's worker with hooks around a few of its methods; the product i
 The environment says where: ``CHAOS_HISTORY`` (the file), ``CHAOS_NAME`` (of the worker), ``CHAOS_STRIKE`` (a
 file that, once it appears, names a place in the worker's life and a signal, which the worker then sends
 itself there), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``), ``CHAOS_RETENTION_S`` (how long
-rows of 10 s buckets are kept, so that a soak sees them go), ``CHAOS_STORE_BYTES`` (bytes of rows in memory,
-and of blocks that were read, of one partition's store, for the same reason), ``CHAOS_RELAY`` (see ``relay``).
-Without ``CHAOS_HISTORY`` nothing is recorded.
+rows of 10 s buckets are kept, on disk and in memory, so that a soak sees them go), ``CHAOS_STORE_BYTES`` (bytes of
+rows in memory, and of blocks that were read, of one partition's store, for the same reason), ``CHAOS_RELAY`` (see
+``relay``). Without ``CHAOS_HISTORY`` nothing is recorded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from agents.ingest import Ingest
 from streams.transport import faust_private
 from streams.transport.delivery import ConfirmedProducer, Outgoing
 from streams.transport.traffic import Traffic
-from tables import local_store
+from tables import local_store, totals
 from tables.buckets import FINE, RETENTION_S
 from tables.combined_counter import CombinedCounter
 from tables.durable_table import DurableTable
@@ -242,6 +242,7 @@ def main() -> None:
         VARIANTS[variant].install()
     if retention := os.environ.get("CHAOS_RETENTION_S"):
         RETENTION_S[FINE] = int(retention)
+        vars(totals)["_MARGIN_S"] = 0
     if store_bytes := os.environ.get("CHAOS_STORE_BYTES"):
         local_store.LEAST_BYTES = int(store_bytes)  # type: ignore[misc]
         local_store.WRITE_BUFFER_BYTES = local_store.BLOCK_CACHE_BYTES = 0  # type: ignore[misc]

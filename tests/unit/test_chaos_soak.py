@@ -42,6 +42,12 @@ def test_a_saw_tooth_has_no_slope() -> None:
     assert not slope_of(TIMES, [300 + t % 97 for t in TIMES]).found
 
 
+def test_rows_that_are_meant_to_stay_are_no_slope_of_the_tables() -> None:
+    samples = [Sample(t, 300, 90, 5 + t / 300) for t in TIMES]
+    assert verdict_of(samples)["tables_mb"].found
+    assert not verdict_of(samples, kept=TIMES[-1] / 300)["tables_mb"].found
+
+
 def test_the_warm_up_is_left_out() -> None:
     samples = [Sample(t, 300 - 200 * math.exp(-t / 60), 90, 5) for t in TIMES]
     assert not verdict_of(samples)["rss_mb"].found
