@@ -4,9 +4,9 @@ It is the product's worker with hooks around a few of its methods; the product i
 The environment says where: ``CHAOS_HISTORY`` (the file), ``CHAOS_NAME`` (of the worker), ``CHAOS_STRIKE`` (a
 file that, once it appears, names a place in the worker's life and a signal, which the worker then sends
 itself there), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``), ``CHAOS_RETENTION_S`` (how long
-rows of 10 s buckets are kept, on disk and in memory, so that a soak sees them go), ``CHAOS_STORE_BYTES`` (bytes of
-rows in memory, and of blocks that were read, of one partition's store, for the same reason), ``CHAOS_RELAY`` (see
-``relay``). Without ``CHAOS_HISTORY`` nothing is recorded.
+rows of 10 s buckets are kept, on disk and in memory, so that a soak sees them go), ``CHAOS_STORE_BYTES``
+(bytes of rows in memory, and of blocks that were read, of one partition's store, for the same reason),
+``CHAOS_RELAY`` (see ``relay``). Without ``CHAOS_HISTORY`` nothing is recorded.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +33,7 @@ from streams.broker.local_kafka import LocalKafka
 from tables.buckets import FINE
 from tests.chaos import truth
 from tests.chaos.checker import Verdict, check
-from tests.chaos.damage import stores
+from tests.chaos.damage import sst_files, stores
 from tests.chaos.history import read
 from tests.chaos.members import ChaosError, Member
 from tests.chaos.world import TOCSIN, World, cleaned
@@ -127,17 +127,24 @@ def kept_mb(members: Sequence[Member]) -> float:
     saved = 0
     for member in members:
         for store in stores(member.data_dir):
-            database = rocksdict.Rdict(str(store), rocksdict.Options(raw_mode=True))
-            database.compact_range(None, None)
-            before = _size(store)
-            for key in list(database.keys()):
-                if key.startswith(b"r/") and f"/{FINE:04d}/".encode() not in key:
-                    del database[key]
-            database.flush()
-            database.compact_range(None, None)
-            saved += before - _size(store)
-            database.close()
+            saved += _compacted(store) - _compacted(store, without=_is_kept)
     return saved / 2**20
+
+
+def _is_kept(key: bytes) -> bool:
+    return key.startswith(b"r/") and b"/%04d/" % FINE not in key
+
+
+def _compacted(store: Path, without: Callable[[bytes], bool] | None = None) -> int:
+    """Bytes of the sorted tables once some rows have been deleted."""
+    database = rocksdict.Rdict(str(store), rocksdict.Options(raw_mode=True))
+    for key in list(database.keys()) if without is not None else ():
+        if without is not None and without(key):
+            del database[key]
+    database.flush()
+    database.compact_range(None, None)
+    database.close()
+    return sum(path.stat().st_size for path in sst_files(store))
 
 
 def _size(folder: Path) -> int:
