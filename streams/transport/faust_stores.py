@@ -21,6 +21,11 @@ from streams.transport.local_stores import LocalStateError, StoreInUseError, dis
 
 log = logging.getLogger(__name__)
 
+#: What each store may take for RocksDB's own log, and for its list of files.
+_OWN_LOG_BYTES = 64 * 1024
+_OWN_LOGS = 2
+_MANIFEST_BYTES = 64 * 1024
+
 
 class DamagedStoreError(Exception):
     """A local table is damaged and must be rebuilt from its changelog."""
@@ -36,8 +41,29 @@ def store_folders(app: Any) -> list[Path]:
     return [folder for store in stores for folder in sorted(store.path.glob(f"{store.basename}-*.db"))]
 
 
+class _BoundedOptions(rocksdb.RocksDBOptions):  # type: ignore[misc]
+    """Faust's options, and a bound to what RocksDB writes about itself while it is open.
+
+    By default its log is never cut, and its list of files not below 1 GiB.
+    """
+
+    def as_options(self) -> Any:
+        """As rocksdict takes them."""
+        options = super().as_options()
+        options.set_max_log_file_size(_OWN_LOG_BYTES)
+        options.set_keep_log_file_num(_OWN_LOGS)
+        options.set_max_manifest_file_size(_MANIFEST_BYTES)
+        return options
+
+
 class CheckedStore(rocksdb.Store):  # type: ignore[misc]
     """Faust's store, which calls damage damage, and sets it aside where nothing was read of it yet."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        bounded: Any = _BoundedOptions()
+        bounded.__dict__.update(cast("Any", self).rocksdb_options.__dict__)
+        self.rocksdb_options = bounded
 
     def _open_for_partition(self, partition: int) -> Any:
         folder = Path(self.partition_path(partition))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import rocksdict
+from faust.stores.rocksdb import RocksDBOptions
 from faust.types import TP
 
 from streams.app import TocsinApp, make_app
@@ -164,6 +165,22 @@ async def test_tables_use_the_checked_store(tmp_path: Path) -> None:
     assert isinstance(table.data, CheckedStore)
     assert store_folders(app) == [folder]
     assert table.persisted_offset(tp) == 19_999
+
+
+@pytest.mark.parametrize(("bounded", "most"), [(True, 2**18), (False, 2**20)])
+async def test_what_rocksdb_writes_about_itself_is_bounded(tmp_path: Path, bounded: bool, most: int) -> None:
+    """The control has Faust's own options: there it grows by 8 kB with each flush."""
+    store = rows_of(app_in(tmp_path), 10)[0].data
+    if not bounded:
+        store.rocksdb_options = RocksDBOptions(write_buffer_size=2**18)
+    database = store._db_for_partition(0)
+    for number in range(150):
+        database[b"k%d" % (number % 7)] = b"v" * 500
+        database.flush()
+    folder = Path(store.partition_path(0))
+    own = sum(path.stat().st_size for path in folder.iterdir() if path.name.startswith(("LOG", "MANIFEST")))
+    database.close()
+    assert (own < most) is bounded
 
 
 async def test_a_table_that_cannot_be_opened_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
