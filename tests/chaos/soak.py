@@ -48,6 +48,8 @@ _BLOCKS = 20
 _T = 2.101
 #: Growth over the measured time, as a part of the mean, below which a slope is nothing to speak of.
 _NEGLIGIBLE = 0.02
+#: The same for the tables in MB, over all stores: they take few, in files that come and go as a whole.
+_NEGLIGIBLE_TABLES_MB = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Slope:
     """A straight line through what was measured.
 
     ``per_hour`` is the slope, ``low`` and ``high`` bound it with 95 % confidence; ``mean`` is the mean value.
+    A rise by up to ``least`` over ``hours`` is nothing to speak of.
     """
 
     mean: float
@@ -62,11 +65,12 @@ class Slope:
     low: float
     high: float
     hours: float
+    least: float = 0.0
 
     @property
     def found(self) -> bool:
         """Whether it rises: surely, and by more than is nothing to speak of."""
-        return self.low > 0 and self.per_hour * self.hours > _NEGLIGIBLE * self.mean
+        return self.low > 0 and self.per_hour * self.hours > max(_NEGLIGIBLE * self.mean, self.least)
 
 
 def slope_of(times_s: Sequence[float], values: Sequence[float]) -> Slope:
@@ -167,9 +171,10 @@ def verdict_of(samples: Sequence[Sample], kept: float = 0.0) -> dict[str, Slope]
     end = samples[-1].at_s
     samples = [replace(each, tables_mb=each.tables_mb - kept * each.at_s / end) for each in samples]
     warm_up = max(_LEAST_WARM_UP_S, samples[-1].at_s * _WARM_UP)
-    kept = [each for each in samples if each.at_s >= warm_up] or list(samples)
-    times = [each.at_s for each in kept]
-    return {name: slope_of(times, [getattr(each, name) for each in kept]) for name in FIGURES}
+    warm = [each for each in samples if each.at_s >= warm_up] or list(samples)
+    times = [each.at_s for each in warm]
+    slopes = {name: slope_of(times, [getattr(each, name) for each in warm]) for name in FIGURES}
+    return slopes | {"tables_mb": replace(slopes["tables_mb"], least=_NEGLIGIBLE_TABLES_MB)}
 
 
 async def soak(folder: Path, seconds: float, seed: int, rate: int) -> tuple[list[Sample], float, Verdict]:
