@@ -36,7 +36,7 @@ _SECONDS_BELOW = 100_000_000_000
 _MILLISECONDS_BELOW = 100_000_000_000_000
 
 
-def make_timestamp_parser(remembered: int = 4096) -> Callable[[str], int | None]:
+def make_timestamp_parser(remembered: int = 512) -> Callable[[str], int | None]:
     """Return a function from a tidy timestamp to UTC milliseconds since 1970, or None if it is not tidy.
 
     The function remembers up to ``remembered`` whole seconds: records that come together are of
