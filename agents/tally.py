@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import groupby, repeat
-from operator import attrgetter, itemgetter
+from itertools import islice, repeat
+from operator import add, attrgetter, itemgetter, le
 from typing import Any, Final
 
 from streams.notifications import Limits, Priority, bucket_time_ms
@@ -42,6 +42,7 @@ _LAYOUTS: Final = {
 _DIGITS: Final = str.maketrans("123456789", "000000000")
 #: Characters of such a timestamp up to the tens of seconds, which name a bucket of 10 s.
 _BUCKET_PREFIX: Final = 18
+_bucket_prefix: Final = itemgetter(slice(_BUCKET_PREFIX))
 _FINE_MS: Final = FINE * 1000
 _FRACTION: Final = "."
 #: Of such a timestamp, seconds and milliseconds within the bucket.
@@ -73,16 +74,6 @@ def _within_bucket() -> dict[str, int]:
     """Text of seconds and milliseconds within a bucket -> milliseconds; a look-up costs less than ``int``."""
     found = {f"{seconds}.{ms:03}": 1000 * seconds + ms for seconds in range(10) for ms in range(1000)}
     return found | {str(seconds): 1000 * seconds for seconds in range(10)}
-
-
-def _stretches(texts: Sequence[str]) -> list[slice]:
-    """Where neighbouring times are of one bucket."""
-    found, start = [], 0
-    for _, same in groupby(texts, itemgetter(slice(_BUCKET_PREFIX))):
-        end = start + len(list(same))
-        found.append(slice(start, end))
-        start = end
-    return found
 
 
 def _latest(types: list[str], texts: list[str]) -> dict[str, str]:
@@ -167,33 +158,31 @@ class Tally:
             types = list(map(known.__getitem__, map(_event_type_of, tidies)))
         except KeyError:
             return False
-        # As text they are in the order of time. Most runs are in order, and of one bucket.
-        in_order = texts == sorted(texts)
-        prefix = texts[0][:_BUCKET_PREFIX]
-        places = [slice(None)] if in_order and texts[-1].startswith(prefix) else _stretches(texts)
-        within = _within_bucket()
-        fraction = _WITH_FRACTION if _FRACTION in layout else _WITHOUT_FRACTION
-        for place in places:
-            these, their_types = texts[place], types[place]
-            event_ms = self._parse_timestamp(these[0])
+        # As text, times are in their order. Most runs are in order, and of one bucket.
+        in_order = all(map(le, texts, islice(texts, 1, None)))
+        if in_order and texts[-1].startswith(texts[0][:_BUCKET_PREFIX]):
+            prefixes, by_prefix = [], {texts[0][:_BUCKET_PREFIX]: texts[0]}
+        else:
+            prefixes = list(map(_bucket_prefix, texts))
+            by_prefix = dict(zip(prefixes, texts, strict=True))
+        starts_ms: dict[str, int] = {}
+        for prefix, text in by_prefix.items():
+            event_ms = self._parse_timestamp(text)
             if event_ms is None or event_ms < 0:
                 return False
-            bucket = bucket_of(event_ms, FINE)
-            start_ms = bucket * 1000
+            start_ms = starts_ms[prefix] = bucket_of(event_ms, FINE) * 1000
             if start_ms < believed_from or start_ms + _FINE_MS > believed_to:
                 return False
-            if bucket in run.types:
-                run.types[bucket] += their_types
-            else:
-                run.types[bucket] = their_types
-            latest = dict(zip(their_types, these, strict=True)) if in_order else _latest(their_types, these)
-            times = map(start_ms.__add__, map(within.__getitem__, map(fraction, latest.values())))
-            if not run.seen:
-                run.seen.update(zip(latest, times, strict=True))
-                continue
-            for event_type, event_ms in zip(latest, times, strict=True):
-                if event_ms > run.seen.get(event_type, -1):
-                    run.seen[event_type] = event_ms
+        if len(starts_ms) == 1:
+            run.types[start_ms // 1000] = types
+        else:
+            for prefix, event_type in zip(prefixes, types, strict=True):
+                run.types.setdefault(starts_ms[prefix] // 1000, []).append(event_type)
+        latest = dict(zip(types, texts, strict=True)) if in_order else _latest(types, texts)
+        starts = map(starts_ms.__getitem__, map(_bucket_prefix, latest.values()))
+        fraction = _WITH_FRACTION if _FRACTION in layout else _WITHOUT_FRACTION
+        within = map(_within_bucket().__getitem__, map(fraction, latest.values()))
+        run.seen.update(zip(latest, map(add, starts, within), strict=True))
         return True
 
     # ---------------------------------------------------------------- one by one
