@@ -62,12 +62,14 @@ async def test_weights_change_while_the_worker_counts(deployment: Deployment, tm
             assert status == 200
             assert (body["mode"], weights(body)["DEBUG"], body["changed"]["by"]) == ("strict", 7, "call")
             assert weights(shown(worker)) == weights(body)
+            await out.goes_on(1000)
 
             config.write_text('profile = "yagi-2011"\nmode = "strict-with-floor"\n')
             worker.process.send_signal(signal.SIGHUP)
             await eventually("SIGHUP is heeded", lambda: shown(worker)["changed"]["by"] == "settings")
             body = shown(worker)
             assert (body["mode"], weights(body)["CRITICAL"]) == ("strict-with-floor", 65536)
+            await out.goes_on(1000)
 
             config.write_text('profile = "mine"\n')
             worker.process.send_signal(signal.SIGHUP)

@@ -18,7 +18,7 @@ from streams.notifications import Priority, encode
 from streams.publishing.generator import Made, generate
 from streams.settings import Settings
 from tests.integration.reading import Counts
-from tests.integration.worker_process import PARTITIONS
+from tests.integration.worker_process import PARTITIONS, eventually
 
 #: topic, partition and offset
 Place = tuple[str, int, int]
@@ -93,26 +93,37 @@ class Writer:
     async def steadily(self, load: Iterator[Made], rate: int = 3000) -> AsyncIterator[None]:
         """Publish from ``load`` as long as the block runs, ``rate`` a second; it must not run dry.
 
-        A worker keeps up with this, so that it is in mid-stream at any time.
+        A worker keeps up with this, so that it is in mid-stream at any time. The first tenth of a second's
+        load is published before the block begins, since a block need not let other tasks run.
         """
         enough = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        begun, sent = loop.time(), 0
 
         async def publish() -> None:
-            loop = asyncio.get_running_loop()
-            begun, sent = loop.time(), 0
-            while not enough.is_set():
-                chunk = list(islice(load, rate // 10))
-                assert chunk, "the load ran dry before the end of the block"
-                await self.made(chunk)
-                sent += len(chunk)
-                await asyncio.sleep(max(0.0, begun + sent / rate - loop.time()))
+            nonlocal sent
+            chunk = list(islice(load, rate // 10))
+            assert chunk, "the load ran dry before the end of the block"
+            await self.made(chunk)
+            sent += len(chunk)
 
-        task = asyncio.create_task(publish())
+        async def go_on() -> None:
+            while not enough.is_set():
+                await asyncio.sleep(max(0.0, begun + sent / rate - loop.time()))
+                await publish()
+
+        await publish()
+        task = asyncio.create_task(go_on())
         try:
             yield
         finally:
             enough.set()
             await task
+
+    async def goes_on(self, number: int = 1) -> None:
+        """Wait until ``number`` more are published; to be used within :meth:`steadily`."""
+        until = self.published.counts.total() + number
+        await eventually(f"{number} more published", lambda: self.published.counts.total() >= until)
 
     async def _some(self, priority: Priority, group: list[Made]) -> None:
         topic = self._settings.notification_topic(priority)
