@@ -10,12 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import islice, repeat
-from operator import add, attrgetter, itemgetter, le
+from itertools import repeat
+from operator import attrgetter
 from typing import Any, Final
 
 from streams.notifications import Limits, Priority, bucket_time_ms
+from streams.notifications.alike_times import (
+    OrderedTimes,
+    in_order,
+    latest,
+    layout_of,
+    milliseconds,
+    of_one_prefix,
+    prefixes_of,
+)
 from streams.notifications.tidy import NOT_TIDY, make_plain_check, make_tidy_readers
 from streams.notifications.timestamps import make_timestamp_parser
 from tables.buckets import FINE, FUTURE_S, bucket_of
@@ -31,23 +39,7 @@ _LOOKS_APART: Final = 16
 _value_of = attrgetter("value")
 _timestamp_of = attrgetter("timestamp")
 _event_type_of = attrgetter("event_type")
-
-#: Layouts of a timestamp whose order as text is that of the times, with 0 for each digit.
-_LAYOUTS: Final = {
-    f"0000-00-00{between}00:00:00{fraction}{zone}"
-    for between in " T"
-    for fraction in ("", ".000", ".000000")
-    for zone in ("", "Z", "+00:00")
-}
-_DIGITS: Final = str.maketrans("123456789", "000000000")
-#: Characters of such a timestamp up to the tens of seconds, which name a bucket of 10 s.
-_BUCKET_PREFIX: Final = 18
-_bucket_prefix: Final = itemgetter(slice(_BUCKET_PREFIX))
 _FINE_MS: Final = FINE * 1000
-_FRACTION: Final = "."
-#: Of such a timestamp, seconds and milliseconds within the bucket.
-_WITH_FRACTION: Final = itemgetter(slice(18, 23))
-_WITHOUT_FRACTION: Final = itemgetter(18)
 
 
 @dataclass(slots=True)
@@ -58,31 +50,16 @@ class Run:
         end: index after the last record that is counted here.
         stopped: whether the record at ``end`` needs a closer look.
         types: start of the 10 s bucket -> event type of each of its records, as they came.
-        seen: event type -> latest event time in milliseconds, in the order of arrival.
+        seen: event type -> latest event time in milliseconds, in the order of arrival; or all times, where
+            they came in order.
         time_replaced: records whose stated time lies too far from the broker's.
     """
 
     end: int
     stopped: bool = False
     types: dict[int, list[str]] = field(default_factory=dict)
-    seen: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] | OrderedTimes = field(default_factory=dict)
     time_replaced: int = 0
-
-
-@cache
-def _within_bucket() -> dict[str, int]:
-    """Text of seconds and milliseconds within a bucket -> milliseconds; a look-up costs less than ``int``."""
-    found = {f"{seconds}.{ms:03}": 1000 * seconds + ms for seconds in range(10) for ms in range(1000)}
-    return found | {str(seconds): 1000 * seconds for seconds in range(10)}
-
-
-def _latest(types: list[str], texts: list[str]) -> dict[str, str]:
-    """Event type -> its latest time as text, in the order of arrival."""
-    found: dict[str, str] = {}
-    for event_type, text in zip(types, texts, strict=True):
-        if text > found.get(event_type, ""):
-            found[event_type] = text
-    return found
 
 
 class Tally:
@@ -119,7 +96,7 @@ class Tally:
             return run
         else:
             self._looks_apart = _LOOKS_APART
-            run.types, run.seen = {}, {}
+            run.types = {}
         counted = self._count_each(together, run)
         run.end = first + counted
         run.stopped = counted < len(together)
@@ -147,10 +124,8 @@ class Tally:
         except NOT_TIDY:
             return False
         texts = list(map(_timestamp_of, tidies))
-        layout = texts[0].translate(_DIGITS)
-        # A line for each, so that none can make up for another that is too short.
-        lines = (layout + "\n") * len(texts)
-        if layout not in _LAYOUTS or "\n".join(texts).translate(_DIGITS) != lines[:-1]:
+        layout = layout_of(texts)
+        if layout is None:
             return False
         known = self._known
         try:
@@ -158,12 +133,12 @@ class Tally:
             types = list(map(known.__getitem__, map(_event_type_of, tidies)))
         except KeyError:
             return False
-        # As text, times are in their order. Most runs are in order, and of one bucket.
-        in_order = all(map(le, texts, islice(texts, 1, None)))
-        if in_order and texts[-1].startswith(texts[0][:_BUCKET_PREFIX]):
-            prefixes, by_prefix = [], {texts[0][:_BUCKET_PREFIX]: texts[0]}
+        # Most runs are in order, and of one bucket.
+        ordered = in_order(texts)
+        if ordered and (prefix := of_one_prefix(texts)) is not None:
+            prefixes, by_prefix = [], {prefix: texts[0]}
         else:
-            prefixes = list(map(_bucket_prefix, texts))
+            prefixes = prefixes_of(texts)
             by_prefix = dict(zip(prefixes, texts, strict=True))
         starts_ms: dict[str, int] = {}
         for prefix, text in by_prefix.items():
@@ -178,11 +153,11 @@ class Tally:
         else:
             for prefix, event_type in zip(prefixes, types, strict=True):
                 run.types.setdefault(starts_ms[prefix] // 1000, []).append(event_type)
-        latest = dict(zip(types, texts, strict=True)) if in_order else _latest(types, texts)
-        starts = map(starts_ms.__getitem__, map(_bucket_prefix, latest.values()))
-        fraction = _WITH_FRACTION if _FRACTION in layout else _WITHOUT_FRACTION
-        within = map(_within_bucket().__getitem__, map(fraction, latest.values()))
-        run.seen.update(zip(latest, map(add, starts, within), strict=True))
+        if ordered:
+            run.seen = OrderedTimes(layout, types, texts, starts_ms)
+        else:
+            last = latest(types, texts)
+            run.seen = dict(zip(last, milliseconds(layout, last.values(), starts_ms), strict=True))
         return True
 
     # ---------------------------------------------------------------- one by one
@@ -190,7 +165,8 @@ class Tally:
     def _count_each(self, records: Sequence[Any], run: Run) -> int:
         """Count up to a record that is not tidy; return how many were counted."""
         number = 0
-        seen = run.seen
+        seen: dict[str, int] = {}
+        run.seen = seen
         for record in records:
             value = record.value
             try:

@@ -23,7 +23,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from streams.notifications.alike_times import OrderedTimes
 from tables.buckets import CLOSE_GRACE_S, FINE, HOUR, MINUTE, bucket_of, children, parent, retention_s
+from tables.last_seen import LastSeen
 from tables.rows import Change, VersionedRows, base_name, bucket_name
 
 #: What event types beyond the cap are counted as.
@@ -94,9 +96,8 @@ class SourceCounter:
         self._fine: dict[int, _FineRow] = {}
         #: Counts since the last flush: bucket -> event type -> count.
         self.pending: dict[int, Counter[str]] = {}
-        #: Event type -> last seen (ms) since the last flush.
-        self.pending_seen: dict[str, int] = {}
-        self._pending_latest = -1  # none of those is later
+        #: Of the same records.
+        self.last_seen = LastSeen()
         #: Offset of the last record handled; -1 before the first.
         self.processed = -1
         #: Highest broker time seen, in milliseconds.
@@ -175,13 +176,15 @@ class SourceCounter:
             if counts is None:
                 counts = self.pending[bucket] = Counter()
             counts[event_type] = counts.get(event_type, 0) + 1
-            if seen_ms > self.pending_seen.get(event_type, -1):
-                self.pending_seen[event_type] = seen_ms
-                self._pending_latest = max(self._pending_latest, seen_ms)
+            self.last_seen.add(event_type, seen_ms)
         self.processed = offset
 
     def add_run(
-        self, first: int, last: int, types: Mapping[int, Iterable[str]], seen: Mapping[str, int]
+        self,
+        first: int,
+        last: int,
+        types: Mapping[int, Iterable[str]],
+        seen: Mapping[str, int] | OrderedTimes,
     ) -> bool:
         """Count consecutive records at once: the same as `add` for each of them.
 
@@ -189,7 +192,7 @@ class SourceCounter:
             first: offset of the first record.
             last: offset of the last.
             types: start of the 10 s bucket -> event type of each of its records.
-            seen: event type -> latest event time in milliseconds, in the order of arrival.
+            seen: as `LastSeen.add_run` takes it.
 
         Returns:
             False, with nothing counted, when a row may hold some of them: then `add` each.
@@ -205,19 +208,9 @@ class SourceCounter:
             if counts is None:
                 counts = pending[bucket] = Counter()
             counts.update(each)  # in C
-        self._see(seen)
+        self.last_seen.add_run(seen)
         self.processed = last
         return True
-
-    def _see(self, seen: Mapping[str, int]) -> None:
-        pending_seen = self.pending_seen
-        if min(seen.values(), default=0) >= self._pending_latest:
-            pending_seen.update(seen)
-        else:
-            for event_type, seen_ms in seen.items():
-                if seen_ms > pending_seen.get(event_type, -1):
-                    pending_seen[event_type] = seen_ms
-        self._pending_latest = max(self._pending_latest, max(seen.values(), default=-1))
 
     def _is_counted(self, offset: int, bucket: int) -> bool:
         """Whether the row is ahead: a paused worker woke up and wrote it when its minute was closed."""
@@ -268,32 +261,56 @@ class SourceCounter:
 
     def _merge_pending(self) -> dict[int, set[str]]:
         """Move the pending counts into rows and totals; return the changed event types by bucket."""
-        pending, seen = self.pending, self.pending_seen
-        self.pending, self.pending_seen, self._pending_latest = {}, {}, -1
+        pending, self.pending = self.pending, {}
+        seen = self.last_seen.take()
         changed: dict[int, set[str]] = {}
-        totals, touched = self.totals, self._touched
-        for event_type, seen_ms in seen.items():  # in order of arrival, so that the cap always hits the same
-            self._add_total(self._admitted(event_type, totals), 0, seen_ms)
+        totals = self.totals
+        if not totals.keys() >= seen.keys():
+            for event_type in seen:  # in order of arrival, so that the cap always hits the same
+                if event_type not in totals:
+                    self._add_total(self._admitted(event_type, totals), 0, 0)
         for bucket, counts in pending.items():
-            row = None
+            self._add_to_totals(counts, seen)
             if bucket >= self._expired_before:
-                row = self._row(bucket)
-                row.dirty = True
-                types = changed.setdefault(bucket, set())
+                changed.setdefault(bucket, set()).update(self._add_to_row(self._row(bucket), counts))
             else:  # older than any bucket that is kept: counts in the totals alone
                 self._base_due = True
-            for event_type, count in counts.items():
-                total_type = event_type if event_type in totals else self._admitted(event_type, totals)
+        return changed
+
+    def _add_to_totals(self, counts: Mapping[str, int], seen: Mapping[str, int]) -> None:
+        totals, touched = self.totals, self._touched
+        for event_type, count in counts.items():
+            total = totals.get(event_type)
+            if total is None:
+                total_type = self._admitted(event_type, totals)
                 self._add_total(total_type, count, seen[event_type])
                 touched.add(total_type)
-                if row is not None:
-                    counted = (
-                        event_type if event_type in row.counts else self._admitted(event_type, row.counts)
-                    )
-                    row.counts[counted] = row.counts.get(counted, 0) + count
-                    types.add(counted)
-                    if counted != total_type:
-                        self._base_due |= self._is_left_out(total_type, row)
+            else:  # as `_add_total` does, without a call
+                total[0] += count
+                if (seen_ms := seen[event_type]) > total[1]:
+                    total[1] = seen_ms
+                touched.add(event_type)
+
+    def _add_to_row(self, row: _FineRow, counts: Mapping[str, int]) -> Iterable[str]:
+        """Add what the totals hold already; return the event types whose count changed."""
+        row.dirty = True
+        held = row.counts
+        if len(held) + len(counts) < self._max_types:  # all by name
+            if held:
+                held.update(
+                    {event_type: held.get(event_type, 0) + counts[event_type] for event_type in counts}
+                )
+            else:
+                held.update(counts)
+            return counts
+        changed = set()
+        for event_type, count in counts.items():
+            counted = self._admitted(event_type, held)
+            held[counted] = held.get(counted, 0) + count
+            changed.add(counted)
+            total_type = event_type if event_type in self.totals else OVERFLOW
+            if counted != total_type:
+                self._base_due |= self._is_left_out(total_type, row)
         return changed
 
     # ---------------------------------------------------------------- flushing

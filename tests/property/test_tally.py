@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.tally import Run, Tally
+from agents.tally import Tally
 from streams.notifications import Limits, Notification, Priority, bucket_time_ms, make_decoder
 from tables.buckets import FINE, FUTURE_S, bucket_of
+from tables.last_seen import LastSeen
 
 LIMITS = Limits(max_bytes=2000, max_depth=6, max_event_type_length=40)
 DECODE = make_decoder(LIMITS)
@@ -133,8 +134,11 @@ def check(tally: Tally, found: list[tuple[bytes | None, int]], *, apart: bool = 
             types.setdefault(each[1], []).append(each[0])
             seen[each[0]] = max(seen.get(each[0], -1), each[2])
             replaced += each[3]
-        assert run == Run(run.end, run.stopped, types, seen, replaced)
-        assert list(run.seen) == list(seen)  # in the order of arrival
+        last_seen = LastSeen()
+        last_seen.add_run(run.seen)
+        taken = last_seen.take()
+        assert (run.types, taken, run.time_replaced) == (types, seen, replaced)
+        assert list(taken) == list(seen)  # in the order of arrival
         in_runs += run.end - index
         index = run.end + run.stopped
     return in_runs
@@ -157,12 +161,14 @@ def test_a_run_holds_what_decoding_each_record_finds(
     check(TALLY, found, apart=apart)
 
 
+LAYOUTS = ("2011-05-09 22:00:{:02}.{:06}", "2011-05-09T22:00:{:02}.{:03}Z", "2011-05-09 22:00:{:02}")
+ZONED = "2011-05-09T22:00:{:02}.{:03}+00:00"
+
+
 @st.composite
 def alike(draw: st.DrawFn) -> list[tuple[bytes | None, int]]:
     """Notifications that differ a little, as those of one batch do."""
-    layout = draw(
-        field("2011-05-09 22:00:{:02}.{:06}", "2011-05-09T22:00:{:02}.{:03}Z", "2011-05-09 22:00:{:02}")
-    )
+    layout = draw(field(*LAYOUTS, ZONED))
     number = st.integers(0, 75)
     found: list[tuple[bytes | None, int]] = []
     for second in draw(st.lists(number, min_size=1, max_size=10)):
@@ -171,6 +177,8 @@ def alike(draw: st.DrawFn) -> list[tuple[bytes | None, int]]:
         }
         if draw(st.integers(0, 9)) == 0:
             changes["timestamp"] = draw(tidy_times | untidy_times)
+        elif layout == ZONED and draw(st.booleans()):
+            changes["timestamp"] = changes["timestamp"].replace("+00:00", "+00:10")
         if draw(st.integers(0, 9)) == 0:
             changes["payload"] = draw(payloads)
         found.append((tidy(draw(number), **changes), draw(st.sampled_from([BROKER_MS, BROKER_MS + 5000]))))
@@ -219,6 +227,14 @@ def test_tidy_records_are_counted_in_one_run() -> None:
     enveloped = [(orjson.dumps({"oslo.message": value.decode()}), at) for value, at in flat]
     assert check(make_tally(), enveloped) == 100
     assert check(make_tally(), flat[:10] + enveloped[:10] + flat[:10]) == 30
+
+
+def test_records_of_other_zones_than_utc_are_counted_in_their_buckets() -> None:
+    """As texts they look alike, and the one that is written later may be of an earlier time."""
+    for zones in (("+01:00", "+01:00"), ("+00:00", "+01:00"), ("+01:00", "+00:10")):
+        texts = [f"2011-05-09T22:30:{second}{zone}" for second, zone in zip((10, 15), zones, strict=True)]
+        found = [(tidy(number, timestamp=text), BROKER_MS) for number, text in enumerate(texts)]
+        assert check(make_tally(), found) == 2
 
 
 @pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"1" * 400])
