@@ -18,7 +18,7 @@ from streams.transport.outstanding import OutstandingOffsets
 log = logging.getLogger(__name__)
 
 #: Bytes under way above which ingest waits; bounds what a broker outage can pile up.
-_MOST_BYTES = 4 * 2**20
+_MOST_BYTES = 2 * 2**20
 #: Bytes that a record costs besides its value, about.
 _RECORD_BYTES = 500
 _REFUSED_RETRY_S = 10.0

@@ -57,6 +57,17 @@ def size_of(records: list[Any]) -> int:
     return size + _RECORD_BYTES * len(records)
 
 
+def held_by(consumer: Any) -> int:
+    """Bytes that a consumer has fetched and not handed out, as they came."""
+    fetched = consumer._fetcher._records.values()
+    return sum(result.nbytes for result in fetched if isinstance(result, BulkFetchResult))
+
+
+def wait_at_broker(consumer: Any, milliseconds: int) -> None:
+    """Change ``fetch_max_wait_ms`` of a consumer that has started."""
+    consumer._fetcher._fetch_max_wait_ms = milliseconds
+
+
 class BulkFetchResult(FetchResult):  # type: ignore[misc]
     """Stands in for aiokafka's ``FetchResult``: what one fetch brought for one partition."""
 
@@ -65,6 +76,8 @@ class BulkFetchResult(FetchResult):  # type: ignore[misc]
     ) -> None:
         super().__init__(tp, assignment=assignment, partition_records=partition_records, backoff=backoff)
         self._unread: _Unread | None = None
+        #: Bytes fetched.
+        self.nbytes: int = partition_records._records.size_in_bytes()
         if (
             partition_records._value_deserializer is AS_PARSED
             and partition_records._isolation_level == READ_UNCOMMITTED

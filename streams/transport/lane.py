@@ -11,6 +11,9 @@ from aiokafka import TopicPartition
 
 from streams.transport.lenient_records import accept_any_header_names
 
+#: Milliseconds that a broker may wait for records.
+FETCH_WAIT_MS = 500
+
 
 class Lane:
     """Connects for an assignment, fetches in a task of its own, and disconnects.
@@ -31,7 +34,7 @@ class Lane:
             "group_id": None,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
-            "fetch_max_wait_ms": 500,
+            "fetch_max_wait_ms": FETCH_WAIT_MS,
         }
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None

@@ -19,8 +19,8 @@ from aiokafka.errors import KafkaError
 from streams.notifications.priority import Priority
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.batch import UnreadableRecord
-from streams.transport.bulk_records import AS_PARSED, hand_out_lists, size_of
-from streams.transport.lane import Lane
+from streams.transport.bulk_records import AS_PARSED, hand_out_lists, held_by, size_of, wait_at_broker
+from streams.transport.lane import FETCH_WAIT_MS, Lane
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ _PARTITIONS_A_FETCH = 4
 _IDLE_WAIT_MS = 1000
 #: Milliseconds to wait when some partition has no room, so that it is asked for soon after it has.
 _BUSY_WAIT_MS = 10
+#: Milliseconds that a broker may wait for records of some partitions while others are paused: it answers one
+#: request at a time, so that a partition which is resumed waits for the answer.
+_PAUSED_WAIT_MS = 20
 _RETRY_S = 0.5
 #: Records looked at one by one, per partition, in search of one that cannot be taken apart.
 _MOST_STEPS = 20_000
@@ -73,6 +76,7 @@ class FetchLane(Lane):
         super().__init__(topic, options | limits | {"value_deserializer": AS_PARSED}, on_failed)
         self.priority = priority
         self._largest = largest
+        self._fetch_bytes = fetch_bytes
         self._scheduler = scheduler
         self._on_records = on_records
         self._room = asyncio.Event()
@@ -112,8 +116,18 @@ class FetchLane(Lane):
     async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         scheduler, priority, topic = self._scheduler, self.priority, self.topic
         partitions = {partition: TopicPartition(topic, partition) for partition in self.positions}
+        every = fetching = set(partitions)
+        most_held = _PARTITIONS_A_FETCH * self._fetch_bytes
         while True:
             wanted = scheduler.wanted(priority)
+            # Left alone, aiokafka fetches each partition of which it holds nothing, whether there is room for
+            # more or not: what it holds then grows with the number of partitions and the size of records.
+            may_fetch = every if wanted and held_by(consumer) < most_held else set(wanted)
+            if fetching != may_fetch:
+                consumer.pause(*(partitions[p] for p in fetching - may_fetch))
+                consumer.resume(*(partitions[p] for p in may_fetch - fetching))
+                fetching = may_fetch
+                wait_at_broker(consumer, FETCH_WAIT_MS if fetching == every else _PAUSED_WAIT_MS)
             if not wanted:
                 self._room.clear()
                 await self._room.wait()

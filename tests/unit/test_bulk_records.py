@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchError, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
@@ -20,6 +20,7 @@ from streams.transport.bulk_records import (
     BulkFetchResult,
     _Unread,
     hand_out_lists,
+    held_by,
     size_of,
 )
 from streams.transport.lenient_records import LenientRecords, _Batch
@@ -209,3 +210,15 @@ def test_the_parser_alone_has_the_attributes_that_are_used() -> None:
     (record,) = MemoryRecords(batch(5, [b"a"])).next_batch()
     assert (record.offset, record.timestamp, record.key, record.value) == (5, 1000, b"k0", b"a")
     assert list(record.headers) == [("name", b"h")]
+
+
+def test_what_a_consumer_holds_is_counted_as_it_came() -> None:
+    first, _ = result(BulkFetchResult, batch(0, [b"a" * 1000]), 0)
+    second, _ = result(BulkFetchResult, batch(0, [b"b" * 500]), 0)
+    fetched = {
+        TP: first,
+        TP._replace(partition=4): second,
+        TP._replace(partition=5): FetchError(error=None, backoff=0),
+    }
+    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=fetched))
+    assert held_by(consumer) == len(batch(0, [b"a" * 1000])) + len(batch(0, [b"b" * 500]))

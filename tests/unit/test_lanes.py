@@ -17,6 +17,7 @@ from streams.notifications import Priority
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.transport import lanes as module
 from streams.transport.batch import UnreadableRecord
+from streams.transport.lane import FETCH_WAIT_MS
 from streams.transport.lanes import FetchLane
 from streams.transport.lenient_records import LenientRecords
 
@@ -29,6 +30,8 @@ class FakeConsumer:
     def __init__(self, **_options: Any) -> None:
         self.position: dict[int, int] = {}
         self.fail_once: list[Exception] = []
+        self.stopped: set[int] = set()
+        self._fetcher = SimpleNamespace(_records={}, _fetch_max_wait_ms=FETCH_WAIT_MS)
 
     log: dict[int, int]
     poison: set[tuple[int, int]]
@@ -45,9 +48,16 @@ class FakeConsumer:
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self.position[tp.partition] = offset
 
+    def pause(self, *tps: TopicPartition) -> None:
+        self.stopped.update(tp.partition for tp in tps)
+
+    def resume(self, *tps: TopicPartition) -> None:
+        self.stopped.difference_update(tp.partition for tp in tps)
+
     async def getmany(self, *tps: TopicPartition, timeout_ms: int, max_records: int) -> dict[Any, list[Any]]:
         found: dict[Any, list[Any]] = {}
         for tp in tps:
+            assert tp.partition not in self.stopped  # aiokafka would throw away what it has fetched of it
             records = []
             while self.position[tp.partition] < self.log[tp.partition] and len(records) < max_records:
                 offset = self.position[tp.partition]
@@ -145,6 +155,45 @@ async def test_an_error_that_ends_the_fetching_is_told(
         while not told:
             await asyncio.sleep(0)
     assert isinstance(told[0], ZeroDivisionError)
+
+
+async def test_a_lane_that_is_full_pauses_and_one_with_room_fetches_on(
+    lane: FetchLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler: Scheduler[Priority, int, Any] = Scheduler([ClassSpec(Priority.DEBUG, 1.0, 0, 1)])
+    monkeypatch.setattr(lane, "_scheduler", scheduler)
+    await lane.assign({0: None, 1: None})
+    consumer: Any = lane._consumer
+    async with asyncio.timeout(20):
+        while consumer.stopped != {0, 1}:
+            await asyncio.sleep(0)
+        assert consumer._fetcher._fetch_max_wait_ms < FETCH_WAIT_MS
+        assert len(scheduler) > 0
+        while len(scheduler):
+            dispatch = scheduler.next()
+            assert dispatch is not None
+            scheduler.done(dispatch, 0.0001)
+        lane.has_room()
+        while consumer.stopped == {0, 1}:
+            await asyncio.sleep(0)
+
+
+async def test_while_the_client_holds_enough_only_what_has_room_is_fetched(
+    lane: FetchLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = 1 << 30
+    monkeypatch.setattr(module, "held_by", lambda _consumer: held)
+    monkeypatch.setattr(lane._scheduler, "wanted", lambda _priority: [1])
+    await lane.assign({0: None, 1: None})
+    consumer: Any = lane._consumer
+    async with asyncio.timeout(20):
+        while consumer.stopped != {0}:
+            await asyncio.sleep(0)
+        assert consumer._fetcher._fetch_max_wait_ms < FETCH_WAIT_MS
+        held = 0
+        while consumer.stopped:
+            await asyncio.sleep(0.001)
+    assert consumer._fetcher._fetch_max_wait_ms == FETCH_WAIT_MS
 
 
 async def test_nothing_is_left_of_a_revoked_assignment(lane: FetchLane) -> None:
