@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.notifications.timestamps import MAX_TIME_MS
 from tables.buckets import FINE, HOUR, MINUTE
 from tables.rows import VersionedRows, base_name, bucket_in, bucket_name
 from tests.property.counting_model import Store
 
 NAME = bucket_name("t:0", FINE, 1_700_000_000)
-BUCKETS = st.integers(0, 10**11).map(lambda bucket: bucket * 10)
+#: Of the times that can be written as a date; they have 12 digits at most, and so have names.
+BUCKETS = st.integers(0, MAX_TIME_MS // 10_000).map(lambda bucket: bucket * 10)
 
 
 def put(store: Store, writer: str, offset: int, body: object, name: bytes = NAME) -> bytes:
