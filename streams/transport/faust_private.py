@@ -163,6 +163,9 @@ class InstanceWatch:
         coordinator = self._coordinator
         if self.fenced:
             await asyncio.wait([coordinator._closing])
+            # A commit may have been given up meanwhile. asyncio would log that nobody asks how it ended.
+            if (task := asyncio.current_task()) is not None:
+                task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             raise KafkaError("another process has the instance id")
         joins, member = isinstance(request, JoinGroupRequest), coordinator.member_id
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -327,6 +328,27 @@ async def test_whoever_was_fenced_asks_the_group_for_nothing_more(watched: Watch
     assert await join is None
     assert len(watched.client.asked) == asked
     assert watched.told == ["fenced"]
+
+
+async def test_a_commit_of_the_fenced_that_was_given_up_is_not_logged_as_an_error(watched: Watched) -> None:
+    logged: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(context))
+    watched.watch.fenced = True
+    before = asyncio.all_tasks()
+    commit = asyncio.create_task(watched.commit())
+    async with asyncio.timeout(20):
+        while len(tasks := asyncio.all_tasks() - before) < 2:  # the commit, and what it shields
+            await asyncio.sleep(0)
+        commit.cancel()
+        watched.coordinator._closing.set_result(None)
+        await asyncio.wait(tasks)
+    assert commit.cancelled()
+    tasks.discard(commit)
+    (shielded,) = tasks
+    assert not shielded.cancelled()
+    del tasks, shielded, commit
+    gc.collect()
+    assert logged == []
 
 
 async def test_a_join_of_our_own_that_got_lost_is_not_taken_for_another_process(watched: Watched) -> None:
