@@ -18,13 +18,16 @@ from streams.commands.demo_worker import DemoError, NoAnswerError, WorkerProcess
 from streams.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:
-    from streams.broker.local_kafka import LocalKafka
+    from streams.broker.local_kafka import KafkaStatus, LocalKafka
     from streams.commands.demo import Plan
 
 _FRAME_S: Final = 1.0
 _LINE_S: Final = 5.0
 _CHECK_S: Final = 2.0
 _SETTLE_S: Final = 30.0
+#: How long a broker that does not answer may take to end before it is taken for one that goes on.
+_ENDING_S: Final = 5.0
+_ENDING_POLL_S: Final = 0.05
 #: Columns of the summary where it is not shown in a terminal.
 _PIPE_WIDTH: Final = 100
 _SHOWN_ALERTS: Final = 30
@@ -80,7 +83,7 @@ class Show:
                 sums = await _first(self._main(), beside, stop)
             except (DemoError, ConfigurationError):
                 # When a process has ended, that is why.
-                await self._check()
+                await self._blame()
                 raise
         if sums is not None:
             return self._conclude(sums)
@@ -146,13 +149,24 @@ class Show:
             await self._check()
             await asyncio.sleep(_CHECK_S)
 
-    async def _check(self) -> None:
+    async def _check(self) -> KafkaStatus:
         status = await asyncio.to_thread(self._kafka.status)
         for broker in status.brokers:
             if broker.pid is None:
                 log = self._kafka.data_dir / f"broker-{broker.broker}" / "server.log"
                 raise DemoError(f"Kafka (broker {broker.broker}) ended.", log)
         self._worker.check()
+        return status
+
+    async def _blame(self) -> None:
+        """Fail when a process has ended or is ending: a killed broker's connections go before it does."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _ENDING_S
+        while True:
+            status = await self._check()
+            if status.state == "running" or loop.time() >= until:
+                return
+            await asyncio.sleep(_ENDING_POLL_S)
 
     # ---------------------------------------------------------------- pictures
 

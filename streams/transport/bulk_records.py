@@ -58,7 +58,7 @@ def size_of(records: list[Any]) -> int:
 
 
 def held_by(consumer: Any) -> int:
-    """Bytes that a consumer has fetched and not handed out, as they came."""
+    """Bytes that a consumer has fetched, as they came; all of a partition's until its last is handed out."""
     fetched = consumer._fetcher._records.values()
     return sum(result.nbytes for result in fetched if isinstance(result, BulkFetchResult))
 
