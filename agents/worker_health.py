@@ -115,8 +115,8 @@ class WorkerHealth:
         return Check(not reasons, reasons)
 
     def _away(self) -> list[str]:
-        lost = self._worker.brokers.lost_s()
-        return [f"No Kafka broker has answered for {lost:.0f} s."] if lost else []
+        reason = self._worker.brokers.reason()
+        return [] if reason is None else [reason]
 
     def _unconfirmed_s(self) -> float:
         counting = self._worker.counting

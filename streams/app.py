@@ -101,7 +101,7 @@ class TocsinApp(App):
         told = tell_recovery(self)
         self.recovery = RecoveryProgress(told.progress)
         told.on_begin, told.on_known = self.recovery.begin, self.recovery.look
-        self.brokers = BrokerWatch(settings.brokers, self._options)
+        self.brokers = BrokerWatch(settings.brokers, self._options, settings.event_counts_topic)
         self.health = WorkerHealth(self, self.ingest.stats)
         self.counting: Counting | None = None
         self.traffic: Traffic | None = None
@@ -226,7 +226,7 @@ class TocsinApp(App):
         await self.reader.start(view.partitions)
         self.counting.start(self.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
-        self.brokers.start()
+        self.brokers.start(view.writes_need)
         self.add_future(self._watch_recovery())
         log.info("Joining the group %s.", settings.group_id)
         self.health.reached_brokers()

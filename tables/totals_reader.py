@@ -11,6 +11,7 @@ from typing import Any
 import aiokafka
 from aiokafka import TopicPartition
 
+from streams.broker.disconnecting import disconnect
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
 
@@ -75,7 +76,7 @@ class TotalsReader:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._consumer is not None:
-            await self._consumer.stop()
+            await disconnect(self._consumer)
 
     async def _run(self) -> None:
         while True:
@@ -84,7 +85,7 @@ class TotalsReader:
             except Exception as error:  # noqa: BLE001 - without it the counts would stand still, silently
                 log.warning("Reading %s failed (%r); trying again.", self._topic, error)
                 if self._consumer is not None:
-                    await self._consumer.stop()
+                    await disconnect(self._consumer)
                 await asyncio.sleep(_RETRY_S)
 
     async def _read(self) -> None:

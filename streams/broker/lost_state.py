@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.broker.client_options import client_options
+from streams.broker.disconnecting import disconnect
 from streams.broker.pools import group_names, group_offsets
 from streams.broker.topic_ids import UNKNOWN_TOPIC, TopicDescription, fetch_topics
 from streams.broker.topic_plan import Problem
@@ -78,5 +79,5 @@ async def _empty_topics(settings: Settings, topics: Iterable[TopicDescription]) 
     try:
         ends = await consumer.end_offsets(places)
     finally:
-        await consumer.stop()
+        await disconnect(consumer)
     return {place.topic for place in places} - {place.topic for place, end in ends.items() if end > 0}

@@ -1,4 +1,4 @@
-"""Watches whether any broker answers, and says so: in the log at a bounded rate, and for ``/readyz``."""
+"""Watches whether enough brokers answer, and says so: in the log at a bounded rate, and for ``/readyz``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.logs import BOUNDED
 
@@ -25,25 +26,45 @@ _SAY_AGAIN_S = (10.0, 30.0, 60.0)
 
 
 class Outage:
-    """The sentences about an outage, each at its time. Pure: the time is an argument, in seconds."""
+    """The sentences about an outage, each at its time. Pure: the time is an argument, in seconds.
 
-    def __init__(self, brokers: str) -> None:
+    Args:
+        brokers: their addresses.
+        needed: brokers that must answer for writes to be durable, ``min.insync.replicas``.
+    """
+
+    def __init__(self, brokers: str, needed: int = 1) -> None:
         self._brokers = brokers
+        self.needed = needed
         self._since: float | None = None
+        self._answering = 0
         self._say_at = 0.0
 
     def lost_s(self, now: float) -> float:
-        """Seconds since no broker answers; 0 while one does, or when it is too early to tell."""
+        """Seconds since too few brokers answer; 0 while enough do, or when it is too early to tell."""
         lost = 0.0 if self._since is None else now - self._since
         return lost if lost >= _SAY_AFTER_S else 0.0
 
-    def answered(self, now: float) -> str | None:
-        """A broker answered; returns what is to be said."""
-        lost, self._since = self.lost_s(now), None
-        return f"Broker at {self._brokers} is back after {lost:.0f} s." if lost else None
+    def reason(self, now: float) -> str | None:
+        """Why nothing can be done at present; None while enough brokers answer."""
+        if not (lost := self.lost_s(now)):
+            return None
+        if not self._answering:
+            return f"No Kafka broker has answered for {lost:.0f} s."
+        return (
+            f"Only {self._answering} of the {self.needed} Kafka brokers that writes need "
+            f"answered in the last {lost:.0f} s."
+        )
 
-    def silent(self, asked_at: float, now: float) -> str | None:
-        """No broker answered what was asked at ``asked_at``; returns what is to be said."""
+    def asked(self, asked_at: float, now: float, answering: int) -> str | None:
+        """So many brokers answered what was asked at ``asked_at``; returns what is to be said."""
+        if answering >= self.needed:
+            lost, self._since = self.lost_s(now), None
+            if not lost:
+                return None
+            who, verb = ("Broker", "is") if self.needed == 1 else ("Enough brokers", "are")
+            return f"{who} at {self._brokers} {verb} back after {lost:.0f} s."
+        self._answering = answering
         if self._since is None:
             self._since = asked_at
             self._say_at = asked_at + _SAY_AFTER_S
@@ -52,28 +73,36 @@ class Outage:
             return None
         after = next((each for each in _SAY_AGAIN_S if each > lost), lost + _SAY_AGAIN_S[-1])
         self._say_at = self._since + after
-        return f"Waiting for the broker at {self._brokers}: no answer for {lost:.0f} s."
+        if not answering:
+            return f"Waiting for the broker at {self._brokers}: no answer for {lost:.0f} s."
+        return (
+            f"Waiting for brokers at {self._brokers}: only {answering} of the {self.needed} that writes need "
+            f"answered in the last {lost:.0f} s."
+        )
 
 
 class BrokerWatch:
-    """Asks the brokers for their metadata, every 2 s, over a connection of its own.
+    """Asks every broker of the cluster for a sign of life, every 2 s, over connections of its own.
 
     Args:
         brokers: their addresses, for the log.
         options: of the Kafka client.
+        topic: whose metadata the client asks for when it looks where the brokers are; else it would be all.
         clock: seconds, only for differences.
     """
 
     def __init__(
-        self, brokers: str, options: dict[str, Any], clock: Callable[[], float] = time.monotonic
+        self, brokers: str, options: dict[str, Any], topic: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._options = options | {"request_timeout_ms": _ANSWER_MS}
+        self._topic = topic
         self._clock = clock
         self._outage = Outage(brokers)
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Watch in the background."""
+    def start(self, needed: int) -> None:
+        """Watch in the background; ``needed`` brokers must answer for writes to be durable."""
+        self._outage.needed = needed
         self._task = asyncio.create_task(self._watch(), name="broker-watch")
 
     async def stop(self) -> None:
@@ -83,34 +112,57 @@ class BrokerWatch:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def lost_s(self) -> float:
-        """Seconds since no broker answers; 0 while one does."""
+        """Seconds since too few brokers answer; 0 while enough do."""
         return self._outage.lost_s(self._clock())
+
+    def reason(self) -> str | None:
+        """Why nothing can be done at present; None while enough brokers answer."""
+        return self._outage.reason(self._clock())
 
     async def _watch(self) -> None:
         client: AIOKafkaClient | None = None
         try:
             while True:
                 asked_at = self._clock()
-                answered = False
+                answering = 0
                 # What else it raises would end the watch unseen; the brokers are what matters.
                 with contextlib.suppress(KafkaError, OSError, TimeoutError):
                     if client is None:
-                        fresh = AIOKafkaClient(**self._options)
-                        try:
-                            await fresh.bootstrap()
-                        except BaseException:
-                            await fresh.close()
-                            raise
-                        client, answered = fresh, True
-                    else:
-                        answered = bool(await client.force_metadata_update())
-                now = self._clock()
-                if answered:
-                    if said := self._outage.answered(now):
-                        log.warning("%s", said, extra=BOUNDED)
-                elif said := self._outage.silent(asked_at, now):
+                        client = await self._connected()
+                    answering = await _answering(client)
+                if said := self._outage.asked(asked_at, self._clock(), answering):
                     log.warning("%s", said, extra=BOUNDED)
+                if client is not None and not answering:
+                    # They may come back elsewhere.
+                    gone, client = client, None
+                    await gone.close()
                 await asyncio.sleep(_ASK_INTERVAL_S)
         finally:
             if client is not None:
                 await client.close()
+
+    async def _connected(self) -> AIOKafkaClient:
+        client = AIOKafkaClient(**self._options)
+        try:
+            await client.bootstrap()
+            await client.set_topics([self._topic])
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+
+async def _answering(client: AIOKafkaClient) -> int:
+    """Number of brokers that answer; what they say of the others is remembered for the next time."""
+    known = [broker.nodeId for broker in client.cluster.brokers()]
+    # The least that a broker can be asked: metadata of no topic.
+    answers = await asyncio.gather(
+        *(client.send(node, MetadataRequest([])) for node in known), return_exceptions=True
+    )
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, KafkaError | OSError | TimeoutError):
+            raise answer
+    told = [answer for answer in answers if not isinstance(answer, BaseException)]
+    if told:
+        client.cluster.update_metadata(max(told, key=lambda answer: len(answer.brokers)))
+    return len(told)

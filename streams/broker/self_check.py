@@ -29,12 +29,14 @@ class ClusterView:
         topic_ids: id of each planned topic, 22 characters of base64url, by name.
         created: topics that the self-check created.
         warnings: what is not as it should be and does no harm at once.
+        writes_need: brokers that must be there for everything that a worker writes.
     """
 
     partitions: int
     topic_ids: Mapping[str, str]
     created: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    writes_need: int = 1
 
 
 async def self_check(settings: Settings, timeout_s: float = 15.0) -> ClusterView:
@@ -71,12 +73,12 @@ async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
         ensured = await ensure_topics(
             admin, settings, create=settings.create_topics, wait_s=max(0.0, until - loop.time())
         )
-        problems = await examine_topics(admin, settings, ensured.plan, ensured.found)
+        examined = await examine_topics(admin, settings, ensured.plan, ensured.found)
         await check_pools(admin, settings)
-    errors = [problem for problem in problems if problem.severity == "error"]
+    errors = [problem for problem in examined.problems if problem.severity == "error"]
     if errors:
         raise ConfigurationError(listed(errors))
-    warnings = tuple(problem for problem in problems if problem.severity == "warning")
+    warnings = tuple(problem for problem in examined.problems if problem.severity == "warning")
     for problem in warnings:
         _log.warning("The topic %s.", problem)
     if ensured.created:
@@ -93,4 +95,5 @@ async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
         topic_ids=MappingProxyType({name: topic.topic_id for name, topic in ensured.found.items()}),
         created=tuple(ensured.created),
         warnings=warnings,
+        writes_need=examined.writes_need,
     )

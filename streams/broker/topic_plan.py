@@ -18,7 +18,13 @@ _RECORD_ROOM = 4096
 _SHOWN = 3
 
 #: Settings of a topic that ``find_problems`` looks at.
-CHECKED_CONFIG = ("cleanup.policy", "message.timestamp.type", "compression.type", "max.message.bytes")
+CHECKED_CONFIG = (
+    "cleanup.policy",
+    "message.timestamp.type",
+    "compression.type",
+    "max.message.bytes",
+    "min.insync.replicas",
+)
 
 
 @dataclass(frozen=True, slots=True)

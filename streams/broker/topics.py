@@ -27,6 +27,7 @@ from streams.settings import ConfigurationError, Settings
 
 __all__ = [
     "EnsuredTopics",
+    "Examination",
     "Problem",
     "TopicSpec",
     "apply_topics",
@@ -58,6 +59,20 @@ class EnsuredTopics:
     created: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What is to be known of the topics.
+
+    Attributes:
+        problems: what is wrong; errors come first.
+        writes_need: brokers that must be there for everything that a worker writes: the largest
+            ``min.insync.replicas``; 1 where that may not be read.
+    """
+
+    problems: list[Problem]
+    writes_need: int
+
+
 async def apply_topics(settings: Settings) -> list[str]:
     """Create the missing topics, and wait until each of their partitions has a leader.
 
@@ -86,7 +101,7 @@ async def check_topics(settings: Settings) -> list[Problem]:
         gone = {problem.topic for problem in lost}
         problems = [
             problem
-            for problem in await examine_topics(admin, settings, plan, found)
+            for problem in (await examine_topics(admin, settings, plan, found)).problems
             if problem.topic not in gone or problem.severity == "warning"
         ]
         return await _broker_problems(admin) + lost + problems
@@ -141,11 +156,14 @@ async def examine_topics(
     settings: Settings,
     plan: list[TopicSpec],
     found: Mapping[str, TopicDescription],
-) -> list[Problem]:
-    """What is wrong with the topics that were found, their configuration included."""
+) -> Examination:
+    """Look at the topics that were found, their configuration included."""
     present = [name for name, topic in found.items() if topic.error is None]
     configs = await _fetch_configs(admin, present)
-    return find_problems(plan, found, configs, create_topics=settings.create_topics)
+    needed = [int(configs.get(spec.name, {}).get("min.insync.replicas", 1)) for spec in plan if spec.writes]
+    return Examination(
+        find_problems(plan, found, configs, create_topics=settings.create_topics), max(needed, default=1)
+    )
 
 
 async def _create(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> list[str]:

@@ -21,7 +21,7 @@ import orjson
 _ADDRESS = re.compile(r"The web views are at (http://\S+?)/?$", re.MULTILINE)
 _POLL_S: Final = 0.1
 _READY_S: Final = 60.0
-_STOP_S: Final = 10.0
+_STOP_S: Final = 20.0
 _TIMEOUT_S: Final = 5.0
 _TAIL_LINES: Final = 15
 _TAIL_BYTES: Final = 2**16

@@ -141,6 +141,7 @@ async def topic_reader(
     from aiokafka.errors import KafkaError
 
     from streams.broker.client_options import client_options
+    from streams.broker.disconnecting import disconnect
     from streams.transport.lenient_records import accept_any_header_names
 
     accept_any_header_names()
@@ -176,8 +177,8 @@ async def topic_reader(
         yield TopicReader(settings, consumer, ends)
     finally:
         if consumer is not None:
-            with contextlib.suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(consumer.stop(), 5.0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(disconnect(consumer), 5.0)
 
 
 async def _partitions(settings: Settings, names: Sequence[str], all_needed: bool) -> list[Any]:

@@ -156,6 +156,7 @@ async def partition_reader(settings: Settings) -> AsyncIterator[PartitionReader]
     from aiokafka.errors import KafkaError
 
     from streams.broker.client_options import client_options
+    from streams.broker.disconnecting import disconnect
     from streams.transport.lenient_records import accept_any_header_names
     from streams.transport.unpacking import limit_for
 
@@ -182,5 +183,5 @@ async def partition_reader(settings: Settings) -> AsyncIterator[PartitionReader]
             ) from None
         yield PartitionReader(settings, consumer)
     finally:
-        with contextlib.suppress(TimeoutError, KafkaError):
-            await asyncio.wait_for(consumer.stop(), 5.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(disconnect(consumer), 5.0)

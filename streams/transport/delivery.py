@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Sequence
@@ -72,10 +73,10 @@ class ConfirmedProducer:
         await self._producer.start()
 
     async def stop(self) -> None:
-        """Send what is buffered and disconnect."""
+        """Send what is buffered, give up what cannot be sent within seconds, and disconnect."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
-            await producer.stop()
+            await self._end(producer)
 
     async def enqueue(self, record: Outgoing) -> asyncio.Future[Any]:
         """Hand a record to the client and return the future of its confirmation.
@@ -203,8 +204,10 @@ class ConfirmedProducer:
         try:
             await asyncio.wait_for(failed.stop(), _STOP_S)
         except (KafkaError, TimeoutError):
-            if failed._sender is not None:  # private: stop waits for batches that cannot be sent
-                await failed._sender.close()
+            # Private: stop waits for batches that cannot be sent, the sender for answers that do not come.
+            if failed._sender is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(failed._sender.close(), _STOP_S)
             await failed.client.close()
         for future in unconfirmed:
             if not future.done():

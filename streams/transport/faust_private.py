@@ -35,6 +35,7 @@ from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
+from streams.broker.disconnecting import disconnect
 from streams.transport.faust_stores import CheckedStore
 from streams.transport.recovery import TableProgress
 
@@ -223,6 +224,12 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         if self._consumer._group_instance_id is not None:
             self.instance_watch = InstanceWatch(self._consumer._coordinator, self._fenced)
+
+    async def on_thread_stop(self) -> None:
+        """Disconnect so that the thread ends, also while no broker answers."""
+        await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
+        if self._consumer is not None:
+            await disconnect(self._consumer)
 
     def _fenced(self) -> None:
         self.app.loop.call_soon_threadsafe(self.app.instance_taken)

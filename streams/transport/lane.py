@@ -9,6 +9,7 @@ from typing import Any
 import aiokafka
 from aiokafka import TopicPartition
 
+from streams.broker.disconnecting import disconnect
 from streams.transport.lenient_records import accept_any_header_names
 
 #: Milliseconds that a broker may wait for records.
@@ -66,4 +67,4 @@ class Lane:
             await asyncio.gather(task, return_exceptions=True)
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            await consumer.stop()
+            await disconnect(consumer)

@@ -252,6 +252,16 @@ async def test_self_check_takes_the_real_partition_count(
     assert view.warnings == ()
 
 
+async def test_self_check_tells_how_many_brokers_writes_need(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    assert (await self_check(settings)).writes_need == 1
+    counts = next(it for it in planned_topics(settings) if it.name == settings.event_counts_topic)
+    config = counts.config | {"min.insync.replicas": "2"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, counts.name, config)])
+    assert (await self_check(settings)).writes_need == 2
+
+
 async def test_self_check_names_missing_topics_that_it_may_not_create(
     settings: Settings, admin: AIOKafkaAdminClient
 ) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from streams.broker.outage import Outage
 from streams.transport.recovery import BOTH, CHANGELOG, LOCAL, NEITHER, RecoveryProgress, TableProgress
 
 FRESH = TableProgress("counts", "me-counts-changelog", 0, kept=None, begin=-1, at=-1, end=399_999)
@@ -107,22 +106,3 @@ def test_an_assignment_that_ends_before_its_recovery_is_not_ready() -> None:
     progress.begin()
     progress.ready()
     assert not progress.was_ready
-
-
-def test_an_outage_is_said_a_few_times_and_its_end_once() -> None:
-    outage = Outage("a:1")
-    said = [outage.silent(now - 0.1, now) for now in range(100, 300)]
-    assert [line for line in said if line] == [
-        f"Waiting for the broker at a:1: no answer for {seconds} s." for seconds in (3, 10, 30, 60, 120, 180)
-    ]
-    assert outage.lost_s(300) == pytest.approx(200.1)
-    assert outage.answered(300.0) == "Broker at a:1 is back after 200 s."
-    assert outage.lost_s(301) == 0
-    assert outage.answered(302.0) is None
-
-
-def test_one_request_that_fails_is_no_outage() -> None:
-    outage = Outage("a:1")
-    assert outage.silent(100.0, 100.5) is None
-    assert outage.lost_s(101.0) == 0
-    assert outage.answered(102.0) is None

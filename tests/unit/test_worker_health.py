@@ -28,7 +28,10 @@ class FakeWorker:
         self.counting = SimpleNamespace(unconfirmed_s=lambda: self.unconfirmed, sources=dict)
         self.effects = SimpleNamespace(blocked=False)
         self.reader = SimpleNamespace(complete=True)
-        self.brokers = SimpleNamespace(lost_s=lambda: self.lost)
+        self.brokers = SimpleNamespace(
+            lost_s=lambda: self.lost,
+            reason=lambda: f"No Kafka broker has answered for {self.lost:.0f} s." if self.lost else None,
+        )
         self.recovery = RecoveryProgress(list, lambda: 0.0)
 
     def member_alive(self) -> bool:

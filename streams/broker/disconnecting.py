@@ -1,0 +1,40 @@
+"""Disconnects a consumer, whatever it is just doing. Touches private parts of aiokafka; each has a test."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+#: Seconds for a group to let a member go, and for whatever else a broker may not answer to.
+_STOP_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+async def disconnect(consumer: Any) -> None:
+    """Stop an aiokafka consumer and close its connections; nothing but a cancellation of ours is raised.
+
+    ``AIOKafkaConsumer.stop`` (0.14) cancels its fetches and waits for them. One that waits to try again, as
+    all do while a broker is away, ends by that cancellation, which comes out of ``stop`` as if the caller had
+    been cancelled: what the caller still had to do is not done, and connections stay open.
+    """
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await consumer.stop()
+        return
+    except TimeoutError:
+        log.warning("A consumer was disconnected without the broker's answer.")
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    except KafkaError as error:
+        log.warning("A consumer did not stop in good order (%r).", error)
+    fetches = list(consumer._fetcher._pending_tasks)
+    for fetch in fetches:
+        fetch.cancel()
+    await asyncio.gather(*fetches, return_exceptions=True)
+    await consumer._client.close()

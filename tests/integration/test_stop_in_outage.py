@@ -1,0 +1,112 @@
+"""A worker told to stop while no broker answers ends in good order, and what is open is read again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiokafka
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from streams.broker.disconnecting import disconnect
+from streams.broker.local_kafka import LocalKafka
+from tests.integration.forwards import check_forwards
+from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
+from tests.integration.worker_process import Deployment, eventually
+from tests.integration.writing import made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[LocalKafka]:
+    """A broker that no other test needs."""
+    local = LocalKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    local.start()
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def own_deployment(own_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+    made = Deployment(own_kafka.bootstrap, unique, tmp_path)
+    yield made
+    for worker in made.workers:
+        worker.cleanup()
+        print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
+
+
+@pytest.mark.parametrize("fault", ["gone", "frozen"])
+async def test_a_worker_told_to_stop_while_no_broker_answers_ends(
+    own_deployment: Deployment, own_kafka: LocalKafka, fault: str
+) -> None:
+    settings = own_deployment.settings
+    worker = await own_deployment.worker().start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=31, count=3000))
+        await counts.reach(out.published.counts)
+        # Some of these are counted and not yet durable when the broker goes.
+        await out.made(made_load(seed=32, count=3000))
+    await asyncio.to_thread(own_kafka.kill if fault == "gone" else own_kafka.pause)
+    worker.terminate()
+    assert await worker.ended() == 0
+    assert "Traceback" not in worker.log()
+    assert "Crashed" not in worker.log()
+    await asyncio.to_thread(own_kafka.restart_broker if fault == "gone" else own_kafka.resume)
+    published = out.published
+    await worker.start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        out.published = published
+        await counts.reach(published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+        await worker.stop()
+    at_rest = await counts_at_rest(settings)
+    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
+    await check_forwards(settings, published, repeats=True)
+
+
+async def waits_to_fetch_again(kafka: LocalKafka, topic: str) -> aiokafka.AIOKafkaConsumer:
+    """A consumer whose broker went away, and that waits for longer than a test before it tries again."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", retry_backoff_ms=600_000
+    )
+    await consumer.start()
+    consumer.assign([TopicPartition(topic, 0)])
+    await consumer.position(TopicPartition(topic, 0))
+    await eventually("it fetches", lambda: bool(consumer._fetcher._in_flight))
+    await asyncio.to_thread(kafka.kill)
+    await eventually(
+        "its connections are gone", lambda: not any(c.connected() for c in connections(consumer))
+    )
+    # The fetch has ended by an error, in the turn of the event loop that follows.
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return consumer
+
+
+def connections(consumer: aiokafka.AIOKafkaConsumer) -> list[aiokafka.conn.AIOKafkaConnection]:
+    return list(consumer._client._conns.values())
+
+
+async def test_a_consumer_that_waits_to_fetch_again_is_disconnected(
+    own_kafka: LocalKafka, unique: str
+) -> None:
+    consumer = await waits_to_fetch_again(own_kafka, unique)
+    await disconnect(consumer)
+    assert consumer._client._sync_task is None
+
+
+async def test_aiokafka_leaves_such_a_consumer_connected(own_kafka: LocalKafka, unique: str) -> None:
+    """The control: if this fails, aiokafka has been mended, and ``disconnect`` may go."""
+    consumer = await waits_to_fetch_again(own_kafka, unique)
+    with pytest.raises(asyncio.CancelledError):
+        await consumer.stop()
+    assert consumer._client._sync_task is not None
+    await consumer._client.close()
