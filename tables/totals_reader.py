@@ -47,7 +47,10 @@ class TotalsReader:
             "group_id": None,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
-            "fetch_max_wait_ms": 500,
+            # Of the client, which looks at each partition so often when nothing has come; the broker and the
+            # client answer at once when something has.
+            "fetch_max_wait_ms": 1000,
+            "consumer_timeout_ms": 1000,
         }
         self._on_rows = on_rows
         self._on_outdated = on_outdated

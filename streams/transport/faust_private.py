@@ -7,7 +7,7 @@ What is changed, and why:
 - Offsets of managed topics are committed from what is durable, never from what agents acked.
 - Waiting for agents at a rebalance or stop has a deadline, and ends with a flush.
 - Tables keep their rows in stores of our own (``faust_stores``).
-- Recovery tells where it began and how far it is.
+- Recovery tells where it began and how far it is; changelogs are fetched only while it lasts.
 - A worker whose instance id another one took over is told so, and takes it back no more.
 """
 
@@ -231,6 +231,15 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         if self._consumer is not None:
             await disconnect(self._consumer)
 
+    async def rest(self, tps: set[TP], generation: int) -> None:
+        """Fetch ``tps`` no more while the assignment is that of ``generation``; a later one begins anew."""
+        await self.call_thread(self._rest, tps, generation)
+
+    async def _rest(self, tps: set[TP], generation: int) -> None:
+        consumer = self._ensure_consumer()
+        if consumer._coordinator.generation == generation:
+            consumer.pause(*(tp for tp in consumer.assignment() if tp in tps))
+
     def _fenced(self) -> None:
         self.app.loop.call_soon_threadsafe(self.app.instance_taken)
 
@@ -261,6 +270,10 @@ class Consumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> _ConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def rest(self, tps: set[TP], generation: int) -> None:
+        """Fetch ``tps`` no more until the next assignment, unless it has come already."""
+        await self._thread.rest(tps, generation)
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         manages = self._coordinator.manages
@@ -394,6 +407,14 @@ class ToldRecovery(Recovery):
         self.on_begin()
         await super().on_rebalance(*args, **options)
         self._kept = {tp: self.active_offsets[tp] for tp in self.active_tps}
+
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        """Let changelogs rest: what comes to them from here on, this worker writes itself.
+
+        Faust leaves that to its own fetching, which passes over them. aiokafka would fetch them all the same.
+        """
+        await self.app.consumer.rest(self.active_tps - self.standby_tps, generation_id)
+        await super().on_recovery_completed(generation_id)
 
     async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
         await super()._build_offsets(consumer, tps, destination, title)

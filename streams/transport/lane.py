@@ -12,8 +12,10 @@ from aiokafka import TopicPartition
 from streams.broker.disconnecting import disconnect
 from streams.transport.lenient_records import accept_any_header_names
 
-#: Milliseconds that a broker may wait for records.
-FETCH_WAIT_MS = 500
+#: Milliseconds that a broker may wait for records; it answers at once when there are some.
+FETCH_WAIT_MS = 1000
+#: Milliseconds after which the client looks at each partition although nothing has happened to any.
+LOOK_MS = 1000
 
 
 class Lane:
@@ -36,6 +38,7 @@ class Lane:
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "fetch_max_wait_ms": FETCH_WAIT_MS,
+            "consumer_timeout_ms": LOOK_MS,
         }
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
