@@ -25,10 +25,11 @@ from streams.transport.faust_stores import PartitionGoneError
 from streams.transport.local_stores import LocalStateError
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
+from tables.flushes import Flush
 from tables.partials import Partial, cut, encode, make_slicer
 from tables.public_rows import PublicKey, encode_key, encode_value
 from tables.rows import Change, VersionedRows
-from tables.source_counter import Flush, SourceCounter
+from tables.source_counter import SourceCounter
 
 log = logging.getLogger(__name__)
 

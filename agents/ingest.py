@@ -30,7 +30,8 @@ from streams.notifications import (
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch, UnreadableRecord
 from tables.buckets import FINE, FUTURE_S, bucket_of
-from tables.source_counter import DEAD_LETTERS, PROBES, RESERVED, SourceCounter
+from tables.reserved_types import DEAD_LETTERS, PROBES, RESERVED
+from tables.source_counter import SourceCounter
 
 log = logging.getLogger(__name__)
 

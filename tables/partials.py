@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from tables.source_counter import Emission
+from tables.flushes import Emission
 
 #: Most entries of a message, so that it stays far below what a topic takes.
 _MAX_ENTRIES: Final = 20_000

@@ -20,21 +20,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streams.notifications.alike_times import OrderedTimes
 from tables.buckets import CLOSE_GRACE_S, FINE, HOUR, MINUTE, bucket_of, children, parent, retention_s
+from tables.flushes import Emission, FineRow, Flush
 from tables.last_seen import LastSeen
+from tables.reserved_types import OVERFLOW, PROBES
 from tables.rows import Change, VersionedRows, base_name, bucket_name
-
-#: What event types beyond the cap are counted as.
-OVERFLOW: Final = "(other event types)"
-#: What records that cannot be read are counted as; they lie in the dead-letter topic.
-DEAD_LETTERS: Final = "(dead letters)"
-#: What `tocsin probe` sends: answered on a topic of its own, never an alert, not in lists of counts.
-PROBES: Final = "(probes)"
-RESERVED: Final = (OVERFLOW, DEAD_LETTERS, PROBES)
 
 #: Seconds after which totals are written whole though no new minute opened.
 _BASE_INTERVAL_S: Final = 60
@@ -45,37 +38,6 @@ _CLOSES_PER_FLUSH: Final = {MINUTE: 6, HOUR: 1}
 _DELETES_PER_FLUSH: Final = 200
 #: Total and last seen of an event type that the totals do not know by name.
 _NO_TOTAL: Final = (0, 0)
-
-
-@dataclass(slots=True)
-class _FineRow:
-    counts: dict[str, int]
-    offset: int = -1  # as of this offset, as last written; -1 when never
-    dirty: bool = False
-    resend: bool = False  # send all of it, not only what changed
-    stale_keys: list[bytes] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Emission:
-    """Counts of one source for the combiners: cumulative, so that a repeat does no harm."""
-
-    #: (resolution, bucket) -> event type -> count
-    buckets: dict[tuple[int, int], dict[str, int]] = field(default_factory=dict)
-    #: event type -> [total, last seen (ms)]
-    totals: dict[str, list[int]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Flush:
-    """One flush of one source: what to write, then what to send, in this order."""
-
-    offset: int
-    first: list[Change]
-    then: list[Change]
-    emission: Emission
-    cleanup: list[Change]
-    closed: list[tuple[int, int]]
 
 
 class SourceCounter:
@@ -93,7 +55,7 @@ class SourceCounter:
         self._rows = rows
         self._max_types = max_event_types
         self._lateness_s = lateness_s
-        self._fine: dict[int, _FineRow] = {}
+        self._fine: dict[int, FineRow] = {}
         #: Counts since the last flush: bucket -> event type -> count.
         self.pending: dict[int, Counter[str]] = {}
         #: Of the same records.
@@ -148,15 +110,15 @@ class SourceCounter:
             self.totals[event_type] = [total, seen]
         self._as_of[event_type] = max(offset, self._as_of.get(event_type, self._base_offset))
 
-    def _row(self, bucket: int) -> _FineRow:
+    def _row(self, bucket: int) -> FineRow:
         row = self._fine.get(bucket)
         if row is None:
             loaded = self._rows.load(bucket_name(self.source, FINE, bucket))
             if loaded is None:
-                row = _FineRow({})
+                row = FineRow({})
             else:
                 counts = {event_type: entry[0] for event_type, entry in loaded.body.items() if entry[0]}
-                row = _FineRow(counts, loaded.offset, stale_keys=self._rows.others(loaded.keys))
+                row = FineRow(counts, loaded.offset, stale_keys=self._rows.others(loaded.keys))
             self._fine[bucket] = row
         return row
 
@@ -244,7 +206,7 @@ class SourceCounter:
             return event_type
         return OVERFLOW
 
-    def _is_left_out(self, total_type: str, row: _FineRow) -> bool:
+    def _is_left_out(self, total_type: str, row: FineRow) -> bool:
         """Whether the row does not carry this total, because the cap hit the row and not the totals."""
         return total_type != OVERFLOW and total_type not in row.counts
 
@@ -291,7 +253,7 @@ class SourceCounter:
                     total[1] = seen_ms
                 touched.add(event_type)
 
-    def _add_to_row(self, row: _FineRow, counts: Mapping[str, int]) -> Iterable[str]:
+    def _add_to_row(self, row: FineRow, counts: Mapping[str, int]) -> Iterable[str]:
         """Add what the totals hold already; return the event types whose count changed."""
         row.dirty = True
         held = row.counts
@@ -373,7 +335,7 @@ class SourceCounter:
         cleanup += self._deletions()
         return Flush(offset, first, then, emission, cleanup, closed)
 
-    def _body(self, row: _FineRow, offset: int) -> dict[str, Any]:
+    def _body(self, row: FineRow, offset: int) -> dict[str, Any]:
         """Event type -> count in the bucket, total, last seen; in a replay also what the total is as of."""
         totals, counts = self.totals, row.counts
         if OVERFLOW in totals and OVERFLOW not in counts:
@@ -422,7 +384,7 @@ class SourceCounter:
         return [self._rows.encode(base_name(self.source), self._base_offset, body)]
 
     def _close(
-        self, resolution: int, now_s: float, dirty: dict[int, _FineRow], out: list[Change], emission: Emission
+        self, resolution: int, now_s: float, dirty: dict[int, FineRow], out: list[Change], emission: Emission
     ) -> list[tuple[int, int]]:
         """Write coarse buckets that are due, recomputed from finer ones; return those that are complete."""
         complete: list[tuple[int, int]] = []

@@ -19,8 +19,8 @@ import orjson
 
 from tables.buckets import FINE
 from tables.public_rows import decode_key
+from tables.reserved_types import DEAD_LETTERS, OVERFLOW
 from tables.rows import VersionedRows, bucket_in, bucket_name
-from tables.source_counter import DEAD_LETTERS, OVERFLOW
 
 #: event type -> number
 Counts = dict[str, int]

@@ -113,7 +113,7 @@ class Show:
             self._fault = str(error)
 
     def _sums(self) -> Sums:
-        from tables.source_counter import DEAD_LETTERS
+        from tables.reserved_types import DEAD_LETTERS
 
         return make_sums(
             self._settings.priorities,

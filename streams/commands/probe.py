@@ -112,7 +112,7 @@ class _Run:
         from streams.broker.admin import admin_client
         from streams.broker.topic_ids import fetch_topics
         from tables.partials import make_slicer
-        from tables.source_counter import PROBES
+        from tables.reserved_types import PROBES
 
         settings = self._settings
         for name, priorities in (
@@ -200,7 +200,7 @@ class _Run:
 
     def _take_counts(self, batch: list[Any]) -> None:
         from tables.public_rows import decode_key
-        from tables.source_counter import PROBES
+        from tables.reserved_types import PROBES
 
         for record in batch:
             try:
@@ -254,7 +254,7 @@ class _Run:
         ]
 
     def _publish(self, notifiers: list[Any], keys: list[bytes], partition: int, *, measured: bool) -> None:
-        from tables.source_counter import PROBES
+        from tables.reserved_types import PROBES
 
         now_s = time.monotonic()
         payload = {"probe": secrets.token_hex(8)}

@@ -18,7 +18,7 @@ import orjson
 
 from streams.notifications.priority import Priority
 from tables.buckets import FINE, HOUR, MINUTE, RETENTION_S, WINDOWS
-from tables.source_counter import PROBES
+from tables.reserved_types import PROBES
 from tables.totals import Count, make_matcher
 from tables.views.problems import plain
 from tables.views.times import parse_time

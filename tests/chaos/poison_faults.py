@@ -16,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.broker.topic_plan import planned_topics
 from streams.notifications import Priority, encode
-from tables.source_counter import OVERFLOW
+from tables.reserved_types import OVERFLOW
 from tests.chaos.checker import FLOOD
 from tests.chaos.load import Hostile
 from tests.chaos.members import ChaosError, until

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.settings import Settings
-from tables.source_counter import DEAD_LETTERS
+from tables.reserved_types import DEAD_LETTERS
 from tables.totals import Totals
 from tests.integration.worker_process import BOUND_S, eventually
 

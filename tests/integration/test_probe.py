@@ -13,7 +13,7 @@ import pytest
 from agents.probes import TYPE
 from streams.commands.probe_results import keys_of
 from streams.notifications import Priority
-from tables.source_counter import PROBES
+from tables.reserved_types import PROBES
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import Counts, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually

@@ -16,8 +16,8 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from streams.notifications import Priority
 from streams.settings import Settings
 from tables.public_rows import decode_key
+from tables.reserved_types import DEAD_LETTERS
 from tables.rows import bucket_in
-from tables.source_counter import DEAD_LETTERS
 from tests.integration.reading import Counts, all_committed, end_offsets, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
 from tests.integration.writing import Writer, made_load, writer

@@ -7,8 +7,9 @@ from typing import Any
 
 from tables.buckets import FINE, HOUR, MINUTE, children, retention_s
 from tables.combined_counter import CombinedCounter, CombinedFlush
+from tables.flushes import Flush
 from tables.rows import Change, Version, VersionedRows, bucket_name
-from tables.source_counter import Flush, SourceCounter
+from tables.source_counter import SourceCounter
 from tests.property.counting_model import Cluster, SourceWorker, Store, Worker
 from tests.property.counting_truth import LATENESS_S, PRIORITY
 

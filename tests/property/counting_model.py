@@ -14,10 +14,11 @@ from typing import Any
 
 from tables.buckets import HOUR
 from tables.combined_counter import CombinedCounter, CombinedFlush
+from tables.flushes import Flush
 from tables.partials import Partial, cut, decode, encode, make_slicer
 from tables.public_rows import decode_key, encode_key, encode_value
 from tables.rows import Change, VersionedRows
-from tables.source_counter import Flush, SourceCounter
+from tables.source_counter import SourceCounter
 from tables.totals import Totals
 from tests.property.counting_truth import (
     LATENESS_S,

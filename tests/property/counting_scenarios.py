@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from tables.source_counter import PROBES
+from tables.reserved_types import PROBES
 from tests.property.counting_model import ALL, START_S, Cluster
 from tests.property.counting_truth import NO_CAP, Input, Record
 

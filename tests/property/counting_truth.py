@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from tables.buckets import FINE, HOUR, MINUTE, RESOLUTIONS, parent, retention_s
 from tables.combined_counter import CombinedCounter
 from tables.partials import Partial
+from tables.reserved_types import OVERFLOW, PROBES
 from tables.rows import VersionedRows, bucket_name
-from tables.source_counter import OVERFLOW, PROBES, SourceCounter
+from tables.source_counter import SourceCounter
 from tables.totals import Totals
 
 LATENESS_S = 3600

@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tables.partials import make_slicer
-from tables.source_counter import OVERFLOW
+from tables.reserved_types import OVERFLOW
 from tests.property import counting_broken as broken
 from tests.property.counting_model import ALL, SLICES, START_S, Cluster
 from tests.property.counting_scenarios import Event, cluster_scenario, play

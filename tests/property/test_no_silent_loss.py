@@ -16,8 +16,9 @@ from streams.notifications import Priority, Rejection
 from streams.settings import load_settings
 from streams.transport.batch import RecordBatch
 from streams.transport.delivery import Outgoing
+from tables.reserved_types import DEAD_LETTERS, OVERFLOW
 from tables.rows import VersionedRows
-from tables.source_counter import DEAD_LETTERS, OVERFLOW, SourceCounter
+from tables.source_counter import SourceCounter
 
 SETTINGS = load_settings(brokers="127.0.0.1:1")
 NOW_MS = 1_700_000_000_000

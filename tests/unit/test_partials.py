@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tables import partials
 from tables.buckets import FINE, HOUR, MINUTE
+from tables.flushes import Emission
 from tables.partials import Partial, cut, decode, encode, make_slicer
-from tables.source_counter import Emission
 
 EVENT_TYPES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 BUCKETS = st.tuples(st.sampled_from([FINE, MINUTE, HOUR]), st.integers(0, 5).map(lambda hour: hour * HOUR))

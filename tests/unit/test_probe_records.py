@@ -15,8 +15,9 @@ from streams.notifications import Priority, encode
 from streams.settings import load_settings
 from streams.transport.batch import RecordBatch
 from streams.transport.delivery import Outgoing
+from tables.reserved_types import DEAD_LETTERS, OVERFLOW, PROBES
 from tables.rows import VersionedRows
-from tables.source_counter import DEAD_LETTERS, OVERFLOW, PROBES, SourceCounter
+from tables.source_counter import SourceCounter
 from tables.totals import Count
 from tables.views.counts_query import CountsQuery
 

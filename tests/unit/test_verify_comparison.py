@@ -13,8 +13,8 @@ from streams.commands.verifying import Findings
 from tables.buckets import FINE, FUTURE_S, MINUTE
 from tables.combined_counter import PublicRow
 from tables.public_rows import encode_key, encode_value
+from tables.reserved_types import OVERFLOW
 from tables.rows import VersionedRows, base_name, bucket_name
-from tables.source_counter import OVERFLOW
 from tables.verification import (
     Budget,
     ChangelogRows,
