@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.worker_process import deployment
+from tests.integration.worker_process import deployment, own_deployment, own_kafka
 
-__all__ = ["deployment"]
+__all__ = ["deployment", "own_deployment", "own_kafka"]

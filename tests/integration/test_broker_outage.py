@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import orjson
 import pytest
@@ -25,24 +23,6 @@ SAID_S = 20.0
 #: Lines of one logger in an outage.
 HANDFUL = 10
 _LINE = re.compile(r"^\S+Z (WARNING|ERROR|CRITICAL) +(\S+): ")
-
-
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[LocalKafka]:
-    """A broker that no other test needs."""
-    local = LocalKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
-    local.start()
-    yield local
-    local.stop()
-
-
-@pytest.fixture
-def outage_deployment(own_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
-    made = Deployment(own_kafka.bootstrap, unique, tmp_path)
-    yield made
-    for worker in made.workers:
-        worker.cleanup()
-        print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
 
 
 def troubles(log: str) -> Counter[str]:
@@ -105,10 +85,10 @@ def reasons(body: bytes) -> list[str]:
 
 
 async def test_an_outage_is_told_in_a_handful_of_lines(
-    outage_deployment: Deployment, own_kafka: LocalKafka
+    own_deployment: Deployment, own_kafka: LocalKafka
 ) -> None:
-    worker = outage_deployment.worker()
-    await through_an_outage(worker, outage_deployment, own_kafka)
+    worker = own_deployment.worker()
+    await through_an_outage(worker, own_deployment, own_kafka)
     log = worker.log()
     assert f"Waiting for the broker at {own_kafka.bootstrap}: no answer for " in log
     found = troubles(log)
@@ -117,9 +97,9 @@ async def test_an_outage_is_told_in_a_handful_of_lines(
 
 
 async def test_without_the_limit_there_are_more_lines(
-    outage_deployment: Deployment, own_kafka: LocalKafka
+    own_deployment: Deployment, own_kafka: LocalKafka
 ) -> None:
     """The control: the same with a handler that writes everything."""
-    worker = outage_deployment.worker(command=["tests.integration.unlimited_log", "worker"])
-    await through_an_outage(worker, outage_deployment, own_kafka)
+    worker = own_deployment.worker(command=["tests.integration.unlimited_log", "worker"])
+    await through_an_outage(worker, own_deployment, own_kafka)
     assert max(troubles(worker.log()).values()) > 10 * HANDFUL

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import aiokafka
 import pytest
@@ -21,30 +19,12 @@ from tests.integration.writing import made_load, writer
 pytestmark = pytest.mark.kafka
 
 
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[LocalKafka]:
-    """A broker that no other test needs."""
-    local = LocalKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
-    local.start()
-    yield local
-    local.stop()
-
-
-@pytest.fixture
-def own_deployment(own_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
-    made = Deployment(own_kafka.bootstrap, unique, tmp_path)
-    yield made
-    for worker in made.workers:
-        worker.cleanup()
-        print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
-
-
 @pytest.mark.parametrize("fault", ["gone", "frozen"])
 async def test_a_worker_told_to_stop_while_no_broker_answers_ends(
     own_deployment: Deployment, own_kafka: LocalKafka, fault: str
 ) -> None:
     settings = own_deployment.settings
-    worker = await own_deployment.worker().start().ready()
+    worker = await own_deployment.worker(drain_deadline_s="5").start().ready()
     async with writer(settings) as out, public_counts(settings) as counts:
         await out.made(made_load(seed=31, count=3000))
         await counts.reach(out.published.counts)

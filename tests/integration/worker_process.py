@@ -208,7 +208,26 @@ class Deployment:
 @pytest.fixture
 def deployment(kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
     """Topics and a consumer group of this test's own; its workers are ended with it."""
-    made = Deployment(kafka.bootstrap, unique, tmp_path)
+    yield from _deployed(kafka, unique, tmp_path)
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[LocalKafka]:
+    """A broker that no other test needs, so that it may be killed."""
+    local = LocalKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    local.start()
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def own_deployment(own_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+    """The same on a broker of this test's own."""
+    yield from _deployed(own_kafka, unique, tmp_path)
+
+
+def _deployed(kafka: LocalKafka, unique: str, folder: Path) -> Iterator[Deployment]:
+    made = Deployment(kafka.bootstrap, unique, folder)
     yield made
     for worker in made.workers:
         worker.cleanup()
