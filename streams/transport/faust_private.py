@@ -7,7 +7,8 @@ What is changed, and why:
 - Offsets of managed topics are committed from what is durable, never from what agents acked.
 - Waiting for agents at a rebalance or stop has a deadline, and ends with a flush.
 - Tables keep their rows in stores of our own (``faust_stores``).
-- Recovery tells where it began and how far it is; changelogs are fetched only while it lasts.
+- Recovery tells where it began and how far it is; changelogs are fetched only while it lasts, and no call of
+  an earlier assignment takes records out of its sight.
 - A worker whose instance id another one took over is told so, and takes it back no more (``instance_watch``).
 """
 
@@ -83,6 +84,7 @@ class _RebalanceListener(driver.ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         assigned = set(assigned)
         thread = self._thread
+        await thread.give_up_fetches()
         coordinator = thread.app.coordinator
         lanes = [tp for tp in assigned if coordinator.fetches(tp.topic)]
         if lanes:
@@ -93,6 +95,12 @@ class _RebalanceListener(driver.ConsumerRebalanceListener):
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     logger = driver.logger
     instance_watch: InstanceWatch | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._fetches: set[asyncio.Future[Any]] = set()
+        #: Counts the changes of where fetching goes on.
+        self._moves = 0
 
     async def on_start(self) -> None:
         """Watch over the instance id from the first request on: nothing is subscribed to yet."""
@@ -105,6 +113,44 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
         if self._consumer is not None:
             await disconnect(self._consumer)
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[TP] | None, *args: Any, **options: Any
+    ) -> Any:
+        """Take records of what was asked for, unless meanwhile fetching has moved elsewhere.
+
+        At a rebalance Faust cancels only who waits for them. The call itself goes on in this thread for up to
+        a second, on a set that by then names the partitions of the next assignment: what it took of a
+        changelog, out of sight of the recovery that had just begun to read it, nobody got. That recovery then
+        waited for ever, or went on with whatever was written later.
+        """
+        asked = None if active_partitions is None else frozenset(active_partitions)
+        if asked is not None and not asked:
+            return {}  # to aiokafka it would mean all
+        moves = self._moves
+        fetch = asyncio.ensure_future(super()._fetch_records(consumer, asked, *args, **options))
+        self._fetches.add(fetch)
+        try:
+            await asyncio.wait([fetch])
+        finally:
+            self._fetches.discard(fetch)
+            fetch.cancel()
+        if fetch.cancelled():
+            return {}
+        records = fetch.result()
+        return records if moves == self._moves else {}
+
+    async def give_up_fetches(self) -> None:
+        """End the calls that wait for records: where to read is about to change. Call it in the thread."""
+        self._moves += 1
+        fetches = list(self._fetches)
+        for fetch in fetches:
+            fetch.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        await self.give_up_fetches()
+        await super()._seek_wait(consumer, partitions)
 
     async def rest(self, tps: set[TP], generation: int) -> None:
         """Fetch ``tps`` no more while the assignment is that of ``generation``; a later one begins anew."""

@@ -131,14 +131,19 @@ async def test_lane_topics_are_paused_in_the_group_consumer(monkeypatch: pytest.
     async def assigned(_self: Any, _assigned: Any) -> None:
         order.append("assigned")
 
+    async def given_up() -> None:
+        order.append("give up fetches")
+
     monkeypatch.setattr(driver.ConsumerRebalanceListener, "on_partitions_assigned", assigned)
     consumer = SimpleNamespace(pause=lambda *tps: (paused.extend(tps), order.append("pause")))
     thread = SimpleNamespace(
-        app=SimpleNamespace(coordinator=FakeCoordinator()), _ensure_consumer=lambda: consumer
+        app=SimpleNamespace(coordinator=FakeCoordinator()),
+        _ensure_consumer=lambda: consumer,
+        give_up_fetches=given_up,
     )
     await _RebalanceListener(thread).on_partitions_assigned([MANAGED, OTHER])
     assert paused == [MANAGED]
-    assert order == ["pause", "assigned"]
+    assert order == ["give up fetches", "pause", "assigned"]
 
 
 async def test_the_group_consumer_does_not_wait_long_for_idle_partitions(app: TocsinApp) -> None:
