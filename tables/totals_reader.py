@@ -11,7 +11,7 @@ from typing import Any
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.broker.disconnecting import disconnect
+from streams.broker.connections import disconnect
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
 

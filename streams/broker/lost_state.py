@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.broker.client_options import client_options
-from streams.broker.disconnecting import disconnect
+from streams.broker.connections import disconnect
 from streams.broker.pools import group_names, group_offsets
 from streams.broker.topic_ids import UNKNOWN_TOPIC, TopicDescription, fetch_topics
 from streams.broker.topic_plan import Problem

@@ -141,7 +141,7 @@ async def topic_reader(
     from aiokafka.errors import KafkaError
 
     from streams.broker.client_options import client_options
-    from streams.broker.disconnecting import disconnect
+    from streams.broker.connections import disconnect
     from streams.transport.lenient_records import accept_any_header_names
 
     accept_any_header_names()

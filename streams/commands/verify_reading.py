@@ -156,7 +156,7 @@ async def partition_reader(settings: Settings) -> AsyncIterator[PartitionReader]
     from aiokafka.errors import KafkaError
 
     from streams.broker.client_options import client_options
-    from streams.broker.disconnecting import disconnect
+    from streams.broker.connections import disconnect
     from streams.transport.lenient_records import accept_any_header_names
     from streams.transport.unpacking import limit_for
 

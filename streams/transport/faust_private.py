@@ -26,7 +26,7 @@ from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
-from streams.broker.disconnecting import disconnect
+from streams.broker.connections import disconnect
 from streams.transport.faust_stores import CheckedStore
 from streams.transport.instance_watch import InstanceWatch
 from streams.transport.recovery import TableProgress

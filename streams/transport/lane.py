@@ -9,7 +9,7 @@ from typing import Any
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.broker.disconnecting import disconnect
+from streams.broker.connections import disconnect
 from streams.transport.lenient_records import accept_any_header_names
 
 #: Milliseconds that a broker may wait for records; it answers at once when there are some.

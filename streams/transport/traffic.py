@@ -11,10 +11,12 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from faust.types import TP
 
+from streams.broker.connections import connect
 from streams.notifications.priority import Priority
 from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
@@ -195,17 +197,16 @@ class Traffic:
                 return
             self.assigned = assigned
             self._work.open(assigned, committed)
+            lanes: dict[str, FetchLane | FollowLane] = {
+                topic: self._lanes[priority] for topic, priority in self._topics.items()
+            }
+            holds = partial(self._holds, generation)
+            # The brokers may go in just this moment.
             await asyncio.gather(
                 *(
-                    self._lanes[priority].assign(
-                        {tp.partition: committed.get(tp) for tp in assigned if tp.topic == topic}
-                    )
-                    for topic, priority in self._topics.items()
-                ),
-                *(
-                    lane.assign({tp.partition: committed.get(tp) for tp in assigned if tp.topic == topic})
-                    for topic, lane in self._followed.items()
-                ),
+                    connect(partial(lane.assign, _offsets(topic, assigned, committed)), holds)
+                    for topic, lane in (lanes | self._followed).items()
+                )
             )
             # Another rebalance, or the stop, may have begun while the lanes connected.
             if not self._holds(generation):
@@ -342,3 +343,8 @@ class Traffic:
                 minute_share=shares.get(priority, 0.0),
             )
         return shown
+
+
+def _offsets(topic: str, assigned: set[TP], committed: Mapping[TP, int | None]) -> dict[int, int | None]:
+    """Partition -> offset to begin with, of the assigned partitions of a topic."""
+    return {tp.partition: committed.get(tp) for tp in assigned if tp.topic == topic}

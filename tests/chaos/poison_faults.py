@@ -179,14 +179,15 @@ async def _flood(world: World) -> None:
     """Event types without end, of a priority of their own, so that they crowd out no other one."""
     batch = 500
     for start in range(0, FLOOD_TYPES, batch):
+        now = _now_ms()
         some = [
-            encode("chaos.host", f"{FLOOD}{number}", Priority.AUDIT, {}, _now_ms(), "flood")
+            encode("chaos.host", f"{FLOOD}{number}", Priority.AUDIT, {}, now, "flood")
             for number in range(start, start + batch)
         ]
         await world.load.publish_as(
             Priority.AUDIT,
             start // batch % PARTITIONS,
-            [Hostile(value, f"{FLOOD}{start + index}") for index, value in enumerate(some)],
+            [Hostile(value, f"{FLOOD}{start + index}", now // 1000) for index, value in enumerate(some)],
         )
         await asyncio.sleep(0.02)
 

@@ -68,6 +68,9 @@ def create(settings: Settings, *names: str, partitions: int = 3, **config: str) 
                 ]
             )
             assert [error[1] for error in made.topic_errors] == [0] * len(names)
+            # A broker may not have heard yet of what it has just created, and clients say so.
+            while any(topic["error_code"] for topic in await admin.describe_topics(list(names))):
+                await asyncio.sleep(0.02)
         finally:
             await admin.close()
 

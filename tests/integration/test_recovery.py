@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def rows_of(data_dir: Path) -> Rows:
     """Every row of the tables in a worker's data folder; the worker must not run.
 
     Of the versions of a row that the one holds which was written last; who wrote it is no matter. Of a base
-    row only the totals: which minutes are open changes whenever one is rolled up, 20 s after its end.
+    row only the totals: which minutes are open changes whenever one is rolled up, 20 s after its end. An
+    assignment writes them afresh and as far as they are known, as of the same offset; until the former
+    version is deleted, which a stop may come before, there are both.
     """
     found: Rows = {}
     for folder in sorted(data_dir.rglob("*.db")):
@@ -50,21 +53,29 @@ def rows_of(data_dir: Path) -> Rows:
                 body = orjson.loads(value[8:])
                 if name.startswith(b"b/"):
                     body = body["totals"]
-                version = (int.from_bytes(value[:8], "big", signed=True), body)
-                versions[name] = max(versions.get(name, version), version, key=lambda each: each[0])
+                version = (int.from_bytes(value[:8], "big", signed=True), counted_in(body), body)
+                versions[name] = max(versions.get(name, version), version, key=itemgetter(0, 1))
         db.close()
         table, partition = folder.stem.rsplit("-", 1)
-        found[table, partition] = {name: body for name, (_, body) in versions.items()}
+        found[table, partition] = {name: body for name, (_, _, body) in versions.items()}
     return found
 
 
-def lost_or_changed(before: Rows, after: Rows) -> int:
-    """How many rows of before are missing or different after."""
-    return sum(
-        after.get(place, {}).get(key) != value
+def counted_in(body: Any) -> int:
+    """Sum of the counts in a row, which come first in its entries."""
+    if isinstance(body, dict):
+        return sum(map(counted_in, body.values()))
+    return int(body[0] if isinstance(body, list) else body)
+
+
+def lost_or_changed(before: Rows, after: Rows) -> list[str]:
+    """Rows of before that are missing or different after, with what they were and are."""
+    return [
+        f"{'-'.join(place)} {key!r}: {value} is now {found}"
         for place, rows in before.items()
         for key, value in rows.items()
-    )
+        if (found := after.get(place, {}).get(key)) != value
+    ]
 
 
 async def started(worker: Worker) -> dict[str, Any]:
@@ -130,7 +141,7 @@ async def test_recovery_from_local_state_and_from_the_changelog(deployment: Depl
         assert "from local state, which is as new as the changelog" in first.log()
         assert "Recovering counts: " not in first.log()
         await first.stop()
-        assert lost_or_changed(before, rows_of(data)) == 0
+        assert lost_or_changed(before, rows_of(data)) == []
         await first.start().ready()
         await counted(out, deployment, 1000)
         before = await settled_rows(first, data)
@@ -147,7 +158,7 @@ async def test_recovery_from_local_state_and_from_the_changelog(deployment: Depl
             assert f"{deployment.unique}-{table}-changelog" in log
         assert log.index("Recovering counts: 0 of ") < log.index("Recovered in ") < log.index("Working on ")
         await second.stop()
-        assert lost_or_changed(before, rows_of(deployment.folder / "second")) == 0
+        assert lost_or_changed(before, rows_of(deployment.folder / "second")) == []
         await second.start().ready()
         await counted(out, deployment, 1000)
         await second.stop()
@@ -165,7 +176,7 @@ async def test_a_recovery_that_leaves_out_rows_is_found(deployment: Deployment) 
         broken = deployment.worker("broken", command=["tests.integration.broken_recovery", "worker"])
         await broken.start().ready()
         await broken.stop()
-    assert lost_or_changed(before, rows_of(deployment.folder / "broken")) > 10
+    assert len(lost_or_changed(before, rows_of(deployment.folder / "broken"))) > 10
 
 
 async def test_recovery_from_neither_reads_the_notifications_again(deployment: Deployment) -> None:

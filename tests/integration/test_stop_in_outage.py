@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.broker.disconnecting import disconnect
+from streams.broker.connections import disconnect
 from streams.broker.local_kafka import LocalKafka
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts

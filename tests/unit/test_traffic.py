@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
+from streams.broker import connections
 from streams.notifications import Priority
 from streams.settings import Settings, load_settings
 from streams.transport import traffic as module
@@ -22,6 +24,8 @@ class Lane:
     """A lane that fetches nothing, and can be held up while it connects."""
 
     hold: asyncio.Event | None = None
+    #: How often no broker is there when a lane connects.
+    away = 0
 
     def __init__(self, priority: Priority, topic: str, scheduler: Any, _options: Any, **_kwargs: Any) -> None:
         self.priority, self.topic, self.scheduler = priority, topic, scheduler
@@ -30,6 +34,9 @@ class Lane:
     async def assign(self, offsets: Mapping[int, int | None]) -> None:
         if Lane.hold is not None:
             await Lane.hold.wait()
+        if Lane.away > 0:
+            Lane.away -= 1
+            raise KafkaConnectionError("no broker")
         self.scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
 
@@ -71,6 +78,7 @@ class Harness:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
         Lane.hold = None
+        Lane.away = 0
         self.delivered: list[Any] = []
         self.app = SimpleNamespace(consumer_generation_id=1, rebalancing=False, should_stop=False)
         self.work = Work()
@@ -265,3 +273,29 @@ async def test_what_is_committed_is_what_the_work_says(harness: Harness) -> None
     assert harness.traffic.manages("partials")
     assert harness.traffic.manages("notifications.debug")
     assert not harness.traffic.manages("other")
+
+
+async def test_brokers_that_go_while_lanes_connect_are_waited_for(
+    harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_AGAIN_S", 0.0)
+    Lane.away = 4
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 3})
+    assert harness.traffic.ready.is_set()
+    assert harness.traffic._lanes[Priority.DEBUG].positions == {0: 3}
+
+
+@pytest.mark.parametrize("what", ["rebalancing", "should_stop"])
+async def test_lanes_are_not_connected_for_an_assignment_that_has_ended(
+    harness: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(connections, "_AGAIN_S", 0.0)
+    Lane.away = 10**9
+    taking_up = asyncio.create_task(harness.traffic.on_ready({DEBUG}, {DEBUG: 3}))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not taking_up.done()
+    setattr(harness.app, what, True)
+    await taking_up
+    assert not harness.traffic.ready.is_set()
+    assert harness.traffic._lanes[Priority.DEBUG].positions == {}

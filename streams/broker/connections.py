@@ -1,17 +1,42 @@
-"""Disconnects a consumer, whatever it is just doing. Touches private parts of aiokafka; each has a test."""
+"""Connects while brokers go, and disconnects whatever the client is doing. Private parts each have a test."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 #: Seconds for a group to let a member go, and for whatever else a broker may not answer to.
 _STOP_S = 5.0
 
+#: Seconds between two tries to connect.
+_AGAIN_S = 0.5
+
 log = logging.getLogger(__name__)
+
+
+async def connect(attempt: Callable[[], Awaitable[None]], wanted: Callable[[], bool]) -> bool:
+    """Try to connect, again while no broker is there. Whoever watches the brokers says that they are away.
+
+    Args:
+        attempt: connects; called again after it has failed.
+        wanted: whether to go on.
+
+    Returns:
+        Whether it is connected; if not, it was no longer wanted.
+    """
+    while True:
+        try:
+            await attempt()
+        except KafkaConnectionError:
+            if not wanted():
+                return False
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            return True
 
 
 async def disconnect(consumer: Any) -> None:

@@ -1,4 +1,4 @@
-"""A consumer is disconnected whatever its ``stop`` does; only a cancellation of ours comes out."""
+"""Connecting waits for brokers; a consumer is disconnected whatever its ``stop`` does."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from streams.broker import disconnecting
-from streams.broker.disconnecting import disconnect
+from streams.broker import connections
+from streams.broker.connections import connect, disconnect
 
 
 class _Consumer:
@@ -50,7 +50,7 @@ class _Consumer:
 async def test_its_fetches_end_and_its_connections_are_closed(
     how: str, says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(disconnecting, "_STOP_S", 0.01)
+    monkeypatch.setattr(connections, "_STOP_S", 0.01)
     consumer: Any = _Consumer(how)
     await disconnect(consumer)
     await asyncio.gather(consumer.fetch, return_exceptions=True)
@@ -67,3 +67,32 @@ async def test_a_caller_that_is_cancelled_stays_so() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     consumer.fetch.cancel()
+
+
+async def test_connecting_goes_on_until_a_broker_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_AGAIN_S", 0.0)
+    tries = 0
+
+    async def attempt() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise KafkaConnectionError("no broker")
+
+    assert await connect(attempt, lambda: True)
+    assert tries == 4
+
+
+async def test_connecting_ends_when_it_is_no_longer_wanted() -> None:
+    async def attempt() -> None:
+        raise KafkaConnectionError("no broker")
+
+    assert not await connect(attempt, lambda: False)
+
+
+async def test_what_waiting_does_not_mend_is_raised() -> None:
+    async def attempt() -> None:
+        raise KafkaError("not authorised")
+
+    with pytest.raises(KafkaError):
+        await connect(attempt, lambda: True)
