@@ -58,7 +58,8 @@ async def disconnect(consumer: Any) -> None:
             raise
     except KafkaError as error:
         log.warning("A consumer did not stop in good order (%r).", error)
-    fetches = list(consumer._fetcher._pending_tasks)
+    # One that never started has no fetcher.
+    fetches = [] if consumer._fetcher is None else list(consumer._fetcher._pending_tasks)
     for fetch in fetches:
         fetch.cancel()
     await asyncio.gather(*fetches, return_exceptions=True)

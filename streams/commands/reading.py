@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -177,8 +176,7 @@ async def topic_reader(
         yield TopicReader(settings, consumer, ends)
     finally:
         if consumer is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(disconnect(consumer), 5.0)
+            await disconnect(consumer)
 
 
 async def _partitions(settings: Settings, names: Sequence[str], all_needed: bool) -> list[Any]:

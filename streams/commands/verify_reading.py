@@ -183,5 +183,4 @@ async def partition_reader(settings: Settings) -> AsyncIterator[PartitionReader]
             ) from None
         yield PartitionReader(settings, consumer)
     finally:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(disconnect(consumer), 5.0)
+        await disconnect(consumer)

@@ -59,6 +59,15 @@ async def test_its_fetches_end_and_its_connections_are_closed(
     assert bool(says) == bool(caplog.messages)
 
 
+async def test_one_that_never_started_is_disconnected_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_STOP_S", 0.01)
+    consumer: Any = _Consumer("waits for a broker")
+    consumer.fetch.cancel()
+    consumer._fetcher = None
+    await disconnect(consumer)
+    assert consumer.closed
+
+
 async def test_a_caller_that_is_cancelled_stays_so() -> None:
     consumer: Any = _Consumer("waits for a broker")
     task = asyncio.create_task(disconnect(consumer))
