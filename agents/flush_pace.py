@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final
 
 #: Part of the time that flushing may take.
-FLUSH_SHARE: Final = 0.1
+FLUSH_SHARE: Final = 0.05
 #: Seconds between two flushes, at most, unless more are configured.
 MOST_INTERVAL_S: Final = 10.0
 #: Seconds of the event loop that it takes to hand a record to the Kafka client and to hear of it, about.

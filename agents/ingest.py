@@ -59,8 +59,10 @@ class Ingest:
         self._dead_letter_topic = settings.dead_letter_topic
         self._probe_topic = settings.internal_topic("probes")
         self._lateness_ms = settings.lateness_s * 1000
+        # The same strings for all priorities: with very many event types they would not fit the caches.
+        known: dict[str, str] = {}
         self._tallies = {
-            priority: Tally(priority, limits, self._lateness_ms)
+            priority: Tally(priority, limits, self._lateness_ms, known)
             for priority in settings.priorities
             if priority not in self._forward
         }

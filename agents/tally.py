@@ -65,14 +65,17 @@ class Run:
 class Tally:
     """Counts runs of records of one priority."""
 
-    def __init__(self, priority: Priority, limits: Limits, lateness_ms: int) -> None:
+    def __init__(
+        self, priority: Priority, limits: Limits, lateness_ms: int, known: dict[str, str] | None = None
+    ) -> None:
+        """Share what is remembered of event types with tallies of the same limits, as ``known``."""
         self._read, self._other = make_tidy_readers(priority)
         self._is_plain = make_plain_check(limits)
         self._parse_timestamp = make_timestamp_parser()
         self._lateness_ms = lateness_ms
         self._max_bytes, self._max_depth = limits.max_bytes, limits.max_depth
         self._most_known = limits.remembered_event_types
-        self._known: dict[str, str] = {}
+        self._known: dict[str, str] = {} if known is None else known
         self._together = _MOST_TOGETHER
         self._looks_apart = 0
 

@@ -181,7 +181,7 @@ class Settings(BaseSettings):
         ge=0.05,
         le=30,
         description="Seconds between writes of changed counts; "
-        "more, up to 10, where they take over 10 % of the time.",
+        "more, up to 10, where they take over 5 % of the time.",
     )
     lateness_s: int = Field(
         3600,

@@ -7,7 +7,7 @@ Baquero, Zawirski 2011), so repeats and reordering do no harm, and the value is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -85,8 +85,8 @@ class CombinedCounter:
         versions = rows.versions(base_name(_OWNER))
         self._base_offset = versions[0].offset if versions else -1
         self._base_stale = rows.others([version.key for version in versions])
-        #: priority -> event type -> source -> [total, last seen (ms)]
-        self.totals: dict[str, dict[str, dict[str, list[int]]]] = (
+        #: priority -> event type -> source -> total, last seen (ms)
+        self.totals: dict[str, dict[str, dict[str, Sequence[int]]]] = (
             versions[0].body["totals"] if versions else {}
         )
         for version in versions[1:]:
@@ -101,19 +101,15 @@ class CombinedCounter:
         #: Priorities whose totals are newer than their public row; after a restart that may be any.
         self._totals_changed = set(self.totals)
 
-    def _merge_totals(self, priority: str, types: dict[str, dict[str, list[int]]]) -> None:
+    def _merge_totals(self, priority: str, types: Mapping[str, Mapping[str, Sequence[int]]]) -> None:
         for event_type, by_source in types.items():
             for source, (total, seen) in by_source.items():
                 self._merge_total(priority, event_type, source, total, seen)
 
     def _merge_total(self, priority: str, event_type: str, source: str, total: int, seen: int) -> None:
         by_source = self.totals.setdefault(priority, {}).setdefault(event_type, {})
-        known = by_source.get(source)
-        if known is None:
-            by_source[source] = [total, seen]
-        else:
-            known[0] = max(known[0], total)
-            known[1] = max(known[1], seen)
+        known = by_source.get(source, (0, -1))
+        by_source[source] = (max(known[0], total), max(known[1], seen))
 
     def _row(self, priority: str, resolution: int, bucket: int) -> _Row:
         row = self._memory.get((priority, resolution, bucket))
@@ -133,7 +129,7 @@ class CombinedCounter:
         priority: str,
         source: str,
         buckets: Iterable[tuple[int, int, dict[str, int]]],
-        totals: dict[str, list[int]],
+        totals: Mapping[str, Sequence[int]],
         now_s: float,
     ) -> None:
         """Take in the counts of one source.
@@ -146,17 +142,21 @@ class CombinedCounter:
             priority: of the source's topic.
             source: name of the source.
             buckets: (resolution, bucket, event type -> count).
-            totals: event type -> [total, last seen (ms)].
+            totals: event type -> total, last seen (ms).
             now_s: wall-clock time, to leave out buckets that are no longer kept.
         """
         if totals:
             known_types = self.totals.setdefault(priority, {})
-            for event_type, (total, seen) in totals.items():  # as _merge_total, without a call for each
-                known = known_types.setdefault(event_type, {}).setdefault(source, [total, seen])
-                if total > known[0]:  # noqa: PLR1730 - a call costs more
-                    known[0] = total
-                if seen > known[1]:  # noqa: PLR1730 - as above
-                    known[1] = seen
+            for event_type, each in totals.items():  # as _merge_total, without a call for each
+                known_sources = known_types.get(event_type)
+                if known_sources is None:
+                    known_types[event_type] = {source: each}
+                elif (known := known_sources.get(source)) is None or (
+                    each[0] >= known[0] and each[1] >= known[1]
+                ):
+                    known_sources[source] = each
+                else:
+                    self._merge_total(priority, event_type, source, *each)
             self._totals_changed.add(priority)
         carried: set[str] = set()  # event types whose totals the rows of buckets will hold
         for resolution, bucket, counts in buckets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tables.rows import Change
@@ -24,8 +25,8 @@ class Emission:
 
     #: (resolution, bucket) -> event type -> count
     buckets: dict[tuple[int, int], dict[str, int]] = field(default_factory=dict)
-    #: event type -> [total, last seen (ms)]
-    totals: dict[str, list[int]] = field(default_factory=dict)
+    #: event type -> total, last seen (ms)
+    totals: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from tables.flushes import Emission
 
 #: Most entries of a message, so that it stays far below what a topic takes.
 _MAX_ENTRIES: Final = 20_000
+#: Event types whose slice is remembered, about.
+_MOST_REMEMBERED: Final = 100_000
 
 
 @dataclass(slots=True)
@@ -23,45 +26,39 @@ class Partial:
     source: str
     #: (resolution, bucket, event type -> count)
     buckets: list[tuple[int, int, dict[str, int]]]
-    #: event type -> [total, last seen (ms)]
-    totals: dict[str, list[int]]
+    #: event type -> total, last seen (ms)
+    totals: dict[str, Sequence[int]]
+
+
+class _Slices(dict[str, int]):
+    """Event type -> partition; remembers the latest event types."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+
+    def __missing__(self, event_type: str) -> int:
+        if len(self) > _MOST_REMEMBERED:
+            self.clear()
+        found = self[event_type] = zlib.crc32(event_type.encode("utf-8", "surrogatepass")) % self._partitions
+        return found
 
 
 def make_slicer(partitions: int) -> Callable[[str], int]:
     """A function from event type to the partition whose combiner owns it; remembers the latest types."""
-    known: dict[str, int] = {}
-
-    def slice_of(event_type: str) -> int:
-        partition = known.get(event_type)
-        if partition is None:
-            if len(known) > 100_000:
-                known.clear()
-            partition = known[event_type] = (
-                zlib.crc32(event_type.encode("utf-8", "surrogatepass")) % partitions
-            )
-        return partition
-
-    return slice_of
+    return _Slices(partitions).__getitem__
 
 
 def cut(priority: str, source: str, emission: Emission, slice_of: Callable[[str], int]) -> dict[int, Partial]:
     """Cut what one source sends out into one part per combiner."""
-    parts: dict[int, Partial] = {}
-
-    def part(partition: int) -> Partial:
-        found = parts.get(partition)
-        if found is None:
-            found = parts[partition] = Partial(priority, source, [], {})
-        return found
-
+    parts: defaultdict[int, Partial] = defaultdict(lambda: Partial(priority, source, [], {}))
     for (resolution, bucket), counts in emission.buckets.items():
-        by_slice: dict[int, dict[str, int]] = {}
+        by_slice: defaultdict[int, dict[str, int]] = defaultdict(dict)
         for event_type, count in counts.items():
-            by_slice.setdefault(slice_of(event_type), {})[event_type] = count
+            by_slice[slice_of(event_type)][event_type] = count
         for partition, sliced in by_slice.items():
-            part(partition).buckets.append((resolution, bucket, sliced))
+            parts[partition].buckets.append((resolution, bucket, sliced))
     for event_type, total in emission.totals.items():
-        part(slice_of(event_type)).totals[event_type] = total
+        parts[slice_of(event_type)].totals[event_type] = total
     return parts
 
 

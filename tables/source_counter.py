@@ -19,13 +19,16 @@ was paused and woke up late may leave a row elsewhere: its offset tells when a r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import add
 from typing import Any, Final
 
 from streams.notifications.alike_times import OrderedTimes
 from tables.buckets import CLOSE_GRACE_S, FINE, HOUR, MINUTE, bucket_of, children, parent, retention_s
 from tables.flushes import Emission, FineRow, Flush
 from tables.last_seen import LastSeen
+from tables.pending_counts import PendingCounts
 from tables.reserved_types import OVERFLOW, PROBES
 from tables.rows import Change, VersionedRows, base_name, bucket_name
 
@@ -36,8 +39,11 @@ _RECLOSE_INTERVAL_S: Final = 30
 #: Coarse buckets closed in one flush; bounds the time that one flush of one source takes.
 _CLOSES_PER_FLUSH: Final = {MINUTE: 6, HOUR: 1}
 _DELETES_PER_FLUSH: Final = 200
-#: Total and last seen of an event type that the totals do not know by name.
-_NO_TOTAL: Final = (0, 0)
+
+
+def _sums(known: Mapping[str, int], more: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Event type and its sum, for each in ``more``; in C, because there may be very many."""
+    return zip(more, map(add, map(known.get, more, repeat(0)), more.values()), strict=True)
 
 
 class SourceCounter:
@@ -56,8 +62,8 @@ class SourceCounter:
         self._max_types = max_event_types
         self._lateness_s = lateness_s
         self._fine: dict[int, FineRow] = {}
-        #: Counts since the last flush: bucket -> event type -> count.
-        self.pending: dict[int, Counter[str]] = {}
+        #: Counts since the last flush, by bucket.
+        self.pending: dict[int, PendingCounts] = {}
         #: Of the same records.
         self.last_seen = LastSeen()
         #: Offset of the last record handled; -1 before the first.
@@ -76,7 +82,11 @@ class SourceCounter:
         body: dict[str, Any] = base.body if base else {}
         self._base_offset = base.offset if base else -1
         self._base_stale = self._rows.others([version.key for version in versions])
-        self.totals: dict[str, list[int]] = body.get("totals", {})
+        known: dict[str, list[int]] = body.get("totals", {})
+        #: Event type -> records ever counted. Counts and times are apart, so that both are added to in C.
+        self.totals: dict[str, int] = {event_type: total for event_type, (total, _) in known.items()}
+        #: Event type -> when it was seen last, in milliseconds; for those that the totals name.
+        self.seen_ms: dict[str, int] = {event_type: seen for event_type, (_, seen) in known.items()}
         # A worker that woke up late may have written the newest base row, and know nothing of what
         # others opened since: what is open in any of them is open.
         bodies = [version.body for version in versions]
@@ -106,8 +116,8 @@ class SourceCounter:
 
     def _merge_total(self, event_type: str, total: int, seen: int, offset: int) -> None:
         known = self.totals.get(event_type)
-        if known is None or total >= known[0]:
-            self.totals[event_type] = [total, seen]
+        if known is None or total >= known:
+            self.totals[event_type], self.seen_ms[event_type] = total, seen
         self._as_of[event_type] = max(offset, self._as_of.get(event_type, self._base_offset))
 
     def _row(self, bucket: int) -> FineRow:
@@ -136,8 +146,8 @@ class SourceCounter:
             self._add_again(offset, event_type, bucket, seen_ms)
         else:
             if counts is None:
-                counts = self.pending[bucket] = Counter()
-            counts[event_type] = counts.get(event_type, 0) + 1
+                counts = self.pending[bucket] = PendingCounts()
+            counts.add(event_type)
             self.last_seen.add(event_type, seen_ms)
         self.processed = offset
 
@@ -145,7 +155,7 @@ class SourceCounter:
         self,
         first: int,
         last: int,
-        types: Mapping[int, Iterable[str]],
+        types: Mapping[int, Sequence[str]],
         seen: Mapping[str, int] | OrderedTimes,
     ) -> bool:
         """Count consecutive records at once: the same as `add` for each of them.
@@ -168,11 +178,16 @@ class SourceCounter:
         for bucket, each in types.items():
             counts = pending.get(bucket)
             if counts is None:
-                counts = pending[bucket] = Counter()
-            counts.update(each)  # in C
+                counts = pending[bucket] = PendingCounts()
+            counts.add_all(each)
         self.last_seen.add_run(seen)
         self.processed = last
         return True
+
+    def take_pending(self) -> dict[int, Counter[str]]:
+        """Bucket -> event type -> count since the last flush, which is then forgotten."""
+        pending, self.pending = self.pending, {}
+        return {bucket: counts.take() for bucket, counts in pending.items()}
 
     def _is_counted(self, offset: int, bucket: int) -> bool:
         """Whether the row is ahead: a paused worker woke up and wrote it when its minute was closed."""
@@ -213,57 +228,53 @@ class SourceCounter:
     def _add_total(self, event_type: str, count: int, seen_ms: int) -> None:
         total = self.totals.get(event_type)
         if total is None:
-            self.totals[event_type] = [count, seen_ms]
+            self.totals[event_type], self.seen_ms[event_type] = count, seen_ms
             # Near the cap the order of arrival decides what is counted by name: make it durable first.
             self._base_due |= len(self.totals) * 10 >= self._max_types * 9
         else:
-            total[0] += count
-            if seen_ms > total[1]:  # noqa: PLR1730 - a call costs more
-                total[1] = seen_ms
+            self.totals[event_type] = total + count
+            self.seen_ms[event_type] = max(seen_ms, self.seen_ms[event_type])
 
-    def _merge_pending(self) -> dict[int, set[str]]:
+    def _merge_pending(self) -> dict[int, Collection[str]]:
         """Move the pending counts into rows and totals; return the changed event types by bucket."""
-        pending, self.pending = self.pending, {}
+        pending = self.take_pending()
         seen = self.last_seen.take()
-        changed: dict[int, set[str]] = {}
-        totals = self.totals
-        if not totals.keys() >= seen.keys():
-            for event_type in seen:  # in order of arrival, so that the cap always hits the same
-                if event_type not in totals:
-                    self._add_total(self._admitted(event_type, totals), 0, 0)
+        changed: dict[int, Collection[str]] = {}
+        totals, seen_ms = self.totals, self.seen_ms
+        if by_name := totals.keys() >= seen.keys():
+            seen_ms.update(zip(seen, map(max, map(seen_ms.__getitem__, seen), seen.values()), strict=True))
+        else:
+            for (
+                event_type,
+                at_ms,
+            ) in seen.items():  # in order of arrival, so that the cap always hits the same
+                self._add_total(self._admitted(event_type, totals), 0, at_ms)
         for bucket, counts in pending.items():
-            self._add_to_totals(counts, seen)
+            self._add_to_totals(counts, by_name=by_name)
             if bucket >= self._expired_before:
-                changed.setdefault(bucket, set()).update(self._add_to_row(self._row(bucket), counts))
+                changed[bucket] = self._add_to_row(self._row(bucket), counts)
             else:  # older than any bucket that is kept: counts in the totals alone
                 self._base_due = True
         return changed
 
-    def _add_to_totals(self, counts: Mapping[str, int], seen: Mapping[str, int]) -> None:
+    def _add_to_totals(self, counts: Mapping[str, int], *, by_name: bool) -> None:
+        """Add to totals that know each event type, if not ``by_name`` as one of those beyond the cap."""
         totals, touched = self.totals, self._touched
-        for event_type, count in counts.items():
-            total = totals.get(event_type)
-            if total is None:
+        if by_name:
+            totals.update(_sums(totals, counts))
+            touched.update(counts)
+        else:
+            for event_type, count in counts.items():
                 total_type = self._admitted(event_type, totals)
-                self._add_total(total_type, count, seen[event_type])
+                totals[total_type] += count
                 touched.add(total_type)
-            else:  # as `_add_total` does, without a call
-                total[0] += count
-                if (seen_ms := seen[event_type]) > total[1]:
-                    total[1] = seen_ms
-                touched.add(event_type)
 
-    def _add_to_row(self, row: FineRow, counts: Mapping[str, int]) -> Iterable[str]:
+    def _add_to_row(self, row: FineRow, counts: Mapping[str, int]) -> Collection[str]:
         """Add what the totals hold already; return the event types whose count changed."""
         row.dirty = True
         held = row.counts
         if len(held) + len(counts) < self._max_types:  # all by name
-            if held:
-                held.update(
-                    {event_type: held.get(event_type, 0) + counts[event_type] for event_type in counts}
-                )
-            else:
-                held.update(counts)
+            held.update(_sums(held, counts) if held else counts)
             return counts
         changed = set()
         for event_type, count in counts.items():
@@ -319,16 +330,10 @@ class SourceCounter:
                 self._rows.encode(bucket_name(self.source, FINE, bucket), as_of, self._body(row, offset))
             )
             cleanup += [(key, None) for key in row.stale_keys]
-            if row.resend:
-                emission.buckets[FINE, bucket] = dict(row.counts)
-            else:
-                emission.buckets[FINE, bucket] = {t: row.counts[t] for t in changed.get(bucket, ())}
+            sent = row.counts if row.resend else changed.get(bucket, ())
+            emission.buckets[FINE, bucket] = dict(zip(sent, map(row.counts.__getitem__, sent), strict=True))
             row.offset, row.dirty, row.resend, row.stale_keys = as_of, False, False, []
-        emission.totals = {
-            event_type: list(self.totals[event_type])
-            for event_type in self._touched
-            if event_type in self.totals
-        }
+        emission.totals = self._totals_of(self._touched & self.totals.keys())
         self._touched.clear()
         if self.processed >= self.replay_until and self._as_of:
             self._as_of = {}  # every type's total is now as of the last record handled
@@ -337,16 +342,23 @@ class SourceCounter:
 
     def _body(self, row: FineRow, offset: int) -> dict[str, Any]:
         """Event type -> count in the bucket, total, last seen; in a replay also what the total is as of."""
-        totals, counts = self.totals, row.counts
+        totals, seen_ms, counts = self.totals, self.seen_ms, row.counts
         if OVERFLOW in totals and OVERFLOW not in counts:
             counts = counts | {OVERFLOW: 0}  # what the row counts by name may be beyond the cap in the totals
-        if not self.replaying:
-            return {t: (count, *totals.get(t, _NO_TOTAL)) for t, count in counts.items()}
-        as_of, base = self._as_of, self._base_offset
-        return {
-            t: (count, *totals.get(t, _NO_TOTAL), max(offset, as_of.get(t, base)))
-            for t, count in counts.items()
-        }
+        none = repeat(0)  # of an event type that the totals do not know by name
+        entries = [counts.values(), map(totals.get, counts, none), map(seen_ms.get, counts, none)]
+        if self.replaying:
+            as_of, base = self._as_of, self._base_offset
+            entries.append(max(offset, as_of.get(event_type, base)) for event_type in counts)
+        return dict(zip(counts, zip(*entries, strict=True), strict=True))
+
+    def _totals_of(self, event_types: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Event type -> total, last seen; for those that the totals name."""
+        totals, seen_ms = (
+            map(self.totals.__getitem__, event_types),
+            map(self.seen_ms.__getitem__, event_types),
+        )
+        return dict(zip(event_types, zip(totals, seen_ms, strict=True), strict=True))
 
     def flushed(self, flush: Flush) -> None:
         """All of ``flush`` is durable: forget what it closed, and free memory."""
@@ -371,7 +383,7 @@ class SourceCounter:
         self._base_offset = max(self._base_offset, offset)
         self._base_at_s, self._base_due = now_s, False
         body: dict[str, Any] = {
-            "totals": self.totals,
+            "totals": self._totals_of(self.totals),
             "minutes": list(self._open[MINUTE]),
             "hours": list(self._open[HOUR]),
             "expired_before": self._expired_before,

@@ -10,6 +10,7 @@ import aiokafka
 from aiokafka import TopicPartition
 
 from streams.broker.connections import disconnect
+from streams.transport.fetch_packing import pack_fetches_at_once
 from streams.transport.lenient_records import accept_any_header_names
 
 #: Milliseconds that a broker may wait for records; it answers at once when there are some.
@@ -46,6 +47,7 @@ class Lane:
     async def _connect(self, offsets: Mapping[int, int | None]) -> aiokafka.AIOKafkaConsumer:
         """Connect, to read each partition from its offset; None means from its first record."""
         accept_any_header_names()
+        pack_fetches_at_once()
         # A consumer for each assignment: one that is unsubscribed cannot be stopped (aiokafka 0.14).
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()

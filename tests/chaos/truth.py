@@ -92,8 +92,7 @@ async def write_rows(settings: Settings, history: History) -> None:
         for bucket in range(first, last + FINE, FINE):
             if (loaded := rows.load(bucket_name(source, FINE, bucket))) is not None:
                 buckets += [[event_type, bucket, entry[0]] for event_type, entry in loaded.body.items()]
-        totals = [[event_type, total] for event_type, (total, _) in counter.totals.items()]
-        history.write("source", t=topic, p=partition, c=totals, b=buckets)
+        history.write("source", t=topic, p=partition, c=list(counter.totals.items()), b=buckets)
 
 
 async def write_stock_counts(settings: Settings, history: History) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from tables.buckets import FINE, HOUR, MINUTE, children, retention_s
@@ -87,9 +87,9 @@ class CapByBucket(Cluster):
     """Event types take the places under the cap in the order of buckets, not of records."""
 
     class source_counter(SourceCounter):  # noqa: N801
-        def _merge_pending(self) -> dict[int, set[str]]:
+        def _merge_pending(self) -> dict[int, Collection[str]]:
             seen = self.last_seen.take()
-            self.last_seen.add_run({t: seen[t] for counts in self.pending.values() for t in counts})
+            self.last_seen.add_run({t: seen[t] for counts in self.pending.values() for t in counts.take()})
             return super()._merge_pending()
 
 

@@ -93,9 +93,7 @@ def check_source(source: str, rows: VersionedRows, records: Input, now_s: float,
     """Totals and rows of one source, as a fresh counter finds them."""
     truth = truth_of(records, cap)
     counter = SourceCounter(source, rows, max_event_types=cap, lateness_s=LATENESS_S)
-    yield from _differ(
-        f"{source}: totals", {t: total for t, (total, _) in counter.totals.items()}, truth.totals
-    )
+    yield from _differ(f"{source}: totals", counter.totals, truth.totals)
     newest_s = min(now_s, max((record.broker_s for _, record in records), default=0))
     for (resolution, bucket), counts in truth.rows.items():
         if bucket >= newest_s - retention_s(resolution, LATENESS_S):
@@ -168,7 +166,7 @@ def check_source_commit(
         if part.source == source:
             known |= Counter({event_type: total for event_type, (total, _) in part.totals.items()})
     for event_type, count in truth_of(records, cap, committed).totals.items():
-        if durable.get(event_type, (0,))[0] < count:
+        if durable.get(event_type, 0) < count:
             yield f"{source}, committed {committed}: {event_type} is not in durable rows"
         if known[event_type] < count:
             yield f"{source}, committed {committed}: {event_type} was not sent on"

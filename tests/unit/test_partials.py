@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import orjson
 import pytest
@@ -29,7 +30,7 @@ def test_nothing_is_lost_or_doubled_on_the_way(emission: Emission, partitions: i
     """All counts and totals arrive, each at the one slice that its event type belongs to."""
     slice_of = make_slicer(partitions)
     buckets: dict[tuple[int, int], dict[str, int]] = {}
-    totals: dict[str, list[int]] = {}
+    totals: dict[str, Sequence[int]] = {}
     for partition, part in cut("INFO", "t:3", emission, slice_of).items():
         for arrived in (part for message in encode([part]) for part in decode(message)):
             assert (arrived.priority, arrived.source) == ("INFO", "t:3")
