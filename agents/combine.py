@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from agents.flush_pace import FlushPace
+from agents.flush_pace import FlushPace, let_others_pass
 from tables.combined_counter import CombinedCounter
 from tables.partials import decode
 
@@ -37,7 +36,7 @@ async def run_combine(
                 for record in records:
                     with pace:
                         _combine(record, counter, clock())
-                    await asyncio.sleep(0)  # a message may be large: let CRITICAL pass
+                    await let_others_pass()
         except Exception as error:
             failed(error)
             raise

@@ -17,7 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from agents.effects import Effects
-from agents.flush_pace import FlushPace
+from agents.flush_pace import FlushPace, let_others_pass
 from streams.notifications import Priority
 from streams.settings import Settings
 from streams.transport.delivery import ConfirmedProducer, Outgoing
@@ -222,7 +222,7 @@ class Counting:
                 flush = counter.flush(now_s)
             if flush is not None:
                 flushes.append((tp, counter, flush))
-                await asyncio.sleep(0)  # encoding rows takes time: let CRITICAL pass
+                await let_others_pass()
                 if epoch != self._epoch:
                     return False
         if not flushes:
@@ -265,7 +265,7 @@ class Counting:
                 flush = counter.flush(now_s)
             if flush is not None:
                 flushes.append((partition, counter, flush))
-                await asyncio.sleep(0)
+                await let_others_pass()
                 if epoch != self._epoch:
                     return
         table = self._combined_counts

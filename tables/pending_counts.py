@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-#: Event types of records that are listed before they are counted, at most: half a megabyte.
-_MOST_LISTED: Final = 65_536
+#: Event types of records that are listed before they are counted, at most. A flush counts what is listed, and
+#: CRITICAL waits for it: a quarter of a millisecond for each source.
+_MOST_LISTED: Final = 4096
 
 
 class PendingCounts:
