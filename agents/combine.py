@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from agents.flush_pace import FlushPace, let_others_pass
+from agents.flush_pace import FlushPace
+from streams.transport.turns import let_others_pass
 from tables.combined_counter import CombinedCounter
 from tables.partials import decode
 

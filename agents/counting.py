@@ -17,12 +17,13 @@ from typing import Any
 from faust.types import TP
 
 from agents.effects import Effects
-from agents.flush_pace import FlushPace, let_others_pass
+from agents.flush_pace import FlushPace
 from streams.notifications import Priority
 from streams.settings import Settings
 from streams.transport.delivery import ConfirmedProducer, Outgoing
 from streams.transport.faust_stores import PartitionGoneError
 from streams.transport.local_stores import LocalStateError
+from streams.transport.turns import let_others_pass
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.flushes import Flush

@@ -3,12 +3,11 @@
 A flush writes every row that has changed as a whole. With very many event types, or partitions, rows change
 nearly whole between two flushes, and flushing would take more of the processor than counting. So the time it
 takes, in planning, encoding, writing, combining and reading back, is bounded to a share of all time by
-waiting longer. The pace is pure: it is told what was spent.
+waiting longer. Pure: it is told what was spent.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -18,20 +17,8 @@ from typing import Final
 FLUSH_SHARE: Final = 0.05
 #: Seconds between two flushes, at most, unless more are configured.
 MOST_INTERVAL_S: Final = 10.0
-#: Turns of the event loop that are left to everything else after each piece of a flush.
-TURNS_BETWEEN_PIECES: Final = 16
 #: Seconds of the event loop that it takes to hand a record to the Kafka client and to hear of it, about.
 SENDING_S: Final = 60e-6
-
-
-async def let_others_pass() -> None:
-    """Wait after a piece of a flush, as is done after a batch of records.
-
-    On its way through the client and the agents CRITICAL crosses a dozen turns of the event loop; with a
-    piece in each, it would wait for as many.
-    """
-    for _ in range(TURNS_BETWEEN_PIECES):
-        await asyncio.sleep(0)
 
 
 class FlushPace:

@@ -19,7 +19,7 @@ was paused and woke up late may leave a row elsewhere: its offset tells when a r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import repeat
 from operator import add
 from typing import Any, Final
@@ -28,7 +28,6 @@ from streams.notifications.alike_times import OrderedTimes
 from tables.buckets import CLOSE_GRACE_S, FINE, HOUR, MINUTE, bucket_of, children, parent, retention_s
 from tables.flushes import Emission, FineRow, Flush
 from tables.last_seen import LastSeen
-from tables.pending_counts import PendingCounts
 from tables.reserved_types import OVERFLOW, PROBES
 from tables.rows import Change, VersionedRows, base_name, bucket_name
 
@@ -62,8 +61,8 @@ class SourceCounter:
         self._max_types = max_event_types
         self._lateness_s = lateness_s
         self._fine: dict[int, FineRow] = {}
-        #: Counts since the last flush, by bucket.
-        self.pending: dict[int, PendingCounts] = {}
+        #: Counts since the last flush: bucket -> event type -> count.
+        self.pending: dict[int, Counter[str]] = {}
         #: Of the same records.
         self.last_seen = LastSeen()
         #: Offset of the last record handled; -1 before the first.
@@ -146,8 +145,8 @@ class SourceCounter:
             self._add_again(offset, event_type, bucket, seen_ms)
         else:
             if counts is None:
-                counts = self.pending[bucket] = PendingCounts()
-            counts.add(event_type)
+                counts = self.pending[bucket] = Counter()
+            counts[event_type] = counts.get(event_type, 0) + 1
             self.last_seen.add(event_type, seen_ms)
         self.processed = offset
 
@@ -155,7 +154,7 @@ class SourceCounter:
         self,
         first: int,
         last: int,
-        types: Mapping[int, Sequence[str]],
+        types: Mapping[int, Iterable[str]],
         seen: Mapping[str, int] | OrderedTimes,
     ) -> bool:
         """Count consecutive records at once: the same as `add` for each of them.
@@ -178,8 +177,8 @@ class SourceCounter:
         for bucket, each in types.items():
             counts = pending.get(bucket)
             if counts is None:
-                counts = pending[bucket] = PendingCounts()
-            counts.add_all(each)
+                counts = pending[bucket] = Counter()
+            counts.update(each)  # in C
         self.last_seen.add_run(seen)
         self.processed = last
         return True
@@ -187,7 +186,7 @@ class SourceCounter:
     def take_pending(self) -> dict[int, Counter[str]]:
         """Bucket -> event type -> count since the last flush, which is then forgotten."""
         pending, self.pending = self.pending, {}
-        return {bucket: counts.take() for bucket, counts in pending.items()}
+        return pending
 
     def _is_counted(self, offset: int, bucket: int) -> bool:
         """Whether the row is ahead: a paused worker woke up and wrote it when its minute was closed."""
@@ -244,10 +243,8 @@ class SourceCounter:
         if by_name := totals.keys() >= seen.keys():
             seen_ms.update(zip(seen, map(max, map(seen_ms.__getitem__, seen), seen.values()), strict=True))
         else:
-            for (
-                event_type,
-                at_ms,
-            ) in seen.items():  # in order of arrival, so that the cap always hits the same
+            # In order of arrival, so that the cap always hits the same.
+            for event_type, at_ms in seen.items():
                 self._add_total(self._admitted(event_type, totals), 0, at_ms)
         for bucket, counts in pending.items():
             self._add_to_totals(counts, by_name=by_name)
@@ -354,10 +351,8 @@ class SourceCounter:
 
     def _totals_of(self, event_types: Collection[str]) -> dict[str, tuple[int, int]]:
         """Event type -> total, last seen; for those that the totals name."""
-        totals, seen_ms = (
-            map(self.totals.__getitem__, event_types),
-            map(self.seen_ms.__getitem__, event_types),
-        )
+        totals = map(self.totals.__getitem__, event_types)
+        seen_ms = map(self.seen_ms.__getitem__, event_types)
         return dict(zip(event_types, zip(totals, seen_ms, strict=True), strict=True))
 
     def flushed(self, flush: Flush) -> None:

@@ -25,12 +25,9 @@ from streams.transport.batch import RecordBatch
 from streams.transport.faust_private import App, batch_message, deliver
 from streams.transport.follow_lane import FollowLane
 from streams.transport.lanes import FetchLane
+from streams.transport.turns import let_others_pass
 
 log = logging.getLogger(__name__)
-
-
-#: Turns of the event loop that are left to everything else after each batch.
-_TURNS_BETWEEN_BATCHES = 16
 
 
 class Work(Protocol):
@@ -277,14 +274,10 @@ class Traffic:
             if not await deliver(self._app, message):
                 self._drop([batch])  # a rebalance has begun: what is buffered will be dropped, too
                 self._open = False
-            # On its way from the socket to an agent and on to a producer, a record crosses a dozen tasks,
-            # each in a later turn of the event loop. With a batch in every turn, CRITICAL would wait for a
-            # batch at each of them.
             while scheduler.in_flight >= self._settings.max_in_flight:
                 self._news.clear()
                 await self._news.wait()
-            for _ in range(_TURNS_BETWEEN_BATCHES):
-                await asyncio.sleep(0)
+            await let_others_pass()
 
     def done(self, batch: RecordBatch, service_seconds: float) -> None:
         """Free the slot of a batch and charge its class."""

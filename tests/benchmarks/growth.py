@@ -41,9 +41,8 @@ BASE_PARTITIONS = 8
 BASE_TYPES = 100
 #: The state of many hours needs no more partitions to be large.
 STATE_PARTITIONS = 4
-#: Where the cost of a flush grows, so many times more records, so that there are several flushes. With very
-#: many event types a flush is due after 10 s at the earliest, and the last one is not put off.
-MORE_RECORDS = {"partitions": 5, "event types": 5}
+#: Where the cost of a flush grows, so many times more records, so that there are several flushes.
+MORE_RECORDS = 5
 DAY = 86_400
 
 _QUIET_S = 0.7
@@ -87,11 +86,9 @@ class Point:
 
 def points(records: int, deepest: int) -> list[Point]:
     """All measurements, from the least to the greatest of each dimension."""
-    more = {name: {"backlog": n * records, "times": n} for name, n in MORE_RECORDS.items()}
-    found = [Point("partitions", n, f"{n}", partitions=n, **more["partitions"]) for n in (1, 8, 64)]
-    found += [
-        Point("event types", n, f"{n:,}", event_types=n, **more["event types"]) for n in (10, 1_000, 10_000)
-    ]
+    more = {"backlog": MORE_RECORDS * records, "times": MORE_RECORDS}
+    found = [Point("partitions", n, f"{n}", partitions=n, **more) for n in (1, 8, 64)]
+    found += [Point("event types", n, f"{n:,}", event_types=n, **more) for n in (10, 1_000, 10_000)]
     for depth in (1_000, 60_000, 600_000, 5_000_000):
         if depth <= deepest:
             found.append(Point("backlog", depth, f"{depth:,}", depth, keep=depth <= records))
@@ -219,7 +216,7 @@ class Bench:
         wait_for(warm)
         profile = None
         if self._options.profile:
-            profile = Profile(run.child.pid, 30, report.RESULTS / f"growth-{self._number}.raw")
+            profile = Profile(run.child.pid, 5, report.RESULTS / f"growth-{self._number}.raw")
         cpu, at = run.cpu_s(), time.monotonic()
         before, served = run.progress.read().handled, sum(run.service.read().seconds.values())
         wait_for(all_of_it)
@@ -330,9 +327,8 @@ def _report(
         series[name] = [(point.value / members[0].value, costs[point][0] / least) for point in members]
     report.show(
         f"Processor time of the worker per record in us, median (least to greatest) of {options.repeats}; "
-        f"{options.records:,} records of 300 bytes ("
-        + ", ".join(f"{times} times as many for {name}" for name, times in MORE_RECORDS.items())
-        + f"), {len(MIX)} priorities",
+        f"{options.records:,} records of 300 bytes ({MORE_RECORDS} times as many for partitions and event "
+        f"types), {len(MIX)} priorities",
         ["", "", "CPU us a record", "to the first", "in agents", "us passed", "memory"],
         rows,
     )

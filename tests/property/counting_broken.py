@@ -89,7 +89,7 @@ class CapByBucket(Cluster):
     class source_counter(SourceCounter):  # noqa: N801
         def _merge_pending(self) -> dict[int, Collection[str]]:
             seen = self.last_seen.take()
-            self.last_seen.add_run({t: seen[t] for counts in self.pending.values() for t in counts.take()})
+            self.last_seen.add_run({t: seen[t] for counts in self.pending.values() for t in counts})
             return super()._merge_pending()
 
 

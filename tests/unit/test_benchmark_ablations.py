@@ -12,7 +12,7 @@ from tests.benchmarks.processes import ROOT
 
 #: Name -> an expression that holds once the mechanism is gone.
 GONE = {
-    "turns": "traffic._TURNS_BETWEEN_BATCHES == 0",
+    "turns": "turns.TURNS_BETWEEN == 0",
     "lanes": f"traffic.FetchLane.__name__ == {SharedLane.__name__!r}",
     "fair-queue": f"type(one._order).__name__ == {FirstInFirstOut.__name__!r}",
     "timed-batches": f"scheduler.BatchSize.__name__ == {FixedBatchSize.__name__!r}",
@@ -27,6 +27,7 @@ import streams.app as app
 import streams.commands.worker as worker
 import streams.scheduling.scheduler as scheduler
 import streams.transport.traffic as traffic
+import streams.transport.turns as turns
 
 def holds():
     one = scheduler.Scheduler([scheduler.ClassSpec("a", 1.0, 0, 1 << 20)])

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.flush_pace import (
-    FLUSH_SHARE,
-    MOST_INTERVAL_S,
-    SENDING_S,
-    TURNS_BETWEEN_PIECES,
-    FlushPace,
-    let_others_pass,
-)
+from agents.flush_pace import FLUSH_SHARE, MOST_INTERVAL_S, SENDING_S, FlushPace
 
 
 def test_cheap_flushes_come_at_the_interval() -> None:
@@ -51,20 +42,3 @@ def test_what_is_sent_and_what_is_measured_counts() -> None:
     with pace:
         pass
     assert pace.wait_s() == pytest.approx(0.5 / FLUSH_SHARE)
-
-
-async def test_what_crosses_many_turns_of_the_loop_meets_one_piece_of_a_flush() -> None:
-    """CRITICAL on its way from the socket to a producer is such a thing."""
-    pieces = 0
-
-    async def flush() -> None:
-        nonlocal pieces
-        while True:
-            pieces += 1
-            await let_others_pass()
-
-    flushing = asyncio.create_task(flush())
-    for _ in range(TURNS_BETWEEN_PIECES):
-        await asyncio.sleep(0)
-    flushing.cancel()
-    assert pieces == 1

@@ -15,6 +15,7 @@ from streams.broker import connections
 from streams.notifications import Priority
 from streams.settings import Settings, load_settings
 from streams.transport import traffic as module
+from streams.transport import turns as turns_module
 from streams.transport.traffic import Traffic
 
 DEBUG = TP("notifications.debug", 0)
@@ -137,7 +138,7 @@ async def test_critical_on_its_way_through_the_client_passes_before_the_next_bat
 ) -> None:
     """The control leaves no turns of the event loop between batches."""
     if turns is not None:
-        monkeypatch.setattr(module, "_TURNS_BETWEEN_BATCHES", turns)
+        monkeypatch.setattr(turns_module, "TURNS_BETWEEN", turns)
     critical = TP("notifications.critical", 0)
     await harness.traffic.on_ready({DEBUG, critical}, {DEBUG: 0, critical: 0})
     harness.fetched(1000)

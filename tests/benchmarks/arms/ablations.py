@@ -22,10 +22,10 @@ def replace(owner: Any, name: str, value: Any) -> None:
 
 
 def no_turns() -> None:
-    """No turns of the event loop between batches."""
-    import streams.transport.traffic as traffic
+    """No turns of the event loop between batches, and between pieces of a flush."""
+    import streams.transport.turns as turns
 
-    replace(traffic, "_TURNS_BETWEEN_BATCHES", 0)
+    replace(turns, "TURNS_BETWEEN", 0)
 
 
 def one_lane() -> None:

@@ -27,7 +27,7 @@ def install(spec: RunSpec) -> None:
     the worker; ``without``, names of mechanisms that are taken out (see ``ablations``).
     """
     import streams.app
-    import streams.transport.traffic
+    import streams.transport.turns
     from agents.ingest import Ingest
     from streams.notifications.priority import Priority
 
@@ -39,7 +39,7 @@ def install(spec: RunSpec) -> None:
     tune = spec.option("tune") or {}
     turns = tune.get("turns", 0)
     if "turns_between" in tune:
-        vars(streams.transport.traffic)["_TURNS_BETWEEN_BATCHES"] = tune["turns_between"]
+        vars(streams.transport.turns)["TURNS_BETWEEN"] = tune["turns_between"]
     if "switch_us" in tune:
         sys.setswitchinterval(tune["switch_us"] / 1e6)
     for name in tune.get("without", ()):
