@@ -18,6 +18,7 @@ from faust.types import TP
 
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
+from streams.cancellation import end
 from streams.notifications import Priority
 from streams.settings import Settings
 from streams.transport.delivery import ConfirmedProducer, Outgoing
@@ -169,9 +170,7 @@ class Counting:
 
     async def stop(self) -> None:
         """Stop flushing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     async def _run(
         self, failed: Callable[[BaseException], None], flushed: Callable[[], Awaitable[object]]

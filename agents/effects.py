@@ -137,7 +137,8 @@ class Effects:
         if self._under_way:
             self._empty.clear()
             try:
-                await asyncio.wait_for(self._empty.wait(), deadline_s)
+                async with asyncio.timeout(deadline_s):
+                    await self._empty.wait()
             except TimeoutError:
                 return False
         return True

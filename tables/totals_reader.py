@@ -12,6 +12,7 @@ import aiokafka
 from aiokafka import TopicPartition
 
 from streams.broker.connections import disconnect
+from streams.cancellation import end
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
 
@@ -75,9 +76,7 @@ class TotalsReader:
 
     async def stop(self) -> None:
         """Stop reading."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
         if self._consumer is not None:
             await disconnect(self._consumer)
 

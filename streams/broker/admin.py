@@ -24,6 +24,7 @@ from aiokafka.errors import (
 
 from streams.broker.client_options import client_options
 from streams.broker.topic_ids import client_of
+from streams.cancellation import cancellable, end
 from streams.settings import ConfigurationError, Settings
 
 _log = logging.getLogger(__name__)
@@ -84,7 +85,8 @@ async def admin_client(
             "look at the broker's log."
         ) from error
     finally:
-        await admin.close()
+        with cancellable():
+            await admin.close()
 
 
 async def _first_usable(
@@ -103,9 +105,7 @@ async def _first_usable(
                     return address
                 failures[address] = failure
         finally:
-            for task in tries:
-                task.cancel()
-            await asyncio.gather(*tries, return_exceptions=True)
+            await end(*tries)
         if loop.time() + _RETRY_S >= until or not all(it.temporary for it in failures.values()):
             raise ConfigurationError(unusable(settings, failures))
         if not told:

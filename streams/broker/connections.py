@@ -9,6 +9,8 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from streams.cancellation import cancellable
+
 #: Seconds for a group to let a member go, and for whatever else a broker may not answer to.
 _STOP_S = 5.0
 
@@ -48,7 +50,8 @@ async def disconnect(consumer: Any) -> None:
     """
     try:
         async with asyncio.timeout(_STOP_S):
-            await consumer.stop()
+            with cancellable():
+                await consumer.stop()
         return
     except TimeoutError:
         log.warning("A consumer was disconnected without the broker's answer.")

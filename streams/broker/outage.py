@@ -13,6 +13,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from streams.cancellation import cancellable, end
 from streams.logs import BOUNDED
 
 log = logging.getLogger(__name__)
@@ -107,9 +108,7 @@ class BrokerWatch:
 
     async def stop(self) -> None:
         """Watch no longer."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     def lost_s(self) -> float:
         """Seconds since too few brokers answer; 0 while enough do."""
@@ -135,7 +134,8 @@ class BrokerWatch:
                 if client is not None and not answering:
                     # They may come back elsewhere.
                     gone, client = client, None
-                    await gone.close()
+                    with cancellable():
+                        await gone.close()
                 await asyncio.sleep(_ASK_INTERVAL_S)
         finally:
             if client is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
 
+from streams.cancellation import end
 from streams.commands.demo_load import Arrivals, Load, newest
 from streams.commands.demo_screen import Picture, frame, plain_line, summary
 from streams.commands.demo_sums import Sums, make_sums
@@ -233,9 +234,7 @@ async def _first(
                 task.result()
         return running.result() if running.done() else None
     finally:
-        for each in (running, *tasks):
-            each.cancel()
-        await asyncio.gather(running, *tasks, return_exceptions=True)
+        await end(running, *tasks)
 
 
 def _print_line(picture: Picture) -> None:

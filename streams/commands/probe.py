@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 import orjson
 
+from streams.cancellation import end
 from streams.commands.common import Output, brokers_option, run, visible
 from streams.commands.probe_results import Probes, Report, keys_of, make_report
 from streams.commands.reading import TopicReader, topic_fault, topic_reader
@@ -178,9 +179,7 @@ class _Run:
                 if task.done():
                     task.result()  # a reader ends by an error only
         finally:
-            for task in [*readers, work]:
-                task.cancel()
-            await asyncio.gather(*readers, work, return_exceptions=True)
+            await end(*readers, work)
 
     # ---------------------------------------------------------------- reading
 

@@ -206,7 +206,8 @@ class Replay:
                 self._fail(f"{unconfirmed} were sent and not confirmed; they may have arrived.", unconfirmed)
             self._waiting = []
         try:
-            await asyncio.wait_for(self._producer.stop(), 5.0)
+            async with asyncio.timeout(5.0):
+                await self._producer.stop()
         except TimeoutError:
             click.echo("tocsin dead-letters: the connection did not close in time.", err=True)
 

@@ -26,6 +26,7 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
+from streams.cancellation import cancellable, end
 from streams.publishing.driver import Outgoing
 
 #: Called once for every group of messages that share one fate; None means delivered.
@@ -141,7 +142,8 @@ class BatchSender:
     async def _started_producer(self) -> Any:
         producer = self._make_producer()
         try:
-            await asyncio.wait_for(producer.start(), self._connect_s)
+            async with asyncio.timeout(self._connect_s):
+                await producer.start()
         except BaseException as error:
             await _stop(producer, 0.5)
             if isinstance(error, TimeoutError):
@@ -178,7 +180,8 @@ class BatchSender:
                     self._seal(topic, lane, slot)
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), max(0.0, deadline - loop.time()))
+                async with asyncio.timeout_at(deadline):
+                    await self._changed.wait()
             except TimeoutError:
                 return not self.pending
         return True
@@ -188,9 +191,7 @@ class BatchSender:
         if self._producer is not None:
             await self.flush(timeout)
         self._closed = True
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         if self._producer is not None:
             await _stop(self._producer, 1.0 if self.pending else max(1.0, timeout))
         error = KafkaError("closed before the delivery was confirmed")
@@ -211,7 +212,8 @@ class BatchSender:
         error: Exception
         try:
             await self._ready.wait()
-            found = await asyncio.wait_for(self._producer.partitions_for(topic), self._topic_wait_s)
+            async with asyncio.timeout(self._topic_wait_s):
+                found = await self._producer.partitions_for(topic)
             lane.partitions = tuple(sorted(found))
             waiting, lane.waiting = lane.waiting, []
             for message in waiting:
@@ -408,9 +410,13 @@ def _gone(place: tuple[str, int]) -> KafkaError:
 async def _stop(producer: Any, timeout_s: float) -> None:
     """Stop ``producer``; when the brokers are away it would wait for ever, so cut it off."""
     try:
-        await asyncio.wait_for(producer.stop(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            with cancellable():
+                await producer.stop()
     except (TimeoutError, KafkaError, OSError):
         try:
-            await asyncio.wait_for(producer.client.close(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                with cancellable():
+                    await producer.client.close()
         except (TimeoutError, KafkaError, OSError) as error:
             logger.debug("The producer did not close: %r", error)

@@ -125,7 +125,8 @@ class Bulk:
 
     async def _pause(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
         except TimeoutError:
             return
 
@@ -133,7 +134,8 @@ class Bulk:
         while self._sender.pending_bytes >= _AHEAD_BYTES and not self._stop.is_set():
             before = self._settled
             try:
-                await asyncio.wait_for(self._sender.room(_AHEAD_BYTES), self._timeout_s)
+                async with asyncio.timeout(self._timeout_s):
+                    await self._sender.room(_AHEAD_BYTES)
             except TimeoutError:
                 if before == self._settled:
                     self._stop.set()

@@ -202,12 +202,14 @@ class ConfirmedProducer:
             scope.reschedule(now)
         unconfirmed, self._unconfirmed = self._unconfirmed, set()
         try:
-            await asyncio.wait_for(failed.stop(), _STOP_S)
+            async with asyncio.timeout(_STOP_S):
+                await failed.stop()
         except (KafkaError, TimeoutError):
             # Private: stop waits for batches that cannot be sent, the sender for answers that do not come.
             if failed._sender is not None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(failed._sender.close(), _STOP_S)
+                    async with asyncio.timeout(_STOP_S):
+                        await failed._sender.close()
             await failed.client.close()
         for future in unconfirmed:
             if not future.done():

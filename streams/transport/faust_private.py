@@ -234,8 +234,9 @@ class Consumer(driver.Consumer):
     async def wait_empty(self) -> None:
         """Wait for work in flight, with a deadline; then flush and commit."""
         await self._coordinator.drain()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.commit(start_new_transaction=False), timeout=5.0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await self.commit(start_new_transaction=False)
         self._unacked_messages.clear()
 
     def verify_event_path(self, now: float, tp: TP) -> None:

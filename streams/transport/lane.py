@@ -10,6 +10,7 @@ import aiokafka
 from aiokafka import TopicPartition
 
 from streams.broker.connections import disconnect
+from streams.cancellation import end
 from streams.transport.fetch_packing import pack_fetches_at_once
 from streams.transport.lenient_records import accept_any_header_names
 
@@ -67,9 +68,7 @@ class Lane:
 
     async def _disconnect(self) -> None:
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await end(task)
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
             await disconnect(consumer)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from faust.types import TP
 
 from streams.broker.connections import connect
+from streams.cancellation import end
 from streams.notifications.priority import Priority
 from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
@@ -139,9 +140,7 @@ class Traffic:
 
     async def stop(self) -> None:
         """Disconnect the lanes."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
         await self._revoke_lanes()
 
     # ---------------------------------------------------------------- Coordinator
@@ -169,7 +168,8 @@ class Traffic:
         if self._in_flight:
             self._idle.clear()
             try:
-                await asyncio.wait_for(self._idle.wait(), deadline)
+                async with asyncio.timeout(deadline):
+                    await self._idle.wait()
             except TimeoutError:
                 log.warning(
                     "An agent did not finish within %.0f s; what it holds will be read again.", deadline

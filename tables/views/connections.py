@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from streams.cancellation import end
 from tables.views.problems import Problem, problem_response
 
 #: Connections at a time; beyond that the oldest is dropped, so that a probe always gets in.
@@ -111,9 +112,7 @@ class Connections:
 
     async def stop(self) -> None:
         """Stop sweeping."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +32,9 @@ class _Consumer:
             raise KafkaError("fetching had ended")
         elif self._how == "waits for a broker":
             await asyncio.Event().wait()
+        elif self._how == "loses cancellations":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
         self.fetch.cancel()
         self.closed = True
 
@@ -68,8 +72,9 @@ async def test_one_that_never_started_is_disconnected_too(monkeypatch: pytest.Mo
     assert consumer.closed
 
 
-async def test_a_caller_that_is_cancelled_stays_so() -> None:
-    consumer: Any = _Consumer("waits for a broker")
+@pytest.mark.parametrize("how", ["waits for a broker", "loses cancellations"])
+async def test_a_caller_that_is_cancelled_stays_so(how: str) -> None:
+    consumer: Any = _Consumer(how)
     task = asyncio.create_task(disconnect(consumer))
     await asyncio.sleep(0)
     task.cancel()

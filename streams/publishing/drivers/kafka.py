@@ -316,7 +316,8 @@ class KafkaDriver(Driver):
                 for _ in range(min(_CHUNK, len(queue))):
                     sender.add(queue.popleft())
                 try:
-                    await asyncio.wait_for(sender.room(_AHEAD_BYTES), 0.5)
+                    async with asyncio.timeout(0.5):
+                        await sender.room(_AHEAD_BYTES)
                 except TimeoutError:
                     if self._gave_up():
                         return

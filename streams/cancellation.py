@@ -1,0 +1,42 @@
+"""Tasks end when they are cancelled, though a cancellation may be lost on its way.
+
+Code that cancels a task of its own and awaits it, suppressing ``CancelledError``, also suppresses that its
+caller was cancelled just then: the caller goes on as if nothing had been asked. aiokafka (0.14) does so where
+it closes a client or a consumer, Python 3.11 in ``asyncio.wait_for`` (bpo-42130), which is not used here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+#: Seconds after which a task that has not ended is cancelled again; longer than any bound on cleaning up.
+_AGAIN_S: Final = 10.0
+
+
+async def end(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancel tasks and wait until they have ended, by whatever; None stands for one never started."""
+    ended = [task for task in tasks if task is not None]
+    left = set(ended)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_AGAIN_S)
+    # Looked at, or asyncio would log that nobody did.
+    await asyncio.gather(*ended, return_exceptions=True)
+
+
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Make sure that a cancellation of the current task inside ends it, where the code inside loses it.
+
+    Raises:
+        asyncio.CancelledError: the task was cancelled inside, and the code inside ended as if it were not.
+    """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    yield
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
