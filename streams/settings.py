@@ -58,7 +58,7 @@ PROFILES["strict-with-floor"] = PROFILES["strict"] = PROFILES["default"]
 #: Modes by profile; the others are weighted.
 _PROFILE_MODES: dict[str, ModeName] = {"strict-with-floor": "strict-with-floor", "strict": "strict"}
 
-_SECRETS = ("sasl_password", "web_token", "admin_token")
+SECRETS = ("sasl_password", "web_token", "admin_token")
 
 #: Characters of the token that may change a worker; short ones can be guessed.
 _LEAST_TOKEN_LENGTH = 16
@@ -361,7 +361,7 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, Any]:
         """The settings as plain values, secrets masked."""
         return {
-            name: ("********" if value else None) if name in _SECRETS else value
+            name: ("********" if value else None) if name in SECRETS else value
             for name, value in self.model_dump(mode="json").items()
         }
 
@@ -401,7 +401,7 @@ def load_settings(**overrides: Any) -> Settings:
         ConfigurationError: with one sentence that says what to change.
     """
     values = {name: value for name, value in overrides.items() if value is not None}
-    for name in _SECRETS:
+    for name in SECRETS:
         path = os.environ.get(f"TOCSIN_{name.upper()}_FILE")
         if path and name not in values:
             try:
@@ -430,7 +430,7 @@ def _sentence(error: ValidationError) -> str:
             message = "there is no such setting"
         given = item.get("input")
         # A value may hold a secret that was put where it does not belong.
-        hide = where in (*_SECRETS, "brokers") or not isinstance(given, str | int | float)
+        hide = where in (*SECRETS, "brokers") or not isinstance(given, str | int | float)
         shown = "" if hide else f" (given: {json.dumps(given)})"
         parts.append(f"TOCSIN_{where.upper()}: {message}{shown}" if where else message)
     return "; ".join(parts) + "."

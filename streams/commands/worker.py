@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
+import os
 import sys
 from typing import Any
 
 import click
 
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
+from streams.unknown_settings import unknown_settings
+
+log = logging.getLogger(__name__)
 
 
 @click.command("worker", short_help="Run a worker.")
@@ -32,6 +37,8 @@ def command(show_config: bool, **options: Any) -> None:
     settings = load_settings(**options)
     if show_config:
         click.echo(json.dumps(settings.shown(), indent=2))
+        for sentence in unknown_settings(os.environ):
+            click.echo(f"tocsin: {sentence}", err=True)
         return
     run_worker(settings)
 
@@ -43,6 +50,8 @@ def run_worker(settings: Settings) -> None:
 
     check_packages()
     configure_logging(settings)
+    for sentence in unknown_settings(os.environ):
+        log.warning("%s", sentence)
     from streams.broker.self_check import self_check
 
     view = asyncio.run(self_check(settings))
