@@ -222,11 +222,15 @@ class TocsinApp(App):
         self._inherited = {TP(*place): offset for place, offset in offsets.items()}
         self.traffic = Traffic(self, settings, self.counting, self._options, followed=followed)
         self.profile = LiveProfile(settings, self.traffic.set_profile)
-        await asyncio.gather(self.alert_producer.start(), self.count_producer.start(), self.traffic.start())
+        # From here on brokers that go are waited for, and somebody says so.
+        self.brokers.start(view.writes_need)
+        producers = (self.alert_producer, self.count_producer)
+        if not all(await asyncio.gather(*(each.start(lambda: not self.should_stop) for each in producers))):
+            return
+        await self.traffic.start()
         await self.reader.start(view.partitions)
         self.counting.start(self.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
-        self.brokers.start(view.writes_need)
         self.add_future(self._watch_recovery())
         log.info("Joining the group %s.", settings.group_id)
         self.health.reached_brokers()

@@ -14,8 +14,9 @@ from streams.cancellation import cancellable
 #: Seconds for a group to let a member go, and for whatever else a broker may not answer to.
 _STOP_S = 5.0
 
-#: Seconds between two tries to connect.
+#: Seconds between two tries to connect, and for one.
 _AGAIN_S = 0.5
+_ATTEMPT_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ async def connect(attempt: Callable[[], Awaitable[None]], wanted: Callable[[], b
     """Try to connect, again while no broker is there. Whoever watches the brokers says that they are away.
 
     Args:
-        attempt: connects; called again after it has failed.
+        attempt: connects; called again after it has failed, or was cancelled because it took too long.
         wanted: whether to go on.
 
     Returns:
@@ -32,8 +33,9 @@ async def connect(attempt: Callable[[], Awaitable[None]], wanted: Callable[[], b
     """
     while True:
         try:
-            await attempt()
-        except KafkaConnectionError:
+            async with asyncio.timeout(_ATTEMPT_S):
+                await attempt()
+        except (KafkaConnectionError, TimeoutError):
             if not wanted():
                 return False
             await asyncio.sleep(_AGAIN_S)

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiokafka
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from streams.broker.connections import connect
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +69,18 @@ class ConfirmedProducer:
         #: Attempts that failed, for the metrics.
         self.failures = 0
 
-    async def start(self) -> None:
-        """Connect."""
-        self._producer = aiokafka.AIOKafkaProducer(**self._options)
-        await self._producer.start()
+    async def start(self, wanted: Callable[[], bool] = lambda: True) -> bool:
+        """Connect; tries again while no broker is there and it is ``wanted``. Whether it is connected."""
+        return await connect(self._connect, wanted)
+
+    async def _connect(self) -> None:
+        producer = aiokafka.AIOKafkaProducer(**self._options)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.client.close()
+            raise
+        self._producer = producer
 
     async def stop(self) -> None:
         """Send what is buffered, give up what cannot be sent within seconds, and disconnect."""

@@ -6,6 +6,7 @@ What is changed, and why:
   membership, commits, and reads changelogs and internal topics. So the group's consumer pauses them.
 - Offsets of managed topics are committed from what is durable, never from what agents acked.
 - Waiting for agents at a rebalance or stop has a deadline, and ends with a flush.
+- Consumer and producer wait for brokers that are away when they start.
 - Tables keep their rows in stores of our own (``faust_stores``).
 - Recovery tells where it began and how far it is; changelogs are fetched only while it lasts, and no call of
   an earlier assignment takes records out of its sight.
@@ -26,7 +27,7 @@ from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
-from streams.broker.connections import disconnect
+from streams.broker.connections import connect, disconnect
 from streams.transport.faust_stores import CheckedStore
 from streams.transport.instance_watch import InstanceWatch
 from streams.transport.recovery import TableProgress
@@ -105,10 +106,17 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         self._assignment: tuple[Any, frozenset[TP]] = None, frozenset()
 
     async def on_start(self) -> None:
-        """Watch over the instance id from the first request on: nothing is subscribed to yet."""
-        await super().on_start()
-        if self._consumer._group_instance_id is not None:
+        """Connect; watch over the instance id from the first request on: nothing is subscribed to yet."""
+        connected = await connect(self._connect, lambda: not self.app.should_stop)
+        if connected and self._consumer._group_instance_id is not None:
             self.instance_watch = InstanceWatch(self._consumer._coordinator, self._fenced)
+
+    async def _connect(self) -> None:
+        try:
+            await super().on_start()  # with a client of its own each time
+        except BaseException:
+            await disconnect(self._consumer)
+            raise
 
     async def on_thread_stop(self) -> None:
         """Disconnect so that the thread ends, also while no broker answers."""
@@ -243,10 +251,29 @@ class Consumer(driver.Consumer):
         """Skip, as in the thread."""
 
 
+class Producer(driver.Producer):
+    """Faust's producer, which waits for brokers that are away when it starts."""
+
+    logger = driver.logger
+
+    async def on_start(self) -> None:
+        """Connect."""
+        await connect(self._connect, lambda: not self.app.should_stop)
+
+    async def _connect(self) -> None:
+        try:
+            await super().on_start()
+        except BaseException:
+            if self._producer is not None:  # else a stop has taken it meanwhile, and closes it
+                await self._producer.client.close()
+            raise
+
+
 class Transport(driver.Transport):
-    """Faust's aiokafka transport with our consumer."""
+    """Faust's aiokafka transport with our consumer and producer."""
 
     Consumer = Consumer
+    Producer = Producer
 
 
 class App(faust.App):

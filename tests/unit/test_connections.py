@@ -97,6 +97,25 @@ async def test_connecting_goes_on_until_a_broker_is_there(monkeypatch: pytest.Mo
     assert tries == 4
 
 
+async def test_a_try_to_connect_that_hangs_is_given_up_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(connections, "_ATTEMPT_S", 0.01)
+    tries = given_up = 0
+
+    async def attempt() -> None:
+        nonlocal tries, given_up
+        tries += 1
+        if tries == 3:
+            return
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up += 1
+
+    assert await connect(attempt, lambda: True)
+    assert (tries, given_up) == (3, 2)
+
+
 async def test_connecting_ends_when_it_is_no_longer_wanted() -> None:
     async def attempt() -> None:
         raise KafkaConnectionError("no broker")
