@@ -220,6 +220,10 @@ class Scheduler(Generic[K, P, R]):
             self._refresh(lane)
         return kept
 
+    def first(self) -> K | None:
+        """The most urgent class that has a record to serve, whatever its share; None when there is none."""
+        return self._queue.first()
+
     def next(self) -> Dispatch[K, P, R] | None:
         """The batch to serve next; None when all slots are taken or no record can be served."""
         if self._in_flight >= self._max_in_flight:

@@ -26,7 +26,7 @@ from streams.transport.batch import RecordBatch
 from streams.transport.faust_private import App, batch_message, deliver
 from streams.transport.follow_lane import FollowLane
 from streams.transport.lanes import FetchLane
-from streams.transport.turns import let_others_pass
+from streams.transport.turns import OwedTurns
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,8 @@ class Traffic:
             clock=time.monotonic,
         )
         self._minute: MinuteShares[Priority] = MinuteShares()
+        self._owed = OwedTurns(settings.batch_ms / 1000)
+        self._top = min(settings.priorities, key=lambda priority: priority.rank)
         self._lanes = {
             priority: FetchLane(
                 priority,
@@ -264,6 +266,7 @@ class Traffic:
                 await self._news.wait()
                 continue
             priority = dispatch.cls
+            before = scheduler.first()
             topic = self._lanes[priority].topic
             batch = RecordBatch(priority, topic, dispatch.partition, dispatch.records, dispatch)
             self._in_flight.add(batch)
@@ -277,7 +280,14 @@ class Traffic:
             while scheduler.in_flight >= self._settings.max_in_flight:
                 self._news.clear()
                 await self._news.wait()
-            await let_others_pass()
+            await self._owed.pay(partial(self._hurries, priority, before))
+
+    def _hurries(self, served: Priority, before: Priority | None) -> bool:
+        """Whether the most urgent class waits, or one came that is more urgent than what waited before."""
+        first = self.scheduler.first()
+        return first is not None and (
+            first is self._top or (first.rank < served.rank and (before is None or first.rank < before.rank))
+        )
 
     def done(self, batch: RecordBatch, service_seconds: float) -> None:
         """Free the slot of a batch and charge its class."""
@@ -285,6 +295,7 @@ class Traffic:
             return  # revoked meanwhile
         self._in_flight.discard(batch)
         self.scheduler.done(batch.dispatch, service_seconds)
+        self._owed.served(service_seconds)
         self.last_done = time.monotonic()
         self._minute.add(self.last_done, batch.priority, service_seconds)
         self._lanes[batch.priority].has_room()

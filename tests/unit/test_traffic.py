@@ -19,6 +19,8 @@ from streams.transport import turns as turns_module
 from streams.transport.traffic import Traffic
 
 DEBUG = TP("notifications.debug", 0)
+#: Service time that batches are cut to.
+FULL_BATCH_S = 0.002
 
 
 class Lane:
@@ -94,10 +96,21 @@ class Harness:
             self.delivered.append(batch)
         return self.accepts
 
-    def fetched(self, count: int) -> None:
+    def fetched(self, count: int, priority: Priority = Priority.DEBUG, partition: int = 0) -> None:
         records = [SimpleNamespace(offset=n, timestamp=1, value=b"{}") for n in range(count)]
-        self.traffic.scheduler.add(Priority.DEBUG, 0, records, 100 * count)
+        self.traffic.scheduler.add(priority, partition, records, 100 * count)
         self.traffic._wake()
+
+    async def turns_to_the_next(self, service_s: float) -> int:
+        """Turns of the event loop from the end of the latest batch to the dispatch of the next."""
+        before = len(self.delivered)
+        self.traffic.done(self.delivered[-1], service_s)
+        turns = 0
+        while len(self.delivered) == before:
+            assert turns < 100, "nothing is dispatched"
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
 
 
 @pytest.fixture
@@ -147,15 +160,64 @@ async def test_critical_on_its_way_through_the_client_passes_before_the_next_bat
     async def on_its_way() -> None:
         for _ in range(12):  # from the socket to the lane
             await asyncio.sleep(0)
-        record = SimpleNamespace(offset=0, timestamp=1, value=b"{}")
-        harness.traffic.scheduler.add(Priority.CRITICAL, 0, [record], 100)
-        harness.traffic._wake()
+        harness.fetched(1, Priority.CRITICAL)
 
     way = asyncio.create_task(on_its_way())
-    harness.traffic.done(harness.delivered[0], 0.001)
+    harness.traffic.done(harness.delivered[0], FULL_BATCH_S)
     await way
     await settle()
     assert harness.delivered[1].priority is served_next
+
+
+#: Turns in which the dispatcher takes notice, whatever else it waits for.
+A_FEW = 3
+
+
+def assign(harness: Harness, *priorities: Priority, partitions: int = 1) -> Any:
+    every = {
+        TP(f"notifications.{priority.lower()}", number)
+        for priority in (*priorities, Priority.DEBUG)
+        for number in range(partitions)
+    }
+    return harness.traffic.on_ready(every, dict.fromkeys(every, 0))
+
+
+@pytest.mark.parametrize(("hurries", "fewest", "most"), [(None, 0, A_FEW), (lambda *_: False, 12, 99)])
+async def test_critical_of_other_partitions_is_served_with_no_turns_between(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, hurries: Any, fewest: int, most: int
+) -> None:
+    """The control leaves turns after each batch, whoever waits: the last of eight then waited for 128."""
+    if hurries is not None:
+        monkeypatch.setattr(harness.traffic, "_hurries", hurries)
+    await assign(harness, Priority.CRITICAL, partitions=8)
+    for partition in range(8):
+        harness.fetched(1, Priority.CRITICAL, partition)
+    await settle()
+    for _ in range(4):
+        turns = await harness.turns_to_the_next(FULL_BATCH_S)
+        assert fewest <= turns <= most
+    assert {batch.priority for batch in harness.delivered} == {Priority.CRITICAL}
+
+
+async def test_what_comes_meanwhile_and_is_more_urgent_is_served_at_once(harness: Harness) -> None:
+    await assign(harness, Priority.ERROR)
+    harness.fetched(1000)
+    await settle()
+    asyncio.get_running_loop().call_soon(harness.fetched, 1, Priority.ERROR)
+    assert await harness.turns_to_the_next(FULL_BATCH_S) <= A_FEW
+    assert harness.delivered[-1].priority is Priority.ERROR
+
+
+async def test_what_has_waited_before_leaves_critical_on_its_way_the_turns_it_needs(harness: Harness) -> None:
+    """With ERROR backlogged as well, CRITICAL would else meet a batch of DEBUG and of ERROR on its way."""
+    await assign(harness, Priority.ERROR)
+    harness.fetched(1000, Priority.ERROR)
+    harness.fetched(1000)
+    await settle()
+    while harness.delivered[-1].priority is not Priority.DEBUG:
+        await harness.turns_to_the_next(FULL_BATCH_S)
+    assert await harness.turns_to_the_next(FULL_BATCH_S) >= turns_module.TURNS_BETWEEN
+    assert harness.delivered[-1].priority is Priority.ERROR
 
 
 async def test_a_rebalance_while_lanes_connect_opens_nothing(harness: Harness) -> None:
