@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-#: Turns after a full batch of records, or a piece of a flush.
+#: Turns after a batch of records, or a piece of a flush.
 TURNS_BETWEEN = 16
-#: Batches whose turns may be owed, because something urgent was served at once.
-_MOST_OWED = 5
+#: Full batches that urgent records may take one after the other without these turns.
+_MOST_UNPAID = 5
 
 
 async def let_others_pass() -> None:
@@ -22,28 +22,31 @@ async def let_others_pass() -> None:
 
 
 class OwedTurns:
-    """Turns that service owes to everything else: as `let_others_pass` for a full batch, else in proportion.
+    """Turns that are owed to everything else after each batch, as `let_others_pass` leaves them.
 
     Args:
         batch_s: service time that batches are cut to, in seconds.
     """
 
     def __init__(self, batch_s: float) -> None:
-        self._batch_s = batch_s
-        self._owed = 0.0
+        self._most_unpaid_s = _MOST_UNPAID * batch_s
+        self._turns = 0
+        self._unpaid_s = 0.0
 
     def served(self, service_s: float) -> None:
-        """Owe the turns for a batch that took ``service_s``; a long one owes no more than a full one."""
-        self._owed += TURNS_BETWEEN * min(1.0, service_s / self._batch_s)
+        """Owe the turns for a batch that took ``service_s``."""
+        self._turns = TURNS_BETWEEN
+        self._unpaid_s += service_s
 
     async def pay(self, hurries: Callable[[], bool]) -> None:
-        """Wait for the turns that are owed, until something urgent ``hurries``.
+        """Wait for the turns that are owed, or until something urgent ``hurries``.
 
-        What is not waited for stays owed, up to a bound beyond which nothing is urgent enough: the alerts of
-        what was served need turns, too.
+        After several batches without all their turns nothing is urgent enough: the alerts of what was served
+        need turns, too.
         """
-        while self._owed >= 1:
+        while self._turns:
             await asyncio.sleep(0)
-            self._owed -= 1
-            if self._owed < _MOST_OWED * TURNS_BETWEEN and hurries():
+            self._turns -= 1
+            if self._unpaid_s < self._most_unpaid_s and hurries():
                 return
+        self._unpaid_s = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -49,37 +50,29 @@ async def turns_paid(owed: turns.OwedTurns, *, hurried_after: int | None = None)
     return waited
 
 
-@pytest.mark.parametrize(
-    ("service_s", "most"),
-    [(0.002, turns.TURNS_BETWEEN), (0.5, turns.TURNS_BETWEEN), (0.0005, turns.TURNS_BETWEEN // 4), (0.0, 0)],
-)
-async def test_turns_are_owed_in_proportion_to_the_service(service_s: float, most: int) -> None:
+@pytest.mark.parametrize("service_s", [0.0, 0.0005, 0.002, 0.5])
+async def test_after_each_batch_the_turns_are_owed_once(service_s: float) -> None:
     owed = turns.OwedTurns(0.002)
+    assert await turns_paid(owed) == 0
     owed.served(service_s)
-    assert await turns_paid(owed) == most
+    assert await turns_paid(owed) == turns.TURNS_BETWEEN
     assert await turns_paid(owed) == 0
 
 
-async def test_short_services_add_up() -> None:
-    owed = turns.OwedTurns(0.002)
-    for _ in range(100):
-        owed.served(0.0001)
-    assert await turns_paid(owed) == pytest.approx(5 * turns.TURNS_BETWEEN, abs=1)
-
-
-async def test_what_something_urgent_cuts_short_stays_owed() -> None:
+async def test_what_is_urgent_does_not_wait_for_the_rest_of_them() -> None:
     owed = turns.OwedTurns(0.002)
     owed.served(0.002)
-    first = await turns_paid(owed, hurried_after=4)
-    assert 4 <= first < turns.TURNS_BETWEEN
-    assert first + await turns_paid(owed) == turns.TURNS_BETWEEN
+    assert await turns_paid(owed, hurried_after=4) in (4, 5)
 
 
-async def test_nothing_is_urgent_enough_for_ever() -> None:
+@pytest.mark.parametrize(("service_s", "at_once"), [(0.002, 4), (0.0005, 19)])
+async def test_nothing_is_urgent_enough_for_ever(service_s: float, at_once: int) -> None:
     """Else a backlog of CRITICAL would leave its own alerts one turn a batch."""
     owed = turns.OwedTurns(0.002)
-    paid = 0
+    paid = []
     for _ in range(100):
-        owed.served(0.002)
-        paid += await turns_paid(owed, hurried_after=0)
-    assert paid > (100 - 6) * turns.TURNS_BETWEEN
+        owed.served(service_s)
+        paid.append(await turns_paid(owed, hurried_after=0))
+    full = [number for number, each in enumerate(paid) if each == turns.TURNS_BETWEEN]
+    assert full[0] == at_once
+    assert {after - before for before, after in itertools.pairwise(full)} == {at_once + 1}
