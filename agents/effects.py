@@ -68,14 +68,16 @@ class Effects:
         outstanding.begin(offset)
         self._under_way += 1
         self._bytes += _size(record)
-        try:
-            future = await self._producer.enqueue(record)
-        except TooLargeError:
-            self._retry(tp, outstanding, offset, smaller())
-            return
-        except KafkaError:
-            self._retry(tp, outstanding, offset, record)
-            return
+        future = self._producer.enqueue_now(record)
+        if future is None:
+            try:
+                future = await self._producer.enqueue(record)
+            except TooLargeError:
+                self._retry(tp, outstanding, offset, smaller())
+                return
+            except KafkaError:
+                self._retry(tp, outstanding, offset, record)
+                return
         future.add_done_callback(partial(self._confirmed, tp, outstanding, offset, record, smaller))
 
     def _confirmed(

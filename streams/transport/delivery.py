@@ -14,6 +14,7 @@ import aiokafka
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams.broker.connections import connect
+from streams.transport.open_batches import OpenBatches
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class ConfirmedProducer:
             "request_timeout_ms": 15_000,
         }
         self._producer: aiokafka.AIOKafkaProducer | None = None
+        self._open: OpenBatches | None = None
         self._lock = asyncio.Lock()
         #: Calls that wait for the client to take a record, and what it has taken and not confirmed.
         self._entering: set[asyncio.Timeout] = set()
@@ -80,13 +82,22 @@ class ConfirmedProducer:
         except BaseException:
             await producer.client.close()
             raise
-        self._producer = producer
+        self._producer, self._open = producer, OpenBatches(producer)
 
     async def stop(self) -> None:
         """Send what is buffered, give up what cannot be sent within seconds, and disconnect."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
             await self._end(producer)
+
+    def enqueue_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
+        """Do as `enqueue` where the client has a batch open for the record, else nothing: then None."""
+        if record.key is None or record.value is None or record.partition is not None:
+            return None
+        if self._producer is None or self._open is None:
+            return None
+        future = self._open.add(record.topic, record.value, record.key, record.headers)
+        return None if future is None else self._watched(future)
 
     async def enqueue(self, record: Outgoing) -> asyncio.Future[Any]:
         """Hand a record to the client and return the future of its confirmation.
@@ -111,6 +122,9 @@ class ConfirmedProducer:
             raise TooLargeError(str(error)) from error
         if self._producer is not producer:
             raise KafkaError("the client was replaced")
+        return self._watched(future)
+
+    def _watched(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
         self._unconfirmed.add(future)
         future.add_done_callback(self._unconfirmed.discard)
         return future
@@ -202,7 +216,7 @@ class ConfirmedProducer:
                 await fresh.start()
             except KafkaError:
                 return
-            self._producer = fresh
+            self._producer, self._open = fresh, OpenBatches(fresh)
             await self._end(failed)
 
     async def _end(self, failed: aiokafka.AIOKafkaProducer) -> None:
