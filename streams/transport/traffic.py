@@ -30,6 +30,11 @@ from streams.transport.turns import OwedTurns
 
 log = logging.getLogger(__name__)
 
+#: Full batches that urgent records may take, one after the other, without turns for everything else.
+_MOST_UNPAID = 5.0
+#: The same for records of any class: parts of one batch, from partitions with few records each.
+_SHORT = 0.5
+
 
 class Work(Protocol):
     """What is done with records, and what of it is durable."""
@@ -282,12 +287,22 @@ class Traffic:
                 await self._news.wait()
             await self._owed.pay(partial(self._hurries, priority, before))
 
-    def _hurries(self, served: Priority, before: Priority | None) -> bool:
-        """Whether the most urgent class waits, or one came that is more urgent than what waited before."""
+    def _hurries(self, served: Priority, before: Priority | None, unpaid: float) -> bool:
+        """Whether something waits for which the rest of the turns is not left.
+
+        That is the most urgent class; one that came after the batch was chosen, and is more urgent than it
+        and all that waited; and any as urgent as it, when batches are so short that several make one.
+
+        Args:
+            served: class of the batch that was served.
+            before: the most urgent class that waited when it was chosen.
+            unpaid: full batches since all turns were left.
+        """
         first = self.scheduler.first()
-        return first is not None and (
-            first is self._top or (first.rank < served.rank and (before is None or first.rank < before.rank))
-        )
+        if first is None or unpaid >= _MOST_UNPAID:
+            return False
+        came = first.rank < served.rank and (before is None or first.rank < before.rank)
+        return came or first is self._top or (first.rank <= served.rank and unpaid < _SHORT)
 
     def done(self, batch: RecordBatch, service_seconds: float) -> None:
         """Free the slot of a batch and charge its class."""

@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 #: Turns after a batch of records, or a piece of a flush.
 TURNS_BETWEEN = 16
-#: Full batches that urgent records may take one after the other without these turns.
-_MOST_UNPAID = 5
 
 
 async def let_others_pass() -> None:
@@ -29,7 +27,7 @@ class OwedTurns:
     """
 
     def __init__(self, batch_s: float) -> None:
-        self._most_unpaid_s = _MOST_UNPAID * batch_s
+        self._batch_s = batch_s
         self._turns = 0
         self._unpaid_s = 0.0
 
@@ -38,15 +36,16 @@ class OwedTurns:
         self._turns = TURNS_BETWEEN
         self._unpaid_s += service_s
 
-    async def pay(self, hurries: Callable[[], bool]) -> None:
-        """Wait for the turns that are owed, or until something urgent ``hurries``.
+    async def pay(self, hurries: Callable[[float], bool]) -> None:
+        """Wait for the turns that are owed, or until something ``hurries``.
 
-        After several batches without all their turns nothing is urgent enough: the alerts of what was served
-        need turns, too.
+        Args:
+            hurries: whether what waits is urgent enough, given the service since the last time all turns were
+                left, in full batches. Not for ever: the alerts of what was served need turns, too.
         """
         while self._turns:
             await asyncio.sleep(0)
             self._turns -= 1
-            if self._unpaid_s < self._most_unpaid_s and hurries():
+            if hurries(self._unpaid_s / self._batch_s):
                 return
         self._unpaid_s = 0.0

@@ -199,6 +199,19 @@ async def test_critical_of_other_partitions_is_served_with_no_turns_between(
     assert {batch.priority for batch in harness.delivered} == {Priority.CRITICAL}
 
 
+async def test_short_batches_follow_each_other_until_they_make_half_a_full_one(harness: Harness) -> None:
+    """ERROR with one record a partition: with all turns after each, eight took as long as eight batches."""
+    await assign(harness, Priority.ERROR, partitions=8)
+    for partition in range(8):
+        harness.fetched(1, Priority.ERROR, partition)
+    await settle()
+    waited = [await harness.turns_to_the_next(FULL_BATCH_S / 10) for _ in range(7)]
+    assert [turns > A_FEW for turns in waited] == [False] * 4 + [True] + [False] * 2
+    harness.fetched(1000)
+    assert await harness.turns_to_the_next(FULL_BATCH_S / 10) >= turns_module.TURNS_BETWEEN
+    assert harness.delivered[-1].priority is Priority.DEBUG
+
+
 async def test_what_comes_meanwhile_and_is_more_urgent_is_served_at_once(harness: Harness) -> None:
     await assign(harness, Priority.ERROR)
     harness.fetched(1000)

@@ -39,8 +39,8 @@ async def turns_paid(owed: turns.OwedTurns, *, hurried_after: int | None = None)
     """Turns that were waited for; ``hurried_after`` so many of them something urgent is there."""
     waited = 0
 
-    def hurries() -> bool:
-        return hurried_after is not None and waited >= hurried_after
+    def hurries(unpaid: float) -> bool:
+        return unpaid < 5 and hurried_after is not None and waited >= hurried_after
 
     paying = asyncio.create_task(owed.pay(hurries))
     await asyncio.sleep(0)  # it runs up to its first turn
