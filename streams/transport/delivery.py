@@ -76,6 +76,11 @@ class ConfirmedProducer:
         return await connect(self._connect, wanted)
 
     async def _connect(self) -> None:
+        """Connect a client, and use it from now on.
+
+        Raises:
+            KafkaError: it could not connect; then it is closed, and the one before stays.
+        """
         producer = aiokafka.AIOKafkaProducer(**self._options)
         try:
             await producer.start()
@@ -92,9 +97,9 @@ class ConfirmedProducer:
 
     def enqueue_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
         """Do as `enqueue` where the client has a batch open for the record, else nothing: then None."""
-        if record.key is None or record.value is None or record.partition is not None:
-            return None
         if self._producer is None or self._open is None:
+            return None
+        if record.key is None or record.value is None or record.partition is not None:
             return None
         future = self._open.add(record.topic, record.value, record.key, record.headers)
         return None if future is None else self._watched(future)
@@ -211,12 +216,10 @@ class ConfirmedProducer:
         async with self._lock:
             if self._producer is not failed or failed is None:
                 return
-            fresh = aiokafka.AIOKafkaProducer(**self._options)
             try:
-                await fresh.start()
+                await self._connect()
             except KafkaError:
                 return
-            self._producer, self._open = fresh, OpenBatches(fresh)
             await self._end(failed)
 
     async def _end(self, failed: aiokafka.AIOKafkaProducer) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import InvalidTimestampError, KafkaError
+from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError
 
 from streams.transport import delivery as module
 from streams.transport.delivery import ConfirmedProducer, Outgoing
@@ -17,6 +17,7 @@ class FakeClient:
     """Stands in for aiokafka's producer: the first one refuses, and holds whoever comes after that."""
 
     made: list[FakeClient]
+    cannot_start: set[int]
 
     def __init__(self, **_options: Any) -> None:
         self.number = len(self.made)
@@ -32,7 +33,8 @@ class FakeClient:
         self.closed = True
 
     async def start(self) -> None:
-        pass
+        if self.number in self.cannot_start:
+            raise KafkaConnectionError("no broker")
 
     async def stop(self) -> None:
         if self.number == 0:
@@ -51,7 +53,7 @@ class FakeClient:
 
 @pytest.fixture
 async def producer(monkeypatch: pytest.MonkeyPatch) -> ConfirmedProducer:
-    FakeClient.made = []
+    FakeClient.made, FakeClient.cannot_start = [], set()
     monkeypatch.setattr(module.aiokafka, "AIOKafkaProducer", FakeClient)
     monkeypatch.setattr(module, "_STOP_S", 0.01)
     monkeypatch.setattr(module, "_RETRY_FIRST_S", 0.0)
@@ -91,3 +93,20 @@ async def test_all_are_confirmed_in_order_when_nothing_fails(producer: Confirmed
     sent = await producer.send([Outgoing("t", b"a"), Outgoing("t", b"b")])
     assert [metadata.offset for metadata in sent] == [1, 2]
     assert producer.failures == 0
+
+
+async def test_a_client_that_cannot_connect_is_closed_and_the_one_before_stays(
+    producer: ConfirmedProducer,
+) -> None:
+    FakeClient.cannot_start = {1}
+    sending = asyncio.create_task(producer.send([Outgoing("t", b"a")]))
+    await settle()
+    first = FakeClient.made[0]
+    first.futures[0].set_exception(InvalidTimestampError())
+    async with asyncio.timeout(20):
+        while len(first.futures) < 2:
+            await asyncio.sleep(0)
+    assert FakeClient.made[1].closed
+    assert not first.closed
+    first.futures[1].set_result(SimpleNamespace(offset=7))
+    assert [metadata.offset for metadata in await sending] == [7]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,4 +147,3 @@ async def test_records_that_are_not_plain_alerts_take_the_usual_way(producer: An
     confirmed._producer, confirmed._open = producer, OpenBatches(producer)
     await sent(producer, b"k")
     assert confirmed.enqueue_now(record) is None
-    await asyncio.sleep(0)
