@@ -1,4 +1,4 @@
-# Everything a newcomer needs: a Python from 3.11 to 3.13, make, and nothing else.
+# Everything a newcomer needs: a Python from 3.11 to 3.14, make, and nothing else.
 SHELL = /bin/sh
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
@@ -32,13 +32,13 @@ help: ## Show this.
 setup: $(STAMP) ## Make .venv with everything in it, pinned by hash.
 
 $(STAMP): pyproject.toml requirements/dev.txt
-	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11, 3.12 or 3.13, or name one, as in make PYTHON=python3.12." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "Tocsin needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is %d.%d: name another one, as in make PYTHON=python3.12." % v)'
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11, 3.12, 3.13 or 3.14, or name one, as in make PYTHON=python3.12." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else "Tocsin needs Python 3.11, 3.12, 3.13 or 3.14 and $(PYTHON) is %d.%d: name another one, as in make PYTHON=python3.12." % v)'
 	@echo "==> Setting up $(VENV): a minute or two, once"
 	@[ "$(MADE_FOR)" = "$(CURDIR)" ] || $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $(STAMP) $(BENCH_STAMP)
 	$(PIP) install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/dev.txt
-	$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	$(PIP) install --no-index --no-deps --no-build-isolation --editable '.[local]'
 	@printf '%s\n' "$(CURDIR)" > $(STAMP)
 	@echo "==> $(VENV) is ready; the command is $(BIN)/tocsin"
 
@@ -58,10 +58,12 @@ test: lint types ## Run all checks and tests, on a real Kafka; PYTEST_ARGS are p
 	@echo "==> pytest"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(STAMP) ## Check style and form.
+lint: $(STAMP) ## Check style, form and the direction of imports.
 	@echo "==> ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@echo "==> import-linter"
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(STAMP) ## Put the form right.
 	@$(BIN)/ruff check --fix-only .
@@ -94,12 +96,12 @@ lock: ## Pin the Python packages anew after a change of pyproject.toml; UPGRADE=
 	@$(PYTHON) -m venv $(LOCK_ENV)
 	@$(LOCK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
-	$(COMPILE) pyproject.toml --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra local --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
 	$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) --group peers -o requirements/peers.txt
 
 lock-kafka: $(STAMP) ## Pin the jars of the local Kafka anew after a change of its version.
-	$(BIN)/python -m streams.broker.kafka_jars
+	$(BIN)/python -m tocsin.local_kafka.jars
 	$(BIN)/python -m tests.benchmarks.arms.kafka_streams.build
 
 clean: ## Stop the local Kafka and delete all that was made here.

@@ -22,9 +22,9 @@ from streams.cancellation import end
 from streams.notifications import Priority
 from streams.settings import Settings
 from streams.transport.delivery import ConfirmedProducer, Outgoing
-from streams.transport.faust_stores import PartitionGoneError
-from streams.transport.local_stores import LocalStateError
 from streams.transport.turns import let_others_pass
+from streams.upstream.store_faults import LocalStateError
+from streams.upstream.stores import PartitionGoneError
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.flushes import Flush

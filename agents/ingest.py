@@ -27,8 +27,9 @@ from streams.notifications import (
     bucket_time_ms,
     make_decoder,
 )
+from streams.records import UnreadableRecord
 from streams.settings import Settings
-from streams.transport.batch import RecordBatch, UnreadableRecord
+from streams.transport.batch import RecordBatch
 from tables.buckets import FINE, FUTURE_S, bucket_of
 from tables.reserved_types import DEAD_LETTERS, PROBES, RESERVED
 from tables.source_counter import SourceCounter

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams.transport.delivery import ConfirmedProducer, Outgoing
-from streams.transport.faust_stores import TablePartition
+from streams.upstream.stores import TablePartition
 from tables.rows import Change, VersionedRows
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.broker.connections import disconnect
 from streams.cancellation import end
+from streams.upstream.connections import disconnect
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
 

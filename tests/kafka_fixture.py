@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from streams.broker.local_kafka import LocalKafka
+from tocsin.local_kafka.cluster import LocalKafka
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,9 @@ from aiokafka.errors import (
 )
 
 from streams.broker.client_options import client_options
-from streams.broker.topic_ids import client_of
 from streams.cancellation import cancellable, end
 from streams.settings import ConfigurationError, Settings
+from streams.upstream.topic_ids import client_of
 
 _log = logging.getLogger(__name__)
 _ATTEMPT_S = 5.0

@@ -13,12 +13,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.broker.client_options import client_options
-from streams.broker.connections import disconnect
 from streams.broker.pools import group_names, group_offsets
-from streams.broker.topic_ids import UNKNOWN_TOPIC, TopicDescription, fetch_topics
 from streams.broker.topic_plan import Problem
 from streams.notifications.priority import Priority
 from streams.settings import Settings
+from streams.upstream.connections import disconnect
+from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, fetch_topics
 
 
 async def find_lost_state(admin: AIOKafkaAdminClient, settings: Settings) -> list[Problem]:

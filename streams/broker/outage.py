@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.cancellation import cancellable, end
-from streams.logs import BOUNDED
+from streams.log_lines import BOUNDED
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from streams.broker.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription
 from streams.settings import ConfigurationError, Settings
+from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription
 
 _MIB = 2**20
 _DAY_MS = 86_400_000

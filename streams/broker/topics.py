@@ -13,7 +13,6 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from streams.broker.admin import admin_client
 from streams.broker.lost_state import find_lost_state
-from streams.broker.topic_ids import UNKNOWN_TOPIC, TopicDescription, client_of, error_name, fetch_topics
 from streams.broker.topic_plan import (
     CHECKED_CONFIG,
     Problem,
@@ -24,6 +23,7 @@ from streams.broker.topic_plan import (
     planned_topics,
 )
 from streams.settings import ConfigurationError, Settings
+from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, client_of, error_name, fetch_topics
 
 __all__ = [
     "EnsuredTopics",

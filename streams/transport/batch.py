@@ -8,20 +8,6 @@ from typing import Any
 from streams.notifications.priority import Priority
 
 
-@dataclass(slots=True, frozen=True)
-class UnreadableRecord:
-    """Stands for a record that the Kafka client cannot take apart: its place is known, and nothing else."""
-
-    topic: str
-    partition: int
-    offset: int
-    error: str
-    timestamp: int = -1
-    key: bytes | None = None
-    value: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
 @dataclass(slots=True, eq=False)
 class RecordBatch:
     """Consecutive records of one partition of a notification topic, in offset order.

@@ -13,8 +13,8 @@ from typing import Any
 import aiokafka
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from streams.broker.connections import connect
-from streams.transport.open_batches import OpenBatches
+from streams.upstream.connections import connect
+from streams.upstream.open_batches import OpenBatches
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.broker.connections import disconnect
 from streams.cancellation import end
-from streams.transport.fetch_packing import pack_fetches_at_once
-from streams.transport.lenient_records import accept_any_header_names
+from streams.upstream.connections import disconnect
+from streams.upstream.fetch_packing import pack_fetches_at_once
+from streams.upstream.lenient_records import accept_any_header_names
 
 #: Milliseconds that a broker may wait for records; it answers at once when there are some.
 FETCH_WAIT_MS = 1000

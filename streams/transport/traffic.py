@@ -16,17 +16,17 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
-from streams.broker.connections import connect
 from streams.cancellation import end
 from streams.notifications.priority import Priority
 from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
-from streams.transport.faust_private import App, batch_message, deliver
+from streams.transport.fetch_lane import FetchLane
 from streams.transport.follow_lane import FollowLane
-from streams.transport.lanes import FetchLane
 from streams.transport.turns import OwedTurns
+from streams.upstream.connections import connect
+from streams.upstream.faust_private import App, batch_message, deliver
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from streams import __version__
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
 from streams.settings import ModeName
-from tables.views.probes import ask
+from tables.views.healthz import ask
 from tables.views.sources import Sources
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from tables.views.counts_query import (
     CountsQuery,
     parse_counts_query,
 )
+from tables.views.healthz import ask
 from tables.views.live_counts import LiveCounts, Snapshot
-from tables.views.probes import ask
 from tables.views.problems import Problem
 from tables.views.sources import Sources
 from tables.views.times import age, rfc3339

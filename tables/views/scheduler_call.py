@@ -18,11 +18,10 @@ import orjson
 from aiohttp import web
 from pydantic import SecretStr
 
-from streams.live_profile import ChangeRefusedError
 from streams.notifications.priority import Priority
 from streams.settings import ModeName, ProfileName
 from tables.views.problems import Problem
-from tables.views.sources import Sources
+from tables.views.sources import ChangeRefusedError, Sources
 
 #: Largest body; the server's limit of 1 KiB for any request comes on top.
 _MOST_BYTES: Final = 1024

@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 from streams.settings import ConfigurationError, Settings
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
+from tables.views.healthz import PROBES, add_probes
 from tables.views.live_counts import LiveCounts
 from tables.views.metrics import add_metrics, make_registry
 from tables.views.page import Page
-from tables.views.probes import PROBES, add_probes
 from tables.views.problems import Problem, harden, problem_response
 from tables.views.scheduler_call import carries
 from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, WorkerStats

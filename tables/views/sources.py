@@ -6,17 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Literal, Protocol
 
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
-from streams.settings import Settings
+from streams.scheduling.age_guard import AgeGuard
+from streams.settings import ModeName, ProfileName, Settings
+from streams.transport.traffic import ClassTraffic
 from tables.totals import Totals
-
-if TYPE_CHECKING:
-    from streams.live_profile import LiveProfile
-    from streams.scheduling.age_guard import AgeGuard
-    from streams.transport.traffic import ClassTraffic
 
 
 class CountsSource(Protocol):
@@ -39,6 +36,43 @@ class CountsSource(Protocol):
         """Time, in seconds since 1970, at which everything published was taken in; 0 before that."""
 
 
+#: Where a change of weights or mode came from: the start of the worker, SIGHUP, or a call of the API.
+ProfileSource = Literal["start", "settings", "call"]
+
+
+class ChangeRefusedError(ValueError):
+    """A change that cannot be; the message is one sentence that says what to change."""
+
+
+class Profile(Protocol):
+    """Weights and mode as they are now, and the way to change them: ``tocsin.live_profile.LiveProfile``.
+
+    Attributes:
+        settings: with the weights and the mode that hold now.
+        since: seconds since 1970 of the last change.
+        source: where that came from.
+        changes: how many there were since the start, by where they came from.
+    """
+
+    settings: Settings
+    since: float
+    source: ProfileSource
+    changes: dict[ProfileSource, int]
+
+    def change(
+        self,
+        *,
+        profile: ProfileName | None = None,
+        mode: ModeName | None = None,
+        weights: Mapping[Priority, float] | None = None,
+    ) -> None:
+        """Take over what is given.
+
+        Raises:
+            ChangeRefusedError: it cannot be; nothing changes.
+        """
+
+
 class SchedulerSource(Protocol):
     """What every class has and gets: ``streams.transport.traffic.Traffic``."""
 
@@ -46,7 +80,7 @@ class SchedulerSource(Protocol):
         """State of every class now."""
 
     @property
-    def profile(self) -> LiveProfile | None:
+    def profile(self) -> Profile | None:
         """Weights and mode as they are now, and the way to change them; None before the start."""
 
     @property

@@ -12,9 +12,9 @@ from pathlib import Path
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.broker.local_kafka import LocalKafka
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from tests.benchmarks.processes import BenchmarkError
+from tocsin.local_kafka.cluster import LocalKafka
 
 #: A file system in memory: a disk's writing and deleting, seconds after the run that caused them, would be
 #: measured with whatever runs then.

@@ -16,11 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from streams.broker.kafka_jars import KAFKA_VERSION
 from tests.benchmarks.arms.registry import Arm
 from tests.benchmarks.cluster import scratch
 from tests.benchmarks.processes import ROOT
 from tests.benchmarks.targets import Target
+from tocsin.local_kafka.jars import KAFKA_VERSION
 
 RESULTS = ROOT / "bench-results"
 _PACKAGES = ("faust-streaming", "aiokafka", "orjson", "rocksdict", "uvloop")

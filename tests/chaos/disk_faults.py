@@ -11,7 +11,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from streams.transport.faust_stores import CheckedStore
+from streams.upstream.stores import CheckedStore
 from tests.chaos import damage, small_disk
 from tests.chaos.cluster_faults import start_like_a_pod
 from tests.chaos.history import read

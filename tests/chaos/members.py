@@ -16,7 +16,8 @@ from pathlib import Path
 
 import orjson
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 _POLL_S = 0.05
 _ADDRESS = re.compile(rb"The web views are at http://([0-9.]+):([0-9]+)/")
 

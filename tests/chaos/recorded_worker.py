@@ -23,10 +23,11 @@ from faust.types import TP
 from agents.counting import Counting
 from agents.effects import Effects
 from agents.ingest import Ingest
-from streams.transport import faust_private
 from streams.transport.delivery import ConfirmedProducer, Outgoing
 from streams.transport.traffic import Traffic
-from tables import local_store, totals
+from streams.upstream import faust_private
+from tables import store_memory as local_store
+from tables import totals
 from tables.buckets import FINE, RETENTION_S
 from tables.combined_counter import CombinedCounter
 from tables.durable_table import DurableTable
@@ -248,7 +249,7 @@ def main() -> None:
         local_store.WRITE_BUFFER_BYTES = local_store.BLOCK_CACHE_BYTES = 0  # type: ignore[misc]
     if "CHAOS_HISTORY" in os.environ:
         Recorder(os.environ).install()
-    from streams.commands import main as command
+    from tocsin.cli import main as command
 
     sys.argv = ["tocsin", "worker"]
     command()

@@ -29,7 +29,6 @@ from typing import Any
 import psutil
 import rocksdict
 
-from streams.broker.local_kafka import LocalKafka
 from tables.buckets import FINE
 from tests.chaos import truth
 from tests.chaos.checker import Verdict, check
@@ -37,6 +36,7 @@ from tests.chaos.damage import sst_files, stores
 from tests.chaos.history import read
 from tests.chaos.members import ChaosError, Member
 from tests.chaos.world import TOCSIN, World, cleaned
+from tocsin.local_kafka.cluster import LocalKafka
 
 RETENTION_S = 120
 STORE_BYTES = 64 * 1024

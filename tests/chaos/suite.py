@@ -11,12 +11,12 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from streams.broker.local_kafka import LocalKafka
 from tests.chaos import cluster_faults, disk_faults, faults, membership_faults, poison_faults
 from tests.chaos.checker import Verdict
 from tests.chaos.members import ChaosError
 from tests.chaos.variants import SAFEGUARDS, VARIANTS
 from tests.chaos.world import ARMS, STOCK_FAUST, TOCSIN, Arm, Fault, Result, World, run
+from tocsin.local_kafka.cluster import LocalKafka
 
 _JVM = ("-XX:TieredStopAtLevel=1",)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from streams.broker.local_kafka import LocalKafka
 from tests.chaos.faults import kill_flush_twice, short_mix
 from tests.chaos.world import TOCSIN, Fault, Result, World, run
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 

@@ -65,7 +65,7 @@ def _no_fencing() -> None:
     """All workers write the same keys, so that whoever writes last overwrites the others."""
 
     def rows(self: DurableTable, partition: int) -> VersionedRows:
-        from streams.transport.faust_stores import TablePartition
+        from streams.upstream.stores import TablePartition
 
         return VersionedRows(TablePartition(self._table, partition), "everybody")
 
@@ -95,7 +95,7 @@ def _hang() -> None:
 
 def _no_unpacking_limit() -> None:
     """Batches are unpacked by aiokafka, whatever they take."""
-    from streams.transport.lenient_records import _Batch
+    from streams.upstream.lenient_records import _Batch
 
     _Batch.parsed = lambda self, _most: (islice(self._fast, None), 0)  # type: ignore[method-assign]
 

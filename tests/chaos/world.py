@@ -17,7 +17,6 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from streams.broker.local_kafka import LocalKafka
 from streams.broker.topics import apply_topics
 from streams.settings import Settings, load_settings
 from tests.chaos import truth
@@ -27,6 +26,7 @@ from tests.chaos.load import Load
 from tests.chaos.members import ChaosError, Member, clean_environment, until
 from tests.chaos.relay import Relay
 from tests.integration.reading import committed_offsets, end_offsets, notification_topics
+from tocsin.local_kafka.cluster import LocalKafka
 
 SESSION_S = 6.0
 PARTITIONS = 4

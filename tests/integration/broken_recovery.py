@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.commands import main
-from streams.transport.faust_private import ToldRecovery
+from streams.upstream.faust_private import ToldRecovery
+from tocsin.cli import main
 
 
 def break_recovery() -> None:

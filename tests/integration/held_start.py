@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from streams import app
-from streams.commands import main
 from tables.totals_reader import TotalsReader
+from tocsin import app
+from tocsin.cli import main
 
 HELD = "Held at its start."
 

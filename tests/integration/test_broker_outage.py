@@ -9,11 +9,11 @@ from collections import Counter
 import orjson
 import pytest
 
-from streams.broker.local_kafka import LocalKafka
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import Deployment, Worker, eventually
 from tests.integration.writing import made_load, writer
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 

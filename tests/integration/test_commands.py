@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
 from typing import Any
@@ -24,15 +23,15 @@ from faust.types import TP
 
 from agents.dead_letters import dead_letter, truncated
 from agents.forwarding import forwarded
-from streams.broker.local_kafka import LocalKafka
 from streams.notifications import Limits, Notification, Priority, Reason, Rejection, encode, make_decoder
 from streams.transport.delivery import Outgoing
 from tables.combined_counter import PublicRow
 from tables.public_rows import encode_key, encode_value
+from tests.paths import ROOT
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
-ROOT = Path(__file__).parents[2]
 #: Longer than anything here takes; a hang then fails the test.
 _BOUND_S = 60
 _NOW_MS = 1_700_000_000_000
@@ -62,7 +61,7 @@ class Tocsin:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [sys.executable, "-m", "streams", *arguments],
+            [sys.executable, "-m", "tocsin", *arguments],
             cwd=ROOT,
             env=self.env,
             capture_output=True,
@@ -86,7 +85,7 @@ class Tocsin:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "streams", *arguments],
+            [sys.executable, "-m", "tocsin", *arguments],
             cwd=ROOT,
             env=self.env,
             stdout=subprocess.PIPE,

@@ -18,13 +18,13 @@ from typing import IO, Any
 import psutil
 import pytest
 
-from streams.commands.demo import own_folder
-from streams.commands.demo_screen import top_types
-from streams.commands.demo_sums import Line, Sums, make_sums
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from tests.kafka_fixture import processes_of
+from tests.paths import ROOT
+from tocsin.cli.demo.command import own_folder
+from tocsin.cli.demo.screen import top_types
+from tocsin.cli.demo.sums import Line, Sums, make_sums
 
-ROOT = Path(__file__).parents[2]
 #: Longer than anything here takes; a hang then fails the test.
 _BOUND_S = 150
 _NUMBERS = re.compile(r"^(CRITICAL|ERROR|WARN|INFO|DEBUG|all) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+|-)$")
@@ -45,7 +45,7 @@ class Demo:
         }
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "streams", "demo", *arguments],
+                [sys.executable, "-P", "-m", "tocsin", "demo", *arguments],
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -136,7 +136,7 @@ def test_a_notification_that_the_demo_did_not_publish_makes_its_sums_disagree(tm
         demo.wait_for("The page is at ")
         brokers = demo.child("worker").environ()["TOCSIN_BROKERS"]
         subprocess.run(
-            [sys.executable, "-m", "streams", "publish", "--event-type", "a.stranger", "--brokers", brokers],
+            [sys.executable, "-m", "tocsin", "publish", "--event-type", "a.stranger", "--brokers", brokers],
             cwd=ROOT,
             timeout=_BOUND_S,
             check=True,

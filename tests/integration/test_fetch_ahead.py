@@ -9,13 +9,13 @@ import aiokafka
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.broker.local_kafka import LocalKafka
 from streams.notifications import Priority
 from streams.scheduling.scheduler import ClassSpec, Scheduler
-from streams.transport.bulk_records import held_by
+from streams.transport.fetch_lane import FetchLane
 from streams.transport.lane import FETCH_WAIT_MS
-from streams.transport.lanes import FetchLane
+from streams.upstream.bulk_records import held_by
 from tests.integration.worker_process import eventually
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 

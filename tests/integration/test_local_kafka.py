@@ -19,14 +19,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
-from streams.broker import kafka_config
-from streams.broker.kafka_jars import cache_dir
-from streams.broker.local_kafka import LocalKafka, LocalKafkaError
 from streams.settings import ConfigurationError
 from tests.kafka_fixture import processes_of
+from tests.paths import ROOT
+from tocsin.local_kafka import config as kafka_config
+from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
+from tocsin.local_kafka.jars import cache_dir
 
-ROOT = Path(__file__).parents[2]
-TOCSIN = [sys.executable, "-c", "from streams.commands import main; main()", "kafka"]
+TOCSIN = [sys.executable, "-c", "from tocsin.cli import main; main()", "kafka"]
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_data_of_another_cluster_are_named_in_the_error(data_dir: Path) -> None:
 
 def test_a_broker_dies_with_the_process_that_said_so(data_dir: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from streams.broker.local_kafka import LocalKafka\n"
+        "import sys; from pathlib import Path; from tocsin.local_kafka.cluster import LocalKafka\n"
         "LocalKafka(Path(sys.argv[1]), die_with_parent=True).start()\n"
         "print('up', flush=True); sys.stdin.read()"
     )

@@ -11,20 +11,20 @@ import orjson
 import pytest
 
 from agents.probes import TYPE
-from streams.commands.probe_results import keys_of
 from streams.notifications import Priority
 from tables.reserved_types import PROBES
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import Counts, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
 from tests.integration.writing import made_load, writer
+from tocsin.cli.probe.results import keys_of
 
 pytestmark = pytest.mark.kafka
 
 
 def probe(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "streams", "probe", *arguments],
+        [sys.executable, "-m", "tocsin", "probe", *arguments],
         cwd=ROOT,
         env=deployment.environment(),
         stdin=subprocess.DEVNULL,

@@ -20,8 +20,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import DefaultPartitioner
 from click.testing import CliRunner, Result
 
-from streams.broker.local_kafka import LocalKafka
-from streams.commands.publish import command
 from streams.notifications.decoding import Limits, make_decoder
 from streams.notifications.notification import Notification
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
@@ -29,10 +27,12 @@ from streams.publishing.driver import Outgoing, Stats
 from streams.publishing.drivers.kafka import KafkaDriver
 from streams.publishing.notifier import AsyncNotifier, Notifier
 from streams.settings import Settings, load_settings
+from tests.paths import ROOT
+from tocsin.cli.publish import command
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
-ROOT = Path(__file__).parents[2]
 FIVE = [priority.value.lower() for priority in DEFAULT_PRIORITIES]
 #: Longer than anything here takes; a hang then fails the test.
 BOUND_S = 60.0
@@ -423,7 +423,7 @@ def test_endless_load_ends_with_a_signal_and_confirms_what_it_sent(settings: Set
         "TOCSIN_NOTIFICATION_TOPIC_PREFIX": settings.notification_topic_prefix,
         "PYTHONPATH": str(ROOT),
     }
-    arguments = [sys.executable, "-c", "from streams.commands import main; main()"]
+    arguments = [sys.executable, "-c", "from tocsin.cli import main; main()"]
     process = subprocess.Popen(
         [*arguments, "publish", "--generate", "--rate", "2000"],
         env=environment,

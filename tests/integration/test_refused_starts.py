@@ -20,15 +20,15 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streams.broker import local_kafka
-from streams.broker.local_kafka import LocalKafka
-from streams.broker.topic_ids import UNKNOWN_TOPIC, fetch_topics
 from streams.broker.topics import apply_topics, check_topics, planned_topics
 from streams.notifications import Priority
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
+from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
+from tocsin.local_kafka import cluster as local_kafka
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 

@@ -9,12 +9,12 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.broker.connections import disconnect
-from streams.broker.local_kafka import LocalKafka
+from streams.upstream.connections import disconnect
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 

@@ -19,13 +19,13 @@ from aiokafka.errors import MessageSizeTooLargeError
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from streams.broker.local_kafka import LocalKafka
 from streams.broker.self_check import self_check
-from streams.broker.topic_ids import UNKNOWN_TOPIC, fetch_topics
 from streams.broker.topics import apply_topics, check_topics, planned_topics
-from streams.commands import main
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings, load_settings
+from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
+from tocsin.cli import main
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 

@@ -30,7 +30,7 @@ async def verify(deployment: Deployment, *arguments: str) -> tuple[int, dict[str
 
     def run() -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [sys.executable, "-m", "streams", "verify", "--json", *arguments],
+            [sys.executable, "-m", "tocsin", "verify", "--json", *arguments],
             cwd=ROOT,
             env=deployment.environment(),
             stdin=subprocess.DEVNULL,
@@ -227,7 +227,7 @@ async def run_text(deployment: Deployment, *arguments: str) -> tuple[int, str]:
     """Exit code and what is said."""
     ended = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "streams", "verify", *arguments],
+        [sys.executable, "-m", "tocsin", "verify", *arguments],
         cwd=ROOT,
         env=deployment.environment(),
         stdin=subprocess.DEVNULL,

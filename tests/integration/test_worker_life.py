@@ -131,7 +131,7 @@ async def test_sigterm_is_clean(deployment: Deployment) -> None:
 
 async def test_faust_command(deployment: Deployment) -> None:
     settings = deployment.settings
-    worker = deployment.worker(command=["faust", "-A", "streams.app", "worker", "--loglevel=info"])
+    worker = deployment.worker(command=["faust", "-A", "tocsin.app", "worker", "--loglevel=info"])
     await worker.start().ready()
     async with writer(settings) as out, public_counts(settings) as counts:
         await out.made(made_load(seed=5, count=500))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streams.__main__ import main
+
 from streams.broker import self_check
 
 

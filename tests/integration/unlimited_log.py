@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from streams import logs
-from streams.commands import main
+from tocsin import logs
+from tocsin.cli import main
 
 if __name__ == "__main__":
     logs.LimitedHandler = logging.StreamHandler  # type: ignore[assignment,misc]

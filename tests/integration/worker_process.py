@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker.local_kafka import LocalKafka
 from streams.settings import Settings, load_settings
+from tests.paths import ROOT
+from tocsin.local_kafka.cluster import LocalKafka
 
-ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
 SESSION_TIMEOUT_S = 6
 #: Longer than anything here takes; a hang then fails the test.
@@ -195,12 +195,12 @@ class Deployment:
 
         Args:
             name: of the worker, its data folder and its log.
-            command: module and arguments; ``python -m streams worker`` when None.
+            command: module and arguments; ``python -m tocsin worker`` when None.
             values: settings that differ from the others'.
         """
         environment = self.environment(**{"data_dir": str(self.folder / name)} | values)
         log = self.folder / f"{name}.{len(self.workers)}.log"
-        worker = Worker(name, command or ["streams", "worker"], environment, log)
+        worker = Worker(name, command or ["tocsin", "worker"], environment, log)
         self.workers.append(worker)
         return worker
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from streams.broker.kafka_jars import KAFKA_VERSION, locked_jars
+from tests.paths import ROOT
+from tocsin.local_kafka.jars import KAFKA_VERSION, locked_jars
 
-ROOT = Path(__file__).parents[2]
 FILES = ("runtime", "dev", "bench", "peers")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 

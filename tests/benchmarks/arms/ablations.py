@@ -57,21 +57,21 @@ def fixed_batches() -> None:
 
 def no_uvloop() -> None:
     """The event loop of asyncio."""
-    import streams.commands.worker as worker
+    import tocsin.cli.worker as worker
 
     replace(worker, "install_event_loop", lambda: None)
 
 
 def no_gc_tuning() -> None:
     """The interpreter's own thresholds of garbage collection."""
-    import streams.commands.worker as worker
+    import tocsin.cli.worker as worker
 
     replace(worker, "tune_garbage_collection", lambda: None)
 
 
 def one_producer() -> None:
     """Alerts and counts over one producer, so that a full batch of changelog records goes before an alert."""
-    import streams.app as app
+    import tocsin.app as app
     from streams.transport.delivery import ConfirmedProducer
 
     class Shared(ConfirmedProducer):
@@ -146,7 +146,7 @@ class _Hub:
     async def assign(self, lane: SharedLane, offsets: Mapping[int, int | None]) -> None:
         self.assigned[lane.topic] = offsets
         if len(self.assigned) == len(self.lanes) and any(self.assigned.values()):
-            from streams.transport.bulk_records import hand_out_lists
+            from streams.upstream.bulk_records import hand_out_lists
 
             hand_out_lists()
             self.consumer = aiokafka.AIOKafkaConsumer(**lane.options)
@@ -174,7 +174,7 @@ class _Hub:
             await consumer.stop()
 
     async def _fetch(self) -> None:
-        from streams.transport import lanes
+        from streams.transport import fetch_lane as lanes
 
         while True:
             wanted = [
@@ -215,7 +215,7 @@ class SharedLane:
         on_records: Callable[[], None],
         on_failed: Callable[[BaseException], None],
     ) -> None:
-        from streams.transport.bulk_records import AS_PARSED
+        from streams.upstream.bulk_records import AS_PARSED
 
         self.options = options | {
             "group_id": None,
@@ -259,7 +259,7 @@ class SharedLane:
 
     def take_over(self, partition: int, records: list[Any]) -> None:
         """Records that were fetched for this lane."""
-        from streams.transport.bulk_records import size_of
+        from streams.upstream.bulk_records import size_of
 
         self.scheduler.add(self.priority, partition, records, size_of(records))
         self.positions[partition] = records[-1].offset + 1

@@ -26,8 +26,8 @@ def install(spec: RunSpec) -> None:
     of the garbage collector, which then leaves alone what is there at the first record; ``settings`` of
     the worker; ``without``, names of mechanisms that are taken out (see ``ablations``).
     """
-    import streams.app
     import streams.transport.turns
+    import tocsin.app
     from agents.ingest import Ingest
     from streams.notifications.priority import Priority
 
@@ -78,15 +78,15 @@ def install(spec: RunSpec) -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
 
-    vars(streams.app)["Ingest"] = BenchIngest
+    vars(tocsin.app)["Ingest"] = BenchIngest
 
 
 def main() -> None:
     """Run a worker with the default settings, but for names and addresses."""
     spec = from_command_line()
     os.chdir(spec.folder)
-    from streams.commands.worker import run_worker
     from streams.settings import load_settings
+    from tocsin.cli.worker import run_worker
 
     install(spec)
     trial = (spec.option("tune") or {}).get("settings", {})

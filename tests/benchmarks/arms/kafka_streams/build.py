@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from streams.broker import kafka_jars
 from tests.benchmarks.processes import ROOT, BenchmarkError
+from tocsin.local_kafka import jars as kafka_jars
 
 MAIN_CLASS = "CountNotifications"
 _HERE = Path(__file__).parent

@@ -1,0 +1,53 @@
+"""Records as the transport hands them out: what was fetched, and what stands for what could not be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Record(Protocol):
+    """A record of a topic, as agents get it: aiokafka's ``ConsumerRecord``, or an `UnreadableRecord`."""
+
+    @property
+    def topic(self) -> str:
+        """Kafka topic."""
+
+    @property
+    def partition(self) -> int:
+        """Number of the partition."""
+
+    @property
+    def offset(self) -> int:
+        """Place in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970, by the broker or by the publisher; -1 when there is none."""
+
+    @property
+    def key(self) -> bytes | None:
+        """As it was published."""
+
+    @property
+    def value(self) -> bytes | None:
+        """As it was published."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Names and values, in order."""
+
+
+@dataclass(slots=True, frozen=True)
+class UnreadableRecord:
+    """Stands for a record that the Kafka client cannot take apart: its place is known, and nothing else."""
+
+    topic: str
+    partition: int
+    offset: int
+    error: str
+    timestamp: int = -1
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()

@@ -1,0 +1,190 @@
+"""Fetch lanes: one connection per priority, so that no class can hold up the fetches of another.
+
+One shared consumer couples the classes: it has one fetch in flight per broker, and it fetches from no
+partition of a broker while one of them has records that were not taken. A lane belongs to no consumer
+group; it follows the assignment that the group gave this worker, and the group member commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiokafka
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.notifications.priority import Priority
+from streams.records import UnreadableRecord
+from streams.scheduling.scheduler import Scheduler
+from streams.transport.lane import FETCH_WAIT_MS, Lane
+from streams.upstream.bulk_records import AS_PARSED, hand_out_lists, held_by, size_of, wait_at_broker
+
+log = logging.getLogger(__name__)
+
+#: Records taken over at once: decoding a fetch response blocks the event loop for about a millisecond.
+_MAX_RECORDS = 500
+#: Partitions whose records fit into one answer of a broker. On its way through the client it is there several
+#: times over, so that more would cost memory, and hold the event loop for longer, and make nothing faster.
+_PARTITIONS_A_FETCH = 4
+#: Milliseconds to wait for records when every partition is asked for.
+_IDLE_WAIT_MS = 1000
+#: Milliseconds to wait when some partition has no room, so that it is asked for soon after it has.
+_BUSY_WAIT_MS = 10
+#: Milliseconds that a broker may wait for records of some partitions while others are paused: it answers one
+#: request at a time, so that a partition which is resumed waits for the answer.
+_PAUSED_WAIT_MS = 20
+_RETRY_S = 0.5
+#: Records looked at one by one, per partition, in search of one that cannot be taken apart.
+_MOST_STEPS = 20_000
+_STEP_WAIT_MS = 500
+_WARN_INTERVAL_S = 10.0
+
+
+class FetchLane(Lane):
+    """Fetches the assigned partitions of one priority into the scheduler's buffer.
+
+    Args:
+        priority: of the topic.
+        topic: Kafka topic.
+        scheduler: buffers the records.
+        options: of the Kafka client.
+        fetch_bytes: asked for per partition and fetch, as they lie on the broker.
+        largest: bytes of the largest record that is wanted.
+        on_records: called when records have come.
+        on_failed: called when fetching has ended by an error.
+    """
+
+    def __init__(
+        self,
+        priority: Priority,
+        topic: str,
+        scheduler: Scheduler[Priority, int, Any],
+        options: dict[str, Any],
+        *,
+        fetch_bytes: int,
+        largest: int = 0,
+        on_records: Callable[[], None],
+        on_failed: Callable[[BaseException], None],
+    ) -> None:
+        limits = {
+            "max_partition_fetch_bytes": fetch_bytes,
+            "fetch_max_bytes": _PARTITIONS_A_FETCH * fetch_bytes,
+        }
+        super().__init__(topic, options | limits | {"value_deserializer": AS_PARSED}, on_failed)
+        self.priority = priority
+        self._largest = largest
+        self._fetch_bytes = fetch_bytes
+        self._scheduler = scheduler
+        self._on_records = on_records
+        self._room = asyncio.Event()
+        self._warned_at = 0.0
+        #: Partition -> offset that will be read next, as far as records were taken over.
+        self.positions: dict[int, int] = {}
+
+    async def assign(self, offsets: Mapping[int, int | None]) -> None:
+        """Fetch these partitions, each from its offset; None means from its first record."""
+        await self.revoke()
+        if not offsets:
+            return
+        hand_out_lists(self._largest)
+        consumer = await self._connect(offsets)
+        self._scheduler.assign(self.priority, offsets)
+        self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
+        self._room.set()
+        self._start(self._fetch(consumer))
+
+    async def revoke(self) -> None:
+        """Stop fetching, disconnect, and forget what is buffered."""
+        await self._disconnect()
+        self._scheduler.revoke(self.priority, list(self.positions))
+        self.positions = {}
+
+    def has_room(self) -> None:
+        """Tell the lane that the buffer may have room again."""
+        self._room.set()
+
+    def end_offset(self, partition: int) -> int | None:
+        """Offset after the last record of a partition, as of its last fetch; None before the first."""
+        if self._consumer is None or partition not in self.positions:
+            return None
+        end: int | None = self._consumer.highwater(TopicPartition(self.topic, partition))
+        return end
+
+    async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
+        scheduler, priority, topic = self._scheduler, self.priority, self.topic
+        partitions = {partition: TopicPartition(topic, partition) for partition in self.positions}
+        every = fetching = set(partitions)
+        most_held = _PARTITIONS_A_FETCH * self._fetch_bytes
+        while True:
+            wanted = scheduler.wanted(priority)
+            # Left alone, aiokafka fetches each partition of which it holds nothing, whether there is room for
+            # more or not: what it holds then grows with the number of partitions and the size of records.
+            may_fetch = every if wanted and held_by(consumer) < most_held else set(wanted)
+            if fetching != may_fetch:
+                consumer.pause(*(partitions[p] for p in fetching - may_fetch))
+                consumer.resume(*(partitions[p] for p in may_fetch - fetching))
+                fetching = may_fetch
+                wait_at_broker(consumer, FETCH_WAIT_MS if fetching == every else _PAUSED_WAIT_MS)
+            if not wanted:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            wait_ms = _IDLE_WAIT_MS if len(wanted) == len(partitions) else _BUSY_WAIT_MS
+            try:
+                fetched = await consumer.getmany(
+                    *(partitions[p] for p in wanted), timeout_ms=wait_ms, max_records=_MAX_RECORDS
+                )
+            except KafkaError as error:
+                self._warn(error)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            except Exception as error:  # noqa: BLE001 - hostile records raise anything
+                log.warning("A record of %s cannot be taken apart (%r).", topic, error)
+                await self._step_over(consumer, [partitions[p] for p in wanted])
+                continue
+            for tp, records in fetched.items():
+                scheduler.add(priority, tp.partition, records, size_of(records))
+                self.positions[tp.partition] = records[-1].offset + 1
+            if fetched:
+                self._on_records()
+                await asyncio.sleep(0)
+
+    async def _step_over(self, consumer: aiokafka.AIOKafkaConsumer, suspects: list[TopicPartition]) -> None:
+        """Read record by record up to one that the client cannot take apart, and put a stand-in in its place.
+
+        The client raises for a whole fetch, loses the good records before the bad one, and would then go on
+        behind them; so each partition starts again from where records were last taken over.
+        """
+        for tp in suspects:
+            consumer.seek(tp, self.positions[tp.partition])
+        for tp in suspects:
+            for _ in range(_MOST_STEPS):
+                try:
+                    fetched = await consumer.getmany(tp, timeout_ms=_STEP_WAIT_MS, max_records=1)
+                except KafkaError as error:
+                    self._warn(error)
+                    return
+                except Exception as error:  # noqa: BLE001 - as above
+                    offset = self.positions[tp.partition]
+                    bad = UnreadableRecord(tp.topic, tp.partition, offset, f"{type(error).__name__}: {error}")
+                    self._take_over(tp.partition, [bad], 0, offset + 1)
+                    consumer.seek(tp, offset + 1)
+                    return
+                if not fetched:
+                    break
+                for records in fetched.values():
+                    self._take_over(tp.partition, records, size_of(records), records[0].offset + 1)
+
+    def _take_over(self, partition: int, records: list[Any], nbytes: int, position: int) -> None:
+        self._scheduler.add(self.priority, partition, records, nbytes)
+        self.positions[partition] = position
+        self._on_records()
+
+    def _warn(self, error: KafkaError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._warned_at > _WARN_INTERVAL_S:
+            self._warned_at = now
+            log.warning("Fetching %s failed (%r); trying again.", self.topic, error)

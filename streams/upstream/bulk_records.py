@@ -1,0 +1,189 @@
+"""Fetched records as lists, straight from the parser. Uses private parts of aiokafka, each with a test.
+
+aiokafka hands out records one at a time through two Python generators and makes a ``ConsumerRecord`` of
+each, which costs more than to decode and to count it. A consumer that is given ``AS_PARSED`` for its
+``value_deserializer`` gets the parser's own records instead: they have ``offset``, ``timestamp``, ``key``,
+``value`` and ``headers``, and neither topic nor partition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from operator import attrgetter
+from typing import Any
+
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+
+from streams.records import UnreadableRecord
+from streams.upstream.unpacking import LEAST_LIMIT, TooLargeError, limit_for
+
+#: Bytes unpacked after which no further batch is begun at a time.
+_ENOUGH_UNPACKED = 2**20
+#: Bytes that a record costs besides its key, value and headers, about.
+_RECORD_BYTES = 64
+_value_of = attrgetter("value")
+_key_of = attrgetter("key")
+_headers_of = attrgetter("headers")
+
+
+def AS_PARSED(value: bytes | None) -> bytes | None:  # noqa: N802 - an option that is told by its identity
+    """Mark a consumer that gets records as parsed."""
+    return value
+
+
+def hand_out_lists(largest: int = 0) -> None:
+    """Let consumers of this process that ask for it get records as parsed; may be called again.
+
+    Args:
+        largest: bytes of the largest record that is wanted; a batch may unpack to twice as much.
+    """
+    _Unread.limit = max(_Unread.limit, limit_for(largest))
+    fetcher.FetchResult = BulkFetchResult
+
+
+def size_of(records: list[Any]) -> int:
+    """Bytes that records as parsed take, about: keys, values, headers and themselves."""
+    try:
+        size = sum(map(len, map(_value_of, records)))
+    except TypeError:  # a record without a value
+        size = sum(len(record.value or b"") for record in records)
+    if any(map(_key_of, records)):
+        size += sum(len(record.key or b"") for record in records)
+    if any(map(_headers_of, records)):
+        size += sum(len(name) + len(value or b"") for record in records for name, value in record.headers)
+    return size + _RECORD_BYTES * len(records)
+
+
+def held_by(consumer: Any) -> int:
+    """Bytes that a consumer has fetched, as they came; all of a partition's until its last is handed out."""
+    fetched = consumer._fetcher._records.values()
+    return sum(result.nbytes for result in fetched if isinstance(result, BulkFetchResult))
+
+
+def wait_at_broker(consumer: Any, milliseconds: int) -> None:
+    """Change ``fetch_max_wait_ms`` of a consumer that has started."""
+    consumer._fetcher._fetch_max_wait_ms = milliseconds
+
+
+class BulkFetchResult(FetchResult):
+    """Stands in for aiokafka's ``FetchResult``: what one fetch brought for one partition."""
+
+    def __init__(
+        self, tp: Any, *, assignment: Any, partition_records: PartitionRecords, backoff: float
+    ) -> None:
+        super().__init__(tp, assignment=assignment, partition_records=partition_records, backoff=backoff)
+        self._unread: _Unread | None = None
+        #: Bytes fetched.
+        self.nbytes: int = partition_records._records.size_in_bytes()
+        if (
+            partition_records._value_deserializer is AS_PARSED
+            and partition_records._isolation_level == READ_UNCOMMITTED
+        ):
+            self._unread = _Unread(partition_records)
+
+    def getall(self, max_records: int | None = None) -> list[Any]:
+        """The next records."""
+        if self._unread is None:
+            stock: list[Any] = super().getall(max_records)
+            return stock
+        if not self.check_assignment(self._topic_partition) or not self.has_more():
+            return []
+        try:
+            taken = self._unread.take(max_records)
+        except BaseException:
+            # The parser may have gone past good records: what is fetched again begins at the position.
+            self._partition_records = None
+            raise
+        self._update_position()
+        if self._unread.exhausted:
+            self._partition_records = None
+        return taken
+
+
+class _Unread:
+    """Reads on through the batches of one fetch, and keeps the position in ``PartitionRecords``.
+
+    Each record of a batch that unpacks to more than the limit has a stand-in, for the dead letters.
+    """
+
+    limit = LEAST_LIMIT
+
+    def __init__(self, source: PartitionRecords) -> None:
+        self._source = source
+        # The generator that stays unused refers back to its owner, so that all that was fetched would be
+        # kept until the garbage collector comes.
+        source._records_iterator = None
+        self._batch: Any = None
+        self._records: Any = None
+        self._count = 0  # records of the batch that were read
+        self._unpacked = 0  # bytes that the batches since the last call were unpacked to
+        self.exhausted = False
+
+    def take(self, most: int | None) -> list[Any]:
+        """The next records, at most ``most``.
+
+        Raises:
+            CorruptRecordException: a checksum is wrong.
+            Exception: whatever a record raises that cannot be taken apart.
+        """
+        source = self._source
+        taken: list[Any] = []
+        self._unpacked = 0
+        while most is None or len(taken) < most:
+            if self._batch is None and taken and self._unpacked >= _ENOUGH_UNPACKED:
+                break
+            if self._batch is None and not self._next_batch():
+                self.exhausted = True
+                break
+            wanted = None if most is None else most - len(taken)
+            chunk = self._chunk(wanted)
+            ended = wanted is None or len(chunk) < wanted
+            if chunk and chunk[0].offset < source.next_fetch_offset:
+                # A batch comes as a whole, also when it was asked for from its middle.
+                chunk = [record for record in chunk if record.offset >= source.next_fetch_offset]
+            if chunk:
+                source.next_fetch_offset = chunk[-1].offset + 1
+                taken = taken + chunk if taken else chunk
+            if ended:
+                # The batch's own end, since compaction may have removed its last records.
+                source.next_fetch_offset = max(source.next_fetch_offset, self._batch.next_offset)
+                self._batch = None
+        return taken
+
+    def _next_batch(self) -> bool:
+        source = self._source
+        while source._records.has_next():
+            batch = source._records.next_batch()
+            if source._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {source._tp}")
+            if batch.is_control_batch:
+                source.next_fetch_offset = batch.next_offset
+                continue
+            try:
+                records, unpacked = batch.parsed(self.limit)
+            except TooLargeError as error:
+                records, unpacked = _stand_ins(source._tp, batch, str(error)), 0
+            self._batch, self._records, self._count = batch, records, 0
+            self._unpacked += unpacked
+            return True
+        return False
+
+    def _chunk(self, most: int | None) -> list[Any]:
+        try:
+            chunk = list(islice(self._records, most))
+        except UnicodeDecodeError:
+            self._records = self._batch.leniently(self._count)
+            chunk = list(islice(self._records, most))
+        self._count += len(chunk)
+        return chunk
+
+
+def _stand_ins(tp: Any, batch: Any, error: str) -> Iterator[UnreadableRecord]:
+    # Brokers see to it that the offsets of a batch have no hole. Of the times only the last is known.
+    return (
+        UnreadableRecord(tp.topic, tp.partition, offset, error, batch.max_timestamp)
+        for offset in range(batch.base_offset, batch.next_offset)
+    )

@@ -1,0 +1,162 @@
+"""Reading hostile batches of records. Uses private parts of aiokafka, each with a test.
+
+Kafka takes any bytes as a header's name, and aiokafka raises in the middle of a fetch for a name that is no
+UTF-8: one hostile record would stop its partition for good. Here such names are escaped instead. And what a
+batch unpacks to has a limit: the records of a larger one come without key, value and headers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import aiokafka.consumer.fetcher
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
+
+from streams.upstream.unpacking import TooLargeError, unpack
+
+#: Bytes that a batch may unpack to, unless told: far more than any batch of Tocsin's own topics.
+MOST_UNPACKED = 64 * 2**20
+
+_LENGTH_AT = 8
+_OVERHEAD = 12
+_MAGIC_AT = 16
+_MAGIC = 2
+_ATTRIBUTES_AT = 21
+_CODEC_MASK = 7
+#: Bytes before the records.
+_HEADER = 61
+
+
+def accept_any_header_names(limit: int = MOST_UNPACKED) -> None:
+    """Let all consumers of this process read records with any header names; may be called again.
+
+    Args:
+        limit: bytes that a batch may unpack to.
+    """
+    _Batch.limit = limit
+    aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+
+
+@dataclass(slots=True, frozen=True)
+class _Oversized:
+    """Stands for a record of a batch that unpacks to more than the limit: its place is known."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: None = None
+    value: None = None
+    headers: tuple[()] = ()
+    checksum: None = None
+
+
+class LenientRecords:
+    """Stands in for aiokafka's ``MemoryRecords``: the batches of one fetched partition."""
+
+    def __init__(self, data: bytes) -> None:
+        self._fast = MemoryRecords(data)
+        self._data = data
+        self._position = 0
+
+    def size_in_bytes(self) -> int:
+        """Bytes fetched."""
+        size: int = self._fast.size_in_bytes()
+        return size
+
+    def has_next(self) -> bool:
+        """Whether there is another whole batch."""
+        more: bool = self._fast.has_next()
+        return more
+
+    def next_batch(self) -> Any:
+        """The next batch, or None."""
+        batch = self._fast.next_batch()
+        if batch is None:
+            return None
+        start = self._position
+        (length,) = struct.unpack_from(">i", self._data, start + _LENGTH_AT)
+        self._position = start + _OVERHEAD + length
+        return _Batch(batch, self._data, start, self._position)
+
+
+class _Batch:
+    """A batch that is read by the fast parser up to a bad header name, and then by the slow one."""
+
+    limit = MOST_UNPACKED
+
+    def __init__(self, fast: Any, data: bytes, start: int, end: int) -> None:
+        self._fast = fast
+        self._data, self._start, self._end = data, start, end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fast, name)
+
+    def __next__(self) -> Any:
+        return next(self._fast)
+
+    def __iter__(self) -> Iterator[Any]:
+        fast = self._fast
+        try:
+            records, _ = self.parsed(self.limit)
+        except TooLargeError:
+            # Brokers see to it that the offsets of a batch have no hole. Of the times only the last is known.
+            for offset in range(fast.base_offset, fast.next_offset):
+                yield _Oversized(offset, fast.max_timestamp, fast.timestamp_type)
+            return
+        count = 0
+        try:
+            for record in records:
+                yield record
+                count += 1
+        except UnicodeDecodeError:
+            yield from self.leniently(count)
+
+    def parsed(self, most: int) -> tuple[Iterator[Any], int]:
+        """The fast parser's records, and the bytes that were unpacked for them.
+
+        A bad header name raises UnicodeDecodeError.
+
+        Args:
+            most: bytes that the batch may unpack to.
+
+        Raises:
+            TooLargeError: it unpacks to more.
+            Exception: it cannot be unpacked.
+        """
+        fast, unpacked = self._fast, 0
+        if self._data[self._start + _MAGIC_AT] == _MAGIC and fast.compression_type:
+            header = bytearray(self._data[self._start : self._start + _HEADER])
+            records = unpack(fast.compression_type, self._data[self._start + _HEADER : self._end], most)
+            unpacked = len(records)
+            struct.pack_into(">i", header, _LENGTH_AT, _HEADER - _OVERHEAD + unpacked)
+            (attributes,) = struct.unpack_from(">h", header, _ATTRIBUTES_AT)
+            struct.pack_into(">h", header, _ATTRIBUTES_AT, attributes & ~_CODEC_MASK)
+            fast = MemoryRecords(b"".join((header, records))).next_batch()
+        return islice(fast, None), unpacked  # which, unlike the batch, can be iterated over in parts
+
+    def leniently(self, first: int) -> Iterator[Any]:
+        """The records from number ``first`` on, by the slow parser, with any header names."""
+        return islice(_read_leniently(self._data[self._start : self._end]), first, None)
+
+
+class _LenientBytes(bytearray):
+    """Bytes whose slices decode to text whatever they are."""
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return _LenientBytes(found) if isinstance(key, slice) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:
+        return bytes(self).decode(encoding, errors)
+
+
+def _read_leniently(data: bytes) -> Iterator[Any]:
+    batch = _DefaultRecordBatchPy(data)
+    batch._maybe_uncompress()
+    batch._buffer = _LenientBytes(batch._buffer)
+    return iter(batch)

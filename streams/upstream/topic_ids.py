@@ -1,0 +1,212 @@
+"""What the brokers say of topics, their ids included.
+
+A deleted and recreated topic starts at offset 0 again, so whoever remembers offsets needs the topic's
+id beside them. aiokafka 0.14 stops at version 5 of the Metadata request and knows no ids; this module
+speaks version 12 (Kafka 3.1 and newer) on aiokafka's own connections. It is the only one that reaches
+into aiokafka's private parts.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, ClassVar
+
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+    for_code,
+)
+from aiokafka.protocol.abstract import AbstractType
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+_METADATA = 3
+_NO_ID = bytes(16)
+_READ, _WRITE = 3, 4  # bits of the set of authorised operations, after Kafka's AclOperation
+
+#: Error of a topic that is not there.
+UNKNOWN_TOPIC = "UNKNOWN_TOPIC_OR_PARTITION"
+#: Error of a topic that may not be seen.
+NOT_AUTHORISED = "TOPIC_AUTHORIZATION_FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """One topic as a broker describes it.
+
+    Attributes:
+        name: the topic.
+        topic_id: 22 characters of base64url, as Kafka prints it; empty when ``error`` is set.
+        partitions: number of partitions.
+        replication: replicas of the partition that has fewest.
+        error: Kafka's name of the error, such as ``UNKNOWN_TOPIC_OR_PARTITION``, or None.
+        leaderless: partitions that have no leader just now.
+        may_read: whether this user may read the topic.
+        may_write: whether this user may write to it.
+    """
+
+    name: str
+    topic_id: str
+    partitions: int
+    replication: int
+    error: str | None = None
+    leaderless: int = 0
+    may_read: bool = True
+    may_write: bool = True
+
+
+class _Uuid(AbstractType):
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        if len(value) != len(_NO_ID):
+            raise ValueError(f"a topic id has 16 bytes, not {len(value)}")
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        value = data.read(len(_NO_ID))
+        if len(value) != len(_NO_ID):
+            raise ValueError("Buffer underrun decoding a topic id")
+        return value
+
+
+class _MetadataResponse(Response):
+    API_KEY = _METADATA
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString()),
+                ("port", Int32),
+                ("rack", CompactString()),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString()),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString()),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequestStruct(RequestStruct):
+    FLEXIBLE_VERSION = True
+    API_KEY = _METADATA
+    API_VERSION = 12
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", _Uuid), ("name", CompactString()), ("tags", TaggedFields))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequestStruct]):
+    API_KEY: ClassVar[int] = _METADATA
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+
+    def build(self, request_struct_class: type[_MetadataRequestStruct]) -> _MetadataRequestStruct:
+        topics: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, name, {}) for name in self._names]
+        # Never let a broker create a topic with its defaults because somebody asked for it.
+        return request_struct_class(topics, False, True, {})
+
+
+def client_of(client_or_admin: Any) -> Any:
+    """The ``AIOKafkaClient`` inside an aiokafka consumer, producer or admin client; a bare one as it is."""
+    return getattr(client_or_admin, "_client", None) or getattr(client_or_admin, "client", client_or_admin)
+
+
+async def fetch_topics(client_or_admin: Any, names: Iterable[str]) -> dict[str, TopicDescription]:
+    """Ask a broker for topics; no topic is created by asking.
+
+    Args:
+        client_or_admin: a started ``AIOKafkaClient``, or a consumer, producer or admin client.
+        names: topics to ask for.
+
+    Returns:
+        One description for each name; one that is not there, or may not be seen, has ``error`` set.
+
+    Raises:
+        aiokafka.errors.KafkaError: no known broker answers.
+        NotImplementedError: the brokers are older than Kafka 3.1.
+    """
+    wanted = tuple(dict.fromkeys(names))
+    client = client_of(client_or_admin)
+    nodes = [broker.nodeId for broker in client.cluster.brokers()]
+    random.shuffle(nodes)
+    failure: KafkaError = NodeNotReadyError("no broker is known yet")
+    for node in nodes:
+        try:
+            return _described(await client.send(node, _MetadataRequest(wanted)), wanted)
+        except (NodeNotReadyError, KafkaConnectionError, RequestTimedOutError) as error:
+            failure = error
+    raise failure
+
+
+def error_name(code: int) -> str | None:
+    """Kafka's name for an error code; None for 0."""
+    if code == 0:
+        return None
+    found = for_code(code)
+    return str(found.message) if found.errno == code else f"error {code}"
+
+
+def _described(response: Any, wanted: tuple[str, ...]) -> dict[str, TopicDescription]:
+    found = {name: TopicDescription(name, "", 0, 0, UNKNOWN_TOPIC) for name in wanted}
+    for code, name, topic_id, _, partitions, operations, _ in response.topics:
+        # Without an authorizer a broker sets every operation; where it does not tell, the sign bit.
+        known = operations >= 0
+        found[name] = TopicDescription(
+            name=name,
+            topic_id="" if topic_id == _NO_ID else base64.urlsafe_b64encode(topic_id)[:22].decode("ascii"),
+            partitions=len(partitions),
+            replication=min((len(replicas) for _, _, _, _, replicas, *_ in partitions), default=0),
+            error=error_name(code),
+            leaderless=sum(leader < 0 for _, _, leader, *_ in partitions),
+            may_read=not known or bool(operations >> _READ & 1),
+            may_write=not known or bool(operations >> _WRITE & 1),
+        )
+    return found

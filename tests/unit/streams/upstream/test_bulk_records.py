@@ -1,0 +1,224 @@
+"""Records handed out as parsed: the same as aiokafka's own, whatever the batches hold."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchError, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from aiokafka.record.memory_records import MemoryRecords
+
+from streams.records import UnreadableRecord
+from streams.upstream.bulk_records import (
+    AS_PARSED,
+    LEAST_LIMIT,
+    BulkFetchResult,
+    _Unread,
+    hand_out_lists,
+    held_by,
+    size_of,
+)
+from streams.upstream.lenient_records import LenientRecords, _Batch
+
+TP = TopicPartition("notifications.debug", 3)
+GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
+Stock = fetcher.FetchResult if fetcher.FetchResult is not BulkFetchResult else BulkFetchResult.__base__
+
+
+class NotText(str):
+    """A header name whose bytes on the wire are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_args: Any) -> bytes:
+        return b"\xff\xfe"
+
+
+def batch(base: int, values: list[bytes | None], *, bad: int = -1, compression: int = 0) -> bytes:
+    builder = _DefaultRecordBatchBuilderPy(2, compression, 0, -1, -1, -1, 1 << 26)
+    for index, value in enumerate(values):
+        name = NotText("x") if index == bad else "name"
+        builder.append(index, 1000 + index, b"k%d" % index, value, [(name, b"h")])
+    built = bytearray(builder.build())
+    built[0:8] = base.to_bytes(8, "big")
+    return bytes(built)
+
+
+class State:
+    """What a fetch result asks of the assignment."""
+
+    active = True
+    paused = False
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def state_value(self, _tp: Any) -> State:
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+def result(
+    kind: Any,
+    data: bytes,
+    position: int,
+    *,
+    marker: Any = AS_PARSED,
+    isolation: int = READ_UNCOMMITTED,
+    records: Any = LenientRecords,
+) -> tuple[Any, State]:
+    state = State(position)
+    source = PartitionRecords(TP, records(data), None, position, None, marker, True, isolation)
+    return kind(TP, assignment=state, partition_records=source, backoff=0.0), state
+
+
+def drained(found: Any, state: State, most: int | None) -> tuple[list[Any], list[int]]:
+    """All records as tuples, and the position after each call."""
+    records, positions = [], []
+    while found.has_more():
+        records += [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in found.getall(most)]
+        positions.append(state.position)
+    return records, positions
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 100, None])
+@pytest.mark.parametrize("position", [0, 2, 5, 6])
+@pytest.mark.parametrize("bad", [-1, 0, 2])
+@pytest.mark.parametrize("compression", [0, GZIP, SNAPPY, LZ4, ZSTD])
+def test_the_records_and_positions_are_those_of_aiokafka(
+    most: int | None, position: int, bad: int, compression: int
+) -> None:
+    data = batch(0, [b"a", None, b"c", b"d"], bad=bad, compression=compression) + batch(10, [b"e", b"f"])
+    expected, expected_positions = drained(*result(Stock, data, position, marker=None), most)
+    got, positions = drained(*result(BulkFetchResult, data, position), most)
+    assert got == expected
+    assert positions[-1] == expected_positions[-1] == 12
+
+
+@pytest.mark.parametrize("compression", [GZIP, SNAPPY, LZ4, ZSTD])
+@pytest.mark.parametrize("most", [1, 2, 500])
+def test_each_record_of_a_batch_that_unpacks_to_too_much_has_a_stand_in(compression: int, most: int) -> None:
+    zeros = bytes(LEAST_LIMIT // 2)
+    bomb = batch(2, [b"c", zeros, zeros], compression=compression)
+    data = batch(0, [b"a", b"b"], compression=compression) + bomb + batch(5, [b"f"], compression=compression)
+    found, state = result(BulkFetchResult, data, 0)
+    got = []
+    while found.has_more():
+        got += found.getall(most)
+    assert [record.offset for record in got] == list(range(6))
+    assert [record.value for record in got] == [b"a", b"b", None, None, None, b"f"]
+    for record in got[2:5]:
+        assert isinstance(record, UnreadableRecord)
+        assert (record.topic, record.partition) == TP
+        assert record.error == "its batch unpacks to more than 8,388,608 bytes"
+        assert record.timestamp == 1002
+    assert state.position == 6
+
+
+@pytest.mark.parametrize("compression", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_consumers_of_other_records_get_stand_ins_too(
+    compression: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `tail`, `verify` and the followers of internal topics read."""
+    monkeypatch.setattr(_Batch, "limit", LEAST_LIMIT)
+    zeros = bytes(LEAST_LIMIT // 2)
+    bomb = batch(2, [b"c", zeros, zeros], compression=compression)
+    data = batch(0, [b"a", b"b"], compression=compression) + bomb + batch(5, [b"f"], compression=compression)
+    source = PartitionRecords(TP, LenientRecords(data), None, 0, None, None, True, READ_UNCOMMITTED)
+    got = list(source)
+    assert [(record.offset, record.value) for record in got] == [
+        *[(0, b"a"), (1, b"b")],
+        *[(2, None), (3, None), (4, None)],
+        (5, b"f"),
+    ]
+    assert [record.timestamp for record in got[2:5]] == [1002] * 3
+    assert source.next_fetch_offset == 6
+
+
+def test_the_limit_leaves_room_for_the_largest_record_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Unread, "limit", LEAST_LIMIT)
+    data = batch(0, [bytes(LEAST_LIMIT)], compression=ZSTD)
+    assert result(BulkFetchResult, data, 0)[0].getall()[0].value is None
+    hand_out_lists(LEAST_LIMIT)
+    assert len(result(BulkFetchResult, data, 0)[0].getall()[0].value) == LEAST_LIMIT
+
+
+def test_a_call_unpacks_few_large_batches() -> None:
+    data = b"".join(batch(offset, [bytes(1_500_000)], compression=ZSTD) for offset in range(4))
+    found, state = result(BulkFetchResult, data, 0)
+    _, positions = drained(found, state, 500)
+    assert positions[:4] == [1, 2, 3, 4]
+
+
+def test_a_consumer_that_does_not_ask_for_it_gets_consumer_records() -> None:
+    for options in ({"marker": None}, {"isolation": READ_COMMITTED}):
+        found, _ = result(BulkFetchResult, batch(0, [b"a"]), 0, **options)
+        assert found.getall()[0].topic == TP.topic
+
+
+def test_a_wrong_checksum_is_told_and_moves_nothing() -> None:
+    data = bytearray(batch(0, [b"a", b"b"]) + batch(2, [b"c", b"d"]))
+    data[-1] ^= 1
+    found, state = result(BulkFetchResult, bytes(data), 0)
+    assert [record.value for record in found.getall(2)] == [b"a", b"b"]
+    with pytest.raises(CorruptRecordException):
+        found.getall(2)
+    assert state.position == 2
+    assert not found.has_more()  # so that it is fetched again
+
+
+def test_records_of_an_assignment_that_ended_are_not_handed_out() -> None:
+    found, state = result(BulkFetchResult, batch(0, [b"a"]), 0)
+    state.active = False
+    assert found.getall() == []
+    assert not found.has_more()
+
+
+def test_control_batches_are_stepped_over() -> None:
+    builder = _DefaultRecordBatchBuilderPy(2, 0, 1, 7, 0, 0, 1 << 20)
+    builder.append(0, 1000, b"\0\0\0\1", b"\0\0\0\0\0\0", [])
+    control = bytearray(builder.build())
+    control[22] |= 0x20  # the attribute bit that marks a control batch
+    data = bytes(control) + batch(1, [b"a"])
+    source = PartitionRecords(TP, LenientRecords(data), None, 0, None, AS_PARSED, False, READ_UNCOMMITTED)
+    found = BulkFetchResult(TP, assignment=State(0), partition_records=source, backoff=0.0)
+    assert [(record.offset, record.value) for record in found.getall()] == [(1, b"a")]
+
+
+def test_the_fetcher_makes_them_by_the_name_that_is_replaced() -> None:
+    hand_out_lists()
+    assert fetcher.FetchResult is BulkFetchResult
+    assert "FetchResult" in fetcher.Fetcher._proc_fetch_request.__code__.co_names
+
+
+def test_keys_headers_and_missing_values_count_for_the_size() -> None:
+    plain = SimpleNamespace(key=None, value=b"12345", headers=[])
+    assert size_of([plain, plain]) == 2 * (64 + 5)
+    assert size_of(
+        [plain, SimpleNamespace(key=b"kk", value=None, headers=[("abc", b"x" * 90), ("n", None)])]
+    ) == (64 + 5 + 64 + 2 + 3 + 90 + 1)
+
+
+def test_the_parser_alone_has_the_attributes_that_are_used() -> None:
+    (record,) = MemoryRecords(batch(5, [b"a"])).next_batch()
+    assert (record.offset, record.timestamp, record.key, record.value) == (5, 1000, b"k0", b"a")
+    assert list(record.headers) == [("name", b"h")]
+
+
+def test_what_a_consumer_holds_is_counted_as_it_came() -> None:
+    first, _ = result(BulkFetchResult, batch(0, [b"a" * 1000]), 0)
+    second, _ = result(BulkFetchResult, batch(0, [b"b" * 500]), 0)
+    fetched = {
+        TP: first,
+        TP._replace(partition=4): second,
+        TP._replace(partition=5): FetchError(error=None, backoff=0),
+    }
+    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=fetched))
+    assert held_by(consumer) == len(batch(0, [b"a" * 1000])) + len(batch(0, [b"b" * 500]))

@@ -1,0 +1,131 @@
+"""Connecting waits for brokers; a consumer is disconnected whatever its ``stop`` does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from streams.upstream import connections
+from streams.upstream.connections import connect, disconnect
+
+
+class _Consumer:
+    """``stop`` does as it is told; the client tells whether its connections were closed."""
+
+    def __init__(self, how: str) -> None:
+        self._how = how
+        self.fetch = asyncio.create_task(asyncio.sleep(3600))
+        self._fetcher = SimpleNamespace(_pending_tasks={self.fetch})
+        self._client = self
+        self.closed = False
+
+    async def stop(self) -> None:
+        if self._how == "lets its own cancellation out":
+            self.fetch.cancel()
+            await self.fetch
+        elif self._how == "fails":
+            raise KafkaError("fetching had ended")
+        elif self._how == "waits for a broker":
+            await asyncio.Event().wait()
+        elif self._how == "loses cancellations":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        self.fetch.cancel()
+        self.closed = True
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("is well", ""),
+        ("lets its own cancellation out", ""),
+        ("fails", "did not stop in good order"),
+        ("waits for a broker", "without the broker's answer"),
+    ],
+)
+async def test_its_fetches_end_and_its_connections_are_closed(
+    how: str, says: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "_STOP_S", 0.01)
+    consumer: Any = _Consumer(how)
+    await disconnect(consumer)
+    await asyncio.gather(consumer.fetch, return_exceptions=True)
+    assert (consumer.closed, consumer.fetch.cancelled()) == (True, True)
+    assert says in caplog.text
+    assert bool(says) == bool(caplog.messages)
+
+
+async def test_one_that_never_started_is_disconnected_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_STOP_S", 0.01)
+    consumer: Any = _Consumer("waits for a broker")
+    consumer.fetch.cancel()
+    consumer._fetcher = None
+    await disconnect(consumer)
+    assert consumer.closed
+
+
+@pytest.mark.parametrize("how", ["waits for a broker", "loses cancellations"])
+async def test_a_caller_that_is_cancelled_stays_so(how: str) -> None:
+    consumer: Any = _Consumer(how)
+    task = asyncio.create_task(disconnect(consumer))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    consumer.fetch.cancel()
+
+
+async def test_connecting_goes_on_until_a_broker_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_AGAIN_S", 0.0)
+    tries = 0
+
+    async def attempt() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise KafkaConnectionError("no broker")
+
+    assert await connect(attempt, lambda: True)
+    assert tries == 4
+
+
+async def test_a_try_to_connect_that_hangs_is_given_up_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(connections, "_ATTEMPT_S", 0.01)
+    tries = given_up = 0
+
+    async def attempt() -> None:
+        nonlocal tries, given_up
+        tries += 1
+        if tries == 3:
+            return
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up += 1
+
+    assert await connect(attempt, lambda: True)
+    assert (tries, given_up) == (3, 2)
+
+
+async def test_connecting_ends_when_it_is_no_longer_wanted() -> None:
+    async def attempt() -> None:
+        raise KafkaConnectionError("no broker")
+
+    assert not await connect(attempt, lambda: False)
+
+
+async def test_what_waiting_does_not_mend_is_raised() -> None:
+    async def attempt() -> None:
+        raise KafkaError("not authorised")
+
+    with pytest.raises(KafkaError):
+        await connect(attempt, lambda: True)

@@ -1,0 +1,149 @@
+"""Records go into batches that aiokafka has open: to the partition that ``send`` takes, with its outcome."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import aiokafka
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.metadata import MetadataResponse_v0
+
+from streams.transport.delivery import ConfirmedProducer, Outgoing
+from streams.upstream.open_batches import OpenBatches
+
+HEADERS = [("ce_id", b"1")]
+
+
+def know(producer: Any, **partitions: int) -> None:
+    """Let the producer know topics with so many partitions, as an answer of a broker does."""
+    producer._metadata.update_metadata(
+        MetadataResponse_v0(
+            [(1, "127.0.0.1", 9092)],
+            [(0, topic, [(0, n, 1, [1], [1]) for n in range(count)]) for topic, count in partitions.items()],
+        )
+    )
+
+
+@pytest.fixture
+async def producer() -> Any:
+    """A real one that is not connected: its batches stay where they are."""
+    made = aiokafka.AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", max_batch_size=16_000)
+    made.client._wait_on_metadata = _nothing
+    know(made, t=8)
+    yield made
+    made._closed = True
+
+
+async def _nothing(_topic: str) -> None:
+    """The topic is known."""
+
+
+async def sent(producer: Any, key: bytes, value: bytes = b"v") -> TopicPartition:
+    """The partition to which ``send`` adds a record."""
+    batches = producer._message_accumulator._batches
+    before = {place: open_[-1].record_count for place, open_ in batches.items()}
+    await producer.send("t", value, key=key, headers=HEADERS)
+    [place] = [place for place, open_ in batches.items() if open_[-1].record_count != before.get(place, 0)]
+    return place
+
+
+async def test_the_partition_is_the_one_that_send_chooses(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    for number in range(100):
+        key = b"%016x" % (number * 7919)
+        place = await sent(producer, key)
+        count = producer._message_accumulator._batches[place][-1].record_count
+        for _ in range(2):  # looked up, and remembered
+            assert batches.add("t", b"w", key, HEADERS) is not None
+        assert producer._message_accumulator._batches[place][-1].record_count == count + 2
+        producer._message_accumulator._batches.clear()
+
+
+async def test_the_future_has_the_place_of_its_record(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    place = await sent(producer, b"k")
+    futures = [batches.add("t", b"%d" % number, b"k", HEADERS) for number in range(3)]
+    producer._message_accumulator._batches[place][-1].done(40)
+    assert [future.result().offset for future in futures if future is not None] == [41, 42, 43]
+
+
+async def test_the_record_is_written_as_send_writes_it(producer: Any) -> None:
+    place = await sent(producer, b"k", b"value")
+    OpenBatches(producer).add("t", b"value", b"k", HEADERS)
+    data = bytes(producer._message_accumulator._batches[place][-1].get_data_buffer())
+    from aiokafka.record.memory_records import MemoryRecords
+
+    first, second = list(MemoryRecords(data).next_batch())
+    assert (first.key, first.value, first.headers) == (second.key, second.value, second.headers)
+
+
+async def test_nothing_is_done_without_an_open_batch_that_has_room(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    assert batches.add("t", b"v", b"k", ()) is None
+    place = await sent(producer, b"k")
+    assert batches.add("t", b"x" * 50_000, b"k", ()) is None, "it does not fit"
+    assert batches.add("t", b"v", b"k", ()) is None, "the client has closed it"
+    assert producer._message_accumulator._batches[place][-1].record_count == 1
+    assert batches.add("unknown", b"v", b"k", ()) is None
+
+
+async def test_nothing_is_done_in_a_client_that_is_closed_or_broken(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    await sent(producer, b"k")
+    producer._message_accumulator._exception = KafkaError("out of order")
+    assert batches.add("t", b"v", b"k", ()) is None
+    producer._message_accumulator._exception = None
+    producer._message_accumulator._closed = True
+    assert batches.add("t", b"v", b"k", ()) is None
+
+
+async def test_a_topic_that_grows_has_its_keys_chosen_anew(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    keys = [b"%016x" % (number * 7919) for number in range(50)]
+    for key in keys:
+        await sent(producer, key)
+        assert batches.add("t", b"v", key, ()) is not None
+    know(producer, t=13)
+    for key in keys:
+        place = await sent(producer, key)
+        count = producer._message_accumulator._batches[place][-1].record_count
+        assert batches.add("t", b"v", key, ()) is not None
+        assert producer._message_accumulator._batches[place][-1].record_count == count + 1
+
+
+def test_metadata_is_another_dictionary_when_it_is_looked_up_again() -> None:
+    """Which is how a topic that has grown is noticed."""
+    cluster = ClusterMetadata()
+    holder: Any = SimpleNamespace(_metadata=cluster)
+    know(holder, t=8)
+    before = cluster._partitions
+    know(holder, t=8)
+    assert cluster._partitions is not before
+
+
+async def test_a_confirmed_producer_gives_up_such_a_record_when_it_is_replaced(producer: Any) -> None:
+    confirmed = ConfirmedProducer("test", {}, linger_ms=0)
+    confirmed._producer, confirmed._open = producer, OpenBatches(producer)
+    await sent(producer, b"k")
+    future = confirmed.enqueue_now(Outgoing("t", b"v", b"k"))
+    assert future is not None
+    assert future in confirmed._unconfirmed
+    producer._closed = True
+    await confirmed._end(producer)
+    assert isinstance(future.exception(), KafkaError)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [Outgoing("t", b"v"), Outgoing("t", None, b"k"), Outgoing("t", b"v", b"k", partition=1)],
+)
+async def test_records_that_are_not_plain_alerts_take_the_usual_way(producer: Any, record: Outgoing) -> None:
+    confirmed = ConfirmedProducer("test", {}, linger_ms=0)
+    assert confirmed.enqueue_now(record) is None
+    confirmed._producer, confirmed._open = producer, OpenBatches(producer)
+    await sent(producer, b"k")
+    assert confirmed.enqueue_now(record) is None

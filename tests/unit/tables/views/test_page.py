@@ -1,0 +1,216 @@
+"""The page: complete without JavaScript, safe whatever publishers send."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from importlib import resources
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from tables.views.page import amount, breakable, number
+from tables.views.times import age, parse_time, rfc3339
+from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'onmouseover='alert(1)",
+    "{{7*7}}{% raw %}",
+    "</td></tr></table><h1>owned",
+    "&lt;b&gt;",
+    "javascript:alert(1)",
+]
+
+
+class _Seen(HTMLParser):
+    """Tags with their attributes, and texts of the cells that head a row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.heads: list[str] = []
+        self.words = ""
+        self._in_head = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "th":
+            self._in_head = dict(attrs).get("scope") == "row"
+            if self._in_head:
+                self.heads.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "th":
+            self._in_head = False
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+        if self._in_head:
+            self.heads[-1] += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        """Attributes of all ``tag``."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+async def load(fake: FakeSources, path: str = "/", status: int = 200) -> _Seen:
+    """The page as a browser without JavaScript sees it."""
+    server = fake.server()
+    await server.start()
+    try:
+        async with aiohttp.ClientSession(server.address) as client, client.get(path) as answer:
+            assert answer.status == status
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+            return _Seen(await answer.text())
+    finally:
+        await server.stop()
+
+
+async def test_the_page_shows_counts_classes_and_health_without_script() -> None:
+    fake = FakeSources()
+    fill(fake.totals, {("ERROR", "compute.instance.create.error"): {NOW_S - 20: 12_345}})
+    seen = await load(fake)
+    assert seen.heads == ["compute.instance.create.error", "CRITICAL", "ERROR", "WARN", "INFO", "DEBUG"]
+    assert "12\u202f345" in seen.words
+    assert "20 s ago" in seen.words
+    assert "12:00:00" in seen.words
+    assert "complete" in seen.words
+    assert "50.0 %" in seen.words
+    assert [bar["width"] for bar in seen.named("rect") if bar["class"] == "bar"] == ["50.00"] * 5
+
+
+@pytest.mark.parametrize("event_type", HOSTILE)
+async def test_hostile_event_types_are_text_and_nothing_else(event_type: str) -> None:
+    fake = FakeSources()
+    plain = FakeSources()
+    fill(fake.totals, {("INFO", event_type): {NOW_S - 20: 3}})
+    fill(plain.totals, {("INFO", "plain"): {NOW_S - 20: 3}})
+    seen, harmless = await load(fake), await load(plain)
+    assert event_type in seen.heads
+    assert [tag for tag in seen.tags if tag[0] != "wbr"] == [tag for tag in harmless.tags if tag[0] != "wbr"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_hostile_parameters_come_back_as_text_in_the_field(text: str) -> None:
+    path = str(URL("/").with_query(event_type=text))
+    seen = await load(FakeSources(), path)
+    assert [field["value"] for field in seen.named("input")] == [text]
+    assert len(seen.named("script")) == 1
+    wrong = await load(FakeSources(), str(URL("/").with_query(window=text)), 400)
+    assert "There is no window" in wrong.words
+    assert text not in wrong.words
+    assert len(wrong.named("script")) == 1
+
+
+async def test_the_form_keeps_what_was_asked_and_the_next_page_asks_it_again() -> None:
+    fake = FakeSources()
+    fill(fake.totals, {("INFO", f"a.{n}&<{n}"): {NOW_S - 20: n + 1} for n in range(70)})
+    path = "/?window=1h&event_type=a.*%26*&priority=INFO&sort=event_type&limit=30"
+    got: list[str] = []
+    while path:
+        seen = await load(fake, path)
+        assert {
+            option["value"] for option in seen.named("option") if "selected" in option and "value" in option
+        } == {
+            "1h",
+            "event_type",
+        }
+        got += seen.heads[:-5]
+        links = {link["id"]: link for link in seen.named("a") if "id" in link}
+        path = "" if "hidden" in links["next"] else links["next"]["href"] or ""
+    assert got == sorted(f"a.{n}&<{n}" for n in range(70))
+
+
+async def test_wrong_parameters_are_told_on_the_page() -> None:
+    seen = await load(FakeSources(), "/?limit=501", 400)
+    assert "The limit is a number from 1 to 500." in seen.words
+    assert (await load(FakeSources(), "/?limit=500")).named("table")
+
+
+async def test_what_is_wrong_is_said_at_the_top() -> None:
+    fake = FakeSources()
+    fake.failing, fake.complete, fake.missing, fake.as_of = {"ready"}, False, {1, 2}, NOW_S - 100.0
+    seen = await load(fake)
+    for words in ("not ready", "still reading 2 partitions", "1 min old"):
+        assert words in seen.words
+    fake.failing = {"live"}
+    assert "stuck" in (await load(fake)).words
+
+
+async def test_everything_the_page_loads_is_its_own_and_there() -> None:
+    fake = FakeSources()
+    server = fake.server()
+    await server.start()
+    async with aiohttp.ClientSession(server.address) as client:
+        async with client.get("/") as answer:
+            seen = _Seen(await answer.text())
+        wanted = [
+            tag.get("src") or tag.get("href") for name, tag in seen.tags if name in ("script", "link", "img")
+        ]
+        assert len(set(wanted)) == 3
+        for path in wanted:
+            assert path is not None
+            assert path.startswith("/static/")
+            async with client.get(path) as answer:
+                assert answer.status == 200
+                assert answer.content_type in ("text/css", "text/javascript", "image/svg+xml")
+                assert await answer.read()
+    await server.stop()
+    assert not [tag for _, tag in seen.tags if "style" in tag or any(name.startswith("on") for name in tag)]
+
+
+async def test_every_field_has_a_label_and_every_table_heads_and_a_caption() -> None:
+    seen = await load(FakeSources())
+    names = [name for name, _ in seen.tags]
+    fields = [at for at, name in enumerate(names) if name in ("select", "input")]
+    assert len(fields) == 4
+    assert all(names[at - 1] == "label" for at in fields)
+    assert names.count("caption") == names.count("table") == 2
+    assert all("scope" in head for head in seen.named("th"))
+    assert seen.named("html") == [{"lang": "en"}]
+
+
+def test_the_script_sets_text_only() -> None:
+    script = resources.files("tables.views").joinpath("static/page.js").read_text()
+    assert "textContent" in script
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script
+    )
+
+
+@given(text=st.text(alphabet="ab.<>&\"'_/-:", max_size=30))
+def test_breaking_an_event_type_changes_no_character(text: str) -> None:
+    shown = breakable(text)
+    assert str(shown.replace("<wbr>", "").unescape()) == text
+    assert not re.search(r"<(?!wbr>)", str(shown))
+
+
+def test_numbers_sizes_and_ages_for_people() -> None:
+    assert [number(n) for n in (0, 999, 1234567)] == ["0", "999", "1\u202f234\u202f567"]
+    assert [amount(n) for n in (0, 1023, 1536, 5 * 2**20, 3 * 2**30)] == [
+        "0 B",
+        "1023 B",
+        "1.5 KiB",
+        "5.0 MiB",
+        "3.0 GiB",
+    ]
+    assert [age(s) for s in (-1, 59.9, 60, 7200, 172_800)] == ["0 s", "59 s", "1 min", "2 h", "2 d"]
+
+
+@given(st.integers(1, 4_000_000_000_000))
+def test_times_survive_being_text(milliseconds: int) -> None:
+    text = rfc3339(milliseconds / 1000)
+    assert text is not None
+    assert text.endswith("Z")
+    assert round(parse_time(text) * 1000) == milliseconds
+
+
+def test_what_has_no_date_is_null() -> None:
+    assert rfc3339(0) is None
+    assert rfc3339(1e18) is None

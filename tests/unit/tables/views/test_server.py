@@ -1,0 +1,203 @@
+"""The server of the web views: headers, token, problems, bounds on clients, addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+from yarl import URL
+
+from streams.notifications.priority import Priority
+from streams.settings import ConfigurationError
+from tables.views import connections
+from tables.views.problems import SECURITY_HEADERS
+from tables.views.server import ViewServer
+from tests.unit.tables.views.views_kit import FakeSources, get, sample, served
+
+PATHS = ["/", "/api/v1/counts", "/api/v1/counts/a", "/api/v1/scheduler", "/metrics", "/static/page.css"]
+
+
+@pytest.fixture
+def fake() -> FakeSources:
+    """Sources with some counts."""
+    return sample()
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/livez", "/nothing", "/static/nothing", "/static/..%2fpage.py"])
+async def test_every_answer_has_the_security_headers(fake: FakeSources, path: str) -> None:
+    async with served(fake) as client:
+        async with client.get(URL(path, encoded=True)) as answer:
+            assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+            assert answer.status == (404 if "nothing" in path or ".." in path or path.endswith("/a") else 200)
+        async with client.get("/api/v1/counts?x=1") as wrong, client.post(path) as posted:
+            for answer in (wrong, posted):
+                assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+def test_the_content_security_policy_allows_no_inline_code() -> None:
+    policy = SECURITY_HEADERS["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+
+
+async def test_only_reading_is_allowed(fake: FakeSources) -> None:
+    async with served(fake) as client:
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            async with client.request(method, "/api/v1/counts") as answer:
+                assert answer.status == 405
+                assert answer.content_type == "application/problem+json"
+                assert answer.headers["Allow"] == "GET,HEAD"
+        async with client.head("/api/v1/counts") as answer:
+            assert answer.status == 200
+
+
+TOKEN = "s3cret-tökën"
+
+
+async def test_everything_but_the_probes_wants_the_token(fake: FakeSources) -> None:
+    async with served(fake, web_token=TOKEN) as client:
+        for path in [*PATHS, "/nothing"]:
+            for headers in (
+                {},
+                {"Authorization": "Bearer wrong"},
+                {"Authorization": "Bearer"},
+                {"Authorization": f"Basic {TOKEN}"},
+                {"Authorization": f"Bearer {TOKEN}x"},
+            ):
+                async with client.get(path, headers=headers) as answer:
+                    assert answer.status == 401
+                    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+                    assert TOKEN not in await answer.text()
+            async with client.get(path, headers={"Authorization": f"bearer {TOKEN}"}) as answer:
+                assert answer.status != 401
+        for path in ("/livez", "/readyz", "/startupz"):
+            async with client.get(path) as answer:
+                assert answer.status == 200
+                assert "details" not in await answer.json()
+            async with client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+                assert "details" in await answer.json()
+
+
+async def test_an_error_of_ours_is_a_problem_that_tells_nothing(
+    fake: FakeSources, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.scheduler_error = RuntimeError("secret detail")
+    async with served(fake) as client:
+        body = await get(client, "/api/v1/scheduler", 500)
+    assert "secret detail" not in json.dumps(body)
+    assert "secret detail" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET /?" + b"a" * 10_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"b" * 10_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_gets_a_problem(fake: FakeSources, request_bytes: bytes) -> None:
+    server = fake.server()
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+    writer.write(request_bytes)
+    answer = await reader.read()
+    writer.close()
+    await server.stop()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.")
+    assert b" 400 " in head.splitlines()[0]
+    assert b"nosniff" in head
+    assert json.loads(body)["status"] == 400
+    assert b"aaaa" not in body
+    assert b"bbbb" not in body
+    assert b"GARBAGE" not in body
+
+
+def port_of(server: ViewServer) -> int:
+    """The port it listens on."""
+    return int(server.address.rstrip("/").rpartition(":")[2])
+
+
+async def test_beyond_the_bound_the_oldest_connection_makes_room(
+    fake: FakeSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 3)
+    server = fake.server()
+    await server.start()
+    streams = []
+    for _ in range(3):
+        streams.append(await asyncio.open_connection("127.0.0.1", port_of(server)))
+        streams[-1][1].write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await streams[-1][0].readuntil(b"}}")
+    streams[0][1].write(b"GET / HTT")  # the first one is slow from here on
+    async with aiohttp.ClientSession(server.address) as client, client.get("/livez") as answer:
+        assert answer.status == 200
+    assert await streams[0][0].read() == b""
+    streams[1][1].write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await streams[1][0].readuntil(b"}}")
+    for _, writer in streams:
+        writer.close()
+    await server.stop()
+
+
+async def test_a_client_that_does_not_read_is_cut_off(fake: FakeSources) -> None:
+    registry = CollectorRegistry()
+    Gauge("large", "x" * 20_000_000, registry=registry)  # more than the kernel buffers
+    server = fake.server(registry=registry)
+    await server.start()
+    guard = server.connections
+    assert guard is not None
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", port_of(server))) as client:
+        client.setblocking(False)
+        await loop.sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await loop.sock_recv(client, 10) == b"HTTP/1.1 2"
+        async with aiohttp.ClientSession(server.address) as other, other.get("/livez") as answer:
+            assert answer.status == 200  # the others are served meanwhile
+        assert guard.sweep(loop.time()) == 0
+        assert guard.sweep(loop.time() + connections.EXCHANGE_S + 1) >= 1
+        async with asyncio.timeout(20):
+            while len(guard):  # though the client still reads nothing
+                await asyncio.sleep(0.01)
+    await server.stop()
+
+
+async def test_a_taken_port_is_one_clear_sentence(fake: FakeSources) -> None:
+    server = fake.server()
+    await server.start()
+    second = fake.server(web_port=port_of(server))
+    with pytest.raises(
+        ConfigurationError, match=r"TOCSIN_WEB_PORT: another program listens on 127\.0\.0\.1:\d+"
+    ):
+        await second.start()
+    await second.stop()
+    await server.stop()
+
+
+async def test_an_address_of_another_machine_is_one_clear_sentence(fake: FakeSources) -> None:
+    with pytest.raises(ConfigurationError, match=r"TOCSIN_WEB_HOST: 192\.0\.2\.1 is not an address"):
+        await fake.server(web_host="192.0.2.1", web_open=True).start()
+
+
+async def test_the_address_is_the_real_one_and_gone_after_stop(fake: FakeSources) -> None:
+    server = fake.server()
+    with pytest.raises(RuntimeError):
+        _ = server.address
+    await server.start()
+    address = server.address
+    assert address.startswith("http://127.0.0.1:")
+    assert not address.endswith(":0/")
+    await server.stop()
+    async with aiohttp.ClientSession(address) as client:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await client.get("/livez")
+
+
+def test_priorities_of_the_kit_are_the_default_ones(fake: FakeSources) -> None:
+    assert set(fake.classes) == set(fake.server()._settings.priorities) <= set(Priority)

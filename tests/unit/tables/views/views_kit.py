@@ -1,0 +1,157 @@
+"""Stand-ins for what the web views read, around a real Totals."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from prometheus_client import CollectorRegistry
+
+from streams.notifications.notification import Reason, Repair
+from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from streams.scheduling.age_guard import AgeGuard
+from streams.settings import load_settings
+from streams.transport.traffic import ClassTraffic
+from tables.buckets import RESOLUTIONS, RETENTION_S, parent
+from tables.combined_counter import PublicRow
+from tables.public_rows import encode_key, encode_value
+from tables.totals import Totals
+from tables.views.server import ViewServer
+from tables.views.sources import Check
+from tocsin.live_profile import LiveProfile
+
+#: 2026-11-01T12:00:00Z, which begins an hour.
+NOW_S = 1_793_534_400
+SLICES = 3
+
+#: (priority, event type) -> time in seconds -> count
+Counts = Mapping[tuple[str, str], Mapping[int, int]]
+
+
+def fill(totals: Totals, counts: Counts, offset: int = 1, *, now_s: int = NOW_S, grace_s: int = 150) -> None:
+    """Publish ``counts`` as combiners would: open coarse buckets are not there yet."""
+    rows: dict[tuple[str, int, int, int], dict[str, int]] = defaultdict(dict)
+    sums: dict[tuple[str, int], dict[str, list[int]]] = defaultdict(dict)
+    for (priority, event_type), times in counts.items():
+        place = len(event_type) % SLICES
+        sums[priority, place][event_type] = [sum(times.values()), max(times) * 1000 + 123]
+        for time_s, count in times.items():
+            for resolution in RESOLUTIONS:
+                bucket = parent(time_s, resolution)
+                closed = resolution == RESOLUTIONS[0] or bucket + resolution + grace_s <= now_s
+                if closed and bucket > now_s - RETENTION_S[resolution]:
+                    row = rows[priority, resolution, bucket, place]
+                    row[event_type] = row.get(event_type, 0) + count
+    for (priority, resolution, bucket, place), row in rows.items():
+        public = PublicRow(priority, resolution, bucket, offset, row, None)
+        totals.apply(encode_key(priority, resolution, bucket, place), encode_value(public, 0))
+    for (priority, place), known in sums.items():
+        public = PublicRow(priority, None, None, offset, None, known)
+        totals.apply(encode_key(priority, None, None, place), encode_value(public, 0))
+
+
+class FakeSources:
+    """Counts, scheduler, health and figures of a worker, to be set at will."""
+
+    def __init__(self) -> None:
+        self.totals = Totals()
+        self.complete = True
+        self.missing: set[int] = set()
+        self.as_of = NOW_S + 0.5
+        self.failing: set[str] = set()
+        self.scheduler_error: Exception | None = None
+        self.classes = {
+            priority: ClassTraffic(2.0 ** (4 - priority.rank), 0.25, 0.5, 10, 2048, 70, 9.5, 1000, 1.5)
+            for priority in reversed(DEFAULT_PRIORITIES)
+        }
+        self.counted = Counter({Priority.ERROR: 7})
+        self.forwarded = Counter({Priority.ERROR: 6})
+        self.dead_letters = Counter({Reason.NOT_JSON: 2})
+        self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
+        self.time_replaced = 4
+        self.flush_seconds = 0.25
+        self.flushes = 5
+        self.event_types = 6
+        self.producer_retries = 7
+        self.rebalances = 8
+        self.profile: LiveProfile | None = None
+        self.virtual_time = 2.5
+        self.guard: AgeGuard[Priority, int] | None = None
+
+    def snapshot(self) -> Mapping[Priority, ClassTraffic]:
+        """The classes."""
+        if self.scheduler_error is not None:
+            raise self.scheduler_error
+        return self.classes
+
+    def _check(self, name: str) -> Check:
+        if "raise" in self.failing:
+            raise ValueError(name)
+        failed = name in self.failing
+        return Check(not failed, [f"not {name}"] if failed else [], {"n": 1})
+
+    def live(self) -> Check:
+        """Whether it lives."""
+        return self._check("live")
+
+    def ready(self) -> Check:
+        """Whether it is ready."""
+        return self._check("ready")
+
+    def started(self) -> Check:
+        """Whether it has started."""
+        return self._check("started")
+
+    def server(self, registry: CollectorRegistry | None = None, **settings: Any) -> ViewServer:
+        """A server of these sources, on a free port, whose clock stands still."""
+        return ViewServer(
+            load_settings(**{"web_port": 0} | settings),
+            self,
+            self,
+            self,
+            self,
+            registry=registry,
+            clock=lambda: NOW_S + 1.0,
+        )
+
+
+def sample() -> FakeSources:
+    """Sources with some counts."""
+    fake = FakeSources()
+    fill(
+        fake.totals,
+        {
+            ("ERROR", "compute.instance.create.error"): {NOW_S - 20: 12},
+            ("INFO", "compute.instance.create.start"): {NOW_S - 20: 30, NOW_S - 1800: 5, NOW_S - 40_000: 7},
+            ("INFO", "volume.create.end"): {NOW_S - 200: 4},
+            ("CRITICAL", "compute.instance.create.error"): {NOW_S - 4000: 1},
+        },
+    )
+    return fake
+
+
+@asynccontextmanager
+async def served(fake: FakeSources, **settings: Any) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a running server."""
+    server = fake.server(**settings)
+    await server.start()
+    try:
+        async with aiohttp.ClientSession(server.address) as client:
+            yield client
+    finally:
+        await server.stop()
+
+
+async def get(client: aiohttp.ClientSession, path: str, status: int = 200, **parameters: Any) -> Any:
+    """The JSON at a path."""
+    async with client.get(path, params=parameters) as answer:
+        body = await answer.json(content_type=None)
+        assert answer.status == status, body
+        if status >= 400:
+            assert answer.content_type == "application/problem+json"
+            assert body["status"] == status
+            assert set(body) == {"type", "title", "status", "detail"}
+        return body

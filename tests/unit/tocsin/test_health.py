@@ -1,0 +1,109 @@
+"""What the probes say in an outage, in recovery, and when a restart is the cure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from agents.ingest import IngestStats
+from streams.upstream.recovery import RecoveryProgress
+from tocsin.health import Worker, WorkerHealth
+
+
+class FakeWorker:
+    """A worker whose state is set at will; ready and in peace."""
+
+    def __init__(self) -> None:
+        ready = asyncio.Event()
+        ready.set()
+        self.lost = 0.0
+        self.unconfirmed = 0.0
+        self.member = True
+        self.traffic = SimpleNamespace(ready=ready, scheduler=[], last_done=time.monotonic())
+        self.counting = SimpleNamespace(unconfirmed_s=lambda: self.unconfirmed, sources=dict)
+        self.effects = SimpleNamespace(blocked=False)
+        self.reader = SimpleNamespace(complete=True)
+        self.brokers = SimpleNamespace(
+            lost_s=lambda: self.lost,
+            reason=lambda: f"No Kafka broker has answered for {self.lost:.0f} s." if self.lost else None,
+        )
+        self.recovery = RecoveryProgress(list, lambda: 0.0)
+
+    def member_alive(self) -> bool:
+        return self.member
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture
+def health(worker: FakeWorker) -> WorkerHealth:
+    return WorkerHealth(cast(Worker, cast(Any, worker)), IngestStats())
+
+
+def become_ready(worker: FakeWorker, health: WorkerHealth) -> None:
+    health.reached_brokers()
+    worker.recovery.joining()
+    worker.recovery.begin()
+    worker.recovery.recovered()
+    worker.recovery.ready()
+
+
+def test_started_is_said_once_it_was_ready_and_stays(worker: FakeWorker, health: WorkerHealth) -> None:
+    steps: list[tuple[Callable[[], None], str, str]] = [
+        (lambda: None, "connecting", "The brokers have not been reached yet."),
+        (health.reached_brokers, "connecting", "The brokers have not been reached yet."),
+        (worker.recovery.joining, "joining", "The group has not assigned partitions yet."),
+        (worker.recovery.begin, "recovering", "State is being recovered: 0 of 0 records."),
+        (worker.recovery.recovered, "loading", "State was recovered, and is being loaded."),
+    ]
+    for step, phase, reason in steps:
+        step()
+        check = health.started()
+        assert (check.ok, check.reasons, check.details["phase"]) == (False, [reason], phase)
+    worker.recovery.ready()
+    assert health.started().ok
+    assert health.started().details["counts_complete"]
+    worker.recovery.begin()
+    worker.lost = 100.0
+    assert health.started().ok
+
+
+def test_an_outage_makes_it_not_ready_and_is_no_reason_to_restart(
+    worker: FakeWorker, health: WorkerHealth
+) -> None:
+    become_ready(worker, health)
+    assert health.ready().ok
+    worker.lost = 12.3
+    worker.traffic.scheduler = [1]
+    worker.traffic.last_done -= 1000
+    assert health.ready().reasons == ["No Kafka broker has answered for 12 s."]
+    assert health.live().ok
+    worker.lost = 0.0
+    # The control: with brokers that answer, records that nobody takes are a reason.
+    assert not health.live().ok
+    worker.traffic.scheduler = []
+    assert health.ready().ok
+    assert health.live().ok
+
+
+def test_a_dead_membership_is_a_reason_to_restart_in_an_outage_too(
+    worker: FakeWorker, health: WorkerHealth
+) -> None:
+    become_ready(worker, health)
+    worker.lost = 12.3
+    worker.member = False
+    assert health.live().reasons == ["The group membership is no longer kept up."]
+
+
+def test_counts_that_stay_unconfirmed_make_it_not_ready(worker: FakeWorker, health: WorkerHealth) -> None:
+    become_ready(worker, health)
+    worker.unconfirmed = 21.0
+    assert health.ready().reasons == ["The brokers have not confirmed counts for 21 s."]

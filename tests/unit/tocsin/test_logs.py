@@ -1,0 +1,150 @@
+"""Lines that repeat are bounded, and none is left out without a word."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from streams.log_lines import BOUNDED
+from tocsin.logs import LimitedHandler
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def handler(clock: Clock, out: io.StringIO) -> Iterator[LimitedHandler]:
+    made = LimitedHandler(out, clock)
+    yield made
+    made.close()
+
+
+def say(handler: logging.Handler, text: str, *args: object, name: str = "kafka", level: int = 40) -> None:
+    handler.handle(logging.LogRecord(name, level, "", 0, text, args, None))
+
+
+def test_the_first_three_then_one_summary_a_minute(
+    handler: LimitedHandler, clock: Clock, out: io.StringIO
+) -> None:
+    for number in range(815):
+        say(handler, "no connection to node %d", number)
+    assert out.getvalue().splitlines() == [f"no connection to node {number}" for number in range(3)]
+    clock.now += 60
+    say(handler, "no connection to node %d", 815)
+    told = ["no connection to node 814 … and 811 like it in the last 60 s"]
+    assert out.getvalue().splitlines()[3:] == told
+    # It goes on, so the next minute has its summary only; a minute of silence begins anew.
+    clock.now += 60
+    say(handler, "something else", name="other")
+    told += ["no connection to node 815", "something else"]
+    assert out.getvalue().splitlines()[3:] == told
+    clock.now += 60
+    say(handler, "no connection to node %d", 900)
+    assert out.getvalue().splitlines()[3:] == [*told, "no connection to node 900"]
+
+
+def test_numbers_in_the_text_make_no_other_kind(handler: LimitedHandler, out: io.StringIO) -> None:
+    for number in range(10):
+        say(handler, f"no answer since {number}.5 s from 0x{number:x}f")
+    assert len(out.getvalue().splitlines()) == 3
+
+
+def test_loggers_and_kinds_are_told_apart(handler: LimitedHandler, out: io.StringIO) -> None:
+    for _ in range(10):
+        for name in ("streams.a", "b"):
+            for text in ("one", "two"):
+                say(handler, text, name=name)
+    # A library's logger is bounded as a whole, too; Tocsin's own ones by kind only.
+    assert len(out.getvalue().splitlines()) == 3 + 3 + 5
+
+
+def test_a_logger_that_says_many_things_is_bounded_and_each_is_told(
+    handler: LimitedHandler, out: io.StringIO
+) -> None:
+    kinds = [f"{first}{second} is broken" for first in "abcdefgh" for second in "xyz"]
+    for text in kinds:
+        say(handler, text)
+    assert len(out.getvalue().splitlines()) == 5
+    handler.close()
+    assert out.getvalue().splitlines() == kinds
+
+
+def test_what_is_no_trouble_is_never_left_out(handler: LimitedHandler, out: io.StringIO) -> None:
+    for _ in range(50):
+        say(handler, "all is well", level=logging.INFO)
+    assert len(out.getvalue().splitlines()) == 50
+
+
+def test_what_its_writer_bounds_comes_at_once(handler: LimitedHandler, out: io.StringIO) -> None:
+    """The fourth line of an outage says that it is over. Held back, it came a minute late."""
+    log = logging.Logger("streams.broker.outage")  # noqa: LOG001 - one of no other test
+    log.addHandler(handler)
+    for number in range(5):
+        log.warning("%s", f"held back {number}")
+        log.warning("%s", f"at once {number}", extra=BOUNDED)
+    assert out.getvalue().count("at once") == 5
+    assert out.getvalue().count("held back") == 3
+
+
+@pytest.mark.parametrize("how", ["close", "timer"])
+def test_summaries_come_without_a_further_line(
+    handler: LimitedHandler, clock: Clock, out: io.StringIO, how: str
+) -> None:
+    for _ in range(5):
+        say(handler, "gone")
+    timer = handler._timer
+    assert timer is not None
+    assert timer.daemon
+    clock.now += 60
+    handler.close() if how == "close" else timer.function()
+    assert out.getvalue().splitlines()[3:] == ["gone … and 1 like it in the last 60 s"]
+    assert handler._timer is None
+    timer.cancel()
+
+
+def test_a_timer_that_is_early_comes_again(handler: LimitedHandler, clock: Clock, out: io.StringIO) -> None:
+    for _ in range(5):
+        say(handler, "gone")
+    first = handler._timer
+    assert first is not None
+    clock.now += 1
+    first.function()
+    first.cancel()
+    assert len(out.getvalue().splitlines()) == 3
+    assert handler._timer is not None
+    assert handler._timer is not first
+
+
+def test_memory_is_bounded_whatever_is_said(handler: LimitedHandler, out: io.StringIO) -> None:
+    texts = [f"{'x' * (number % 100)}{'y' * (number // 100)}" for number in range(3000)]
+    for text in texts:
+        say(handler, text, name="many")
+    assert len(handler._limit._windows) <= 501
+    handler.close()
+    assert sorted(out.getvalue().splitlines()) == sorted(texts)
+
+
+def test_without_the_limit_every_line_is_written(out: io.StringIO) -> None:
+    """The control: the handler that it replaces."""
+    for number in range(815):
+        say(logging.StreamHandler(out), "no connection to node %d", number)
+    assert len(out.getvalue().splitlines()) == 815

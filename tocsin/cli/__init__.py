@@ -1,0 +1,65 @@
+"""The command line ``tocsin``: one file per command, imported when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from streams import __version__
+
+#: Command name -> module that holds a click command called ``command``, and its one-line help.
+_COMMANDS = {
+    "demo": ("tocsin.cli.demo.command", "Bring up everything here and show it at work."),
+    "worker": ("tocsin.cli.worker", "Run a worker: consume, count, forward, serve the web views."),
+    "publish": ("tocsin.cli.publish", "Publish notifications: one, a file of them, or a made load."),
+    "tail": ("tocsin.cli.tail", "Follow alerts, notifications or counts."),
+    "top": ("tocsin.cli.top", "A live table of what a worker does."),
+    "kafka": ("tocsin.cli.kafka", "Start, stop or look at a local Kafka."),
+    "topics": ("tocsin.cli.topics", "Create or check the topics."),
+    "probe": ("tocsin.cli.probe.command", "Measure how long a CRITICAL takes through a live cluster."),
+    "verify": ("tocsin.cli.verify.command", "Say whether the counts agree with the records."),
+    "dead-letters": (
+        "tocsin.cli.dead_letters.command",
+        "List, show or replay records that could not be read.",
+    ),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tocsin")
+def cli() -> None:
+    """Tocsin: a priority-aware consumer of notifications."""
+
+
+def main() -> None:
+    """Entry point of the command ``tocsin``.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+    """
+    from streams.settings import EXIT_CONFIG, ConfigurationError
+
+    try:
+        cli(prog_name="tocsin")
+    except ConfigurationError as error:
+        click.echo(f"tocsin: {error}", err=True)
+        sys.exit(EXIT_CONFIG)

@@ -1,0 +1,1 @@
+"""``tocsin dead-letters``: list, show and replay what could not be read."""

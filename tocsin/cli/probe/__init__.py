@@ -1,0 +1,1 @@
+"""``tocsin probe``: measure how long a CRITICAL takes through a live cluster."""

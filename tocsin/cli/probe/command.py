@@ -1,0 +1,283 @@
+"""``tocsin probe``: how long does a CRITICAL take through a live cluster?"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import sys
+import time
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import click
+import orjson
+
+from streams.cancellation import end
+from streams.notifications.priority import Priority
+from streams.settings import ConfigurationError, Settings, load_settings
+from tocsin.cli.common import Output, brokers_option, run, visible
+from tocsin.cli.probe.results import Probes, Report, keys_of, make_report
+from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
+
+_MOST_OPENING: Final = 64
+_CONFIRM_S: Final = 15.0
+_POLL_S: Final = 0.05
+#: Answers of the last seconds tell whether others probe just now.
+_RECENT_MS: Final = 15_000
+
+
+@click.command()
+@click.option("--rate", type=click.FloatRange(0.1, 20), default=2, show_default=True, help="Probes a second.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 600),
+    default=30,
+    show_default=True,
+    help="How long to publish them.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(1, 300),
+    default=15,
+    show_default=True,
+    help="Seconds to wait after the last probe; what has not arrived then counts as infinitely late.",
+)
+@click.option(
+    "--max-p99-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Exit code 1 when the p99 to the alert topic is above this.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@brokers_option
+def command(
+    rate: float, seconds: float, wait_s: float, max_p99_ms: float | None, as_json: bool, brokers: str | None
+) -> None:
+    """Measure how long a CRITICAL takes through a live cluster, and say it in a sentence.
+
+    Probes are notifications of the event type (probes), published to the topic of CRITICAL by the usual
+    driver, to its partitions in turn. Workers queue, decode and count them like all others, and send the
+    answer by the code and the producer of alerts; but to the topic <app>-probes, so that no subscriber of
+    alerts gets one. Lists of counts leave the event type out.
+
+    Exit code 1 when a probe did not arrive, or when --max-p99-ms is exceeded: fit for a CronJob.
+    """
+    settings = load_settings(brokers=brokers)
+    number = max(1, round(rate * seconds))
+    job = _Run(settings, rate, number, wait_s, max_p99_ms).report()
+    sys.exit(run(_shown(job, as_json), interrupted=1))
+
+
+async def _shown(job: Any, as_json: bool) -> int:
+    report: Report = await job
+    output = Output()
+    if as_json:
+        output.lines([orjson.dumps(report.as_json()).decode()])
+    else:
+        output.lines([*report.table(), *report.sentences()])
+    return 0 if report.ok else 1
+
+
+class _Run:
+    """One measurement.
+
+    Args:
+        settings: of the workers.
+        rate: probes a second.
+        number: of probes.
+        wait_s: seconds to wait after the last.
+        max_p99_ms: bound of the result, or None.
+    """
+
+    def __init__(
+        self, settings: Settings, rate: float, number: int, wait_s: float, max_p99_ms: float | None
+    ) -> None:
+        self._settings = settings
+        self._interval_s = 1 / rate
+        self._number = number
+        self._wait_s = wait_s
+        self._max_p99_ms = max_p99_ms
+        self._probes = Probes()
+        self._total = 0
+        self._last_counted_ms = 0
+        self._last_answer_ms = 0
+
+    async def report(self) -> Report:
+        """Publish, wait, and sum up.
+
+        Raises:
+            ConfigurationError: the settings, brokers or topics do not allow it.
+            click.ClickException: the brokers refuse, or do not confirm.
+        """
+        from streams.broker.admin import admin_client
+        from streams.upstream.topic_ids import fetch_topics
+        from tables.partials import make_slicer
+        from tables.reserved_types import PROBES
+
+        settings = self._settings
+        for name, priorities in (
+            ("TOCSIN_PRIORITIES", settings.priorities),
+            ("TOCSIN_FORWARD_PRIORITIES", settings.forward_priorities),
+        ):
+            if Priority.CRITICAL not in priorities:
+                raise ConfigurationError(f"Probes are CRITICAL, which {name} leaves out: add critical to it.")
+        source = settings.notification_topic(Priority.CRITICAL)
+        async with admin_client(settings) as admin:
+            topics = await fetch_topics(admin, [source, settings.event_counts_topic])
+        for topic in topics.values():
+            if (fault := topic_fault(topic)) is not None:
+                raise ConfigurationError(fault)
+        if not topics[source].may_write:
+            raise ConfigurationError(
+                f"The topic {source} may not be written by this user: grant Write on it."
+            )
+        slice_of = make_slicer(topics[settings.event_counts_topic].partitions)
+        partitions = topics[source].partitions
+        async with AsyncExitStack() as stack:
+            answers = await stack.enter_async_context(
+                topic_reader(
+                    settings,
+                    [settings.internal_topic("probes")],
+                    start_ms=int(time.time() * 1000) - _RECENT_MS,
+                )
+            )
+            counts = await stack.enter_async_context(
+                topic_reader(
+                    settings, [settings.event_counts_topic], start_ms=0, only_partition=slice_of(PROBES)
+                )
+            )
+            await self._measure(answers, counts, partitions)
+        return make_report(
+            self._probes.measured,
+            of_partitions=partitions,
+            others=self._probes.others,
+            wait_s=self._wait_s,
+            max_p99_ms=self._max_p99_ms,
+            alert_topic=settings.alert_topic(Priority.CRITICAL.value),
+            counts_topic=settings.event_counts_topic,
+        )
+
+    async def _measure(self, answers: TopicReader, counts: TopicReader, partitions: int) -> None:
+        async for batch in answers.to_end():
+            for record in batch:
+                self._last_answer_ms = max(self._last_answer_ms, _starts_ms(record))
+        async for batch in counts.to_end():
+            self._take_counts(batch)
+        self._probes.counted(self._total, 0.0)
+        if self._last_answer_ms > self._last_counted_ms:
+            # Not counted yet, so it will be taken for one of ours.
+            _say("Others probe at the same time, so the times to the counts may be too short.")
+        readers = [
+            asyncio.create_task(self._follow_answers(answers)),
+            asyncio.create_task(self._follow_counts(counts)),
+        ]
+        work = asyncio.create_task(self._publish_and_wait(keys_of(partitions, self._number)))
+        try:
+            await asyncio.wait([*readers, work], return_when=asyncio.FIRST_COMPLETED)
+            for task in [*readers, work]:
+                if task.done():
+                    task.result()  # a reader ends by an error only
+        finally:
+            await end(*readers, work)
+
+    # ---------------------------------------------------------------- reading
+
+    async def _follow_answers(self, reader: TopicReader) -> None:
+        async for batch in reader.follow():
+            now_s = time.monotonic()
+            for record in batch:
+                self._probes.answered(_message_id(record.value), now_s)
+
+    async def _follow_counts(self, reader: TopicReader) -> None:
+        async for batch in reader.follow():
+            now_s = time.monotonic()
+            before = self._total
+            self._take_counts(batch)
+            if self._total > before:
+                self._probes.counted(self._total, now_s)
+
+    def _take_counts(self, batch: list[Any]) -> None:
+        from tables.public_rows import decode_key
+        from tables.reserved_types import PROBES
+
+        for record in batch:
+            try:
+                if record.value is None or decode_key(record.key or b"").priority != Priority.CRITICAL.value:
+                    continue
+                total, seen_ms = (orjson.loads(record.value).get("totals") or {}).get(PROBES, (0, 0))
+                # Rows written late by a worker that lost its partitions are lower; totals never fall.
+                self._total = max(self._total, int(total))
+                self._last_counted_ms = max(self._last_counted_ms, int(seen_ms))
+            except (ValueError, TypeError, AttributeError):
+                continue  # not a row of counts; workers say so in their logs
+
+    # ---------------------------------------------------------------- publishing
+
+    async def _publish_and_wait(self, keys: list[bytes]) -> None:
+        from streams.publishing.driver import load_driver
+
+        driver = load_driver("kafka", settings=self._settings)
+        try:
+            notifiers = self._notifiers(driver, len(keys))
+            # The first to each broker opens a connection, which services have open already.
+            for partition in range(min(len(keys), _MOST_OPENING)):
+                self._publish(notifiers, keys, partition, measured=False)
+            if not await asyncio.to_thread(driver.flush, _CONFIRM_S):
+                raise click.ClickException(
+                    f"Kafka at {self._settings.brokers} has not confirmed a probe for {_CONFIRM_S:.0f} s: "
+                    "look at the brokers."
+                )
+            _say(f"Publishing {self._number} probes in {self._number * self._interval_s:.0f} s.")
+            begun = time.monotonic()
+            for number in range(self._number):
+                await asyncio.sleep(begun + number * self._interval_s - time.monotonic())
+                self._publish(notifiers, keys, number % len(keys), measured=True)
+            until = time.monotonic() + self._wait_s
+            while self._probes.missing and time.monotonic() < until:  # noqa: ASYNC110 - told by two readers
+                await asyncio.sleep(_POLL_S)
+            failed = driver.stats.failed + driver.stats.dropped
+            if failed:
+                _say(f"Kafka did not take {failed} of the probes.")
+        finally:
+            await asyncio.to_thread(driver.close, 2.0)
+
+    def _notifiers(self, driver: Any, number: int) -> list[Any]:
+        from streams.publishing.notifier import Notifier
+
+        # Alerts are keyed by their labels: publishers of several names reach several partitions of answers.
+        host = visible(socket.gethostname())
+        return [
+            Notifier(f"tocsin-probe.{host}-{partition}", driver, settings=self._settings)
+            for partition in range(number)
+        ]
+
+    def _publish(self, notifiers: list[Any], keys: list[bytes], partition: int, *, measured: bool) -> None:
+        from tables.reserved_types import PROBES
+
+        now_s = time.monotonic()
+        payload = {"probe": secrets.token_hex(8)}
+        message_id = notifiers[partition].critical(PROBES, payload, key=keys[partition])
+        self._probes.published(message_id, partition, now_s, measured=measured)
+
+
+def _message_id(value: bytes | None) -> str | None:
+    """Which notification an answer is to; None when it does not say."""
+    try:
+        found = orjson.loads(value or b"")["examples"][0]["message_id"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _starts_ms(record: Any) -> int:
+    from tables.views.times import parse_time
+
+    try:
+        return int(parse_time(orjson.loads(record.value or b"")["startsAt"]) * 1000)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return 0
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"tocsin probe: {sentence}", err=True)

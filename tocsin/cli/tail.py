@@ -1,0 +1,332 @@
+"""``tocsin tail``: follow alerts, notifications or counts."""
+
+from __future__ import annotations
+
+import base64
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+import orjson
+
+from streams.notifications.decoding import Limits, make_decoder
+from streams.notifications.event_time import bucket_time_ms
+from streams.notifications.notification import Rejection
+from streams.notifications.priority import Priority
+from streams.settings import Settings, load_settings
+from tocsin.cli.common import (
+    Duration,
+    Output,
+    PriorityName,
+    brokers_option,
+    json_line,
+    run,
+    shortened,
+    utc,
+    visible,
+)
+from tocsin.cli.reading import topic_reader
+
+_COLORS: Final = {
+    Priority.CRITICAL: "bright_red",
+    Priority.ERROR: "red",
+    Priority.WARN: "yellow",
+    Priority.INFO: "green",
+    Priority.DEBUG: "blue",
+    Priority.AUDIT: "cyan",
+    Priority.SAMPLE: "magenta",
+}
+_SUMMARY_LENGTH: Final = 300
+_PAYLOAD_LENGTH: Final = 200
+_NAME_LENGTH: Final = 300
+
+#: Turns one record into the lines to print for it; the flag tells that it was written after the start.
+Show = Callable[[Any, bool], Iterator[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What to show.
+
+    Attributes:
+        as_json: one JSON object a line.
+        matches: which event types.
+        priorities: which priorities; None for all.
+        since_ms: from when on, for the counts.
+    """
+
+    as_json: bool
+    matches: Callable[[str], bool] | None
+    priorities: frozenset[Priority] | None
+    since_ms: int
+
+    def leaves_out(self, event_type: str | None) -> bool:
+        return self.matches is not None and (event_type is None or not self.matches(event_type))
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["alerts", "notifications", "counts"]))
+@click.option(
+    "--priority",
+    "--severity",
+    "priorities",
+    type=PriorityName(),
+    multiple=True,
+    metavar="PRIORITY",
+    help="Only this one; may be given several times.",
+)
+@click.option("--event-type", metavar="PATTERN", help="Only these, with * and ? as in 'compute.*'.")
+@click.option("--from-beginning", is_flag=True, help="Begin with the oldest that Kafka has.")
+@click.option("--since", type=Duration(), metavar="SPAN", help="Begin so long ago: 90s, 10m, 1h30m, 2d.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many lines.")
+@brokers_option
+def command(
+    what: str,
+    priorities: tuple[Priority, ...],
+    event_type: str | None,
+    from_beginning: bool,
+    since: float | None,
+    as_json: bool,
+    count: int | None,
+    brokers: str | None,
+) -> None:
+    """Follow alerts, notifications or counts until Ctrl-C.
+
+    With --json, alerts and notifications are printed as they lie in Kafka, and one that cannot be read
+    as an object with "unreadable", its reason; counts as an object for each change of a total.
+
+    It joins no consumer group, so that it takes nothing from anyone.
+    """
+    from tables.totals import make_matcher
+
+    if from_beginning and since is not None:
+        raise click.UsageError("Give --from-beginning or --since, not both.")
+    settings = load_settings(brokers=brokers)
+    start_ms = 0 if from_beginning else None
+    if since is not None:
+        start_ms = max(1, int((time.time() - since) * 1000))
+    view = _View(
+        as_json=as_json,
+        matches=make_matcher(event_type) if event_type is not None else None,
+        priorities=frozenset(priorities) or None,
+        since_ms=start_ms if start_ms is not None else sys.maxsize,
+    )
+    all_needed = True
+    if what == "alerts":
+        # Which severities there are is for whoever raises alerts to say: look for any.
+        topics = [settings.alert_topic(priority) for priority in priorities or Priority]
+        all_needed = bool(priorities)
+        show = _alerts(view)
+    elif what == "notifications":
+        by_topic = {settings.notification_topic(it): it for it in priorities or settings.priorities}
+        topics = list(by_topic)
+        show = _notifications(view, settings, by_topic)
+    else:
+        topics = [settings.event_counts_topic]
+        show = _Counts(view).show
+        start_ms = 0
+    sys.exit(
+        run(
+            _follow(settings, topics, show, start_ms=start_ms, all_needed=all_needed, count=count),
+            interrupted=0,
+        )
+    )
+
+
+async def _follow(
+    settings: Settings,
+    topics: list[str],
+    show: Show,
+    *,
+    start_ms: int | None,
+    all_needed: bool,
+    count: int | None,
+) -> int:
+    output = Output()
+    async with topic_reader(settings, topics, start_ms=start_ms, all_needed=all_needed) as reader:
+        async for batch in reader.follow():
+            lines = [line for record in batch for line in show(record, reader.is_new(record))]
+            if count is not None:
+                lines = lines[:count]
+                count -= len(lines)
+            output.lines(lines)
+            if count == 0 or output.gone():
+                break
+    return 0
+
+
+def _alerts(view: _View) -> Show:
+    def show(record: Any, _: bool) -> Iterator[str]:
+        try:
+            body = orjson.loads(record.value or b"")
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            if not view.leaves_out(None):
+                yield _unreadable(view, record, "not-an-alert", "The value is no JSON object.")
+            return
+        labels = _dict(body.get("labels"))
+        event_type = _text(labels.get("event_type") or labels.get("alertname"))
+        if view.leaves_out(event_type):
+            return
+        if view.as_json:
+            yield json_line(record.value) or ""
+            return
+        severity = _text(labels.get("severity"))
+        summary = _text(_dict(body.get("annotations")).get("summary"))
+        state = _text(body.get("state"))
+        yield "  ".join(
+            part
+            for part in (
+                _text(body.get("startsAt")) or utc(record.timestamp),
+                _styled(severity),
+                click.style(event_type or "-", bold=True),
+                _text(labels.get("publisher_id")) or "-",
+                click.style(state, bold=True) if state not in {"", "firing"} else "",
+                shortened(summary, _SUMMARY_LENGTH),
+            )
+            if part
+        )
+
+    return show
+
+
+def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority]) -> Show:
+    decode = make_decoder(
+        Limits(
+            max_bytes=settings.max_notification_bytes,
+            max_depth=settings.max_depth,
+            max_event_type_length=settings.max_event_type_length,
+        )
+    )
+
+    def show(record: Any, _: bool) -> Iterator[str]:
+        priority = by_topic[record.topic]
+        read = decode(record.value, priority)
+        if isinstance(read, Rejection):
+            if not view.leaves_out(None):
+                yield _unreadable(view, record, read.reason, read.detail)
+            return
+        if view.leaves_out(read.event_type):
+            return
+        if view.as_json:
+            yield json_line(record.value) or ""
+            return
+        at_ms, replaced = bucket_time_ms(read.event_time_ms, record.timestamp, settings.lateness_s * 1000)
+        notes = []
+        if read.repairs:
+            notes.append(f"repaired: {', '.join(read.repairs)}")
+        if read.stated_priority is not None:
+            notes.append(f"says {visible(read.stated_priority)}")
+        if replaced:
+            notes.append(f"says {utc(read.event_time_ms)}")
+        payload = orjson.dumps(read.payload).decode()
+        yield "  ".join(
+            part
+            for part in (
+                utc(at_ms),
+                _styled(priority),
+                click.style(visible(read.event_type), bold=True),
+                _text(read.publisher_id) or "-",
+                visible(shortened(payload, _PAYLOAD_LENGTH)),
+                click.style(f"[{'; '.join(notes)}]", fg="yellow") if notes else "",
+            )
+            if part
+        )
+
+    return show
+
+
+class _Counts:
+    """Totals as they are known, and what a row changes."""
+
+    def __init__(self, view: _View) -> None:
+        self._view = view
+        #: (priority, event type) -> total
+        self._totals: dict[tuple[str, str], int] = {}
+
+    def show(self, record: Any, is_new: bool) -> Iterator[str]:
+        """Lines for the totals that a row raises; the rows from before the start are only taken in."""
+        from tables.public_rows import decode_key
+
+        view = self._view
+        if record.value is None:
+            return
+        try:
+            priority = decode_key(record.key or b"").priority
+            body = orjson.loads(record.value)
+            as_of_ms = int(body["as_of_ms"])
+            totals = {
+                str(name): (int(total), int(seen))
+                for name, (total, seen) in (body.get("totals") or {}).items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return
+        for event_type, (total, seen_ms) in totals.items():
+            known = self._totals.get((priority, event_type), 0)
+            if total <= known:
+                # Rows written late by a worker that lost its partitions are lower; totals never fall.
+                continue
+            self._totals[priority, event_type] = total
+            if not is_new and as_of_ms < view.since_ms:
+                continue
+            if view.leaves_out(event_type) or (
+                view.priorities and Priority.parse(priority) not in view.priorities
+            ):
+                continue
+            if view.as_json:
+                change = {
+                    "event_type": event_type,
+                    "priority": priority,
+                    "total": total,
+                    "change": total - known,
+                    "last_seen": utc(seen_ms),
+                    "as_of": utc(as_of_ms),
+                }
+                yield json_line(orjson.dumps(change)) or ""
+                continue
+            yield "  ".join(
+                (
+                    utc(as_of_ms),
+                    _styled(priority),
+                    click.style(visible(event_type), bold=True),
+                    click.style(f"+{total - known:,}", fg="green"),
+                    f"= {total:,}",
+                )
+            )
+
+
+def _unreadable(view: _View, record: Any, reason: str, detail: str) -> str:
+    where = f"{record.topic}/{record.partition}/{record.offset}"
+    if not view.as_json:
+        note = click.style(f"unreadable: {reason}", fg="yellow")
+        return f"{utc(record.timestamp)}  {note}  {where}  {visible(detail)}"
+    body = {
+        "unreadable": reason,
+        "detail": detail,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "value_base64": None if record.value is None else base64.b64encode(record.value).decode(),
+    }
+    return json_line(orjson.dumps(body)) or ""
+
+
+def _styled(priority: str) -> str:
+    known = Priority.parse(priority)
+    if known is None:
+        return visible(shortened(priority, 20)) or "-"
+    return click.style(f"{known.value:8}", fg=_COLORS[known], bold=known is Priority.CRITICAL)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    """A value of somebody else's JSON as safe text of bounded length; empty when it is no text."""
+    return visible(shortened(value, _NAME_LENGTH)) if isinstance(value, str) else ""

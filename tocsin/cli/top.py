@@ -1,0 +1,302 @@
+"""``tocsin top``: a live table of what a worker does, from its HTTP API."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import orjson
+
+from streams.settings import Settings, load_settings
+from tocsin.cli.common import quiet_pipe, visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_TIMEOUT_S: Final = 5.0
+_MOST_BYTES: Final = 8 * 2**20
+_COUNTS: Final = "/api/v1/counts?window=1m&sort=-count&limit=20"
+_SCHEDULER: Final = "/api/v1/scheduler"
+#: Columns of a table that is not shown on a terminal.
+_PIPE_WIDTH: Final = 140
+_STYLES: Final = {"CRITICAL": "bold red", "ERROR": "red", "WARN": "yellow", "INFO": "green", "DEBUG": "blue"}
+
+
+class _NoAnswerError(Exception):
+    """One sentence that says why there is nothing to show."""
+
+
+@click.command()
+@click.option(
+    "--url",
+    help="Address of the worker's web views.  [default: http://127.0.0.1:6066, or as set for the worker]",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File with the token that the worker asks for.  [default: TOCSIN_WEB_TOKEN]",
+)
+@click.option("--once", is_flag=True, help="Show it once and end.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+def command(url: str | None, token_file: Path | None, once: bool, interval: float) -> None:
+    """Show what a worker does: its classes with their shares and lags, and the counts of the last minute.
+
+    Ends on Ctrl-C. Exit code 1 when no worker answers.
+    """
+    settings = load_settings()
+    worker = _Worker(_address(url, settings), _token(token_file, settings))
+    try:
+        with quiet_pipe():
+            _show(worker, once, interval)
+    except KeyboardInterrupt:
+        return
+    except _NoAnswerError as error:
+        click.echo(f"tocsin top: {error}", err=True)
+        sys.exit(1)
+
+
+def _show(worker: _Worker, once: bool, interval: float) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    answers = worker.read()
+    if once:
+        console.print(frame(*answers, worker.url))
+        return
+    if threading.current_thread() is threading.main_thread():
+        # Leave the terminal as it was.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not console.is_terminal:
+        while True:
+            console.print(frame(*answers, worker.url))
+            sys.stdout.flush()
+            time.sleep(interval)
+            answers = worker.read()
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        fault = ""
+        while True:
+            live.update(frame(*answers, worker.url, fault), refresh=True)
+            time.sleep(interval)
+            try:
+                answers, fault = worker.read(), ""
+            except _NoAnswerError as error:
+                # A restart of the worker is when somebody wants to go on looking.
+                fault = str(error)
+
+
+# ---------------------------------------------------------------- asking the worker
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection, which would take the token to another address."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+class _Worker:
+    """The web views of one worker."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url
+        self._headers = {"Accept": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        # A proxy for the world outside is not meant for a worker.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+
+    def read(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Answers on the scheduler and on the counts.
+
+        Raises:
+            _NoAnswerError: there is none.
+        """
+        return self._get(_SCHEDULER), self._get(_COUNTS)
+
+    def _get(self, path: str) -> dict[str, Any]:
+        request = urllib.request.Request(self.url + path, headers=self._headers)  # noqa: S310  http, checked
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_S) as response:
+                body = orjson.loads(response.read(_MOST_BYTES))
+        except urllib.error.HTTPError as error:
+            raise _NoAnswerError(self._refused(error)) from None
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            why = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+            raise _NoAnswerError(
+                f"There is no worker at {self.url} ({why}): start one with `tocsin worker`, "
+                "or give the address of one with --url."
+            ) from None
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise _NoAnswerError(self._not_ours())
+        return body
+
+    def _refused(self, error: urllib.error.HTTPError) -> str:
+        if error.code in {401, 403}:
+            given = "another token" if "Authorization" in self._headers else "a token"
+            return f"The worker at {self.url} asks for {given}: give it with --token-file."
+        if error.code >= 500:
+            return f"The worker at {self.url} cannot answer now (HTTP {error.code}): look at its log."
+        return self._not_ours()
+
+    def _not_ours(self) -> str:
+        return f"What answers at {self.url} is no Tocsin worker: give the address of one with --url."
+
+
+def _address(url: str | None, settings: Settings) -> str:
+    if url is None:
+        # A worker that listens on all addresses is found on the nearest.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web_host, settings.web_host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port or 6066}"
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port)
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment or parts.username is not None or not url.isprintable():
+        raise click.UsageError(f"--url {visible(url)!r} is no address of the form http://host:port.")
+    return url.rstrip("/")
+
+
+def _token(path: Path | None, settings: Settings) -> str | None:
+    if path is None:
+        return settings.web_token.get_secret_value() if settings.web_token is not None else None
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        token = ""
+    if not token or not token.isascii() or not token.isprintable():
+        raise click.UsageError(f"--token-file {path} does not hold a token.")
+    return token
+
+
+# ---------------------------------------------------------------- the frame
+
+
+def frame(scheduler: dict[str, Any], counts: dict[str, Any], url: str, fault: str = "") -> RenderableType:
+    """One picture of a worker.
+
+    Args:
+        scheduler: answer of ``/api/v1/scheduler``.
+        counts: answer of ``/api/v1/counts``.
+        url: where they come from.
+        fault: why they are not of now; empty when they are.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    head = Text.assemble(("Tocsin", "bold"), f"  {visible(url)}  as of {_text(counts.get('as_of'))}")
+    if not counts.get("complete", True):
+        head.append("  counts are not complete yet", "yellow")
+    parts: list[RenderableType] = [head]
+    if fault:
+        parts.append(Text(visible(fault), "bold red"))
+    return Group(*parts, _scheduler_table(scheduler), _counts_table(counts))
+
+
+def _scheduler_table(scheduler: dict[str, Any]) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Classes", title_justify="left", title_style="bold")
+    table.add_column("class", no_wrap=True)
+    for name in ("weight", "share", "of", "buffered", "bytes", "lag", "oldest", "dispatched", "service"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in _items(scheduler, "classes"):
+        share, buffered, lag = _dict(row.get("share")), _dict(row.get("buffered")), _dict(row.get("lag"))
+        name = _text(row.get("priority") or row.get("class") or row.get("name"))
+        table.add_row(
+            Text(name, _STYLES.get(name, "")),
+            _number(row.get("weight")),
+            _percent(share.get("achieved")),
+            _percent(share.get("configured")),
+            _number(buffered.get("records")),
+            _bytes(buffered.get("bytes")),
+            _number(lag.get("records")),
+            _seconds(lag.get("seconds")),
+            _number(row.get("dispatched")),
+            _seconds(row.get("service_seconds")),
+        )
+    return table
+
+
+def _counts_table(counts: dict[str, Any]) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Counts of the last minute", title_justify="left", title_style="bold")
+    table.add_column("event type", overflow="fold")
+    table.add_column("priority", no_wrap=True)
+    table.add_column("count", justify="right", no_wrap=True)
+    table.add_column("last seen", no_wrap=True)
+    for row in _items(counts, "items"):
+        priority = _text(row.get("priority"))
+        table.add_row(
+            Text(_text(row.get("event_type"))),
+            Text(priority, _STYLES.get(priority, "")),
+            _number(row.get("count")),
+            Text(_text(row.get("last_seen"))),
+        )
+    return table
+
+
+def _items(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    items = answer.get(name)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return visible(value) if isinstance(value, str) and value else "-"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> str:
+    if not _is_number(value):
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _percent(value: Any) -> str:
+    return f"{value:.1%}" if _is_number(value) else "-"
+
+
+def _seconds(value: Any) -> str:
+    return f"{value:,.1f} s" if _is_number(value) else "-"
+
+
+def _bytes(value: Any) -> str:
+    if not _is_number(value):
+        return "-"
+    size = float(value)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,1 @@
+"""``tocsin verify``: count the records of the last hour once more, and compare."""

@@ -1,0 +1,98 @@
+"""``tocsin verify``: do the counts agree with the records?"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final
+
+import click
+import orjson
+
+from streams.settings import Settings, load_settings
+from tocsin.cli.common import Duration, Output, brokers_option, run
+
+#: Seconds that rows are left before they expire, so that they are still there when they are read.
+_MARGIN_S: Final = 120
+_NO_END_S: Final = 2**41
+
+
+@click.command()
+@click.option(
+    "--since",
+    type=Duration(),
+    default="1h",
+    show_default=True,
+    metavar="SPAN",
+    help="Begin so long ago: 90s, 10m, 1h30m.",
+)
+@click.option(
+    "--window", type=Duration(), metavar="SPAN", help="Compare so long from there.  [default: up to now]"
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 600),
+    default=30,
+    show_default=True,
+    help="Seconds to wait until workers have combined what they have counted.",
+)
+@click.option(
+    "--most-counts",
+    type=click.IntRange(min=1000),
+    default=3_000_000,
+    show_default=True,
+    help="Different counts to keep in memory, of about 150 bytes each; more are refused.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with up to 1,000 differences.")
+@brokers_option
+def command(
+    since: float, window: float | None, wait_s: float, most_counts: int, as_json: bool, brokers: str | None
+) -> None:
+    """Read the notification topics and the counts, and say whether they agree.
+
+    Workers may go on meanwhile. Each record is decoded and counted once more, by the code of the workers,
+    and compared with the 10 s rows of its partition; then the public counts are compared with the sums
+    over all partitions. Run it with the settings of the workers. Where retention has deleted records, it
+    says so, and looks only for what was lost.
+
+    10 s rows are kept for 75 minutes and the lateness. Exit code 0 when the counts agree, 1 when they
+    differ or cannot be compared.
+    """
+    settings = load_settings(brokers=brokers)
+    sys.exit(run(_verify(settings, since, window, wait_s, most_counts, as_json), interrupted=1))
+
+
+async def _verify(
+    settings: Settings,
+    since: float,
+    window: float | None,
+    wait_s: float,
+    most_counts: int,
+    as_json: bool,
+) -> int:
+    from tables.buckets import FINE, parent, retention_s
+    from tables.verification import Span
+    from tocsin.cli.verify import report as verify_report
+    from tocsin.cli.verify.recount import Verification
+
+    kept_s = retention_s(FINE, settings.lateness_s) - _MARGIN_S
+    if since > kept_s:
+        raise click.UsageError(
+            f"10 s rows are kept for {kept_s // 60} minutes with TOCSIN_LATENESS_S={settings.lateness_s}: "
+            "give a shorter --since."
+        )
+    start_s = parent(int(time.time() - since), FINE)
+    end_s = _NO_END_S if window is None else parent(start_s + int(window) + FINE - 1, FINE)
+    job = Verification(settings, Span(start_s, end_s), wait_s, most_counts, _say)
+    found = await job.run()
+    output = Output()
+    if as_json:
+        output.lines([orjson.dumps(verify_report.as_json(found)).decode()])
+    else:
+        output.lines([*verify_report.table(found), *verify_report.sentences(found)])
+    return 0 if verify_report.agrees(found) else 1
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"tocsin verify: {sentence}", err=True)

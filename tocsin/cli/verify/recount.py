@@ -1,0 +1,384 @@
+"""One run of `tocsin verify`: reads topics and counts in the order that makes them comparable.
+
+The order matters while workers go on: first what the group has committed, then the public counts (once
+everything that was committed is in them), then the ends of the topics. Rows are read per partition just
+before its records, and tell by themselves which offset they are as of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from streams.broker.pools import group_names
+from streams.notifications.priority import Priority
+from streams.settings import ConfigurationError, Settings
+from tocsin.cli.reading import topic_fault
+from tocsin.cli.verify.reading import PartitionReader, partition_reader
+
+if TYPE_CHECKING:
+    from aiokafka import TopicPartition
+
+    from tables.verification import Budget, Difference, SourceTally, Span, Sums
+
+_POLL_S: Final = 0.3
+_SAY_S: Final = 5.0
+_NO_END: Final = 2**53
+#: Differences that are kept; beyond them only the sums go on.
+_MOST_DIFFERENCES: Final = 1000
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a run found.
+
+    Attributes:
+        span: which buckets were compared.
+        partitions: of all notification topics.
+        records: that were counted once more, and should be in the rows.
+        dead_letters: of these, those that cannot be read.
+        buckets: rows compared.
+        trimmed: topic and partition -> second from which it is covered, for those that retention has cut.
+        waiting: messages that the combiners had not taken in when waiting for them ended.
+        uncommitted: notification partitions that hold records and of which the group has committed nothing.
+        strange: sources in the counts that no topic of today has.
+        differences: the first of them.
+        lost: sum over all differences of rows: published and not counted.
+        excess: sum over all differences of rows: counted more often than published.
+        public_differences: differences between the public counts and the records.
+        notes: further sentences.
+    """
+
+    span: Span
+    partitions: int = 0
+    records: int = 0
+    dead_letters: int = 0
+    buckets: int = 0
+    trimmed: dict[str, float] = field(default_factory=dict)
+    waiting: int = 0
+    uncommitted: list[str] = field(default_factory=list)
+    strange: set[str] = field(default_factory=set)
+    differences: list[Difference] = field(default_factory=list)
+    number_of_differences: int = 0
+    lost: int = 0
+    excess: int = 0
+    public_differences: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, difference: Difference, *, public: bool) -> None:
+        """Keep a difference, or at least its sum."""
+        self.number_of_differences += 1
+        if public:
+            self.public_differences += 1
+        else:
+            self.lost += difference.lost
+            self.excess += difference.excess
+        if len(self.differences) < _MOST_DIFFERENCES:
+            self.differences.append(difference)
+
+
+class Verification:
+    """One run.
+
+    Args:
+        settings: of the workers, limits and lateness included.
+        span: which buckets to compare.
+        wait_s: seconds to wait for the combiners.
+        most_counts: different counts held in memory at most.
+        say: tells a person how far it is.
+    """
+
+    def __init__(
+        self, settings: Settings, span: Span, wait_s: float, most_counts: int, say: Callable[[str], None]
+    ) -> None:
+        from tables.verification import Budget
+
+        self._settings = settings
+        self._span = span
+        self._wait_s = wait_s
+        self._say = say
+        self._said_at = time.monotonic()
+        self._budget: Budget = Budget(most_counts)
+        self._found = Findings(span)
+        self._ids: dict[str, str] = {}
+        self._known_ids: set[str] = set()
+        self._partitions = 0
+        self._read = 0
+
+    async def run(self) -> Findings:
+        """Read, compare, and return what was found.
+
+        Raises:
+            ConfigurationError: brokers, topics or rights are missing.
+            click.ClickException: reading failed, or memory would not do.
+        """
+        from aiokafka import TopicPartition
+
+        from streams.broker.admin import admin_client
+        from tables.verification import PublicCounts, Sums, TooManyCountsError
+
+        settings, found = self._settings, self._found
+        async with admin_client(settings) as admin, partition_reader(settings) as reader:
+            await self._find_topics(admin)
+            sources = {
+                priority: [
+                    TopicPartition(settings.notification_topic(priority), number)
+                    for number in range(self._partitions)
+                ]
+                for priority in settings.priorities
+            }
+            found.partitions = sum(map(len, sources.values()))
+            names = (
+                settings.event_counts_topic,
+                settings.internal_topic("partial-counts-changelog"),
+                *(some[0].topic for some in sources.values()),
+            )
+            reader.open(TopicPartition(name, n) for name in names for n in range(self._partitions))
+            committed = await self._committed(admin)
+            await self._wait_for_combiners(admin, reader)
+            try:
+                public = PublicCounts(self._span, self._budget)
+                await self._read_public(reader, public)
+                ends = await reader.ends(tp for some in sources.values() for tp in some)
+                sums = {priority: Sums() for priority in sources}
+                for number in range(self._partitions):
+                    tps = {priority: some[number] for priority, some in sources.items()}
+                    await self._compare_partition(reader, number, tps, committed, ends, sums)
+            except TooManyCountsError as error:
+                raise click.ClickException(str(error)) from None
+            for priority, each in sums.items():
+                for difference in public.differences(
+                    priority.value,
+                    settings.event_counts_topic,
+                    each,
+                    lower=not found.waiting,
+                    upper=not found.strange,
+                ):
+                    found.add(difference, public=True)
+        return found
+
+    # ---------------------------------------------------------------- what there is
+
+    async def _find_topics(self, admin: Any) -> None:
+        from streams.upstream.topic_ids import fetch_topics
+
+        settings = self._settings
+        wanted = [settings.notification_topic(priority) for priority in settings.priorities]
+        wanted += [
+            settings.internal_topic("partials"),
+            settings.internal_topic("partial-counts-changelog"),
+            settings.event_counts_topic,
+        ]
+        others = [settings.notification_topic(priority) for priority in Priority]
+        topics = await fetch_topics(admin, [*wanted, *others])
+        for name in wanted:
+            topic = topics[name]
+            if (fault := topic_fault(topic)) is not None:
+                raise ConfigurationError(fault)
+            if not topic.may_read:
+                raise ConfigurationError(f"The topic {name} may not be read by this user: grant Read on it.")
+        counts = {name: topics[name].partitions for name in wanted}
+        self._partitions = counts[wanted[0]]
+        if len(set(counts.values())) > 1:
+            shown = ", ".join(f"{name} has {number}" for name, number in counts.items())
+            raise ConfigurationError(
+                f"The topics have unequal partitions ({shown}): see `tocsin topics check`."
+            )
+        self._ids = {name: topics[name].topic_id for name in wanted}
+        self._known_ids = {topic.topic_id for topic in topics.values() if topic.error is None}
+
+    async def _committed(self, admin: Any) -> dict[Any, int]:
+        committed: dict[Any, int] = {}
+        for group in await group_names(admin, self._settings):
+            for tp, found in (await admin.list_consumer_group_offsets(group)).items():
+                if found.offset >= 0:
+                    committed[tp] = max(committed.get(tp, 0), found.offset)
+        return committed
+
+    async def _wait_for_combiners(self, admin: Any, reader: PartitionReader) -> None:
+        """Wait until what was committed by now has been combined and published."""
+        from aiokafka import TopicPartition
+
+        name = self._settings.internal_topic("partials")
+        ends = await reader.ends(TopicPartition(name, number) for number in range(self._partitions))
+        until = time.monotonic() + self._wait_s
+        while True:
+            committed = await self._committed(admin)
+            waiting = sum(max(0, end - committed.get(tp, 0)) for tp, end in ends.items())
+            if not waiting or time.monotonic() > until:
+                break
+            await asyncio.sleep(_POLL_S)
+        self._found.waiting = waiting
+
+    async def _read_public(self, reader: PartitionReader, public: Any) -> None:
+        from aiokafka import TopicPartition
+
+        topic = self._settings.event_counts_topic
+        partitions = [TopicPartition(topic, number) for number in range(self._partitions)]
+        beginnings, ends = await reader.beginnings(partitions), await reader.ends(partitions)
+        for tp in partitions:
+            async for records in reader.records(tp, beginnings[tp], ends[tp]):
+                for record in records:
+                    public.apply(record.key, record.value)
+                self._tell(f"reading {topic}, partition {tp.partition} of {self._partitions}")
+
+    # ---------------------------------------------------------------- one partition of all topics
+
+    async def _compare_partition(
+        self,
+        reader: PartitionReader,
+        number: int,
+        tps: dict[Priority, TopicPartition],
+        committed: dict[Any, int],
+        ends: dict[Any, int],
+        sums: dict[Priority, Sums],
+    ) -> None:
+        from aiokafka import TopicPartition
+
+        from tables.buckets import FINE, retention_s
+        from tables.verification import ChangelogRows, SourceTally
+
+        names = {priority: f"{self._ids[tp.topic]}:{number}" for priority, tp in tps.items()}
+        known = (f"{each}:{number}" for each in self._known_ids)
+        # Rows that are about to expire may be gone when their records have been read.
+        kept_s = time.time() - retention_s(FINE, self._settings.lateness_s)
+        rows = ChangelogRows(names.values(), known, self._span, self._budget)
+        changelog = TopicPartition(self._settings.internal_topic("partial-counts-changelog"), number)
+        start, end = (
+            (await reader.beginnings([changelog]))[changelog],
+            (await reader.ends([changelog]))[changelog],
+        )
+        async for records in reader.records(changelog, start, end):
+            for record in records:
+                rows.apply(record.key, record.value)
+            self._tell(f"reading {changelog.topic}, partition {number} of {self._partitions}")
+        self._found.strange |= rows.strange
+        for priority, tp in tps.items():
+            tally = SourceTally(
+                rows.of(names[priority]),
+                committed.get(tp, 0),
+                ends[tp],
+                self._span,
+                sums[priority],
+                self._budget,
+            )
+            if tp not in committed and ends[tp]:
+                self._found.uncommitted.append(f"{tp.topic}/{number}")
+            covered_s = await self._count_again(reader, priority, tp, tally)
+            sums[priority].covered_from_s = max(sums[priority].covered_from_s, covered_s)
+            for difference in tally.differences(
+                priority.value, f"{tp.topic}/{number}", kept_from_s=kept_s, covered_from_s=covered_s
+            ):
+                self._found.add(difference, public=False)
+            self._found.buckets += tally.buckets
+            self._found.records += tally.records
+            self._found.dead_letters += tally.dead_letters
+            tally.close()
+        rows.close()
+
+    async def _count_again(
+        self, reader: PartitionReader, priority: Priority, tp: TopicPartition, tally: SourceTally
+    ) -> float:
+        """Count the records of one source with the workers' own code; return from when on it is covered."""
+        from tables.verification import covered_from_s
+
+        beginning = (await reader.beginnings([tp]))[tp]
+        end = min(tally.end, (await reader.ends([tp]))[tp])
+        first = await reader.first(tp, beginning, end)
+        brokers_clock = first is not None and getattr(first, "timestamp_type", 0) == 1
+        covered_s = covered_from_s(
+            beginning,
+            end,
+            None if first is None else first.timestamp,
+            brokers_clock=brokers_clock,
+            future_s=_future_s(),
+        )
+        if first is not None:
+            start = max(beginning, await self._start(reader, tp, end) if brokers_clock else beginning)
+            await self._count(reader, priority, tp, tally, start, end, brokers_clock)
+            if (await reader.beginnings([tp]))[tp] > start:
+                covered_s = math.inf  # retention deleted some of them meanwhile
+        elif not tally.rows:
+            covered_s = 0.0  # nothing there, and nothing counted
+        if covered_s > self._span.start_s:
+            self._found.trimmed[f"{tp.topic}/{tp.partition}"] = covered_s
+        return covered_s
+
+    async def _start(self, reader: PartitionReader, tp: TopicPartition, end: int) -> int:
+        # A notification's own time may be ahead of the broker's by so much.
+        found = await reader.offset_at(tp, max(0, (self._span.start_s - _future_s()) * 1000))
+        return end if found is None else found
+
+    async def _count(
+        self,
+        reader: PartitionReader,
+        priority: Priority,
+        tp: TopicPartition,
+        tally: SourceTally,
+        start: int,
+        end: int,
+        brokers_clock: bool,
+    ) -> None:
+        from agents.ingest import Ingest
+        from streams.transport.batch import RecordBatch
+        from tables.rows import VersionedRows
+        from tables.source_counter import SourceCounter
+
+        settings = self._settings
+        ingest = Ingest(settings, _Nowhere())  # type: ignore[arg-type]
+        counter = SourceCounter(
+            "verify", VersionedRows(_NoRows(), ""), max_event_types=_NO_END, lateness_s=settings.lateness_s
+        )
+        counter.processed = start - 1
+        last_ms = (self._span.end_s + settings.lateness_s) * 1000
+        async for records in reader.records(tp, start, end):
+            index = 0
+            while index < len(records):
+                cut = tally.cut(records[index].offset)
+                stop = index
+                while stop < len(records) and records[stop].offset < cut:
+                    stop += 1
+                some = records[index:stop]
+                await ingest.handle(RecordBatch(priority, tp.topic, tp.partition, some, None), counter)
+                counter.last_seen.take()  # nobody asks
+                tally.add(counter.take_pending(), some[-1].offset)
+                self._read += len(some)
+                index = stop
+            self._tell(
+                f"{self._read:,} records read, now {tp.topic}, partition {tp.partition} of {self._partitions}"
+            )
+            if brokers_clock and records and records[-1].timestamp > last_ms:
+                return  # no later record can lie in these buckets
+
+    def _tell(self, sentence: str) -> None:
+        now = time.monotonic()
+        if now - self._said_at > _SAY_S:
+            self._said_at = now
+            self._say(sentence)
+
+
+def _future_s() -> int:
+    from tables.buckets import FUTURE_S
+
+    return FUTURE_S
+
+
+class _Nowhere:
+    """Takes alerts and dead letters, which workers have sent already."""
+
+    async def send(self, *_: Any) -> None:
+        """Send nothing."""
+
+
+class _NoRows:
+    """The table of a worker that has counted nothing yet."""
+
+    def scan(self, _start: bytes, _end: bytes) -> list[tuple[bytes, bytes]]:
+        """Find nothing."""
+        return []

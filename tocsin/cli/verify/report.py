@@ -1,0 +1,154 @@
+"""What `tocsin verify` says about what it found. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from tocsin.cli.common import utc, visible
+
+if TYPE_CHECKING:
+    from tocsin.cli.verify.recount import Findings
+
+_SHOWN_DIFFERENCES: Final = 20
+_SHOWN_NAMES: Final = 5
+
+
+def agrees(found: Findings) -> bool:
+    """Whether everything was compared that could be, and nothing differs."""
+    return not found.number_of_differences and not found.waiting and not _nothing_covered(found)
+
+
+def _nothing_covered(found: Findings) -> bool:
+    return found.partitions > 0 and sum(map(math.isinf, found.trimmed.values())) == found.partitions
+
+
+def sentences(found: Findings) -> list[str]:
+    """The result, and what it holds for."""
+    return [_result(found), *_coverage(found)]
+
+
+def _result(found: Findings) -> str:
+    if found.number_of_differences:
+        parts = []
+        if found.lost:
+            parts.append(f"{found.lost:,} {_are(found.lost, 'record')} not counted")
+        if found.excess:
+            parts.append(f"{found.excess:,} more {_are(found.excess, 'record')} counted than published")
+        if found.public_differences:
+            number = found.public_differences
+            parts.append(f"{number:,} public {'count differs' if number == 1 else 'counts differ'}")
+        return f"The counts do not agree with the records: {', '.join(parts)}."
+    if found.waiting:
+        return (
+            f"The public counts cannot be compared: {found.waiting:,} "
+            f"{_are(found.waiting, 'message')} not combined yet; start workers, or give more --wait. "
+            "The counts of the partitions agree."
+        )
+    if _nothing_covered(found):
+        return "Nothing can be compared: retention has deleted records of every partition in this time."
+    return f"The counts agree: each of {found.records:,} records is counted once" + (
+        f", {found.dead_letters:,} of them as dead letters." if found.dead_letters else "."
+    )
+
+
+def _coverage(found: Findings) -> list[str]:
+    span = found.span
+    until = "" if span.end_s > 2**40 else f" to before {utc(span.end_s * 1000)}"
+    begin = utc(span.start_s * 1000)
+    said = [f"Compared {found.buckets:,} rows of 10 s of {found.partitions} partitions, from {begin}{until}."]
+    if found.trimmed:
+        said.append(_trimmed(found))
+    if found.uncommitted:
+        said.append(
+            f"Of {len(found.uncommitted)} partitions with records nothing is committed "
+            f"({_some(found.uncommitted)}): look at the workers."
+        )
+    if found.strange:
+        said.append(
+            f"The counts hold {len(found.strange)} sources of topics that are gone "
+            f"({_some(sorted(found.strange))}), so that public counts may be higher."
+        )
+    return said + found.notes
+
+
+def _are(number: int, noun: str) -> str:
+    return f"{noun} is" if number == 1 else f"{noun}s are"
+
+
+def _trimmed(found: Findings) -> str:
+    number, known = len(found.trimmed), [s for s in found.trimmed.values() if math.isfinite(s)]
+    share = 100 * number / max(1, found.partitions)
+    parts = []
+    if known:
+        parts.append(f"compared in full from {utc(math.ceil(max(known)) * 1000)} on")
+    if len(known) < number:
+        parts.append(f"{number - len(known)} of them not in full at all")
+    return (
+        f"{number} of {found.partitions} partitions ({share:.0f} %) have lost records of this time to "
+        f"retention ({_some(sorted(found.trimmed))}): {', '.join(parts)}; "
+        "every record that is left was looked for."
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    return ", ".join(map(visible, names[:_SHOWN_NAMES])) + more
+
+
+def table(found: Findings) -> list[str]:
+    """The first differences."""
+    if not found.differences:
+        return []
+    rows = [("PRIORITY", "WHERE", "BUCKET", "PUBLISHED", "COUNTED", "DIFFERENCE", "EVENT TYPE")]
+    for each in found.differences[:_SHOWN_DIFFERENCES]:
+        what = f"{each.lost} lost" if each.lost else f"{each.excess} too many"
+        rows.append(
+            (
+                each.priority,
+                visible(each.where),
+                utc(each.bucket * 1000),
+                str(each.published),
+                str(each.counted),
+                what,
+                visible(each.event_type),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[6]]) for row in rows]
+    if found.number_of_differences > _SHOWN_DIFFERENCES:
+        lines.append(f"and {found.number_of_differences - _SHOWN_DIFFERENCES:,} more")
+    return lines
+
+
+def as_json(found: Findings) -> dict[str, Any]:
+    """All of it, for programs."""
+    return {
+        "agree": agrees(found),
+        "from": utc(found.span.start_s * 1000),
+        "to": None if found.span.end_s > 2**40 else utc(found.span.end_s * 1000),
+        "partitions": found.partitions,
+        "records": found.records,
+        "dead_letters": found.dead_letters,
+        "rows": found.buckets,
+        "lost": found.lost,
+        "too_many": found.excess,
+        "public_differences": found.public_differences,
+        "waiting_to_be_combined": found.waiting,
+        "covered_from": {
+            name: None if math.isinf(second) else utc(math.ceil(second) * 1000)
+            for name, second in sorted(found.trimmed.items())
+        },
+        "differences": [
+            {
+                "priority": each.priority,
+                "where": each.where,
+                "bucket": utc(each.bucket * 1000),
+                "event_type": each.event_type,
+                "published": each.published,
+                "counted": each.counted,
+            }
+            for each in found.differences
+        ],
+        "sentences": sentences(found),
+    }

@@ -1,0 +1,205 @@
+"""Logging of a worker: lines on standard error, as text or JSON, with control characters escaped.
+
+Warnings and errors that repeat are bounded: an outage of the brokers makes the Kafka client say the same
+thousands of times. Of each kind of line the first few are written, and once a minute how many were left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from streams.settings import Settings
+
+_QUIET = {
+    # Faust and aiokafka say at INFO what an operator can do nothing with.
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    # Faust logs the start and stop of each service under the module of its class.
+    "streams.upstream.faust_private": logging.ERROR,
+    "streams.upstream.stores": logging.WARNING,
+    "aiokafka": logging.WARNING,
+    "aiokafka.consumer.group_coordinator": logging.ERROR,
+    # It warns that topics are not its to create: the self-check creates them.
+    "faust.transport.drivers.aiokafka": logging.ERROR,
+}
+
+
+#: Lines of one kind, and of one logger, that are written in a window; and the window in seconds.
+_FIRST = 3
+_FIRST_OF_LOGGER = 5
+_WINDOW_S = 60.0
+_OWN = ("tocsin", "agents", "tables", "streams")
+#: Kinds that are told apart; beyond them the oldest window ends early.
+_MOST_KINDS = 500
+_VARIES = re.compile(r"0x[0-9a-f]+|\d+")
+
+
+@dataclass(slots=True)
+class _Window:
+    began: float
+    written: int = 0
+    left_out: int = 0
+    last: logging.LogRecord | None = None
+
+
+class RepeatLimit:
+    """Which lines to write, and what to say about those that were left out. Pure: it is told the time.
+
+    A kind is a logger and the text of a message before its arguments, numbers aside. The first few of a kind
+    are written, then one summary a window, until a window passes in which there was nothing to leave out.
+    A library's logger that says many different things is bounded as a whole, too.
+    """
+
+    def __init__(self) -> None:
+        self._windows: dict[tuple[str, str], _Window] = {}
+        self._of_logger: dict[str, _Window] = {}
+
+    def admits(self, record: logging.LogRecord, now: float) -> bool:
+        """Whether to write the record; if not, ``summaries`` will tell of it."""
+        if record.levelno < logging.WARNING or getattr(record, "bounded", False):
+            return True
+        kind = (record.name, _VARIES.sub("#", str(record.msg))[:200])
+        window = self._windows.setdefault(kind, _Window(now))
+        whole = self._of_logger.setdefault(record.name, _Window(now))
+        own = record.name.partition(".")[0] in _OWN
+        if window.written < _FIRST and (own or whole.written < _FIRST_OF_LOGGER):
+            window.written += 1
+            whole.written += 1
+            return True
+        window.left_out += 1
+        whole.left_out += 1
+        window.last = record
+        return False
+
+    def summaries(self, now: float, *, all_of_them: bool = False) -> Iterator[logging.LogRecord]:
+        """Records for windows that have ended, each the last one that was left out and their number."""
+        excess = len(self._windows) - _MOST_KINDS
+        for index, (kind, window) in enumerate(list(self._windows.items())):
+            drop = all_of_them or index < excess
+            if not drop and now - window.began < _WINDOW_S:
+                continue
+            if window.last is not None:
+                yield _summary(window.last, window.left_out, now - window.began)
+            if drop or not window.left_out:
+                del self._windows[kind]
+            else:
+                window.began, window.left_out, window.last = now, 0, None
+        for name, whole in list(self._of_logger.items()):
+            if now - whole.began >= _WINDOW_S:
+                if whole.left_out:
+                    whole.began, whole.left_out = now, 0
+                else:
+                    del self._of_logger[name]
+
+    @property
+    def left_out(self) -> bool:
+        """Whether some line is still to be told of."""
+        return any(window.left_out for window in self._windows.values())
+
+
+def _summary(last: logging.LogRecord, number: int, seconds: float) -> logging.LogRecord:
+    text = f"{last.getMessage()} … and {number - 1} like it in the last {seconds:.0f} s"
+    if number == 1:
+        text = last.getMessage()
+    made = logging.LogRecord(last.name, last.levelno, last.pathname, last.lineno, text, None, None)
+    made.exc_info = last.exc_info if number == 1 else None
+    return made
+
+
+class LimitedHandler(logging.StreamHandler[Any]):
+    """Writes lines within the limit, and its summaries within a minute, even when no further line comes."""
+
+    def __init__(self, stream: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream)
+        self._clock = clock
+        self._limit = RepeatLimit()
+        self._timer: threading.Timer | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or count it."""
+        now = self._clock()
+        self._summarise(now)
+        if self._limit.admits(record, now):
+            super().emit(record)
+        elif self._timer is None:
+            self._timer = threading.Timer(_WINDOW_S, self._on_time)
+            self._timer.daemon = True
+            self._start_timer(self._timer)
+
+    def _start_timer(self, timer: threading.Timer) -> None:
+        try:
+            timer.start()
+        except RuntimeError:
+            self._timer = None  # the interpreter ends: close() tells of what was left out
+
+    def _on_time(self) -> None:
+        with self.lock or threading.RLock():
+            self._timer = None
+            self._summarise(self._clock())
+            if self._limit.left_out:
+                self._timer = threading.Timer(_WINDOW_S / 4, self._on_time)
+                self._timer.daemon = True
+                self._start_timer(self._timer)
+
+    def _summarise(self, now: float, *, all_of_them: bool = False) -> None:
+        for summary in self._limit.summaries(now, all_of_them=all_of_them):
+            super().emit(summary)
+
+    def close(self) -> None:
+        """Tell of everything that was left out; called at the end of the process, too."""
+        with self.lock or threading.RLock():
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._summarise(self._clock(), all_of_them=True)
+        super().close()
+
+
+class _OneLine(logging.Formatter):
+    """One line a record, whatever the message holds."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.exc_info else text.replace("\r", "\\r").replace("\n", "\\n")
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send log lines to standard error in the form that the settings ask for."""
+    handler = LimitedHandler(sys.stderr)
+    if settings.log_format == "json":
+        handler.setFormatter(_Json())
+    else:
+        handler.setFormatter(
+            _OneLine("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+        )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    if settings.log_level != "DEBUG":
+        for name, level in _QUIET.items():
+            logging.getLogger(name).setLevel(level)
