@@ -11,15 +11,21 @@ from streams import __version__
 
 #: Command name -> module that holds a click command called ``command``, and its one-line help.
 _COMMANDS = {
-    "demo": ("tocsin.cli.demo.command", "Bring up everything here and show it at work."),
+    "demo": (
+        "tocsin.cli.demo.command",
+        "Start Kafka, a worker and a load on this machine, and show what they do.",
+    ),
     "worker": ("tocsin.cli.worker", "Run a worker: consume, count, forward, serve the web views."),
-    "publish": ("tocsin.cli.publish", "Publish notifications: one, a file of them, or a made load."),
+    "publish": ("tocsin.cli.publish", "Publish notifications: one, a file of them, or a generated load."),
     "tail": ("tocsin.cli.tail", "Follow alerts, notifications or counts."),
-    "top": ("tocsin.cli.top", "A live table of what a worker does."),
-    "kafka": ("tocsin.cli.kafka", "Start, stop or look at a local Kafka."),
+    "top": ("tocsin.cli.top", "Show what a worker does, live."),
+    "kafka": ("tocsin.cli.kafka", "Start, stop, reset or inspect a Kafka on this machine."),
     "topics": ("tocsin.cli.topics", "Create or check the topics."),
-    "probe": ("tocsin.cli.probe.command", "Measure how long a CRITICAL takes through a live cluster."),
-    "verify": ("tocsin.cli.verify.command", "Say whether the counts agree with the records."),
+    "probe": ("tocsin.cli.probe.command", "Measure how long a CRITICAL takes through a running cluster."),
+    "verify": (
+        "tocsin.cli.verify.command",
+        "Count the records again, and compare with the published counts.",
+    ),
     "dead-letters": (
         "tocsin.cli.dead_letters.command",
         "List, show or replay records that could not be read.",

@@ -25,27 +25,27 @@ def _data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path, file_okay=False),
         default=DEFAULT_DATA_DIR,
         show_default=True,
-        help="Folder of its data, logs and pid files.",
+        help="Folder of Kafka's data, logs and pid files.",
     )(function)
 
 
 @click.group(no_args_is_help=True)
 def command() -> None:
-    """Start, stop or look at a local Kafka."""
+    """Start, stop, reset or inspect a Kafka on this machine, for development."""
 
 
 @command.command()
-@click.option("--brokers", type=click.IntRange(1, 9), help="Number of brokers; one when the folder is new.")
+@click.option("--brokers", type=click.IntRange(1, 9), help="Number of brokers; by default as before, or one.")
 @click.option(
     "--port",
     type=click.IntRange(1, 65_535),
-    help=f"Port of the first broker, the others follow; {USUAL_PORT} or a free one when not given.",
+    help=f"Port of the first broker; further ones count up. By default as before, or {USUAL_PORT} if free.",
 )
 @_data_dir_option
 def start(brokers: int | None, port: int | None, data_dir: Path) -> None:
     """Start Kafka, wait until it answers, and print its bootstrap address.
 
-    The first time it downloads Kafka (45 MB). Running already, it just prints the address.
+    The first start downloads Kafka (45 MB). If it is running already, the address is all that is printed.
     """
     with _one_sentence(), shown_progress() as progress:
         kafka = LocalKafka(data_dir, port, brokers, preferred_port=USUAL_PORT)
@@ -59,11 +59,11 @@ def start(brokers: int | None, port: int | None, data_dir: Path) -> None:
     type=click.FloatRange(0),
     default=30.0,
     show_default=True,
-    help="Seconds before it is killed.",
+    help="Seconds to wait before the processes are killed.",
 )
 @_data_dir_option
 def stop(timeout: float, data_dir: Path) -> None:
-    """Stop Kafka and return when it is gone; its data stay."""
+    """Stop Kafka, wait until its processes have ended, and keep its data."""
     with _one_sentence():
         LocalKafka(data_dir).stop(timeout)
 
@@ -71,7 +71,7 @@ def stop(timeout: float, data_dir: Path) -> None:
 @command.command()
 @_data_dir_option
 def status(data_dir: Path) -> None:
-    """Show what runs; exit code 0 when every broker answers, else 1."""
+    """Show which brokers run; exit code 0 if every broker answers, else 1."""
     with _one_sentence():
         found = LocalKafka(data_dir).status()
     click.echo(_described(found, data_dir))

@@ -58,23 +58,34 @@ class _Job:
     default="INFO",
     show_default=True,
     metavar="PRIORITY",
-    help="CRITICAL, ERROR, WARN, INFO, DEBUG, AUDIT or SAMPLE; for lines that name none, and for --raw.",
+    help="Priority for --event-type, for --raw, and for lines that name none: "
+    "CRITICAL, ERROR, WARN, INFO, DEBUG, AUDIT or SAMPLE.",
 )
 @click.option("--event-type", help="Publish one notification of this type.")
-@click.option("--payload", default="{}", help="Its payload, as JSON.")
-@click.option("--publisher-id", help="Who sends it, as worker_type.host.  [default: publish.<this host>]")
+@click.option("--payload", default="{}", help="Payload of that notification, as JSON.")
+@click.option("--publisher-id", help="Sender, as worker_type.host.  [default: publish.<this host>]")
 @click.option("--raw", is_flag=True, help="Send the lines of FILE as they are, to the topic of --priority.")
-@click.option("--generate", "generated", is_flag=True, help="Publish a made load of all five priorities.")
-@click.option("--count", type=click.IntRange(min=0), help="With --generate: how many.")
-@click.option("--seconds", type=click.FloatRange(min=0), help="With --generate: for how long.")
-@click.option("--seed", type=int, default=0, show_default=True, help="With --generate: what it starts from.")
+@click.option(
+    "--generate", "generated", is_flag=True, help="Publish a generated load of all five priorities."
+)
+@click.option("--count", type=click.IntRange(min=0), help="With --generate: number of notifications.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="With --generate: seconds to publish for.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="With --generate: the same seed gives the same load.",
+)
 @click.option(
     "--bad-share",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="With --generate: share of malformed messages, which end in dead letters.",
+    help="With --generate: share of malformed messages, which become dead letters.",
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many a second.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="At most this many notifications a second."
+)
 @click.option(
     "--brokers", metavar="HOST:PORT,...", help="Kafka bootstrap addresses.  [default: TOCSIN_BROKERS]"
 )
@@ -83,7 +94,7 @@ class _Job:
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
-    help="Seconds without any answer of the brokers after which to give up.",
+    help="Give up after this many seconds without an answer from the brokers.",
 )
 def command(
     file: IO[bytes] | None,
@@ -101,12 +112,12 @@ def command(
     brokers: str | None,
     timeout: float,
 ) -> None:
-    """Publish notifications: one (--event-type), those in FILE, or a made load (--generate).
+    """Publish notifications: one (--event-type), those in FILE, or a generated load (--generate).
 
-    FILE has one notification a line, as JSON; - is standard input. A line's own priority picks
-    its topic. Broken lines are reported by number, and the rest goes on.
+    FILE has one notification a line, as JSON; - is standard input. Each goes to the topic of the priority
+    that its line names. A line that cannot be read is reported by its number, and the others are published.
 
-    The final count is of what Kafka has confirmed. Exit codes: 0 all published, 1 some failed,
+    The count at the end is what Kafka has confirmed. Exit codes: 0 all published, 1 some failed,
     2 wrong usage, 78 wrong configuration.
     """
     if (file is not None) + (event_type is not None) + generated != 1:

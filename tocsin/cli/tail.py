@@ -76,13 +76,13 @@ class _View:
     type=PriorityName(),
     multiple=True,
     metavar="PRIORITY",
-    help="Only this one; may be given several times.",
+    help="Only this priority; may be repeated.",
 )
-@click.option("--event-type", metavar="PATTERN", help="Only these, with * and ? as in 'compute.*'.")
-@click.option("--from-beginning", is_flag=True, help="Begin with the oldest that Kafka has.")
-@click.option("--since", type=Duration(), metavar="SPAN", help="Begin so long ago: 90s, 10m, 1h30m, 2d.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--count", type=click.IntRange(min=1), help="End after so many lines.")
+@click.option("--event-type", metavar="PATTERN", help="Only event types that match, as 'compute.*'.")
+@click.option("--from-beginning", is_flag=True, help="Begin with the oldest that Kafka still has.")
+@click.option("--since", type=Duration(), metavar="SPAN", help="Begin this long ago: 90s, 10m, 1h30m, 2d.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--count", type=click.IntRange(min=1), help="End after this many lines.")
 @brokers_option
 def command(
     what: str,
@@ -96,10 +96,10 @@ def command(
 ) -> None:
     """Follow alerts, notifications or counts until Ctrl-C.
 
-    With --json, alerts and notifications are printed as they lie in Kafka, and one that cannot be read
-    as an object with "unreadable", its reason; counts as an object for each change of a total.
+    With --json, alerts and notifications are printed as they are in Kafka. One that cannot be read is
+    printed as an object whose "unreadable" says why. Counts are printed as an object for each changed total.
 
-    It joins no consumer group, so that it takes nothing from anyone.
+    It joins no consumer group, so workers are not affected.
     """
     from tables.totals import make_matcher
 

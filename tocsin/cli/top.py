@@ -38,23 +38,23 @@ class _NoAnswerError(Exception):
 @click.command()
 @click.option(
     "--url",
-    help="Address of the worker's web views.  [default: http://127.0.0.1:6066, or as set for the worker]",
+    help="Address of the worker's web views.  [default: as TOCSIN_WEB_HOST and TOCSIN_WEB_PORT say]",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="File with the token that the worker asks for.  [default: TOCSIN_WEB_TOKEN]",
+    help="File that holds the web token of the worker.  [default: TOCSIN_WEB_TOKEN]",
 )
-@click.option("--once", is_flag=True, help="Show it once and end.")
+@click.option("--once", is_flag=True, help="Show it once and exit.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
     default=2.0,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between two updates.",
 )
 def command(url: str | None, token_file: Path | None, once: bool, interval: float) -> None:
-    """Show what a worker does: its classes with their shares and lags, and the counts of the last minute.
+    """Show a worker's priorities with their shares and lags, and the counts of the last minute, live.
 
     Ends on Ctrl-C. Exit code 1 when no worker answers.
     """

@@ -20,7 +20,7 @@ def command() -> None:
 @command.command()
 @_brokers
 def apply(brokers: str | None) -> None:
-    """Create the missing topics; those that are there stay as they are."""
+    """Create the missing topics, and leave existing ones as they are."""
     from streams.broker.topics import apply_topics, planned_topics
 
     settings = _settings(brokers)
@@ -33,7 +33,7 @@ def apply(brokers: str | None) -> None:
 @_brokers
 @click.pass_context
 def check(ctx: click.Context, brokers: str | None) -> None:
-    """Compare the topics with what Tocsin needs; exit code 1 when there is an error."""
+    """Compare the topics with what Tocsin needs; exit code 1 if there is an error."""
     from streams.broker.topics import check_topics, planned_topics
 
     settings = _settings(brokers)

@@ -25,14 +25,16 @@ log = logging.getLogger(__name__)
 @click.option("--web-port", type=int, help="Port of the web views; 0 takes a free one [TOCSIN_WEB_PORT].")
 @click.option("--data-dir", type=click.Path(), help="Folder of the local state [TOCSIN_DATA_DIR].")
 @click.option(
-    "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), help="[TOCSIN_LOG_LEVEL]"
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
+    help="Least level that is logged [TOCSIN_LOG_LEVEL].",
 )
-@click.option("--show-config", is_flag=True, help="Print the settings, secrets masked, and exit.")
+@click.option("--show-config", is_flag=True, help="Print the settings with secrets masked, and exit.")
 def command(show_config: bool, **options: Any) -> None:
     """Consume notifications by priority, count them, forward alerts, serve the web views.
 
-    Settings come from TOCSIN_* in the environment, then from the TOML file that
-    TOCSIN_CONFIG_FILE names, then from their defaults; options here win over all of them.
+    A setting is taken from an option here, else from TOCSIN_* in the environment, else from the TOML file
+    that TOCSIN_CONFIG_FILE names, else it has its default.
     """
     settings = load_settings(**options)
     if show_config:

@@ -32,17 +32,17 @@ _reason = click.option(
     "reasons",
     multiple=True,
     metavar="REASON",
-    help="Only this reason, such as not-json; repeatable.",
+    help="Only this reason, such as not-json; may be repeated.",
 )
 _topic = click.option(
     "--topic",
     "topics",
     multiple=True,
     metavar="TOPIC",
-    help="Only those that came from this topic; repeatable.",
+    help="Only those that came from this topic; may be repeated.",
 )
 _since = click.option(
-    "--since", type=Duration(), metavar="SPAN", help="Only those of the last 90s, 10m, 1h30m, 2d."
+    "--since", type=Duration(), metavar="SPAN", help="Only those of the last 90s, 10m, 1h30m or 2d."
 )
 
 
@@ -50,7 +50,7 @@ _since = click.option(
 def command() -> None:
     """List, show or replay records that could not be read.
 
-    A dead letter is named by its id, or by the partition and offset at which it lies: 0/17.
+    Name a dead letter by its id, or by its partition and offset in the dead-letter topic, such as 0/17.
     """
 
 
@@ -62,11 +62,14 @@ def command() -> None:
 @_topic
 @_since
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List the newest so many."
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List this many, the newest."
 )
-@click.option("--all", "everything", is_flag=True, help="List all of them.")
+@click.option("--all", "everything", is_flag=True, help="List all.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a line; the summary on standard error."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object a line; the summary goes to standard error.",
 )
 @brokers_option
 def list_(
@@ -78,9 +81,9 @@ def list_(
     as_json: bool,
     brokers: str | None,
 ) -> None:
-    """List dead letters, newest first, and how many there are of each reason.
+    """List dead letters, newest first, and how many there are for each reason.
 
-    A repeat after a crash, which has the id of the first, is listed and counted once.
+    A record that was sent twice because of a crash has one id, and is listed and counted once.
     """
     settings = load_settings(brokers=brokers)
     job = _list(settings, Filter(reasons, topics), _start_ms(since), None if everything else limit, as_json)
@@ -175,12 +178,12 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 @command.command()
 @click.argument("which", metavar="ID|PARTITION/OFFSET")
-@click.option("--raw", is_flag=True, help="Only the original bytes, exactly.")
+@click.option("--raw", is_flag=True, help="Print only the original bytes of the value.")
 @brokers_option
 def show(which: str, raw: bool, brokers: str | None) -> None:
-    """Show a dead letter: where it came from, why it is here, its headers and its value.
+    """Show a dead letter: where it came from, why it could not be read, its headers and its value.
 
-    What a terminal would act on is escaped in the value; --raw gives the bytes as they are.
+    Control characters in the value are escaped; --raw prints the bytes unchanged.
     """
     sys.exit(run(_show(load_settings(brokers=brokers), which, raw), interrupted=1))
 
@@ -225,12 +228,14 @@ async def _show(settings: Settings, which: str, raw: bool) -> int:
 
 @command.command()
 @click.argument("which", nargs=-1, metavar="[ID|PARTITION/OFFSET]...")
-@click.option("--all", "everything", is_flag=True, help="All that --reason, --topic and --since leave.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Replay all that match --reason, --topic and --since."
+)
 @_reason
 @_topic
 @_since
-@click.option("--to-topic", metavar="TOPIC", help="Send them there instead of to the topic they came from.")
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--to-topic", metavar="TOPIC", help="Send them to this topic instead.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @brokers_option
 def replay(
     which: tuple[str, ...],
@@ -242,10 +247,10 @@ def replay(
     dry_run: bool,
     brokers: str | None,
 ) -> None:
-    """Send dead letters back, as they were, to the topic they came from.
+    """Send dead letters unchanged to the topic they came from.
 
-    Key, value and headers are the original ones; a header tocsin-replayed-from is added, with the id of
-    the dead letter. The dead letter stays where it is. One whose value was cut is refused.
+    Key, value and headers are the original ones. A header tocsin-replayed-from is added that holds the id of
+    the dead letter, which stays where it is. A dead letter whose value was cut is refused.
     """
     if bool(which) == everything:
         raise click.UsageError("Give the ids of dead letters, or --all.")

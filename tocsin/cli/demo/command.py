@@ -37,7 +37,7 @@ _STOP_KAFKA_S: Final = 5.0
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Publish for so long, wait until all is counted, compare the sums and end.",
+    help="Publish for this many seconds, wait until all is counted, compare the sums and end.",
 )
 @click.option(
     "--rate",
@@ -50,13 +50,13 @@ _STOP_KAFKA_S: Final = 5.0
     "--brokers", type=click.IntRange(1, 9), default=1, show_default=True, help="Number of Kafka brokers."
 )
 def command(seconds: float | None, rate: float, brokers: int) -> None:
-    """Bring up a Kafka, a worker and a made load of all five priorities here, and show them at work.
+    """Start a Kafka, a worker and a load of all five priorities on this machine, and show what they do.
 
-    Runs until Ctrl-C and leaves nothing behind. With --seconds it ends by itself with a summary: exit code
-    0 when every notification was counted or dead-lettered and every alert forwarded, else 1.
+    Runs until Ctrl-C, then stops and deletes all of it. With --seconds it ends by itself with a summary: exit
+    code 0 if every notification was counted or dead-lettered and every alert was forwarded, 1 if not.
 
-    Of the settings in the environment it takes over TOCSIN_PROFILE, TOCSIN_WEIGHTS, TOCSIN_PARTITIONS and
-    TOCSIN_WEB_PORT.
+    It uses these settings of your environment and no others, so that it cannot reach a real cluster:
+    TOCSIN_PROFILE, TOCSIN_WEIGHTS, TOCSIN_PARTITIONS and TOCSIN_WEB_PORT.
     """
     # What the clients log on their way to a failure is said by our own sentence.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -34,7 +34,7 @@ _RECENT_MS: Final = 15_000
     type=click.FloatRange(1, 600),
     default=30,
     show_default=True,
-    help="How long to publish them.",
+    help="Seconds to publish probes for.",
 )
 @click.option(
     "--wait",
@@ -42,26 +42,25 @@ _RECENT_MS: Final = 15_000
     type=click.FloatRange(1, 300),
     default=15,
     show_default=True,
-    help="Seconds to wait after the last probe; what has not arrived then counts as infinitely late.",
+    help="Seconds to wait after the last probe; one that has not arrived then counts as infinitely late.",
 )
 @click.option(
     "--max-p99-ms",
     type=click.FloatRange(min=0, min_open=True),
-    help="Exit code 1 when the p99 to the alert topic is above this.",
+    help="Exit code 1 if the p99 to the alert topic is above this.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @brokers_option
 def command(
     rate: float, seconds: float, wait_s: float, max_p99_ms: float | None, as_json: bool, brokers: str | None
 ) -> None:
-    """Measure how long a CRITICAL takes through a live cluster, and say it in a sentence.
+    """Measure how long a CRITICAL takes through a running cluster, and say it in one sentence.
 
-    Probes are notifications of the event type (probes), published to the topic of CRITICAL by the usual
-    driver, to its partitions in turn. Workers queue, decode and count them like all others, and send the
-    answer by the code and the producer of alerts; but to the topic <app>-probes, so that no subscriber of
-    alerts gets one. Lists of counts leave the event type out.
+    A probe is a notification of the event type (probes) in the topic of CRITICAL; the partitions are used in
+    turn. Workers queue, decode and count it like any other, and forward it as they do alerts, but to the
+    topic <app>-probes: subscribers of alerts get none. Lists of counts leave the event type out.
 
-    Exit code 1 when a probe did not arrive, or when --max-p99-ms is exceeded: fit for a CronJob.
+    Exit code 1 if a probe did not arrive, or if --max-p99-ms is exceeded, so that a CronJob can run it.
     """
     settings = load_settings(brokers=brokers)
     number = max(1, round(rate * seconds))

@@ -24,10 +24,10 @@ _NO_END_S: Final = 2**41
     default="1h",
     show_default=True,
     metavar="SPAN",
-    help="Begin so long ago: 90s, 10m, 1h30m.",
+    help="Begin this long ago: 90s, 10m, 1h30m.",
 )
 @click.option(
-    "--window", type=Duration(), metavar="SPAN", help="Compare so long from there.  [default: up to now]"
+    "--window", type=Duration(), metavar="SPAN", help="Compare this long from there.  [default: up to now]"
 )
 @click.option(
     "--wait",
@@ -35,28 +35,30 @@ _NO_END_S: Final = 2**41
     type=click.FloatRange(0, 600),
     default=30,
     show_default=True,
-    help="Seconds to wait until workers have combined what they have counted.",
+    help="Seconds to wait for the workers to combine what they have counted.",
 )
 @click.option(
     "--most-counts",
     type=click.IntRange(min=1000),
     default=3_000_000,
     show_default=True,
-    help="Different counts to keep in memory, of about 150 bytes each; more are refused.",
+    help="Refuse to hold more counts than this in memory, at about 150 bytes each.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, with up to 1,000 differences.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object, with at most 1,000 differences."
+)
 @brokers_option
 def command(
     since: float, window: float | None, wait_s: float, most_counts: int, as_json: bool, brokers: str | None
 ) -> None:
-    """Read the notification topics and the counts, and say whether they agree.
+    """Count the records in the notification topics again, and say whether the published counts agree.
 
-    Workers may go on meanwhile. Each record is decoded and counted once more, by the code of the workers,
-    and compared with the 10 s rows of its partition; then the public counts are compared with the sums
-    over all partitions. Run it with the settings of the workers. Where retention has deleted records, it
-    says so, and looks only for what was lost.
+    Workers may run meanwhile. Each record is decoded and counted again by the workers' own code, and the
+    result is compared with the stored 10 s counts of its partition; then the public counts are compared with
+    the sums over all partitions. Run it with the settings of the workers. Where Kafka has deleted records
+    because of their age, it says so, and can only find counts that are too low.
 
-    10 s rows are kept for 75 minutes and the lateness. Exit code 0 when the counts agree, 1 when they
+    10 s counts are kept for 75 minutes plus TOCSIN_LATENESS_S. Exit code 0 if the counts agree, 1 if they
     differ or cannot be compared.
     """
     settings = load_settings(brokers=brokers)
