@@ -24,7 +24,7 @@ ifneq ($(MADE_FOR),$(CURDIR))
 $(STAMP): FORCE
 endif
 
-.PHONY: help setup demo test lint format types unit chaos soak bench bench-latency lock lock-kafka clean FORCE
+.PHONY: help setup demo test lint format types unit chaos soak bench bench-latency docs screenshots lock lock-kafka clean FORCE
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -87,6 +87,12 @@ bench: $(BENCH_STAMP) $(PEERS_STAMP) ## Run every benchmark; ONLY=latency for on
 
 bench-latency: $(BENCH_STAMP) $(PEERS_STAMP) ## Measure how long CRITICAL waits under a backlog.
 	@exec $(BIN)/python -m tests.benchmarks.latency $(BENCH_ARGS)
+
+docs: $(STAMP) ## Write the tables of docs/ that are made from the code.
+	@$(BIN)/python -m tests.unit.docs.generated
+
+screenshots: $(STAMP) ## Take the pictures of the page for docs/images; needs Chromium.
+	@exec $(BIN)/python -m tests.browser.screenshots
 
 # No header and no index, so that no address gets into the files. Pins stay unless UPGRADE=1.
 COMPILE = $(LOCK_ENV)/bin/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes \

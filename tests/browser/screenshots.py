@@ -98,7 +98,11 @@ def demo() -> Iterator[str]:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-            process.wait(_END_S)
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()  # its Kafka and its worker end with it
+                process.wait()
 
 
 def _until(what: str, ask: Callable[[], str | None]) -> str:
