@@ -51,7 +51,7 @@ $(PEERS_STAMP): $(STAMP) requirements/peers.txt
 	$(PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/peers.txt
 	@touch $(PEERS_STAMP)
 
-demo: $(STAMP) ## Bring up everything here and show it at work; DEMO_SECONDS=30 ends it by itself.
+demo: $(STAMP) ## Start Kafka, a worker and a load here, and show what they do; DEMO_SECONDS=30 ends it by itself.
 	@exec $(BIN)/tocsin demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
 test: lint types ## Run all checks and tests, on a real Kafka; PYTEST_ARGS are passed on.

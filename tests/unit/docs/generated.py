@@ -1,7 +1,7 @@
 """The tables of the documents that are made from the code: settings, commands, metrics, topics.
 
 In a document such a table is between ``<!-- made from the code: NAME -->`` and ``<!-- end -->``.
-``make docs`` (``python -m tests.unit.docs.generated``) writes all of them; a test fails while one is out of date.
+``make docs`` (``python -m tests.unit.docs.generated``) writes them; a test fails while one is out of date.
 """
 
 from __future__ import annotations
