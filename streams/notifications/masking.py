@@ -59,17 +59,14 @@ _FURTHER: Final = (
     "authorization",
     "cookie",
 )
-#: Letters that stand together in every key which has one of the words: where there are none, no word is.
-_STEMS: Final = tuple(
-    b"pass token secret pswd drive key fsid cookie kek suffix pwd creds credential authorization".split()
-)
 _SIGNS: Final = re.compile(r"[^0-9a-z]+")
-#: The keys of JSON objects, also within a string, where their quotes are escaped.
-_KEYS: Final = re.compile(rb'"([^"]*)"\s*:')
-#: Letters of a key may be written so.
-_ESCAPED_ASCII: Final = b"\\u00"
-#: Keys that are remembered, with whether they name a secret; services use a few hundred.
+#: The keys in text that looks like JSON.
+_KEYS: Final = re.compile(r"""["']([^"']*)["']\s*:""")
+#: What JSON text that is an object or a list may begin with.
+_BEGINNINGS: Final = frozenset("{[ \t\r\n")
+#: Keys that are remembered as harmless; services use a few hundred.
 _MOST_REMEMBERED: Final = 10_000
+_LONGEST_REMEMBERED: Final = 200
 
 
 def _plain(key: str) -> str:
@@ -85,85 +82,81 @@ class Masker:
     """
 
     def __init__(self, further: Iterable[str] = ()) -> None:
-        parts = [[part for part in _SIGNS.split(word.lower()) if part] for word in further]
-        words = dict.fromkeys([*map(_plain, _OF_OSLO + _FURTHER), *("".join(each) for each in parts if each)])
+        words = dict.fromkeys(filter(None, map(_plain, (*_OF_OSLO, *_FURTHER, *further))))
         self._named = re.compile("|".join(map(re.escape, words)))
-        self._stems = (*_STEMS, *(max(each, key=len).encode() for each in parts if each))
-        self._known: dict[bytes, bool] = {}
+        self._harmless: set[str] = set()
 
     def names_a_secret(self, key: str) -> bool:
         """Whether the value of ``key`` is to be masked."""
         return self._named.search(_plain(key)) is not None
 
-    def masked(self, notification: bytes) -> bytes:
-        """The JSON text with secrets masked; the same object where there are none.
+    def masked(self, notification: bytes, parsed: Any = None) -> bytes:
+        """The JSON text with secrets masked; the same object where no key names one.
+
+        Args:
+            notification: the text.
+            parsed: what it was parsed to, where that is known: of an envelope, the notification in it.
 
         Raises:
             orjson.JSONDecodeError: it is no JSON that can be looked into.
         """
-        return self._rewritten(notification) if self._may_hold_a_secret(notification) else notification
+        if parsed is None:
+            parsed = orjson.loads(notification)
+        return self._rewritten(notification) if self._finds_a_secret(parsed) else notification
 
-    def _rewritten(self, text: bytes) -> bytes:
-        found = orjson.loads(text)
-        masked = self._in_value(found)
-        return text if masked is found else orjson.dumps(masked)
-
-    def _may_hold_a_secret(self, notification: bytes) -> bool:
-        """Whether it is worth parsing: most notifications have none of the stems, and cost a microsecond."""
-        lower = notification.lower()
-        for stem in self._stems:
-            if stem in lower:
-                break
-        else:
-            return _ESCAPED_ASCII in lower
-        if _ESCAPED_ASCII in lower:
-            return True
-        known = self._known
-        for key in _KEYS.findall(lower):
-            secret = known.get(key)
-            if secret is None:
-                if len(known) >= _MOST_REMEMBERED:
-                    known.clear()
-                secret = known[key] = self.names_a_secret(key.decode("utf-8", "replace"))
-            if secret:
+    def _finds_a_secret(self, parsed: Any) -> bool:
+        """Whether any key names a secret, whatever its value: of a key that stands twice, here is the last."""
+        harmless = self._harmless
+        left = [parsed]
+        for value in left:
+            kind = type(value)
+            if kind is dict:
+                if not harmless.issuperset(value):
+                    for key in value:
+                        if self.names_a_secret(key):
+                            return True
+                    if len(harmless) > _MOST_REMEMBERED:
+                        harmless.clear()
+                    harmless.update(key for key in value if len(key) <= _LONGEST_REMEMBERED)
+                left += [
+                    held
+                    for held in value.values()
+                    if type(held) is dict
+                    or type(held) is list
+                    or (type(held) is str and held[:1] in _BEGINNINGS)
+                ]
+            elif kind is list:
+                left += value
+            elif kind is str and value[:1] in _BEGINNINGS and self._text_may_hold_one(value):
                 return True
         return False
 
+    def _text_may_hold_one(self, text: str) -> bool:
+        if text.lstrip()[:1] not in {"{", "["}:
+            return False
+        try:
+            return self._finds_a_secret(orjson.loads(text))
+        except (ValueError, RecursionError):
+            # It only looks like JSON: a dictionary as Python prints it, for one.
+            return any(map(self.names_a_secret, _KEYS.findall(text)))
+
+    def _rewritten(self, text: bytes | str) -> bytes:
+        return orjson.dumps(self._in_value(orjson.loads(text)))
+
     def _in_value(self, value: Any) -> Any:
-        """``value`` with secrets masked; the same object where there are none."""
         if isinstance(value, dict):
-            changed = {}
-            for key, held in value.items():
-                # Nothing, and yes or no, are no secrets.
-                hides = (
-                    held is not None
-                    and held != ""
-                    and not isinstance(held, bool)
-                    and self.names_a_secret(key)
-                )
-                new = MASK if hides else self._in_value(held)
-                if new is not held:
-                    changed[key] = new
-            return {**value, **changed} if changed else value
+            return {
+                key: MASK if self._hides(key, held) else self._in_value(held) for key, held in value.items()
+            }
         if isinstance(value, list):
-            items = [self._in_value(item) for item in value]
-            return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
-        if isinstance(value, str):
-            return self._in_text(value)
+            return [self._in_value(item) for item in value]
+        if isinstance(value, str) and value[:1] in _BEGINNINGS and self._text_may_hold_one(value):
+            try:
+                return self._rewritten(value).decode()
+            except (ValueError, TypeError, RecursionError):
+                return MASK  # it only looks like JSON, or is nested too deep to be looked into
         return value
 
-    def _in_text(self, text: str) -> str:
-        """JSON that lies in a string, with secrets masked; other text as it is."""
-        if text.lstrip()[:1] not in {"{", "["}:
-            return text
-        written = text.encode()
-        if not self._may_hold_a_secret(written):
-            return text
-        try:
-            masked = self._rewritten(written)
-        except ValueError:
-            return MASK if self._names_in_text(written) else text  # it only looks like JSON
-        return text if masked is written else masked.decode()
-
-    def _names_in_text(self, text: bytes) -> bool:
-        return any(self.names_a_secret(key.decode("utf-8", "replace")) for key in _KEYS.findall(text))
+    def _hides(self, key: str, held: Any) -> bool:
+        # Nothing, and yes or no, are no secrets.
+        return held is not None and held != "" and not isinstance(held, bool) and self.names_a_secret(key)
