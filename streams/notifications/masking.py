@@ -105,7 +105,7 @@ class Masker:
         return self._rewritten(notification) if self._finds_a_secret(parsed) else notification
 
     def _finds_a_secret(self, parsed: Any) -> bool:
-        """Whether any key names a secret, whatever its value: the first of a key that stands twice is not here."""
+        """Whether any key names a secret, whatever its value: of a key that stands twice, one is lost."""
         harmless = self._harmless
         left = [parsed]
         for value in left:
