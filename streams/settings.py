@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -58,7 +59,9 @@ PROFILES["strict-with-floor"] = PROFILES["strict"] = PROFILES["default"]
 #: Modes by profile; the others are weighted.
 _PROFILE_MODES: dict[str, ModeName] = {"strict-with-floor": "strict-with-floor", "strict": "strict"}
 
-SECRETS = ("sasl_password", "web_token", "admin_token")
+#: The name of a host, in lower case; underscores are met in practice.
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
+SECRETS = ("sasl_password", "web_token", "metrics_token", "admin_token")
 
 #: Characters of the token that may change a worker; short ones can be guessed.
 _LEAST_TOKEN_LENGTH = 16
@@ -214,6 +217,22 @@ class Settings(BaseSettings):
         False,
         description="Allow an address other than loopback without a token, where the network is guarded.",
     )
+    web_hosts: str = Field(
+        "",
+        description="Further names under which the web views may be asked for, separated by commas, such as "
+        "that of a proxy before them; on loopback any others but localhost are refused.",
+    )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Token for /metrics alone (or TOCSIN_METRICS_TOKEN_FILE); a scraper then need not have "
+        "that of the page, which is taken too.",
+    )
+    metrics_open: bool = Field(False, description="Let /metrics be read without a token.")
+    mask_keys: str = Field(
+        "",
+        description="Words, separated by commas, that name a secret when they are part of a key, besides the "
+        "built-in ones; such values are masked in alerts.",
+    )
     admin_token: SecretStr | None = Field(
         None,
         description="Bearer token for changing weights while a worker runs (or TOCSIN_ADMIN_TOKEN_FILE); "
@@ -275,6 +294,17 @@ class Settings(BaseSettings):
             raise ValueError(f"give a token of {_LEAST_TOKEN_LENGTH} characters or more")
         return value
 
+    @field_validator("web_hosts")
+    @classmethod
+    def _check_web_hosts(cls, value: str) -> str:
+        names = [name.strip().lower() for name in value.split(",") if name.strip()]
+        for name in names:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is not the name of a host; give names alone, without scheme or port"
+                )
+        return ",".join(names)
+
     @field_validator("brokers")
     @classmethod
     def _check_brokers(cls, value: str) -> str:
@@ -298,6 +328,8 @@ class Settings(BaseSettings):
                 f"security_protocol={self.security_protocol} needs "
                 "TOCSIN_SASL_USERNAME and TOCSIN_SASL_PASSWORD_FILE"
             )
+        if self.metrics_open and self.metrics_token is not None:
+            raise ValueError("set TOCSIN_METRICS_OPEN, or a token for the metrics, but not both")
         if not self.web_is_loopback and self.web_token is None and not self.web_open:
             raise ValueError(
                 f"web_host={self.web_host} can be reached from other machines: set TOCSIN_WEB_TOKEN_FILE, "
@@ -314,6 +346,16 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.web_host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def web_host_names(self) -> tuple[str, ...]:
+        """Further names under which the web views may be asked for, in lower case."""
+        return tuple(filter(None, self.web_hosts.split(",")))
+
+    @property
+    def masked_keys(self) -> tuple[str, ...]:
+        """Words that name a secret, besides the built-in ones."""
+        return tuple(word.strip() for word in self.mask_keys.split(",") if word.strip())
 
     @property
     def broker_list(self) -> list[str]:

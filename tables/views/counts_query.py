@@ -128,7 +128,9 @@ class CountsQuery:
         return items
 
 
-def parse_counts_query(query: Parameters, limit: int = 100, most: int = MOST_ITEMS) -> CountsQuery:
+def parse_counts_query(
+    query: Parameters, limit: int = 100, most: int = MOST_ITEMS, sort: str = "-count"
+) -> CountsQuery:
     """What ``/api/v1/counts`` is asked for; ``limit`` and ``most`` are the default and the bound of items.
 
     Raises:
@@ -145,7 +147,7 @@ def parse_counts_query(query: Parameters, limit: int = 100, most: int = MOST_ITE
         raise BadQueryError(
             f"An event_type pattern has at most {_MOST_WILDCARDS} wildcards and {_MOST_PATTERN} characters."
         )
-    sort = _choice(given, "sort", "-count", ORDERS)
+    sort = _choice(given, "sort", sort, ORDERS)
     return CountsQuery(
         window=_choice(given, "window", "5m", WINDOW_NAMES),
         event_type=pattern,
@@ -170,7 +172,7 @@ def order_key(sort: str) -> Callable[[Count], OrderKey]:
     if field == "last_seen":
         return lambda item: (sign * item.last_seen_ms, item.event_type, _rank(item.priority))
     if field == "priority":
-        return lambda item: (sign * _rank(item.priority), item.event_type)
+        return lambda item: (sign * _rank(item.priority), -item.count, item.event_type)
     return lambda item: (item.event_type, sign * _rank(item.priority))
 
 

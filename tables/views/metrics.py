@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 
+from tables.views.access import METRICS_ROUTE
 from tables.views.metric_defs import METRICS, Scrape
 from tables.views.sources import Sources
 
@@ -50,4 +51,4 @@ def add_metrics(router: web.UrlDispatcher, registry: CollectorRegistry) -> None:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
-    router.add_get("/metrics", metrics)
+    router.add_get("/metrics", metrics, name=METRICS_ROUTE)

@@ -10,6 +10,7 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from streams.notifications.visible import visible
 from tables.totals import Count
 from tables.views.counts_query import (
     ORDERS,
@@ -32,14 +33,16 @@ STALE_S: Final = 15
 
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
+#: The order unless another is asked for: CRITICAL stands on top.
+_URGENT_FIRST: Final = "priority"
 _SORTS: Final = {
+    "priority": "most urgent first",
     "-count": "most first",
     "count": "fewest first",
     "-last_seen": "latest first",
     "last_seen": "longest ago first",
     "event_type": "event type A to Z",
     "-event_type": "event type Z to A",
-    "priority": "most urgent first",
     "-priority": "least urgent first",
 }
 _WINDOWS: Final = {
@@ -70,8 +73,8 @@ _BREAK_AFTER = re.compile(r"(?<=[./_:-])(?=.)")
 
 
 def breakable(text: str) -> Markup:
-    """``text``, escaped, that may wrap after its dots and the like."""
-    return Markup("<wbr>").join(escape(part) for part in _BREAK_AFTER.split(text))
+    """``text``, escaped, that may wrap after its dots and the like; what cannot be seen in it is shown."""
+    return Markup("<wbr>").join(escape(part) for part in _BREAK_AFTER.split(visible(text)))
 
 
 def _environment() -> Environment:
@@ -115,9 +118,9 @@ class Page:
         """The page; wrong parameters are told on it."""
         mistake = None
         try:
-            query = parse_counts_query(request.query, PAGE_ITEMS, _MOST_PAGE_ITEMS)
+            query = parse_counts_query(request.query, PAGE_ITEMS, _MOST_PAGE_ITEMS, sort=_URGENT_FIRST)
         except BadQueryError as error:
-            mistake, query = str(error), CountsQuery(limit=PAGE_ITEMS)
+            mistake, query = str(error), CountsQuery(limit=PAGE_ITEMS, sort=_URGENT_FIRST)
         snapshot, items, cursor = await self._live.page(query)
         text = self._template.render(self._shown(query, snapshot, items, cursor) | {"mistake": mistake})
         return web.Response(

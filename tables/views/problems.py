@@ -6,11 +6,13 @@ A detail is a fixed sentence. It never repeats what the client sent, unless that
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
 import orjson
 from aiohttp import web
+from multidict import CIMultiDict
 
 #: Sent with every answer. The page needs its own style sheet, script and icon, and calls its own API.
 SECURITY_HEADERS: Final = {
@@ -28,10 +30,11 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 
 _DETAILS: Final = {
     400: "This is not a valid HTTP request, or its address or headers are too long.",
-    401: "Send the token of TOCSIN_WEB_TOKEN as 'Authorization: Bearer <token>'.",
+    401: "Send the token of TOCSIN_WEB_TOKEN as 'Authorization: Bearer <token>', or as a password.",
     404: "There is nothing at this address.",
     405: "This address does not take this method; the header Allow names those that it takes.",
     413: "The body is too large.",
+    421: "Use localhost or the address of this machine, or put the name that you use into TOCSIN_WEB_HOSTS.",
     500: "The worker could not answer; its log says why.",
 }
 
@@ -39,11 +42,13 @@ _DETAILS: Final = {
 class Problem(Exception):  # noqa: N818  it is an answer rather than an error of ours
     """An answer other than the one asked for; ``detail`` is one sentence that says what to change."""
 
-    def __init__(self, status: int, detail: str | None = None, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str | None = None, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.headers = headers or {}
+        self.headers = headers
 
 
 def plain(name: str) -> str:
@@ -64,7 +69,7 @@ def problem_response(problem: Problem) -> web.Response:
         status=problem.status,
         body=orjson.dumps(body),
         content_type="application/problem+json",
-        headers=problem.headers,
+        headers=CIMultiDict(problem.headers),
     )
     harden(response)
     return response

@@ -10,7 +10,6 @@ The call needs TOCSIN_ADMIN_TOKEN, also on loopback. Browsers send neither an Au
 
 from __future__ import annotations
 
-import hmac
 import typing
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from pydantic import SecretStr
 
 from streams.notifications.priority import Priority
 from streams.settings import ModeName, ProfileName
+from tables.views.access import carries
 from tables.views.problems import Problem
 from tables.views.sources import ChangeRefusedError, Sources
 
@@ -28,14 +28,7 @@ _MOST_BYTES: Final = 1024
 _KNOWN: Final = ("weights", "mode", "profile")
 _MODES: Final = typing.get_args(ModeName)
 _PROFILES: Final = typing.get_args(ProfileName)
-_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="Tocsin administration"'}
-
-
-def carries(request: web.Request, token: bytes) -> bool:
-    """Whether a request carries ``token``; takes the same time wherever the one given differs."""
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    sent = given.strip().encode("utf-8", "surrogateescape")
-    return hmac.compare_digest(sent, token) and scheme.lower() == "bearer"
+_CHALLENGE: Final = [("WWW-Authenticate", 'Bearer realm="Tocsin administration"')]
 
 
 def check_admin(request: web.Request, token: SecretStr | None) -> None:
@@ -103,7 +96,7 @@ async def change_scheduler(request: web.Request, sources: Sources) -> None:
     change = parse_change(await request.read())
     profile = sources.scheduler.profile
     if profile is None:
-        raise Problem(503, "The worker is starting; try again in a moment.", {"Retry-After": "2"})
+        raise Problem(503, "The worker is starting; try again in a moment.", [("Retry-After", "2")])
     try:
         profile.change(**change)
     except ChangeRefusedError as error:

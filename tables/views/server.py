@@ -13,6 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from streams.settings import ConfigurationError, Settings
+from tables.views.access import Access
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.healthz import PROBES, add_probes
@@ -20,7 +21,6 @@ from tables.views.live_counts import LiveCounts
 from tables.views.metrics import add_metrics, make_registry
 from tables.views.page import Page
 from tables.views.problems import Problem, harden, problem_response
-from tables.views.scheduler_call import carries
 from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, WorkerStats
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class ViewServer:
     """Serves the page, the API, the metrics and the probes in the worker's event loop.
 
     Args:
-        settings: ``web_host``, ``web_port`` and ``web_token`` are used.
+        settings: address, tokens and names of the web views are used.
         counts: the counts to show.
         scheduler: the classes to show.
         health: what the probes ask.
@@ -58,13 +58,13 @@ class ViewServer:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._token = settings.web_token.get_secret_value().encode() if settings.web_token else None
+        self._access = Access(settings)
         sources = Sources(settings, counts, scheduler, health, stats, clock)
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         Api(sources, live).add_to(self.app.router)
         Page(sources, live).add_to(self.app.router)
-        add_probes(self.app.router, health, self._trusted)
+        add_probes(self.app.router, health, self._access.trusts)
         add_metrics(self.app.router, registry or make_registry(sources))
         self._runner: web.AppRunner | None = None
         #: Set while it runs.
@@ -116,22 +116,20 @@ class ViewServer:
             await self._runner.cleanup()
             self._runner = None
 
-    def _trusted(self, request: web.Request) -> bool:
-        """Whether a request carries the token, or none is needed."""
-        return self._token is None or carries(request, self._token)
-
     @web.middleware
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         Connections.seen(request)
         try:
-            if request.match_info.route.name not in _OWN_RULES and not self._trusted(request):
-                raise Problem(401, headers={"WWW-Authenticate": 'Bearer realm="Tocsin"'})  # noqa: TRY301
+            self._access.check_host(request)
+            route = request.match_info.route.name
+            if route not in _OWN_RULES:
+                self._access.check(request, route)
             response = await handler(request)
         except Problem as problem:
             return problem_response(problem)
         except web.HTTPException as error:
             allow = error.headers.get("Allow")
-            return problem_response(Problem(error.status, headers={"Allow": allow} if allow else None))
+            return problem_response(Problem(error.status, headers=[("Allow", allow)] if allow else ()))
         except Exception:
             log.exception("Answering %r failed.", request.path)
             return problem_response(Problem(500))

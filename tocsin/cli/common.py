@@ -19,6 +19,8 @@ import click
 import orjson
 
 from streams.notifications.priority import Priority
+from streams.notifications.visible import is_hidden
+from streams.notifications.visible import visible as visible  # noqa: PLC0414
 
 # ---------------------------------------------------------------- options
 
@@ -59,17 +61,6 @@ class PriorityName(click.ParamType):
 # ---------------------------------------------------------------- text
 
 
-def visible(text: str) -> str:
-    r"""``text`` with everything escaped that a terminal would act on or not show.
-
-    Control characters, line ends, bidirectional marks, invisible characters and lone surrogates become
-    escapes such as ``\x1b``. Backslashes that are there already stay as they are.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def visible_bytes(content: bytes) -> str:
     """Bytes as UTF-8 text; what is not UTF-8, or not safe to show, is escaped."""
     return visible(content.decode("utf-8", "backslashreplace"))
@@ -108,9 +99,9 @@ def json_line(value: bytes | None) -> str | None:
     if not isinstance(found, dict):
         return None
     line = text.strip().translate({0x0A: " ", 0x0D: " ", 0x09: " "})
-    if line.isprintable():
+    if line.isascii() and line.isprintable():
         return line
-    return "".join(c if c.isprintable() else _json_escape(c) for c in line)
+    return "".join(_json_escape(c) if is_hidden(c) else c for c in line)
 
 
 def _json_escape(character: str) -> str:

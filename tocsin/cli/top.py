@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 5.0
 _MOST_BYTES: Final = 8 * 2**20
-_COUNTS: Final = "/api/v1/counts?window=1m&sort=-count&limit=20"
+_COUNTS: Final = "/api/v1/counts?window=1m&sort=priority&limit=20"
 _SCHEDULER: Final = "/api/v1/scheduler"
 #: Columns of a table that is not shown on a terminal.
 _PIPE_WIDTH: Final = 140

@@ -7,6 +7,7 @@
   const PATIENCE_MS = 10000;
   const STALE_S = 15;
   const PAGE_ITEMS = "50";
+  const URGENT_FIRST = "priority";
   const byId = (id) => document.getElementById(id);
   const number = (value) => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
@@ -34,8 +35,17 @@
 
   const priority = (name) => element("span", `priority ${name.toLowerCase().replace(/[^a-z]/g, "")}`, name);
 
+  // What cannot be seen in a name is shown as an escape, as the server does.
+  const HIDDEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u00a0\u1680\u2000-\u200a\u202f\u205f\u2800\u3000\ufffb]/gu;
+  const escaped = (character) => {
+    const code = character.codePointAt(0).toString(16);
+    if (code.length <= 2) return `\\x${code.padStart(2, "0")}`;
+    return code.length <= 4 ? `\\u${code.padStart(4, "0")}` : `\\U${code.padStart(8, "0")}`;
+  };
+
   // Long event types wrap after their dots and the like.
-  const breakable = (place, text) => {
+  const breakable = (place, name) => {
+    const text = name.replace(HIDDEN, escaped);
     const parts = text.match(/[^./_:-]*[./_:-]?/g).filter((part) => part);
     place.append(...parts.flatMap((part, at) => (at ? [element("wbr"), part] : [part])));
   };
@@ -124,6 +134,7 @@
     const asked = new URLSearchParams(location.search);
     const page = new URLSearchParams(asked);
     if (!page.get("limit")) page.set("limit", PAGE_ITEMS);
+    if (!page.get("sort")) page.set("sort", URGENT_FIRST);
     const [counts, classes, live, ready] = await Promise.all([
       ask(`/api/v1/counts?${page}`, [200]),
       ask("/api/v1/scheduler", [200]),

@@ -57,12 +57,19 @@ def faults(found: list[Instruction]) -> list[str]:
     users = [rest for word, rest in final if word == "USER"]
     if not users or users[-1] != "10001:10001":
         bad.append("user")
-    entries = [rest for word, rest in final if word in ("ENTRYPOINT", "CMD")]
+    entries = [(word, rest) for word, rest in final if word in ("ENTRYPOINT", "CMD")]
     try:
-        if [json.loads(entry) for entry in entries] != [["tocsin", "worker"]]:
+        # Any command of tocsin takes the place of CMD.
+        if [(word, json.loads(rest)) for word, rest in entries] != [
+            ("ENTRYPOINT", ["tocsin"]),
+            ("CMD", ["worker"]),
+        ]:
             bad.append("entry point")
     except json.JSONDecodeError:
         bad.append("shell form")
+    made = re.findall(r"install --directory (\S.*\S)\s+/var/lib/tocsin", " ".join(rest for _, rest in final))
+    if [each.split() for each in made] != ["--owner 10001 --group 0 --mode 0770".split()]:
+        bad.append("data folder")
     return bad
 
 
@@ -77,8 +84,11 @@ def test_the_containerfile_keeps_our_rules() -> None:
         ("PYTHON_IMAGE=python:3.12-slim", "PYTHON_IMAGE=python", "base image without a version"),
         ("USER 10001:10001", "USER root", "user"),
         ("USER 10001:10001\n", "", "user"),
-        ('["tocsin", "worker"]', "tocsin worker", "shell form"),
-        ('["tocsin", "worker"]', '["sh", "-c", "tocsin worker"]', "entry point"),
+        ('ENTRYPOINT ["tocsin"]', "ENTRYPOINT tocsin", "shell form"),
+        ('ENTRYPOINT ["tocsin"]', 'ENTRYPOINT ["tocsin", "worker"]', "entry point"),
+        ('CMD ["worker"]', 'CMD ["sh", "-c", "tocsin worker"]', "entry point"),
+        ("--group 0 --mode 0770", "--group 10001 --mode 0770", "data folder"),
+        ("--group 0 --mode 0770", "--group 0 --mode 0750", "data folder"),
         ("--no-deps --require-hashes", "--require-hashes", "package without a hash"),
         (" --require-hashes", "", "package without a hash"),
         ("COPY streams streams", "ADD streams streams", "ADD"),
@@ -98,7 +108,7 @@ def copied_from_the_repository() -> list[str]:
 
 def test_everything_that_is_copied_exists_and_reaches_the_build() -> None:
     copied = set(copied_from_the_repository())
-    assert copied >= {"streams", "tables", "agents", "requirements/runtime.txt"}
+    assert copied >= {"tocsin", "streams", "tables", "agents", "requirements/runtime.txt"}
     assert {name for name in copied if not (ROOT / name).exists()} == set()
     lines = (IMAGE / "Containerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]

@@ -22,6 +22,7 @@ BASE = KUBERNETES / "base"
 NETWORK_POLICY = KUBERNETES / "components" / "network-policy"
 #: Has no object of its own; see test_deploy_pools.py.
 POOL_URGENT = KUBERNETES / "components" / "pool-urgent"
+OPENSHIFT = KUBERNETES / "components" / "openshift"
 
 #: The oldest Kubernetes in which all fields used are stable, and the newest with a schema here.
 VERSIONS = ["1.32", kubernetes_validate.latest_version()]
@@ -126,7 +127,7 @@ def test_the_overlay_of_the_readme_leads_to_what_is_there() -> None:
 
 def test_no_yaml_of_the_deployment_is_outside_the_tested_folders() -> None:
     files = {path for pattern in ("*.yaml", "*.yml") for path in (ROOT / "deploy").rglob(pattern)}
-    assert {path.parent for path in files} == {BASE, NETWORK_POLICY, POOL_URGENT}
+    assert {path.parent for path in files} == {BASE, NETWORK_POLICY, POOL_URGENT, OPENSHIFT}
     assert all(len(documents(path)) == 1 for path in files)
 
 
@@ -156,6 +157,7 @@ def test_references_lead_to_objects_that_are_there() -> None:
     assert peers["spec"]["clusterIP"] == "None"
     assert peers["spec"]["publishNotReadyAddresses"] is True
     the("ServiceAccount", pod_spec()["serviceAccountName"])
+    the("PriorityClass", pod_spec()["priorityClassName"])
     assert [source["configMapRef"]["name"] for source in worker()["envFrom"]] == ["tocsin-settings"]
     volumes = {volume["name"] for volume in pod_spec()["volumes"]}
     claims = {claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]}
@@ -321,11 +323,39 @@ def test_the_check_of_the_restricted_profile_sees_each_violation(
     assert violations(spoilt) == [violation]
 
 
+def on_openshift() -> Manifest:
+    """The StatefulSet with the patches of the component, of which all take something away."""
+    found = the("StatefulSet")
+    [kustomization] = documents(OPENSHIFT / "kustomization.yaml")
+    for patch in kustomization["patches"]:
+        assert patch["target"] == {"kind": found["kind"]}
+        for operation in yaml.safe_load(patch["patch"]):
+            assert operation["op"] == "remove"
+            *way, last = operation["path"].strip("/").split("/")
+            place = found
+            for key in way:
+                place = place[key]
+            del place[last]  # a KeyError where there is nothing
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_on_openshift_no_user_and_no_group_is_fixed_and_all_else_stays(version: str) -> None:
+    patched = on_openshift()
+    kubernetes_validate.validate(patched, version, strict=True)
+    spec = patched["spec"]["template"]["spec"]
+    assert not {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"} & spec["securityContext"].keys()
+    assert violations(spec) == ["user"]
+
+
 def test_secrets_come_as_files_and_never_in_the_environment() -> None:
     assert all("secretKeyRef" not in item.get("valueFrom", {}) for item in worker()["env"])
     assert all("secretRef" not in source for source in worker()["envFrom"])
-    [secret] = [volume["secret"] for volume in pod_spec()["volumes"] if "secret" in volume]
-    assert secret == {"secretName": "tocsin-secrets", "optional": True, "defaultMode": 0o440}
+    [volume] = [volume["projected"] for volume in pod_spec()["volumes"] if volume["name"] == "secrets"]
+    assert volume["defaultMode"] == 0o440
+    names = ["tocsin-secrets", "tocsin-web", "tocsin-kafka"]
+    assert volume["sources"] == [{"secret": {"name": name, "optional": True}} for name in names]
+    assert not [volume for volume in pod_spec()["volumes"] if "secret" in volume]
     [mount] = [mount for mount in worker()["volumeMounts"] if mount["name"] == "secrets"]
     assert mount["readOnly"] is True
     assert not [item for item in objects() if item["kind"] == "Secret"]

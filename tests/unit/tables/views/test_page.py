@@ -127,6 +127,27 @@ async def test_the_form_keeps_what_was_asked_and_the_next_page_asks_it_again() -
     assert got == sorted(f"a.{n}&<{n}" for n in range(70))
 
 
+async def test_the_most_urgent_stand_on_top_unless_another_order_is_asked_for() -> None:
+    fake = FakeSources()
+    fill(
+        fake.totals,
+        {
+            ("DEBUG", "many"): {NOW_S - 20: 900},
+            ("CRITICAL", "few"): {NOW_S - 20: 1},
+            ("CRITICAL", "more"): {NOW_S - 20: 2},
+            ("ERROR", "some"): {NOW_S - 20: 30},
+        },
+    )
+    assert (await load(fake)).heads[:-5] == ["more", "few", "some", "many"]
+    assert (await load(fake, "/?sort=-count")).heads[:-5] == ["many", "some", "more", "few"]
+
+
+async def test_what_cannot_be_seen_in_an_event_type_is_shown() -> None:
+    fake = FakeSources()
+    fill(fake.totals, {("ERROR", "disk\u3164.full\U000e0041"): {NOW_S - 20: 1}})
+    assert (await load(fake)).heads[:-5] == ["disk\\u3164.full\\U000e0041"]
+
+
 async def test_wrong_parameters_are_told_on_the_page() -> None:
     seen = await load(FakeSources(), "/?limit=501", 400)
     assert "The limit is a number from 1 to 500." in seen.words

@@ -12,7 +12,7 @@ import pytest
 
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings, load_settings
-from tables.views import scheduler_call
+from tables.views import access
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, get, sample, served
 from tocsin.live_profile import LiveProfile
 
@@ -223,12 +223,12 @@ def test_the_comparison_takes_the_same_time(monkeypatch: pytest.MonkeyPatch) -> 
         compared.append((one, other))
         return one == other
 
-    monkeypatch.setattr(scheduler_call.hmac, "compare_digest", compare)
+    monkeypatch.setattr(access.hmac, "compare_digest", compare)
 
     class Request:
         headers: ClassVar[dict[str, str]] = {"Authorization": "Bearer x"}
 
-    assert not scheduler_call.carries(Request(), b"secret")  # type: ignore[arg-type]
+    assert not access.carries(Request(), b"secret")  # type: ignore[arg-type]
     assert compared == [(b"x", b"secret")]
 
 

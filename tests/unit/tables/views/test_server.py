@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from yarl import URL
 
 from streams.notifications.priority import Priority
-from streams.settings import ConfigurationError
+from streams.settings import ConfigurationError, load_settings
 from tables.views import connections
 from tables.views.problems import SECURITY_HEADERS
 from tables.views.server import ViewServer
@@ -56,7 +58,114 @@ async def test_only_reading_is_allowed(fake: FakeSources) -> None:
             assert answer.status == 200
 
 
-TOKEN = "s3cret-tökën"
+TOKEN = "s3cret-tökën:x"
+
+
+def basic(user: str, password: str) -> str:
+    """The header of Basic, as browsers and curl send it."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+SCRAPER = "for-the-scraper-alone"
+ANYONE = {None, TOKEN, SCRAPER, "wrong"}
+
+
+async def status_of(client: aiohttp.ClientSession, path: str, token: str | None) -> int:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with client.get(path, headers=headers) as answer:
+        return answer.status
+
+
+@pytest.mark.parametrize(
+    ("settings", "metrics", "page"),
+    [
+        pytest.param({"web_token": TOKEN}, {TOKEN}, {TOKEN}, id="one token"),
+        pytest.param(
+            {"web_token": TOKEN, "metrics_token": SCRAPER}, {TOKEN, SCRAPER}, {TOKEN}, id="a token of its own"
+        ),
+        pytest.param({"metrics_token": SCRAPER}, {SCRAPER}, ANYONE, id="the page is open"),
+        pytest.param({"web_token": TOKEN, "metrics_open": True}, ANYONE, {TOKEN}, id="the metrics are open"),
+        pytest.param({}, ANYONE, ANYONE, id="all is open"),
+    ],
+)
+async def test_metrics_can_be_open_or_have_a_token_of_their_own(
+    fake: FakeSources, settings: dict[str, Any], metrics: set[str | None], page: set[str | None]
+) -> None:
+    async with served(fake, **settings) as client:
+        for token in ANYONE:
+            assert await status_of(client, "/metrics", token) == (200 if token in metrics else 401)
+            for path in ("/", "/api/v1/counts", "/api/v1/scheduler"):
+                assert await status_of(client, path, token) == (200 if token in page else 401)
+
+
+def test_metrics_that_are_open_and_have_a_token_are_a_contradiction() -> None:
+    with pytest.raises(ConfigurationError, match="TOCSIN_METRICS_OPEN"):
+        load_settings(metrics_open=True, metrics_token=SCRAPER)
+
+
+OWN = [
+    "localhost",
+    "LOCALHOST:80",
+    "localhost.",
+    "127.0.0.1",
+    "127.0.0.1:6066",
+    "127.1.2.3",
+    "[::1]",
+    "[::1]:1",
+]
+STRANGE = [
+    "evil.example",
+    "evil.example:6066",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "evil.localhost.example",
+    "10.0.0.1",
+    "[2001:db8::1]",
+    "",
+    "a@localhost",
+    "localhost, evil.example",
+    "localhost:x",
+    "0177.0.0.1",
+]
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/counts", "/metrics", "/readyz", "/nothing"])
+async def test_on_loopback_a_host_that_is_not_expected_is_refused(fake: FakeSources, path: str) -> None:
+    async with served(fake) as client:
+        for host in OWN:
+            async with client.get(path, headers={"Host": host}) as answer:
+                assert answer.status == (404 if path == "/nothing" else 200), host
+        for host in STRANGE:
+            async with client.get(path, headers={"Host": host}) as answer:
+                assert answer.status == 421, host
+                assert "TOCSIN_WEB_HOSTS" in (await answer.json(content_type=None))["detail"]
+
+
+async def test_names_of_a_proxy_are_taken_when_they_are_set(fake: FakeSources) -> None:
+    async with served(fake, web_hosts=" Tocsin.example.com,two ") as client:
+        for host in ("tocsin.example.com", "TOCSIN.example.com:443", "two", "localhost"):
+            async with client.get("/", headers={"Host": host}) as answer:
+                assert answer.status == 200, host
+        async with client.get("/", headers={"Host": "evil.example"}) as answer:
+            assert answer.status == 421
+
+
+@pytest.mark.parametrize(("hosts", "status"), [("", 200), ("tocsin.example.com", 421)])
+async def test_elsewhere_names_are_checked_once_they_are_set(
+    fake: FakeSources, hosts: str, status: int
+) -> None:
+    async with served(fake, web_host="0.0.0.0", web_open=True, web_hosts=hosts) as client:
+        async with client.get("/", headers={"Host": "evil.example"}) as answer:
+            assert answer.status == status
+        for host in ("tocsin.example.com", "10.1.2.3", "[2001:db8::1]:6066"):
+            async with client.get("/livez", headers={"Host": host}) as answer:
+                assert answer.status == 200, host
+
+
+@pytest.mark.parametrize("hosts", ["http://a", "a:80", "a/b", "a b", "*", "[::1]"])
+def test_names_that_are_none_are_refused(hosts: str) -> None:
+    with pytest.raises(ConfigurationError, match="TOCSIN_WEB_HOSTS"):
+        load_settings(web_hosts=hosts)
 
 
 async def test_everything_but_the_probes_wants_the_token(fake: FakeSources) -> None:
@@ -67,14 +176,19 @@ async def test_everything_but_the_probes_wants_the_token(fake: FakeSources) -> N
                 {"Authorization": "Bearer wrong"},
                 {"Authorization": "Bearer"},
                 {"Authorization": f"Basic {TOKEN}"},
+                {"Authorization": f"Digest {TOKEN}"},
+                {"Authorization": basic("tocsin", "wrong")},
+                {"Authorization": basic(TOKEN, "")},
                 {"Authorization": f"Bearer {TOKEN}x"},
             ):
                 async with client.get(path, headers=headers) as answer:
                     assert answer.status == 401
-                    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+                    challenges = answer.headers.getall("WWW-Authenticate")
+                    assert [each.partition(" ")[0] for each in challenges] == ["Bearer", "Basic"]
                     assert TOKEN not in await answer.text()
-            async with client.get(path, headers={"Authorization": f"bearer {TOKEN}"}) as answer:
-                assert answer.status != 401
+            for given in (f"bearer {TOKEN}", basic("tocsin", TOKEN), basic("", TOKEN)):
+                async with client.get(path, headers={"Authorization": given}) as answer:
+                    assert answer.status != 401
         for path in ("/livez", "/readyz", "/startupz"):
             async with client.get(path) as answer:
                 assert answer.status == 200
@@ -133,13 +247,13 @@ async def test_beyond_the_bound_the_oldest_connection_makes_room(
     streams = []
     for _ in range(3):
         streams.append(await asyncio.open_connection("127.0.0.1", port_of(server)))
-        streams[-1][1].write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        streams[-1][1].write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await streams[-1][0].readuntil(b"}}")
     streams[0][1].write(b"GET / HTT")  # the first one is slow from here on
     async with aiohttp.ClientSession(server.address) as client, client.get("/livez") as answer:
         assert answer.status == 200
     assert await streams[0][0].read() == b""
-    streams[1][1].write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    streams[1][1].write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert await streams[1][0].readuntil(b"}}")
     for _, writer in streams:
         writer.close()
@@ -156,7 +270,7 @@ async def test_a_client_that_does_not_read_is_cut_off(fake: FakeSources) -> None
     loop = asyncio.get_running_loop()
     with socket.create_connection(("127.0.0.1", port_of(server))) as client:
         client.setblocking(False)
-        await loop.sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await loop.sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await loop.sock_recv(client, 10) == b"HTTP/1.1 2"
         async with aiohttp.ClientSession(server.address) as other, other.get("/livez") as answer:
             assert answer.status == 200  # the others are served meanwhile

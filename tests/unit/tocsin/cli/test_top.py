@@ -115,7 +115,7 @@ def test_one_frame_has_every_figure(server: _Server) -> None:
     assert "not complete" in result.output
     assert [path for path, _ in server.asked] == [
         "/api/v1/scheduler",
-        "/api/v1/counts?window=1m&sort=-count&limit=20",
+        "/api/v1/counts?window=1m&sort=priority&limit=20",
     ]
     assert "authorization" not in server.asked[0][1]
 

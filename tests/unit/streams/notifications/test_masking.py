@@ -1,0 +1,158 @@
+"""Secrets are masked wherever a key names one, and nothing else is touched."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oslo_utils import strutils
+
+from streams.notifications.masking import MASK, Masker
+
+SECRET = "hunter2-hunter2"
+KEYS = [
+    "_context_password",
+    "_context_aws_creds",
+    "_context_auth_token_info",
+    "_context_auth_token",
+    "admin_password",
+    "adminPass",
+    "ADMIN-PASS",
+    "X-Auth-Token",
+    "x-subject-token",
+    "api_key",
+    "apiKey",
+    "aws_secret_access_key",
+    "Pass Phrase",
+    "private.key",
+    "passwd",
+    "Authorization",
+    "Set-Cookie",
+    "keystone_credentials",
+    *strutils._SANITIZE_KEYS,
+]
+
+
+@pytest.fixture
+def masker() -> Masker:
+    return Masker()
+
+
+def masked(masker: Masker, value: Any) -> Any:
+    return orjson.loads(masker.masked(orjson.dumps(value)))
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("secret", [SECRET, {"id": SECRET, "n": 1}, [SECRET], 4711], ids=str)
+def test_the_value_of_a_key_that_names_a_secret_is_masked_at_any_depth(
+    masker: Masker, key: str, secret: Any
+) -> None:
+    value = {"payload": [{"nova_object.data": {key: secret, "host": "h1"}}]}
+    assert masked(masker, value) == {"payload": [{"nova_object.data": {key: MASK, "host": "h1"}}]}
+    assert masked(masker, {key: secret}) == {key: MASK}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_it_is_masked_in_the_text_of_an_envelope_too(masker: Masker, key: str) -> None:
+    inner = {"event_type": "a.b", "payload": {"args": {key: SECRET}}, "priority": "ERROR"}
+    envelope = {"oslo.version": "2.0", "oslo.message": orjson.dumps(inner).decode()}
+    found = masked(masker, envelope)
+    assert orjson.loads(found["oslo.message"]) == inner | {"payload": {"args": {key: MASK}}}
+    twice = {"oslo.message": orjson.dumps({"text": orjson.dumps(inner).decode()}).decode()}
+    assert SECRET.encode() not in masker.masked(orjson.dumps(twice))
+
+
+def test_what_names_no_secret_stays_byte_for_byte_as_it_is(masker: Masker) -> None:
+    for text in (
+        b'{"a":1, "key_name" : "mine", "passenger" :"x","text":"the password is not shown"}',
+        b'{"message":"{not json, token: x}","n":12345678901234567890123}',
+        b"[]",
+    ):
+        assert masker.masked(text) is text
+
+
+@pytest.mark.parametrize(
+    "written", [rb"pass\u0077ord", rb"p\u0061ssword", rb"\u0070assword", rb"PASSW\u004fRD"]
+)
+def test_a_key_that_is_written_with_escapes_is_masked(masker: Masker, written: bytes) -> None:
+    text = b'{"x":{"' + written + b'":"' + SECRET.encode() + b'"}}'
+    assert SECRET.encode() not in masker.masked(text)
+    inner = orjson.dumps(text.decode())
+    assert SECRET.encode() not in masker.masked(b'{"oslo.message":' + inner + b"}")
+
+
+def test_what_is_no_secret_stays_under_such_a_key(masker: Masker) -> None:
+    value = {"password": None, "token": "", "password_set": True, "n": 1}
+    assert masked(masker, value) == value
+
+
+def test_a_key_that_stands_twice_does_not_show_its_first_value(masker: Masker) -> None:
+    assert SECRET.encode() not in masker.masked(b'{"password":"' + SECRET.encode() + b'","password":null}')
+
+
+@pytest.mark.parametrize("depth", [200, 900, 5000])
+def test_text_nested_too_deep_to_look_into_is_masked_whole(masker: Masker, depth: int) -> None:
+    text = '{"a":' * depth + '{"token": "' + SECRET + '"}' + "}" * depth
+    assert SECRET.encode() not in masker.masked(orjson.dumps({"payload": text}))
+
+
+def test_text_that_only_looks_like_json_and_names_a_secret_is_masked_whole(masker: Masker) -> None:
+    assert masked(masker, {"a": '{"password": "x"'}) == {"a": MASK}
+    assert masked(masker, {"a": str({"password": "x"})}) == {"a": MASK}
+    assert masked(masker, {"a": '{"host": "x"', "b": {"token": "t"}}) == {
+        "a": '{"host": "x"',
+        "b": {"token": MASK},
+    }
+
+
+def test_an_operator_adds_keys() -> None:
+    masker = Masker(["customer-PIN", "iban", " "])
+    assert masked(masker, {"customer_pin": "1", "CustomerPin": "2", "myIBAN": "3", "pinned": "4"}) == {
+        "customer_pin": MASK,
+        "CustomerPin": MASK,
+        "myIBAN": MASK,
+        "pinned": "4",
+    }
+    assert masked(Masker(), {"customer_pin": "1"}) == {"customer_pin": "1"}
+
+
+def test_the_list_holds_all_of_oslo_utils(masker: Masker) -> None:
+    assert [key for key in strutils._SANITIZE_KEYS if not masker.names_a_secret(key)] == []
+
+
+_NAMES = st.sampled_from(["a", "host", "password", "X-Token", "key_name", 'x"y', "é", "secret\\"])
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8) | st.just(SECRET),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def holds(value: Any, inside: bool) -> bool:
+    """Whether a secret is to be seen; ``inside`` a key that names one, it may not."""
+    if isinstance(value, dict):
+        return any(holds(held, inside or Masker().names_a_secret(key)) for key, held in value.items())
+    if isinstance(value, list):
+        return any(holds(item, inside) for item in value)
+    return inside and value == SECRET
+
+
+@given(_VALUES)
+def test_no_secret_is_left_under_a_key_that_names_one(value: Any) -> None:
+    masker = Masker()
+    text = orjson.dumps(value)
+    assert not holds(orjson.loads(masker.masked(text)), inside=False)
+    assert masker.masked(text, value) == masker.masked(text)
+    envelope = orjson.dumps({"oslo.message": text.decode()})
+    assert not holds(orjson.loads(orjson.loads(masker.masked(envelope, value))["oslo.message"]), inside=False)
+
+
+def test_these_tests_reject_a_masker_that_knows_a_word_too_few() -> None:
+    broken = Masker()
+    broken._named = re.compile("token")
+    assert masked(broken, {"password": SECRET}) == {"password": SECRET}
+    assert holds({"password": SECRET}, inside=False)
