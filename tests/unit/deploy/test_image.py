@@ -67,8 +67,8 @@ def faults(found: list[Instruction]) -> list[str]:
             bad.append("entry point")
     except json.JSONDecodeError:
         bad.append("shell form")
-    made = re.findall(r"install --directory (\S.*\S)\s+/var/lib/tocsin", " ".join(rest for _, rest in final))
-    if [each.split() for each in made] != ["--owner 10001 --group 0 --mode 0770".split()]:
+    made = re.findall(r"install --directory ([-\w ]+) /var/lib/tocsin", " ".join(rest for _, rest in final))
+    if [each.split() for each in made] != [["--owner", "10001", "--group", "0", "--mode", "0770"]]:
         bad.append("data folder")
     return bad
 

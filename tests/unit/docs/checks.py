@@ -15,6 +15,7 @@ from typing import Final
 
 import click
 
+from streams.settings import SECRETS
 from tests.paths import ROOT
 
 #: Folders of the checkout that a path in a document may begin with.
@@ -118,7 +119,7 @@ def _is_module(name: str) -> bool:
 def unknown_settings(texts: Mapping[str, str], settings: Collection[str]) -> list[str]:
     """``TOCSIN_*`` names that are no settings; ``settings`` are the names of the fields."""
     known = {f"TOCSIN_{name.upper()}" for name in settings}
-    known |= {f"TOCSIN_{name}_FILE" for name in ("SASL_PASSWORD", "WEB_TOKEN", "ADMIN_TOKEN", "CONFIG")}
+    known |= {f"TOCSIN_{name.upper()}_FILE" for name in (*SECRETS, "CONFIG")}
     return [
         f"{name}: there is no setting {found}"
         for name, text in texts.items()
