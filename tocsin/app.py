@@ -28,7 +28,7 @@ from agents.ingest import Ingest, run_ingest
 from streams.broker.client_options import client_options, ssl_context
 from streams.broker.outage import BrokerWatch
 from streams.broker.pools import inherited_offsets
-from streams.broker.self_check import ClusterView, self_check
+from streams.broker.self_check import CheckedCluster, self_check
 from streams.notifications import Priority
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
@@ -70,9 +70,9 @@ class TocsinApp(App):
     """A Faust app that consumes notifications by priority and counts them exactly."""
 
     settings: Settings
-    view: ClusterView | None = None
+    view: CheckedCluster | None = None
 
-    def wire(self, settings: Settings, view: ClusterView | None = None) -> None:
+    def wire(self, settings: Settings, view: CheckedCluster | None = None) -> None:
         """Declare topics, tables and agents; connect nothing."""
         self.settings = settings
         self.view = view
@@ -332,7 +332,7 @@ class TocsinApp(App):
         return None if self.traffic is None else self.traffic.scheduler.guard
 
 
-def make_app(settings: Settings | None = None, view: ClusterView | None = None) -> TocsinApp:
+def make_app(settings: Settings | None = None, view: CheckedCluster | None = None) -> TocsinApp:
     """Build the app.
 
     Args:

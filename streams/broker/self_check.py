@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterView:
+class CheckedCluster:
     """What the self-check found.
 
     Attributes:
@@ -39,7 +39,7 @@ class ClusterView:
     writes_need: int = 1
 
 
-async def self_check(settings: Settings, timeout_s: float = 15.0) -> ClusterView:
+async def self_check(settings: Settings, timeout_s: float = 15.0) -> CheckedCluster:
     """Check that brokers are reachable and the topics there, equally partitioned and allowed to be used.
 
     Missing topics are created when ``settings.create_topics``. Brokers that do not answer yet are tried
@@ -62,7 +62,7 @@ async def self_check(settings: Settings, timeout_s: float = 15.0) -> ClusterView
         ) from None
 
 
-async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
+async def _checked(settings: Settings, timeout_s: float) -> CheckedCluster:
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s * 0.9  # the reason comes before the limit of the whole
     async with admin_client(settings, timeout_s=timeout_s / 3, patience_s=timeout_s / 2) as admin:
@@ -90,7 +90,7 @@ async def _checked(settings: Settings, timeout_s: float) -> ClusterView:
             partitions,
             settings.partitions,
         )
-    return ClusterView(
+    return CheckedCluster(
         partitions=partitions,
         topic_ids=MappingProxyType({name: topic.topic_id for name, topic in ensured.found.items()}),
         created=tuple(ensured.created),

@@ -99,7 +99,7 @@ class StrictWithFloor(Generic[K]):
         top = self._top
         top_ready = queue.is_ready(top)
         if not queue.others_active(top):
-            # Nobody is owed anything, nor by what the top class uses while it is alone.
+            # What the top class uses while no other waits is not held against it.
             self._window.clear()
         if not top_ready or self._window.used(top) >= self._limit:
             other = queue.head(without=top)

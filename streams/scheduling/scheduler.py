@@ -41,13 +41,20 @@ class ClassSpec(Generic[K]):
 class Dispatch(Generic[K, P, R]):
     """A batch in service: consecutive records of one partition. Give it to `Scheduler.done`, once."""
 
-    __slots__ = ("cls", "guarded", "nbytes", "partition", "records", "token")
+    __slots__ = ("guarded", "nbytes", "partition", "priority_class", "records", "token")
 
     def __init__(
-        self, cls: K, partition: P, records: list[R], nbytes: int, token: float, *, guarded: bool = False
+        self,
+        priority_class: K,
+        partition: P,
+        records: list[R],
+        nbytes: int,
+        token: float,
+        *,
+        guarded: bool = False,
     ) -> None:
         """Made by `Scheduler.next`."""
-        self.cls = cls
+        self.priority_class = priority_class
         self.partition = partition
         self.records = records
         self.nbytes = nbytes
@@ -185,38 +192,38 @@ class Scheduler(Generic[K, P, R]):
         """Batches in service."""
         return self._in_flight
 
-    def buffer(self, cls: K) -> ClassBuffer[P, R]:
+    def buffer(self, priority_class: K) -> ClassBuffer[P, R]:
         """The buffer of a class, to be asked. Only the scheduler may change it."""
-        return self._lanes[cls].buffer
+        return self._lanes[priority_class].buffer
 
-    def room_bytes(self, cls: K) -> int:
-        """Bytes of ``cls`` that may still be added; see `ClassBuffer.room_bytes`."""
-        return self._lanes[cls].buffer.room_bytes
+    def room_bytes(self, priority_class: K) -> int:
+        """Bytes of ``priority_class`` that may still be added; see `ClassBuffer.room_bytes`."""
+        return self._lanes[priority_class].buffer.room_bytes
 
-    def wants(self, cls: K, partition: P) -> bool:
+    def wants(self, priority_class: K, partition: P) -> bool:
         """Whether ``partition`` may be fetched, if there is room; see `ClassBuffer.wants`."""
-        return self._lanes[cls].buffer.wants(partition)
+        return self._lanes[priority_class].buffer.wants(partition)
 
-    def wanted(self, cls: K) -> list[P]:
-        """The partitions of ``cls`` to fetch now; see `ClassBuffer.wanted`."""
-        return self._lanes[cls].buffer.wanted()
+    def wanted(self, priority_class: K) -> list[P]:
+        """The partitions of ``priority_class`` to fetch now; see `ClassBuffer.wanted`."""
+        return self._lanes[priority_class].buffer.wanted()
 
-    def assign(self, cls: K, partitions: Iterable[P]) -> None:
-        """Accept records of ``partitions`` for ``cls``, besides those assigned before."""
-        self._lanes[cls].buffer.assign(partitions)
+    def assign(self, priority_class: K, partitions: Iterable[P]) -> None:
+        """Accept records of ``partitions`` for ``priority_class``, besides those assigned before."""
+        self._lanes[priority_class].buffer.assign(partitions)
 
-    def revoke(self, cls: K, partitions: Iterable[P]) -> None:
+    def revoke(self, priority_class: K, partitions: Iterable[P]) -> None:
         """Forget ``partitions`` and what they hold. A batch in service stays so until it is `done`."""
-        lane = self._lanes[cls]
+        lane = self._lanes[priority_class]
         lane.buffer.revoke(partitions)
         self._refresh(lane)
 
-    def add(self, cls: K, partition: P, records: Sequence[R], nbytes: int) -> bool:
+    def add(self, priority_class: K, partition: P, records: Sequence[R], nbytes: int) -> bool:
         """Append fetched records; see `ClassBuffer.add`. False when the partition is not assigned."""
-        lane = self._lanes[cls]
+        lane = self._lanes[priority_class]
         now = 0.0 if self._guard is None or self._clock is None else self._clock()
         kept = lane.buffer.add(partition, records, nbytes, now)
-        if kept and not self._queue.is_ready(cls):
+        if kept and not self._queue.is_ready(priority_class):
             self._refresh(lane)
         return kept
 
@@ -230,10 +237,10 @@ class Scheduler(Generic[K, P, R]):
             return None
         queue = self._queue
         due = self._overdue()
-        cls = self._order.pick() if due is None else due[0]
-        if cls is None:
+        priority_class = self._order.pick() if due is None else due[0]
+        if priority_class is None:
             return None
-        lane = self._lanes[cls]
+        lane = self._lanes[priority_class]
         buffer = lane.buffer
         partition, records, nbytes = buffer.take(
             lane.size.limit, self._max_batch_bytes, hold=True, partition=None if due is None else due[1]
@@ -244,16 +251,22 @@ class Scheduler(Generic[K, P, R]):
         lane.records += len(records)
         if not buffer.ready:
             if len(buffer):
-                queue.suspend(cls)
+                queue.suspend(priority_class)
             else:
-                queue.deactivate(cls)
-        return Dispatch(cls, partition, records, nbytes, queue.guess(cls), guarded=due is not None)
+                queue.deactivate(priority_class)
+        return Dispatch(
+            priority_class, partition, records, nbytes, queue.guess(priority_class), guarded=due is not None
+        )
 
     def _overdue(self) -> tuple[K, P] | None:
         guard = self._guard
         if guard is None or self._clock is None:
             return None
-        return guard.pick(self._clock(), self._queue.is_ready, lambda cls: self._lanes[cls].buffer.oldest())
+        return guard.pick(
+            self._clock(),
+            self._queue.is_ready,
+            lambda priority_class: self._lanes[priority_class].buffer.oldest(),
+        )
 
     def done(self, dispatch: Dispatch[K, P, R], service_seconds: float) -> None:
         """Free the slot of a batch and charge its class, also when its partition has been revoked meanwhile.
@@ -271,19 +284,19 @@ class Scheduler(Generic[K, P, R]):
         if not service_seconds >= 0:
             raise ValueError(f"the service time must be 0 or more, not {service_seconds!r}")
         dispatch.token = None
-        cls = dispatch.cls
-        lane = self._lanes[cls]
+        priority_class = dispatch.priority_class
+        lane = self._lanes[priority_class]
         self._in_flight -= 1
         lane.in_flight -= 1
         lane.service_seconds += service_seconds
         lane.size.learn(len(dispatch.records), service_seconds)
-        self._window.add(cls, service_seconds)
+        self._window.add(priority_class, service_seconds)
         if self._guard is not None:
             self._guard.finish(service_seconds, guarded=dispatch.guarded)
         if not dispatch.guarded:
-            self._order.finish(cls, guess, service_seconds)
+            self._order.finish(priority_class, guess, service_seconds)
         lane.buffer.release(dispatch.partition)
-        if not self._queue.is_ready(cls) and lane.buffer.ready:
+        if not self._queue.is_ready(priority_class) and lane.buffer.ready:
             self._refresh(lane)
 
     def set_weights(self, weights: Mapping[K, float]) -> None:

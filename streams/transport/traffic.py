@@ -24,16 +24,17 @@ from streams.settings import Settings
 from streams.transport.batch import RecordBatch
 from streams.transport.fetch_lane import FetchLane
 from streams.transport.follow_lane import FollowLane
-from streams.transport.turns import OwedTurns
+from streams.transport.turns import YieldBudget
 from streams.upstream.connections import connect
 from streams.upstream.faust_private import App, batch_message, deliver
 
 log = logging.getLogger(__name__)
 
-#: Full batches that urgent records may take, one after the other, without turns for everything else.
-_MOST_UNPAID = 5.0
-#: The same for records of any class: parts of one batch, from partitions with few records each.
-_SHORT = 0.5
+#: How much urgent records may be served before other tasks get all their turns again, in full batches.
+_MOST_URGENT_BATCHES = 5.0
+#: The same for records that are only as urgent as those before them, which come in short batches when
+#: partitions have few records each.
+_MOST_SHORT_BATCHES = 0.5
 
 
 class Work(Protocol):
@@ -109,7 +110,7 @@ class Traffic:
             clock=time.monotonic,
         )
         self._minute: MinuteShares[Priority] = MinuteShares()
-        self._owed = OwedTurns(settings.batch_ms / 1000)
+        self._yields = YieldBudget(settings.batch_ms / 1000)
         self._top = min(settings.priorities, key=lambda priority: priority.rank)
         self._lanes = {
             priority: FetchLane(
@@ -270,7 +271,7 @@ class Traffic:
                 self._news.clear()
                 await self._news.wait()
                 continue
-            priority = dispatch.cls
+            priority = dispatch.priority_class
             before = scheduler.first()
             topic = self._lanes[priority].topic
             batch = RecordBatch(priority, topic, dispatch.partition, dispatch.records, dispatch)
@@ -285,24 +286,26 @@ class Traffic:
             while scheduler.in_flight >= self._settings.max_in_flight:
                 self._news.clear()
                 await self._news.wait()
-            await self._owed.pay(partial(self._hurries, priority, before))
+            await self._yields.give(unless=partial(self._too_urgent, priority, before))
 
-    def _hurries(self, served: Priority, before: Priority | None, unpaid: float) -> bool:
-        """Whether something waits for which the rest of the turns is not left.
+    def _too_urgent(self, served: Priority, before: Priority | None, batches: float) -> bool:
+        """Whether the next batch should be dispatched now, although other tasks have not had all their turns.
 
-        That is the most urgent class; one that came after the batch was chosen, and is more urgent than it
-        and all that waited; and any as urgent as it, when batches are so short that several make one.
+        It should when the next batch is of the most urgent class; or of a class that is more urgent than the
+        batch that was served and than all that waited beside it, so that it must have come since; or, for a
+        little while, of a class as urgent as the one that was served.
 
         Args:
             served: class of the batch that was served.
-            before: the most urgent class that waited when it was chosen.
-            unpaid: full batches since all turns were left.
+            before: the most urgent class that waited when that batch was chosen.
+            batches: service since other tasks last had all their turns, in full batches.
         """
         first = self.scheduler.first()
-        if first is None or unpaid >= _MOST_UNPAID:
+        if first is None or batches >= _MOST_URGENT_BATCHES:
             return False
-        came = first.rank < served.rank and (before is None or first.rank < before.rank)
-        return came or first is self._top or (first.rank <= served.rank and unpaid < _SHORT)
+        came_since = first.rank < served.rank and (before is None or first.rank < before.rank)
+        short = first.rank <= served.rank and batches < _MOST_SHORT_BATCHES
+        return came_since or first is self._top or short
 
     def done(self, batch: RecordBatch, service_seconds: float) -> None:
         """Free the slot of a batch and charge its class."""
@@ -310,7 +313,7 @@ class Traffic:
             return  # revoked meanwhile
         self._in_flight.discard(batch)
         self.scheduler.done(batch.dispatch, service_seconds)
-        self._owed.served(service_seconds)
+        self._yields.served(service_seconds)
         self.last_done = time.monotonic()
         self._minute.add(self.last_done, batch.priority, service_seconds)
         self._lanes[batch.priority].has_room()

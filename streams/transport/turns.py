@@ -1,4 +1,4 @@
-"""Turns of the event loop that are left to everything else after each long piece of work."""
+"""Turns of the event loop that are given to all other tasks after each long piece of work."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ async def let_others_pass() -> None:
         await asyncio.sleep(0)
 
 
-class OwedTurns:
-    """Turns that are owed to everything else after each batch, as `let_others_pass` leaves them.
+class YieldBudget:
+    """The turns that other tasks are to get after each batch: as many as `let_others_pass` gives.
+
+    Something urgent may cut them short, so that they are no fixed pause; what is measured is how much was
+    served since they were last given in full.
 
     Args:
         batch_s: service time that batches are cut to, in seconds.
@@ -29,23 +32,24 @@ class OwedTurns:
     def __init__(self, batch_s: float) -> None:
         self._batch_s = batch_s
         self._turns = 0
-        self._unpaid_s = 0.0
+        self._served_s = 0.0
 
     def served(self, service_s: float) -> None:
-        """Owe the turns for a batch that took ``service_s``."""
+        """Note a batch that took ``service_s``: all turns are to be given after it."""
         self._turns = TURNS_BETWEEN
-        self._unpaid_s += service_s
+        self._served_s += service_s
 
-    async def pay(self, hurries: Callable[[float], bool]) -> None:
-        """Wait for the turns that are owed, or until something ``hurries``.
+    async def give(self, unless: Callable[[float], bool]) -> None:
+        """Give the turns one by one, and stop early when ``unless`` says so.
 
         Args:
-            hurries: whether what waits is urgent enough, given the service since the last time all turns were
-                left, in full batches. Not for ever: the alerts of what was served need turns, too.
+            unless: called after each turn with the service since all turns were last given, in full batches;
+                True when something waits that is too urgent for the turns that are left. It must not be True
+                for ever as that number grows: the alerts of what was served need turns, too.
         """
         while self._turns:
             await asyncio.sleep(0)
             self._turns -= 1
-            if hurries(self._unpaid_s / self._batch_s):
+            if unless(self._served_s / self._batch_s):
                 return
-        self._unpaid_s = 0.0
+        self._served_s = 0.0

@@ -11,7 +11,7 @@ from tests.property.scheduling_simulator import WEIGHTS
 
 @dataclass(slots=True)
 class NaiveDispatch:
-    cls: str
+    priority_class: str
     partition: int
     records: Sequence[int]
 
@@ -26,49 +26,55 @@ class Naive:
         self.in_flight = 0
         self.busy: set[tuple[str, int]] = set()
         # Per class: chunks as [partition, records, index], in order of arrival.
-        self.chunks: dict[str, deque[list]] = {cls: deque() for cls in weights}
+        self.chunks: dict[str, deque[list]] = {priority_class: deque() for priority_class in weights}
         self.arrivals = 0
 
-    def assign(self, cls: str, partitions: Iterable[int]) -> None:
+    def assign(self, priority_class: str, partitions: Iterable[int]) -> None:
         pass
 
-    def revoke(self, cls: str, partitions: Iterable[int]) -> None:
+    def revoke(self, priority_class: str, partitions: Iterable[int]) -> None:
         gone = set(partitions)
-        self.chunks[cls] = deque(chunk for chunk in self.chunks[cls] if chunk[0] not in gone)
+        self.chunks[priority_class] = deque(
+            chunk for chunk in self.chunks[priority_class] if chunk[0] not in gone
+        )
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         self.weights.update(weights)
 
-    def add(self, cls: str, partition: int, records: Sequence[int], nbytes: int) -> bool:
+    def add(self, priority_class: str, partition: int, records: Sequence[int], nbytes: int) -> bool:
         self.arrivals += 1
-        self.chunks[cls].append([partition, records, 0, self.arrivals])
+        self.chunks[priority_class].append([partition, records, 0, self.arrivals])
         return True
 
     def next(self) -> NaiveDispatch | None:
         if self.in_flight >= self.max_in_flight:
             return None
-        heads = {cls: chunk for cls in self.chunks if (chunk := self.head(cls)) is not None}
+        heads = {
+            priority_class: chunk
+            for priority_class in self.chunks
+            if (chunk := self.head(priority_class)) is not None
+        }
         if not heads:
             return None
-        cls = self.choose(heads)
-        chunk = heads[cls]
+        priority_class = self.choose(heads)
+        chunk = heads[priority_class]
         partition, records, index, _ = chunk
         chunk[2] += 1
         if chunk[2] == len(records):
-            self.chunks[cls].remove(chunk)
+            self.chunks[priority_class].remove(chunk)
         self.in_flight += 1
-        self.busy.add((cls, partition))
-        return NaiveDispatch(cls, partition, [records[index]])
+        self.busy.add((priority_class, partition))
+        return NaiveDispatch(priority_class, partition, [records[index]])
 
     def done(self, dispatch: NaiveDispatch, service_seconds: float) -> None:
         self.in_flight -= 1
-        self.busy.discard((dispatch.cls, dispatch.partition))
-        self.charge(dispatch.cls, service_seconds)
+        self.busy.discard((dispatch.priority_class, dispatch.partition))
+        self.charge(dispatch.priority_class, service_seconds)
 
-    def head(self, cls: str) -> list | None:
+    def head(self, priority_class: str) -> list | None:
         passed = set()
-        for chunk in self.chunks[cls]:
-            if (cls, chunk[0]) not in self.busy and chunk[0] not in passed:
+        for chunk in self.chunks[priority_class]:
+            if (priority_class, chunk[0]) not in self.busy and chunk[0] not in passed:
                 return chunk
             passed.add(chunk[0])
         return None
@@ -76,7 +82,7 @@ class Naive:
     def choose(self, heads: Mapping[str, list]) -> str:
         raise NotImplementedError
 
-    def charge(self, cls: str, service_seconds: float) -> None:
+    def charge(self, priority_class: str, service_seconds: float) -> None:
         pass
 
 
@@ -84,7 +90,7 @@ class Fifo(Naive):
     """Serves in order of arrival, as one queue for everything does."""
 
     def choose(self, heads: Mapping[str, list]) -> str:
-        return min(heads, key=lambda cls: heads[cls][3])
+        return min(heads, key=lambda priority_class: heads[priority_class][3])
 
 
 class RoundRobin(Naive):
@@ -95,10 +101,10 @@ class RoundRobin(Naive):
     def choose(self, heads: Mapping[str, list]) -> str:
         order = list(self.weights)
         for step in range(1, len(order) + 1):
-            cls = order[(self.last + step) % len(order)]
-            if cls in heads:
-                self.last = order.index(cls)
-                return cls
+            priority_class = order[(self.last + step) % len(order)]
+            if priority_class in heads:
+                self.last = order.index(priority_class)
+                return priority_class
         raise AssertionError
 
 
@@ -110,18 +116,18 @@ class CountCharged(Naive):
         self.credit = dict.fromkeys(self.weights, 0.0)
 
     def choose(self, heads: Mapping[str, list]) -> str:
-        for cls in heads:
-            self.credit[cls] += self.weights[cls]
-        cls = max(heads, key=lambda cls: self.credit[cls])
-        self.credit[cls] -= sum(self.weights[one] for one in heads)
-        return cls
+        for priority_class in heads:
+            self.credit[priority_class] += self.weights[priority_class]
+        priority_class = max(heads, key=lambda priority_class: self.credit[priority_class])
+        self.credit[priority_class] -= sum(self.weights[one] for one in heads)
+        return priority_class
 
 
 class StrictByRank(Naive):
     """The most urgent class always."""
 
     def choose(self, heads: Mapping[str, list]) -> str:
-        return next(cls for cls in self.weights if cls in heads)
+        return next(priority_class for priority_class in self.weights if priority_class in heads)
 
 
 class DeafToWeights(Naive):
@@ -135,10 +141,10 @@ class DeafToWeights(Naive):
         pass
 
     def choose(self, heads: Mapping[str, list]) -> str:
-        return min(heads, key=lambda cls: self.used[cls])
+        return min(heads, key=lambda priority_class: self.used[priority_class])
 
-    def charge(self, cls: str, service_seconds: float) -> None:
-        self.used[cls] += service_seconds / self.weights[cls]
+    def charge(self, priority_class: str, service_seconds: float) -> None:
+        self.used[priority_class] += service_seconds / self.weights[priority_class]
 
 
 class ArrearsPaid(DeafToWeights):
@@ -148,12 +154,12 @@ class ArrearsPaid(DeafToWeights):
 class Forgetful(DeafToWeights):
     """Fair, but a class that comes back from being idle starts level, whatever it has used."""
 
-    def add(self, cls: str, partition: int, records: Sequence[int], nbytes: int) -> bool:
-        if not self.chunks[cls]:
-            self.used[cls] = min(
-                self.used[other] for other in self.chunks if self.chunks[other] or other == cls
+    def add(self, priority_class: str, partition: int, records: Sequence[int], nbytes: int) -> bool:
+        if not self.chunks[priority_class]:
+            self.used[priority_class] = min(
+                self.used[other] for other in self.chunks if self.chunks[other] or other == priority_class
             )
-        return super().add(cls, partition, records, nbytes)
+        return super().add(priority_class, partition, records, nbytes)
 
 
 class Idler(RoundRobin):
@@ -169,8 +175,15 @@ class Idler(RoundRobin):
 class Shuffler(RoundRobin):
     """Serves the newest chunk of a partition before the older ones."""
 
-    def head(self, cls: str) -> list | None:
-        return next((chunk for chunk in reversed(self.chunks[cls]) if (cls, chunk[0]) not in self.busy), None)
+    def head(self, priority_class: str) -> list | None:
+        return next(
+            (
+                chunk
+                for chunk in reversed(self.chunks[priority_class])
+                if (priority_class, chunk[0]) not in self.busy
+            ),
+            None,
+        )
 
 
 class Repeater(RoundRobin):
@@ -202,12 +215,12 @@ class Skipper(RoundRobin):
 class Overtaker(RoundRobin):
     """Puts two batches of one partition into service at once."""
 
-    def head(self, cls: str) -> list | None:
-        return self.chunks[cls][0] if self.chunks[cls] else None
+    def head(self, priority_class: str) -> list | None:
+        return self.chunks[priority_class][0] if self.chunks[priority_class] else None
 
 
 class Rememberer(RoundRobin):
     """Still serves what was revoked."""
 
-    def revoke(self, cls: str, partitions: Iterable[int]) -> None:
+    def revoke(self, priority_class: str, partitions: Iterable[int]) -> None:
         pass

@@ -12,7 +12,7 @@ from tests.property.scheduling_simulator import Served, Trace
 def _longest(trace: Trace) -> dict[str, float]:
     longest: dict[str, float] = defaultdict(float)
     for one in trace.served:
-        longest[one.cls] = max(longest[one.cls], one.cost)
+        longest[one.priority_class] = max(longest[one.priority_class], one.cost)
     return longest
 
 
@@ -51,9 +51,9 @@ def check_no_gain_by_blinking(trace: Trace, weights: Mapping[str, float], slots:
             bound = slots * (longest[f] / weights[f] + longest[m] / weights[m])
             gap = ahead = 0.0
             for one in trace.served:
-                if one.cls == f:
+                if one.priority_class == f:
                     gap = max(0.0, gap) + one.cost / weights[f]
-                elif one.cls == m:
+                elif one.priority_class == m:
                     gap = max(0.0, gap) - one.cost / weights[m]
                 gap = gap if m in one.waiting else 0.0
                 ahead = max(ahead, gap)
@@ -69,9 +69,9 @@ def _widest_gap(served: Sequence[Served], f: str, m: str, weights: Mapping[str, 
         if f not in one.waiting or m not in one.waiting:
             gap = low = high = 0.0
             continue
-        if one.cls == f:
+        if one.priority_class == f:
             gap += one.cost / weights[f]
-        elif one.cls == m:
+        elif one.priority_class == m:
             gap -= one.cost / weights[m]
         low = min(low, gap)
         high = max(high, gap)
@@ -82,12 +82,18 @@ def _widest_gap(served: Sequence[Served], f: str, m: str, weights: Mapping[str, 
 def check_no_starvation(trace: Trace, weights: Mapping[str, float]) -> list[str]:
     """With batches of equal cost, a backlogged class waits at most sum of ceil(w_j/w_i) plus N dispatches."""
     violations = []
-    for cls in weights:
-        others = sum(math.ceil(weights[other] / weights[cls]) for other in weights if other != cls)
+    for priority_class in weights:
+        others = sum(
+            math.ceil(weights[other] / weights[priority_class])
+            for other in weights
+            if other != priority_class
+        )
         bound = others + len(weights)
-        worst = _longest_wait(trace, cls, lambda one: 1.0)
+        worst = _longest_wait(trace, priority_class, lambda one: 1.0)
         if worst > bound:
-            violations.append(f"starvation: {cls} waited for {worst:.0f} dispatches, bound {bound}")
+            violations.append(
+                f"starvation: {priority_class} waited for {worst:.0f} dispatches, bound {bound}"
+            )
     return violations
 
 
@@ -95,20 +101,24 @@ def check_no_starvation_in_time(trace: Trace, weights: Mapping[str, float]) -> l
     """With any costs, a backlogged class waits at most sum of (w_j l_i/w_i + l_j) of service time."""
     longest = _longest(trace)
     violations = []
-    for cls, weight in weights.items():
+    for priority_class, weight in weights.items():
         bound = sum(
-            weights[other] * longest[cls] / weight + longest[other] for other in weights if other != cls
+            weights[other] * longest[priority_class] / weight + longest[other]
+            for other in weights
+            if other != priority_class
         )
-        worst = _longest_wait(trace, cls, lambda one: one.cost)
+        worst = _longest_wait(trace, priority_class, lambda one: one.cost)
         if worst > bound * (1 + 1e-9):
-            violations.append(f"starvation: {cls} waited for {worst:.4f} s of service, bound {bound:.4f}")
+            violations.append(
+                f"starvation: {priority_class} waited for {worst:.4f} s of service, bound {bound:.4f}"
+            )
     return violations
 
 
-def _longest_wait(trace: Trace, cls: str, measure: Callable[[Served], float]) -> float:
+def _longest_wait(trace: Trace, priority_class: str, measure: Callable[[Served], float]) -> float:
     worst = wait = 0.0
     for one in trace.served:
-        if one.cls == cls or cls not in one.waiting:
+        if one.priority_class == priority_class or priority_class not in one.waiting:
             wait = 0.0
         else:
             wait += measure(one)
@@ -127,7 +137,7 @@ def prompt_cases(trace: Trace, weights: Mapping[str, float], top: str = "critica
     cases = []
     last: Served | None = None
     for one in trace.served:
-        if one.cls != top:
+        if one.priority_class != top:
             continue
         if last is None:
             cases.append(one)
@@ -138,9 +148,13 @@ def prompt_cases(trace: Trace, weights: Mapping[str, float], top: str = "critica
                 if other.start < one.since:
                     constant &= other.waiting
                     if other.end <= one.since and not other.guarded:
-                        got[other.cls] += other.cost
+                        got[other.priority_class] += other.cost
             used = last.cost / weights[top]
-            if any(got[cls] / weights[cls] > used + longest[cls] / weights[cls] for cls in constant):
+            if any(
+                got[priority_class] / weights[priority_class]
+                > used + longest[priority_class] / weights[priority_class]
+                for priority_class in constant
+            ):
                 cases.append(one)
         last = one
     return cases
@@ -159,7 +173,9 @@ def check_prompt(
         between = [
             other
             for other in trace.served[: one.index]
-            if one.since < other.start and other.cls != top and other.cls not in creditors
+            if one.since < other.start
+            and other.priority_class != top
+            and other.priority_class not in creditors
         ]
         if between:
             violations.append(
@@ -174,7 +190,7 @@ def check_shares(trace: Trace, weights: Mapping[str, float], tolerance: float) -
     total = sum(seconds.values())
     whole = sum(weights.values())
     return [
-        f"share: {cls} got {seconds[cls] / total:.4f} instead of {weight / whole:.4f}"
-        for cls, weight in weights.items()
-        if abs(seconds[cls] / total - weight / whole) > tolerance
+        f"share: {priority_class} got {seconds[priority_class] / total:.4f} instead of {weight / whole:.4f}"
+        for priority_class, weight in weights.items()
+        if abs(seconds[priority_class] / total - weight / whole) > tolerance
     ]

@@ -33,7 +33,7 @@ class Arrival:
     """``count`` records of ``size`` bytes each that come at ``time`` into one partition."""
 
     time: float
-    cls: str
+    priority_class: str
     partition: int
     count: int
     size: int = 100
@@ -48,7 +48,7 @@ class Served:
     """
 
     index: int
-    cls: str
+    priority_class: str
     partition: int
     offsets: Sequence[int]
     start: float
@@ -73,13 +73,13 @@ class Trace:
     #: Index of the first dispatch after each change of weights.
     weight_changes: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
-    def dispatch_times(self, cls: str) -> list[float]:
-        return [one.start for one in self.served if one.cls == cls]
+    def dispatch_times(self, priority_class: str) -> list[float]:
+        return [one.start for one in self.served if one.priority_class == priority_class]
 
     def service_seconds(self) -> dict[str, float]:
         total: dict[str, float] = defaultdict(float)
         for one in self.served:
-            total[one.cls] += one.cost
+            total[one.priority_class] += one.cost
         return total
 
 
@@ -110,8 +110,8 @@ class Clock:
 class Simulation:
     """Runs one scheduler.
 
-    Records are their own offsets. ``cost(cls, records)`` is the service time of a batch, in seconds. An
-    action is called with the simulation at its time, before what else happens then.
+    Records are their own offsets. ``cost(priority_class, records)`` is the service time of a batch, in
+    seconds. An action is called with the simulation at its time, before what else happens then.
     """
 
     def __init__(
@@ -164,25 +164,27 @@ class Simulation:
                 pass
         return self.trace
 
-    def assign(self, cls: str, partition: int) -> None:
+    def assign(self, priority_class: str, partition: int) -> None:
         """Begin an assignment, at the offset after the last record that was done."""
-        self.scheduler.assign(cls, [partition])
-        key = (cls, partition)
+        self.scheduler.assign(priority_class, [partition])
+        key = (priority_class, partition)
         self.lines.setdefault(key, _Line(self.committed[key]))
 
-    def revoke(self, cls: str, partition: int) -> None:
-        self.scheduler.revoke(cls, [partition])
-        self.lines.pop((cls, partition), None)
+    def revoke(self, priority_class: str, partition: int) -> None:
+        self.scheduler.revoke(priority_class, [partition])
+        self.lines.pop((priority_class, partition), None)
 
     def arrive(self, arrival: Arrival) -> None:
         """Offer records. Those of a partition that is not assigned are a fetch that comes too late."""
-        line = self.lines.get((arrival.cls, arrival.partition))
+        line = self.lines.get((arrival.priority_class, arrival.partition))
         first = line.next_in if line is not None else 0
         records = range(first, first + arrival.count)
-        kept = self.scheduler.add(arrival.cls, arrival.partition, records, arrival.count * arrival.size)
+        kept = self.scheduler.add(
+            arrival.priority_class, arrival.partition, records, arrival.count * arrival.size
+        )
         if kept != (line is not None):
             self.trace.violations.append(
-                f"order: {arrival.cls}/{arrival.partition} kept {kept} though {line}"
+                f"order: {arrival.priority_class}/{arrival.partition} kept {kept} though {line}"
             )
         if line is not None:
             line.arrived.append((first, self.now))
@@ -192,7 +194,9 @@ class Simulation:
         """Ask for a batch and put it into service; whether there was one."""
         if len(self.running) >= self.slots:
             return False
-        waiting = frozenset(cls for (cls, _), line in self.lines.items() if line.waiting)
+        waiting = frozenset(
+            priority_class for (priority_class, _), line in self.lines.items() if line.waiting
+        )
         dispatch = self.scheduler.next()
         index = len(self.trace.served)
         if dispatch is None:
@@ -202,7 +206,7 @@ class Simulation:
                     f"idle: no batch at {self.now:.6f} with a free slot, while {idle[0]} waits"
                 )
             return False
-        key = (dispatch.cls, dispatch.partition)
+        key = (dispatch.priority_class, dispatch.partition)
         line = self.lines.get(key, _NOT_ASSIGNED)
         records = list(dispatch.records)
         end_offset = line.next_out + len(records)
@@ -215,8 +219,8 @@ class Simulation:
         since = min(
             (
                 self._oldest(other)
-                for (cls, _), other in self.lines.items()
-                if cls == key[0] and other.waiting
+                for (priority_class, _), other in self.lines.items()
+                if priority_class == key[0] and other.waiting
             ),
             default=self.now,
         )
@@ -224,7 +228,7 @@ class Simulation:
         if line is not _NOT_ASSIGNED and records:
             line.next_out = records[-1] + 1
         self.busy.add(key)
-        end = self.now + self.cost(dispatch.cls, records)
+        end = self.now + self.cost(dispatch.priority_class, records)
         guarded = getattr(dispatch, "guarded", False)
         self.trace.served.append(
             Served(index, *key, records, self.now, end, waiting, since, guarded, arrived)
@@ -234,7 +238,7 @@ class Simulation:
 
     def complete(self, running: tuple[Any, list[int], float]) -> None:
         dispatch, records, start = running
-        key = (dispatch.cls, dispatch.partition)
+        key = (dispatch.priority_class, dispatch.partition)
         self.busy.discard(key)
         if records:
             self.committed[key] = max(self.committed[key], records[-1] + 1)
@@ -259,7 +263,8 @@ def real_scheduler(
 ) -> Scheduler[str, int, int]:
     """The scheduler under test, with classes ranked in the order of `CLASSES`."""
     specs = [
-        ClassSpec(cls, weight, CLASSES.index(cls), bound_bytes=1 << 50) for cls, weight in weights.items()
+        ClassSpec(priority_class, weight, CLASSES.index(priority_class), bound_bytes=1 << 50)
+        for priority_class, weight in weights.items()
     ]
     return Scheduler(specs, mode, max_in_flight=slots, **options)
 
@@ -275,8 +280,8 @@ def simulate(
     """Assign every partition that gets records, then run."""
     arrivals = list(arrivals)
     simulation = Simulation(scheduler, cost, slots, clock)
-    for cls, partition in dict.fromkeys((one.cls, one.partition) for one in arrivals):
-        simulation.assign(cls, partition)
+    for priority_class, partition in dict.fromkeys((one.priority_class, one.partition) for one in arrivals):
+        simulation.assign(priority_class, partition)
     return simulation.run(arrivals, **limits)
 
 
@@ -284,15 +289,19 @@ def backlog(
     classes: Iterable[str] = CLASSES, partitions: int = 4, count: int = ENDLESS, time: float = 0.0
 ) -> list[Arrival]:
     """``count`` records in each partition of each class, all at once."""
-    return [Arrival(time, cls, partition, count) for cls in classes for partition in range(partitions)]
+    return [
+        Arrival(time, priority_class, partition, count)
+        for priority_class in classes
+        for partition in range(partitions)
+    ]
 
 
 def random_cost(seed: int, per_record: Mapping[str, float]) -> Callable[[str, Sequence[int]], float]:
     """Exponentially distributed batch costs around ``per_record`` seconds for each record of a class."""
     random = Random(seed)
-    return lambda cls, records: len(records) * per_record[cls] * random.expovariate(1.0)
+    return lambda priority_class, records: len(records) * per_record[priority_class] * random.expovariate(1.0)
 
 
-def unit_cost(cls: str, records: Sequence[int]) -> float:
+def unit_cost(priority_class: str, records: Sequence[int]) -> float:
     """Every batch takes one second."""
     return 1.0

@@ -64,11 +64,11 @@ def run(
     return simulate(scheduler, arrivals, cost, slots, clock, **bounds)
 
 
-def sparse(cls, pauses, partitions=4, time=0.0):
+def sparse(priority_class, pauses, partitions=4, time=0.0):
     arrivals = []
     for place, pause in enumerate(pauses):
         time += pause
-        arrivals.append(Arrival(time, cls, place % partitions, 1))
+        arrivals.append(Arrival(time, priority_class, place % partitions, 1))
     return arrivals
 
 
@@ -116,9 +116,10 @@ def check_age(trace: Trace, limits, slots: int = 1) -> list[str]:
     longest = max(one.cost for one in trace.served)
     patience = (slots + 2) * longest + min(limits.values()) / 100
     return [
-        f"age: {one.cls} waited for {one.start - one.arrived:.4f} s at dispatch {one.index}"
+        f"age: {one.priority_class} waited for {one.start - one.arrived:.4f} s at dispatch {one.index}"
         for one in trace.served
-        if one.cls in limits and one.start - one.arrived > limits[one.cls] + patience + 1e-9
+        if one.priority_class in limits
+        and one.start - one.arrived > limits[one.priority_class] + patience + 1e-9
     ]
 
 
@@ -136,29 +137,29 @@ def rare(seconds: float = 1.5) -> list[Arrival]:
 def test_an_old_head_is_served_in_time(cost, seed, slots, mode):
     trace = run(
         rare(),
-        lambda cls, records: cost,
+        lambda priority_class, records: cost,
         slots,
         mode=mode,
         horizon=2.0,
         dispatches=100_000,
     )
     assert check_age(trace, LIMITS, slots) == []
-    assert {one.cls for one in trace.served} >= {"debug", "info"}
+    assert {one.priority_class for one in trace.served} >= {"debug", "info"}
 
 
 def test_age_rejects_no_guard():
     trace = run(
         [*rare(), Arrival(1.8, "critical", 0, 1)],
-        lambda cls, records: 0.002,
+        lambda priority_class, records: 0.002,
         guard=None,
         mode="strict",
         horizon=2.0,
         dispatches=100_000,
     )
-    assert {one.cls for one in trace.served} == {"critical"}, "the others are never served"
+    assert {one.priority_class for one in trace.served} == {"critical"}, "the others are never served"
     late = run(
         [*backlog(["critical", "error"], count=1000), *sparse("debug", [0.25] * 4)],
-        lambda cls, records: 0.02 * len(records),
+        lambda priority_class, records: 0.02 * len(records),
         guard=None,
         mode="strict",
         dispatches=100_000,
@@ -170,19 +171,19 @@ def test_the_first_to_pass_its_limit_is_served_first():
     """By the time at which they pass their limits, not by rank or by the time at which they came."""
     trace = run(
         [*backlog(["critical"]), Arrival(0.0, "debug", 0, 1), Arrival(0.05, "info", 0, 1)],
-        lambda cls, records: 0.002,
+        lambda priority_class, records: 0.002,
         mode="strict",
         horizon=0.5,
         dispatches=10_000,
     )
-    assert [one.cls for one in trace.served if one.guarded] == ["info", "debug"]
+    assert [one.priority_class for one in trace.served if one.guarded] == ["info", "debug"]
 
 
 def test_within_a_class_the_oldest_head_is_served_first():
     arrivals = [Arrival(0.01 * place, "debug", partition, 1) for place, partition in enumerate((3, 0, 2, 1))]
     trace = run(
         [*backlog(["critical"]), *arrivals],
-        lambda cls, records: 0.002,
+        lambda priority_class, records: 0.002,
         mode="strict",
         horizon=0.5,
         dispatches=10_000,
@@ -239,9 +240,9 @@ def test_fair_share_of_the_rest(costs, seed):
 def test_order_and_work_with_the_guard(costs, seed, slots, mode):
     """Work conserving and in partition order, through to the last record."""
     arrivals = [
-        Arrival(place / 500, cls, partition, 5)
+        Arrival(place / 500, priority_class, partition, 5)
         for place in range(30)
-        for cls in CLASSES
+        for priority_class in CLASSES
         for partition in (0, 1)
     ]
     limits = {"debug": 0.02, "critical": 0.01}
@@ -259,7 +260,7 @@ def test_rebalances_with_the_guard():
     ]
     trace = run(
         [*backlog(["critical"]), *(Arrival(0.01 * n, "debug", n % 3, 3) for n in range(200))],
-        lambda cls, records: 0.002,
+        lambda priority_class, records: 0.002,
         limits={"debug": 0.02},
         mode="strict",
         actions=actions,

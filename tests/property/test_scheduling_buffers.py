@@ -67,10 +67,10 @@ def test_work_conserving_and_partition_order(arrivals, costs, seed, slots, mode)
     assert trace.violations == []
     served = Counter()
     for one in trace.served:
-        served[one.cls, one.partition] += len(one.offsets)
+        served[one.priority_class, one.partition] += len(one.offsets)
     arrived = Counter()
     for one in arrivals:
-        arrived[one.cls, one.partition] += one.count
+        arrived[one.priority_class, one.partition] += one.count
     assert served == arrived
     assert len(scheduler) == scheduler.in_flight == 0
 
@@ -104,9 +104,9 @@ def test_rebalances_keep_order_and_work(data, arrivals, costs, seed, slots, mode
 def chunks(slots=1):
     """Two partitions of every class, in many small chunks."""
     return [
-        Arrival(place / 1000, cls, partition, 7)
+        Arrival(place / 1000, priority_class, partition, 7)
         for place in range(40)
-        for cls in CLASSES
+        for priority_class in CLASSES
         for partition in (0, 1)
     ]
 
@@ -149,9 +149,9 @@ class Feed:
     It counts itself what it handed over and what came back, record by record.
     """
 
-    def __init__(self, scheduler, cls, partitions, sizes):
+    def __init__(self, scheduler, priority_class, partitions, sizes):
         self.scheduler = scheduler
-        self.cls = cls
+        self.priority_class = priority_class
         self.partitions = list(partitions)
         self.sizes = sizes
         self.offsets = Counter()
@@ -161,24 +161,26 @@ class Feed:
         self.peak = 0
         self.peak_partition = 0
         self.peak_records = 0
-        scheduler.assign(cls, self.partitions)
+        scheduler.assign(priority_class, self.partitions)
 
     def fetch(self):
-        for partition in self.scheduler.wanted(self.cls):
-            if self.scheduler.room_bytes(self.cls) <= 0:
+        for partition in self.scheduler.wanted(self.priority_class):
+            if self.scheduler.room_bytes(self.priority_class) <= 0:
                 break
-            assert self.scheduler.wants(self.cls, partition)
+            assert self.scheduler.wants(self.priority_class, partition)
             count, size = self.sizes(partition, self.offsets[partition])
             first = self.offsets[partition]
-            self.scheduler.add(self.cls, partition, [(first + n, size) for n in range(count)], count * size)
+            self.scheduler.add(
+                self.priority_class, partition, [(first + n, size) for n in range(count)], count * size
+            )
             self.offsets[partition] += count
             self.outstanding[partition] += count * size
             self.fetched[partition] += 1
             self.largest = max(self.largest, count * size)
             self.peak = max(self.peak, self.outstanding.total())
             self.peak_partition = max(self.peak_partition, self.outstanding[partition])
-            self.peak_records = max(self.peak_records, len(self.scheduler.buffer(self.cls)))
-            buffer = self.scheduler.buffer(self.cls)
+            self.peak_records = max(self.peak_records, len(self.scheduler.buffer(self.priority_class)))
+            buffer = self.scheduler.buffer(self.priority_class)
             assert buffer.buffered_bytes >= self.outstanding.total(), (
                 "what is counted is no less than what is held"
             )
@@ -188,7 +190,7 @@ class Feed:
 
 
 def feed_through(scheduler, feeds, steps, seconds=0.001):
-    by_class = {feed.cls: feed for feed in feeds}
+    by_class = {feed.priority_class: feed for feed in feeds}
     for step in range(steps):
         # A fetch is slower than a batch, so that the buffers run low and full.
         if step % 3 == 0:
@@ -196,7 +198,7 @@ def feed_through(scheduler, feeds, steps, seconds=0.001):
                 feed.fetch()
         dispatch = scheduler.next()
         if dispatch is not None:
-            by_class[dispatch.cls].came_back(dispatch)
+            by_class[dispatch.priority_class].came_back(dispatch)
             scheduler.done(dispatch, seconds)
 
 

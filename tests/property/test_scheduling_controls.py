@@ -106,7 +106,7 @@ def critical_times(scheduler, depth: int, clock: Clock | None = None) -> list[fl
         horizon=0.8,
         dispatches=20_000,
     )
-    return [one.start for one in trace.served if one.cls == "critical" and one.since < 0.25]
+    return [one.start for one in trace.served if one.priority_class == "critical" and one.since < 0.25]
 
 
 def independent_of_the_backlog(make: Make) -> list[str]:
@@ -128,9 +128,9 @@ def live_weights(make: Make) -> list[str]:
 
 def small_chunks() -> list[Arrival]:
     return [
-        Arrival(place / 1000, cls, partition, 7)
+        Arrival(place / 1000, priority_class, partition, 7)
         for place in range(30)
-        for cls in CLASSES
+        for priority_class in CLASSES
         for partition in (0, 1)
     ]
 
@@ -170,7 +170,7 @@ def bounded_memory(make: Make) -> list[str]:
         scheduler = real_scheduler()
         for lane in scheduler._lanes.values():
             lane.buffer._bound_bytes = bound
-    room = getattr(scheduler, "room_bytes", lambda cls: 1)
+    room = getattr(scheduler, "room_bytes", lambda priority_class: 1)
     scheduler.assign("debug", [0])
     held = peak = offset = 0
     for _ in range(300):

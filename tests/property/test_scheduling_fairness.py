@@ -55,11 +55,11 @@ def bursts(draw):
     """Some classes have an endless backlog, the others come in bursts, so that they go idle and come back."""
     endless = draw(st.sets(st.sampled_from(CLASSES), min_size=1))
     arrivals = backlog(endless)
-    for cls in CLASSES:
-        if cls not in endless:
+    for priority_class in CLASSES:
+        if priority_class not in endless:
             for time in draw(st.lists(st.floats(0, 2), max_size=8)):
                 partition = draw(st.integers(0, 3))
-                arrivals.append(Arrival(time, cls, partition, draw(st.integers(1, 300))))
+                arrivals.append(Arrival(time, priority_class, partition, draw(st.integers(1, 300))))
     return arrivals
 
 
@@ -88,7 +88,10 @@ def test_fair_share_with_several_in_flight(weights, costs, seed, slots):
 @given(COSTS, SEEDS)
 def test_fair_share_at_the_weights_of_2011(costs, seed):
     """The profile yagi-2011, in which CRITICAL has 99.7 % of all weight."""
-    weights = {cls: float(PROFILES["yagi-2011"][Priority(cls.upper())]) for cls in CLASSES}
+    weights = {
+        priority_class: float(PROFILES["yagi-2011"][Priority(priority_class.upper())])
+        for priority_class in CLASSES
+    }
     trace = simulate(real_scheduler(weights), backlog(), random_cost(seed, costs), dispatches=600)
     assert check_fair_share(trace, weights) == []
     rest = simulate(real_scheduler(weights), backlog(CLASSES[1:]), random_cost(seed, costs), dispatches=600)
@@ -163,7 +166,7 @@ def test_no_starvation(weights, arrivals):
 def test_no_starvation_of_debug_at_the_default_weights():
     """The bound in the documents: DEBUG gets a turn at least every 35 dispatches."""
     trace = simulate(real_scheduler(max_batch_records=1), backlog(), unit_cost)
-    turns = [one.index for one in trace.served if one.cls == "debug"]
+    turns = [one.index for one in trace.served if one.priority_class == "debug"]
     assert max(after - before for before, after in pairwise(turns)) <= 35
 
 
@@ -202,10 +205,10 @@ def check_floor(trace: Trace, floor: float, window: float) -> list[str]:
     first = 0
     for one in trace.served:
         total += one.cost
-        others += one.cost * (one.cls != "critical")
+        others += one.cost * (one.priority_class != "critical")
         while total - trace.served[first].cost >= window:
             total -= trace.served[first].cost
-            others -= trace.served[first].cost * (trace.served[first].cls != "critical")
+            others -= trace.served[first].cost * (trace.served[first].priority_class != "critical")
             first += 1
         if total >= window and others < floor * window - longest - window / 100 - 1e-9:
             return [f"floor: the others got {others:.4f} of {total:.4f} s up to dispatch {one.index}"]

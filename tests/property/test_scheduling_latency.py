@@ -59,7 +59,11 @@ def test_prompt_critical_when_partitions_run_short(costs, pauses, seed, slots):
     longest = max(one.cost for one in trace.served)
     credit = (slots + 1) * longest / WEIGHTS["debug"] * WEIGHTS["error"]
     for case in prompt_cases(trace, WEIGHTS):
-        before = [one for one in trace.served[: case.index] if one.start > case.since and one.cls == "error"]
+        before = [
+            one
+            for one in trace.served[: case.index]
+            if one.start > case.since and one.priority_class == "error"
+        ]
         assert sum(one.cost for one in before) <= credit + longest
 
 
@@ -92,11 +96,11 @@ def test_wait_of_critical_is_one_batch_even_when_records_are_cheap():
     trace = simulate(
         real_scheduler(),
         [*backlog(OTHERS), *sparse([0.05] * 100)],
-        lambda cls, records: len(records) * cheap[cls],
+        lambda priority_class, records: len(records) * cheap[priority_class],
         horizon=6.0,
         dispatches=10_000,
     )
-    waits = [one.start - one.since for one in trace.served if one.cls == "critical"]
+    waits = [one.start - one.since for one in trace.served if one.priority_class == "critical"]
     assert len(waits) == 100
     assert max(waits) <= 0.0021
     assert max(len(one.offsets) for one in trace.served) > 100

@@ -28,7 +28,12 @@ def test_dispatch_says_where_its_records_come_from():
     scheduler = make()
     assert scheduler.add("debug", 3, ["x", "y"], 20)
     dispatch = scheduler.next()
-    assert (dispatch.cls, dispatch.partition, dispatch.records, dispatch.nbytes) == ("debug", 3, ["x"], 10)
+    assert (dispatch.priority_class, dispatch.partition, dispatch.records, dispatch.nbytes) == (
+        "debug",
+        3,
+        ["x"],
+        10,
+    )
 
 
 def test_no_more_than_max_in_flight():
@@ -58,7 +63,7 @@ def test_same_partition_number_of_two_classes_is_not_the_same_partition():
     scheduler = make(max_in_flight=2)
     scheduler.add("debug", 0, [1], 1)
     scheduler.add("critical", 0, [1], 1)
-    assert [scheduler.next().cls, scheduler.next().cls] == ["critical", "debug"]
+    assert [scheduler.next().priority_class, scheduler.next().priority_class] == ["critical", "debug"]
 
 
 def test_done_of_a_revoked_partition_frees_the_slot_and_charges():
@@ -118,7 +123,7 @@ def test_snapshot_adds_up():
     assert sum(one.dispatched_records + one.buffered_records for one in snapshot.values()) == 2000
     assert sum(one.achieved_share for one in snapshot.values()) == pytest.approx(1)
     assert sum(one.configured_share for one in snapshot.values()) == pytest.approx(1)
-    assert snapshot[running.cls].in_flight == 1
+    assert snapshot[running.priority_class].in_flight == 1
     assert snapshot["critical"].configured_share == pytest.approx(16 / 17)
 
 
@@ -128,7 +133,7 @@ def test_revoke_of_all_that_waits_leaves_the_class_idle():
     scheduler.add("critical", 1, [1], 1)
     scheduler.revoke("debug", [0])
     dispatch = scheduler.next()
-    assert dispatch.cls == "critical"
+    assert dispatch.priority_class == "critical"
     scheduler.done(dispatch, 0.001)
     assert scheduler.next() is None
     assert len(scheduler) == 0
@@ -155,7 +160,7 @@ def test_change_of_mode_takes_effect_at_once_and_carries_no_debt_over():
         served = []
         for _ in range(count):
             dispatch = scheduler.next()
-            served.append(dispatch.cls)
+            served.append(dispatch.priority_class)
             scheduler.done(dispatch, 0.01)
         return served
 
@@ -191,13 +196,13 @@ def test_wrong_construction_is_refused():
 def test_the_age_guard_serves_a_head_past_its_limit_from_a_budget_of_its_own():
     now = [0.0]
     scheduler = make(mode="strict", age_limits={"debug": 5.0}, guard_share=0.1, clock=lambda: now[0])
-    for cls in ("critical", "debug"):
-        scheduler.assign(cls, [0])
-        scheduler.add(cls, 0, range(100), 100)
+    for priority_class in ("critical", "debug"):
+        scheduler.assign(priority_class, [0])
+        scheduler.add(priority_class, 0, range(100), 100)
     served = []
     for _ in range(8):
         dispatch = scheduler.next()
-        served.append((dispatch.cls, dispatch.guarded))
+        served.append((dispatch.priority_class, dispatch.guarded))
         now[0] += 2.0
         scheduler.done(dispatch, 0.001)
     assert served[:3] == [("critical", False)] * 3

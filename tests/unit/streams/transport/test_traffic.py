@@ -182,13 +182,13 @@ def assign(harness: Harness, *priorities: Priority, partitions: int = 1) -> Any:
     return harness.traffic.on_ready(every, dict.fromkeys(every, 0))
 
 
-@pytest.mark.parametrize(("hurries", "fewest", "most"), [(None, 0, A_FEW), (lambda *_: False, 12, 99)])
+@pytest.mark.parametrize(("too_urgent", "fewest", "most"), [(None, 0, A_FEW), (lambda *_: False, 12, 99)])
 async def test_critical_of_other_partitions_is_served_with_no_turns_between(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, hurries: Any, fewest: int, most: int
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, too_urgent: Any, fewest: int, most: int
 ) -> None:
     """The control leaves turns after each batch, whoever waits: the last of eight then waited for 128."""
-    if hurries is not None:
-        monkeypatch.setattr(harness.traffic, "_hurries", hurries)
+    if too_urgent is not None:
+        monkeypatch.setattr(harness.traffic, "_too_urgent", too_urgent)
     await assign(harness, Priority.CRITICAL, partitions=8)
     for partition in range(8):
         harness.fetched(1, Priority.CRITICAL, partition)
