@@ -10,17 +10,16 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from faust.types import TP
 
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from streams.cancellation import end
-from streams.notifications import Priority
 from streams.settings import Settings
+from streams.transport.committable import CommittableOffsets
 from streams.transport.delivery import ConfirmedProducer, Outgoing
 from streams.transport.turns import let_others_pass
 from streams.upstream.store_faults import LocalStateError
@@ -40,6 +39,28 @@ _MOST_OUTDATED = 10_000
 _ARRIVAL_S = 0.15
 
 
+class OutdatedRows:
+    """Public rows that were published late, by a worker that had lost their partitions, over newer ones.
+
+    Their owner publishes the newer ones again. They are remembered for the case that one has no owner now,
+    and this worker becomes it; the number is bounded.
+    """
+
+    def __init__(self) -> None:
+        self._keys: set[PublicKey] = set()
+
+    def add(self, key: PublicKey) -> None:
+        """A row of this key was published over a newer one."""
+        if len(self._keys) < _MOST_OUTDATED:
+            self._keys.add(key)
+
+    def take(self, slices: Container[int]) -> list[PublicKey]:
+        """Hand over the keys of these slices."""
+        taken = [key for key in self._keys if key.slice in slices]
+        self._keys.difference_update(taken)
+        return taken
+
+
 @dataclass(slots=True)
 class Topics:
     """Names and ids that counting needs, as found at start."""
@@ -52,7 +73,20 @@ class Topics:
 
 
 class Counting:
-    """Counters of the assigned partitions. Implements ``streams.transport.traffic.Work``."""
+    """Counters of the assigned partitions. Implements ``streams.transport.traffic.Work``.
+
+    Args:
+        settings: topics, limits, lateness.
+        topics: names and ids as found at start.
+        partial_counts: rows of the sources.
+        combined_counts: rows of the combiners; None in a pool that combines nothing.
+        producer: sends counts to the combiners, and public rows.
+        effects: sends what records caused besides counts.
+        offsets: where it is noted up to where counts are durable.
+        pace: decides how often counts are made durable.
+        outdated: public rows to publish again.
+        clock: the time in seconds since 1970.
+    """
 
     def __init__(
         self,
@@ -62,7 +96,9 @@ class Counting:
         combined_counts: DurableTable | None,
         producer: ConfirmedProducer,
         effects: Effects,
+        offsets: CommittableOffsets,
         pace: FlushPace,
+        outdated: OutdatedRows,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -72,13 +108,13 @@ class Counting:
         self._combined_counts = combined_counts
         self._producer = producer
         self._effects = effects
+        self._offsets = offsets
         self._pace = pace
         self._clock = clock
         self._slice_of = make_slicer(topics.partitions)
         self._sources: dict[TP, SourceCounter] = {}
         self._combined: dict[int, CombinedCounter] = {}
-        self._durable: dict[TP, int] = {}
-        self._outdated: set[PublicKey] = set()
+        self._outdated = outdated
         self._epoch = 0
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -92,10 +128,6 @@ class Counting:
         self.flushed_at = 0.0
 
     # ---------------------------------------------------------------- Work
-
-    def manages(self, topic: str) -> bool:
-        """Whether offsets of an internal topic are committed from what is durable."""
-        return topic == self._topics.partials
 
     def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
         """Load the counters of the assigned partitions, after the last assignment was closed."""
@@ -126,20 +158,16 @@ class Counting:
         self._epoch += 1
         self._sources = {}
         self._combined = {}
-        self._durable = {}
+        self._offsets.forget()
         self._effects.close()
 
-    def source(self, topic: str, partition: int) -> SourceCounter | None:
+    def source(self, tp: TP) -> SourceCounter | None:
         """The counter of a source; None when it is not assigned."""
-        return self._sources.get(TP(topic, partition))
+        return self._sources.get(tp)
 
     def combiner(self, partition: int) -> CombinedCounter | None:
         """The combiner of a slice; None when it is not assigned."""
         return self._combined.get(partition)
-
-    def committable(self) -> Mapping[TP, int]:
-        """Offsets that may be committed: everything that earlier records caused is durable."""
-        return {tp: self._effects.committable(tp, durable) for tp, durable in self._durable.items()}
 
     async def finish(self, deadline_s: float) -> None:
         """Make everything durable that can be within the deadline."""
@@ -236,7 +264,7 @@ class Counting:
         for tp, counter, flush in flushes:
             counter.flushed(flush)
             if flush.offset >= 0:
-                self._durable[tp] = flush.offset + 1
+                self._offsets.counted(tp, flush.offset + 1)
         await self._write(table, ((tp.partition, flush.cleanup) for tp, _, flush in flushes))
         return True
 
@@ -256,9 +284,8 @@ class Counting:
 
     async def _flush_combined(self, epoch: int) -> None:
         now_s = self._clock()
-        for old in [old for old in self._outdated if old.slice in self._combined]:
+        for old in self._outdated.take(self._combined):
             self._combined[old.slice].publish_again(old.priority, old.resolution_s, old.bucket)
-            self._outdated.discard(old)
         flushes: list[tuple[int, CombinedCounter, CombinedFlush]] = []
         for partition, counter in list(self._combined.items()):
             with self._pace:
@@ -279,7 +306,7 @@ class Counting:
         for partition, counter, flush in flushes:
             counter.flushed(flush, now_s)
             if flush.processed >= 0:
-                self._durable[TP(self._topics.partials, partition)] = flush.processed + 1
+                self._offsets.counted(TP(self._topics.partials, partition), flush.processed + 1)
         await self._write(table, ((partition, flush.cleanup) for partition, _, flush in flushes))
 
     def _public_rows(
@@ -310,14 +337,6 @@ class Counting:
             *(table.write(partition, some) for partition, some in by_partition.items() if some)
         )
 
-    def outdated(self, key: PublicKey) -> None:
-        """An older row was published over a newer one: its owner publishes the newer one again.
-
-        It is remembered for the case that it has no owner now, and this worker becomes it.
-        """
-        if len(self._outdated) < _MOST_OUTDATED:
-            self._outdated.add(key)
-
     def unconfirmed_s(self) -> float:
         """Seconds that the flush under way has been waiting; 0 when none is."""
         return 0.0 if self._flush_started is None else time.monotonic() - self._flush_started
@@ -326,14 +345,6 @@ class Counting:
         """The counters of the assigned sources."""
         return self._sources
 
-    def priorities(self) -> Mapping[str, Priority]:
-        """Notification topic -> priority."""
-        return self._priorities
-
-    def state(self) -> dict[str, Any]:
-        """Sizes, for the metrics."""
-        return {
-            "sources": len(self._sources),
-            "slices": len(self._combined),
-            "event_types": sum(len(types) for c in self._combined.values() for types in c.totals.values()),
-        }
+    def event_types(self) -> int:
+        """Event types that are combined here."""
+        return sum(len(types) for combiner in self._combined.values() for types in combiner.totals.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import TP
 
+from streams.transport.committable import CommittableOffsets
 from streams.transport.delivery import ConfirmedProducer, Outgoing, TooLargeError
 from streams.transport.outstanding import OutstandingOffsets
 
@@ -25,11 +25,16 @@ _REFUSED_RETRY_S = 10.0
 
 
 class Effects:
-    """Sends records that belong to an input offset, and knows which offsets still wait for one."""
+    """Sends records that belong to an input offset, and notes which offsets still wait for one.
 
-    def __init__(self, producer: ConfirmedProducer) -> None:
+    Args:
+        producer: sends them.
+        offsets: where it is noted; whoever ends an assignment makes them forget it.
+    """
+
+    def __init__(self, producer: ConfirmedProducer, offsets: CommittableOffsets) -> None:
         self._producer = producer
-        self._outstanding: dict[TP, OutstandingOffsets] = defaultdict(OutstandingOffsets)
+        self._offsets = offsets
         self._under_way = 0
         self._bytes = 0
         self._room = asyncio.Event()
@@ -47,11 +52,6 @@ class Effects:
         """Whether ingest waits for confirmations."""
         return not self._room.is_set()
 
-    def committable(self, tp: TP, durable: int) -> int:
-        """The highest offset of ``tp`` that may be committed when counts are durable below ``durable``."""
-        outstanding = self._outstanding.get(tp)
-        return durable if outstanding is None else outstanding.committable(durable)
-
     async def send(self, tp: TP, offset: int, record: Outgoing, smaller: Callable[[], Outgoing]) -> None:
         """Send a record for the input at ``offset``; returns before it is confirmed.
 
@@ -64,7 +64,7 @@ class Effects:
         while self._bytes >= _MOST_BYTES:
             self._room.clear()
             await self._room.wait()
-        outstanding = self._outstanding[tp]
+        outstanding = self._offsets.outstanding(tp)
         outstanding.begin(offset)
         self._under_way += 1
         self._bytes += _size(record)
@@ -103,7 +103,7 @@ class Effects:
             self._retry(tp, outstanding, offset, record)
 
     def _ended(self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing) -> None:
-        if self._outstanding.get(tp) is not outstanding:
+        if not self._offsets.is_current(tp, outstanding):
             return  # of an assignment that has ended
         outstanding.end(offset)
         self._under_way -= 1
@@ -146,10 +146,9 @@ class Effects:
         return True
 
     def close(self) -> None:
-        """Forget the assignment's offsets; what is under way may still arrive, and does no harm."""
+        """Send nothing of the assignment again; what is under way may still arrive, and does no harm."""
         for task in list(self._retries):
             task.cancel()
-        self._outstanding = defaultdict(OutstandingOffsets)
         self._under_way = 0
         self._bytes = 0
         self._room.set()

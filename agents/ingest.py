@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from faust.types import TP
 
@@ -34,7 +33,7 @@ from tables.buckets import FINE, FUTURE_S, bucket_of
 from tables.reserved_types import DEAD_LETTERS, PROBES, RESERVED
 from tables.source_counter import SourceCounter
 
-log = logging.getLogger(__name__)
+_FUTURE_MS: Final = FUTURE_S * 1000
 
 
 @dataclass(slots=True)
@@ -56,7 +55,7 @@ class Ingest:
         self._effects = effects
         limits = Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length)
         self._decode = make_decoder(limits)
-        self._forward = {p: settings.alert_topic(p.value) for p in settings.forward_priorities}
+        self._alert_topics = {p: settings.alert_topic(p.value) for p in settings.forward_priorities}
         self._dead_letter_topic = settings.dead_letter_topic
         self._probe_topic = settings.internal_topic("probes")
         self._lateness_ms = settings.lateness_s * 1000
@@ -65,13 +64,16 @@ class Ingest:
         self._tallies = {
             priority: Tally(priority, limits, self._lateness_ms, known)
             for priority in settings.priorities
-            if priority not in self._forward
+            if priority not in self._alert_topics
         }
         self.stats = IngestStats()
 
     async def handle(self, batch: RecordBatch, counter: SourceCounter) -> None:
-        """Count every record of ``batch``, forward it where its priority asks for it, or dead-letter it."""
-        records = batch.records
+        """Count every record of ``batch``, forward it where its priority asks for it, or dead-letter it.
+
+        Runs of tidy records are counted together; every other record is read by itself.
+        """
+        records, tp = batch.records, batch.tp
         tally = self._tallies.get(batch.priority)
         index, singly_before = 0, 0
         while index < len(records) and records[index].offset <= counter.processed:
@@ -88,58 +90,76 @@ class Ingest:
                         singly_before = run.end
                 if not run.stopped and index >= singly_before:
                     continue
-            await self._handle_one(batch, records[index], counter, tally)
+            record = records[index]
+            read = self._decoded(record, batch.priority)
+            if isinstance(read, Rejection):
+                await self._reject(read, record, tp, counter)
+            elif tally is not None:
+                self._count(read, record, counter, tally)
+            else:
+                await self._forward(read, record, tp, counter)
             index += 1
         self.stats.counted[batch.priority] += len(records)
         newest = records[-1].timestamp
         if newest is not None and newest > counter.watermark_ms:
             counter.watermark_ms = newest
 
-    async def _handle_one(
-        self, batch: RecordBatch, record: Any, counter: SourceCounter, tally: Tally | None
-    ) -> None:
-        """Decode one record in full; what it causes is begun before it is counted."""
-        priority, tp = batch.priority, TP(batch.topic, batch.partition)
-        read = self._decode(record.value, priority)
-        broker_ms = record.timestamp if record.timestamp is not None else -1
-        if isinstance(read, Notification):
-            event_ms, replaced = bucket_time_ms(
-                read.event_time_ms, broker_ms, self._lateness_ms, FUTURE_S * 1000
-            )
-            event_type = read.event_type
-            if event_type[0] == "(" and event_type in RESERVED:
-                event_type += " as published" if event_type != PROBES else ""
-            elif tally is not None and not read.repairs:
-                tally.learn(event_type)
-            self.stats.time_replaced += replaced
-            if read.repairs:
-                self.stats.repairs.update(read.repairs)
-            if tally is None and event_type == PROBES:
-                await self._answer_probe(tp, read, record, counter.source, event_ms)
-            elif tally is None:
-                await self._send_forward(tp, self._forward[priority], read, record, counter.source, event_ms)
-                self.stats.forwarded[priority] += 1
-        else:
-            event_ms, _ = bucket_time_ms(None, broker_ms, self._lateness_ms, FUTURE_S * 1000)
-            event_type = DEAD_LETTERS
-            if isinstance(record, UnreadableRecord):
-                read = Rejection(Reason.UNREADABLE_RECORD, f"The record cannot be read: {record.error[:120]}")
-            await self._send_dead_letter(tp, record, counter.source, read)
+    # ---------------------------------------------------------------- what becomes of one record
+
+    async def _reject(self, why: Rejection, record: Any, tp: TP, counter: SourceCounter) -> None:
+        """Dead-letter a record that cannot be read, and count it as such."""
+        await self._send_dead_letter(tp, record, counter.source, why)
+        event_ms, _ = self._event_time(None, record)
+        counter.add(record.offset, DEAD_LETTERS, bucket_of(event_ms, FINE), event_ms)
+
+    def _count(self, read: Notification, record: Any, counter: SourceCounter, tally: Tally) -> None:
+        """Count a notification that is not forwarded; the tally takes the next of its type."""
+        event_type = _counted_as(read.event_type)
+        if not read.repairs and read.event_type not in RESERVED:
+            tally.learn(event_type)
+        event_ms = self._noted(read, record)
         counter.add(record.offset, event_type, bucket_of(event_ms, FINE), event_ms)
 
-    async def _send_forward(
-        self, tp: TP, topic: str, read: Notification, record: Any, source: str, event_ms: int
-    ) -> None:
-        await self._effects.send(
-            tp,
-            record.offset,
-            forwarded(topic, tp, read, record, source, event_ms),
-            lambda: forwarded(topic, tp, read, record, source, event_ms, body=False),
-        )
+    async def _forward(self, read: Notification, record: Any, tp: TP, counter: SourceCounter) -> None:
+        """Send a notification on as an alert, or answer it when it is a probe; then count it."""
+        event_type = _counted_as(read.event_type)
+        event_ms = self._noted(read, record)
+        if event_type == PROBES:
+            await self._send_answer(tp, read, record, counter.source, event_ms)
+        else:
+            await self._send_alert(tp, read, record, counter.source, event_ms)
+        counter.add(record.offset, event_type, bucket_of(event_ms, FINE), event_ms)
 
-    async def _answer_probe(
-        self, tp: TP, read: Notification, record: Any, source: str, event_ms: int
-    ) -> None:
+    # ---------------------------------------------------------------- steps of it
+
+    def _decoded(self, record: Any, priority: Priority) -> Notification | Rejection:
+        """Read a record, whatever it holds."""
+        read = self._decode(record.value, priority)
+        if isinstance(read, Rejection) and isinstance(record, UnreadableRecord):
+            return Rejection(Reason.UNREADABLE_RECORD, f"The record cannot be read: {record.error[:120]}")
+        return read
+
+    def _noted(self, read: Notification, record: Any) -> int:
+        """Note for the metrics what was repaired; returns the event time to count under, in milliseconds."""
+        event_ms, replaced = self._event_time(read.event_time_ms, record)
+        self.stats.time_replaced += replaced
+        if read.repairs:
+            self.stats.repairs.update(read.repairs)
+        return event_ms
+
+    def _event_time(self, stated_ms: int | None, record: Any) -> tuple[int, bool]:
+        """The event time to count under, in milliseconds, and whether it replaces the stated one."""
+        broker_ms = record.timestamp if record.timestamp is not None else -1
+        return bucket_time_ms(stated_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
+
+    async def _send_alert(self, tp: TP, read: Notification, record: Any, source: str, event_ms: int) -> None:
+        topic = self._alert_topics[read.priority]
+        alert = forwarded(topic, tp, read, record, source, event_ms)
+        smaller = partial(forwarded, topic, tp, read, record, source, event_ms, body=False)
+        await self._effects.send(tp, record.offset, alert, smaller)
+        self.stats.forwarded[read.priority] += 1
+
+    async def _send_answer(self, tp: TP, read: Notification, record: Any, source: str, event_ms: int) -> None:
         small = len(record.value) <= MOST_BODY_BYTES
         answer = answer_of(forwarded(self._probe_topic, tp, read, record, source, event_ms, body=small))
         await self._effects.send(tp, record.offset, answer, partial(without_value, answer))
@@ -147,13 +167,20 @@ class Ingest:
     async def _send_dead_letter(self, tp: TP, record: Any, source: str, why: Rejection) -> None:
         letter = dead_letter(self._dead_letter_topic, tp, record, source, why)
         self.stats.dead_letters[why.reason] += 1
-        await self._effects.send(tp, record.offset, letter, lambda: truncated(letter))
+        await self._effects.send(tp, record.offset, letter, partial(truncated, letter))
+
+
+def _counted_as(event_type: str) -> str:
+    """The event type to count under: a publisher cannot use a reserved one, but for that of probes."""
+    if event_type[0] == "(" and event_type in RESERVED and event_type != PROBES:
+        return f"{event_type} as published"
+    return event_type
 
 
 async def run_ingest(
     stream: Any,
     ingest: Ingest,
-    counters: Callable[[str, int], SourceCounter | None],
+    counters: Callable[[TP], SourceCounter | None],
     done: Callable[[RecordBatch, float], None],
     failed: Callable[[BaseException], None],
 ) -> None:
@@ -162,7 +189,7 @@ async def run_ingest(
     Args:
         stream: of record batches.
         ingest: handles them.
-        counters: a function from (topic, partition) to the source's counter, or None when revoked.
+        counters: a function from partition to the source's counter, or None when revoked.
         done: called with the batch and the seconds that it took.
         failed: called with an error that is no fault of a record. Faust would go on with the next
             batch, and records of this one would be lost when a later offset is committed.
@@ -174,7 +201,7 @@ async def run_ingest(
         batch.taken = True
         started = time.perf_counter()
         try:
-            counter = counters(batch.topic, batch.partition)
+            counter = counters(batch.tp)
             if counter is not None:
                 await ingest.handle(batch, counter)
         except Exception as error:

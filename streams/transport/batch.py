@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from faust.types import TP
 
 from streams.notifications.priority import Priority
 
@@ -20,6 +22,7 @@ class RecordBatch:
         dispatch: the scheduler's ticket, given back when the batch is done.
         taken: an agent has begun with it.
         dropped: it is of an assignment that has ended, and no agent may begin with it any more.
+        tp: topic and partition.
     """
 
     priority: Priority
@@ -29,3 +32,8 @@ class RecordBatch:
     dispatch: Any
     taken: bool = False
     dropped: bool = False
+    tp: TP = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the partition's name, which is asked for several times."""
+        self.tp = TP(self.topic, self.partition)

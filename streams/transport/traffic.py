@@ -1,7 +1,7 @@
-"""The traffic of notifications through a worker: lanes → scheduler → agents, and what may be committed.
+"""The traffic of notifications through a worker: lanes → scheduler → agents.
 
-Implements the ``Coordinator`` that the Faust transport asks. What is done with the records (counting,
-forwarding) is handed in as ``Work``, so that this package knows nothing of tables or agents.
+What is done with the records (counting, forwarding) is handed in as ``Work``, so that this package knows
+nothing of tables or agents. What of it may be committed is the matter of ``committable``.
 """
 
 from __future__ import annotations
@@ -38,10 +38,7 @@ _MOST_SHORT_BATCHES = 0.5
 
 
 class Work(Protocol):
-    """What is done with records, and what of it is durable."""
-
-    def manages(self, topic: str) -> bool:
-        """Whether the work decides what is committed for an internal topic."""
+    """What is done with records."""
 
     def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
         """Begin with an assignment: load state from the tables."""
@@ -51,9 +48,6 @@ class Work(Protocol):
 
     def close(self) -> None:
         """Forget the state of the assignment."""
-
-    def committable(self) -> Mapping[TP, int]:
-        """Offsets that may be committed: all effects of earlier records are durable."""
 
 
 @dataclass(slots=True)
@@ -151,19 +145,11 @@ class Traffic:
         await end(self._task)
         await self._revoke_lanes()
 
-    # ---------------------------------------------------------------- Coordinator
+    # ---------------------------------------------------------------- assignments
 
     def fetches(self, topic: str) -> bool:
-        """Whether a lane fetches ``topic``."""
+        """Whether a lane fetches ``topic``; then its offsets are committed from what is durable."""
         return topic in self._topics or topic in self._followed
-
-    def manages(self, topic: str) -> bool:
-        """Whether offsets of ``topic`` are committed from what is durable."""
-        return topic in self._topics or self._work.manages(topic)
-
-    def committable(self) -> Mapping[TP, int]:
-        """Offsets that may be committed now."""
-        return self._work.committable()
 
     async def drain(self) -> None:
         """Stop dispatching, wait for batches in flight, and make their effects durable."""

@@ -59,7 +59,7 @@ class ViewServer:
     ) -> None:
         self._settings = settings
         self._access = Access(settings)
-        sources = Sources(settings, counts, scheduler, health, stats, clock)
+        sources = self._sources = Sources(settings, counts, scheduler, health, stats, clock)
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         Api(sources, live).add_to(self.app.router)
@@ -70,6 +70,11 @@ class ViewServer:
         #: Set while it runs.
         self.connections: Connections | None = None
         self._server: asyncio.Server | None = None
+
+    def show(self, scheduler: SchedulerSource, stats: WorkerStats) -> None:
+        """Show these from now on: the worker has got beyond its start."""
+        self._sources.scheduler = scheduler
+        self._sources.stats = stats
 
     @property
     def address(self) -> str:

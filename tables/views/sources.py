@@ -74,7 +74,7 @@ class Profile(Protocol):
 
 
 class SchedulerSource(Protocol):
-    """What every class has and gets: ``streams.transport.traffic.Traffic``."""
+    """What every class has and gets: ``tocsin.figures.SchedulerFigures``."""
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """State of every class now."""
@@ -156,7 +156,7 @@ class WorkerStats(Protocol):
 
     @property
     def event_types(self) -> int:
-        """Event types that this worker combines (``Counting.state()["event_types"]``)."""
+        """Event types that this worker combines (``Counting.event_types``)."""
 
     @property
     def producer_retries(self) -> int:
@@ -167,11 +167,12 @@ class WorkerStats(Protocol):
         """Assignments that ended."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Sources:
-    """Everything that handlers read.
+    """Everything that handlers read, at each request anew.
 
     Attributes:
+        scheduler: of a worker that starts, other than of one that works; so are ``stats``.
         clock: the time in seconds since 1970.
     """
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from faust.types import TP
 
-from agents.counting import Counting
 from agents.ingest import Ingest
 from tables.durable_table import DurableTable
 from tables.rows import VersionedRows
 from tables.source_counter import SourceCounter
+from tocsin.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def _no_fencing() -> None:
 def _commit_what_was_read() -> None:
     """Offsets are committed when their records were read, durable or not."""
 
-    def committable(self: Counting) -> Mapping[TP, int]:
-        return {tp: counter.processed + 1 for tp, counter in self.sources().items()}
+    def committable(self: Worker) -> Mapping[TP, int]:
+        return {tp: counter.processed + 1 for tp, counter in self.counting.sources().items()}
 
-    Counting.committable = committable  # type: ignore[method-assign]
+    Worker.committable = committable  # type: ignore[method-assign]
 
 
 def _hang() -> None:

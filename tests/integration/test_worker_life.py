@@ -129,9 +129,10 @@ async def test_sigterm_is_clean(deployment: Deployment) -> None:
     await check_forwards(settings, out.published, repeats=False)
 
 
-async def test_faust_command(deployment: Deployment) -> None:
+@pytest.mark.parametrize("module", ["tocsin.app", "streams.app"])
+async def test_faust_command(deployment: Deployment, module: str) -> None:
     settings = deployment.settings
-    worker = deployment.worker(command=["faust", "-A", "tocsin.app", "worker", "--loglevel=info"])
+    worker = deployment.worker(command=["faust", "-A", module, "worker", "--loglevel=info"])
     await worker.start().ready()
     async with writer(settings) as out, public_counts(settings) as counts:
         await out.made(made_load(seed=5, count=500))

@@ -56,7 +56,7 @@ def run_worker(settings: Settings) -> None:
         log.warning("%s", sentence)
     from streams.broker.self_check import self_check
 
-    view = asyncio.run(self_check(settings))
+    cluster = asyncio.run(self_check(settings))
     from faust.worker import Worker
 
     from streams.upstream.store_faults import LocalStateError
@@ -65,7 +65,7 @@ def run_worker(settings: Settings) -> None:
     install_event_loop()
     tune_garbage_collection()
     try:
-        app = make_app(settings, view)
+        app = make_app(settings, cluster)
     except LocalStateError as error:
         click.echo(f"tocsin: {error}", err=True)
         sys.exit(1)

@@ -71,13 +71,12 @@ def no_gc_tuning() -> None:
 
 def one_producer() -> None:
     """Alerts and counts over one producer, so that a full batch of changelog records goes before an alert."""
-    import tocsin.app as app
+    import tocsin.worker as worker
     from streams.transport.delivery import ConfirmedProducer
 
     class Shared(ConfirmedProducer):
-        async def start(self) -> None:
-            if self._producer is None:
-                await super().start()
+        async def start(self, wanted: Callable[[], bool] = lambda: True) -> bool:
+            return self._producer is not None or await super().start(wanted)
 
     made: list[Shared] = []
 
@@ -86,7 +85,7 @@ def one_producer() -> None:
             made.append(Shared("everything", options, linger_ms=linger_ms, compression=compression))
         return made[0]
 
-    replace(app, "ConfirmedProducer", make)
+    replace(worker, "ConfirmedProducer", make)
 
 
 ABLATIONS: Mapping[str, tuple[str, Callable[[], None]]] = {

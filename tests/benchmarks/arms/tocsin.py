@@ -18,7 +18,7 @@ from tests.benchmarks.spec import RunSpec, from_command_line
 
 
 def install(spec: RunSpec) -> None:
-    """Let the app be built with an Ingest that burns the extra work and tells what it has done.
+    """Let the worker be made with an Ingest that burns the extra work and tells what it has done.
 
     The option ``tune`` is for trials: ``turns_between``, turns of the event loop between two batches;
     ``turns``, more of them after each batch;
@@ -27,7 +27,7 @@ def install(spec: RunSpec) -> None:
     the worker; ``without``, names of mechanisms that are taken out (see ``ablations``).
     """
     import streams.transport.turns
-    import tocsin.app
+    import tocsin.worker
     from agents.ingest import Ingest
     from streams.notifications.priority import Priority
 
@@ -78,7 +78,7 @@ def install(spec: RunSpec) -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
 
-    vars(tocsin.app)["Ingest"] = BenchIngest
+    vars(tocsin.worker)["Ingest"] = BenchIngest
 
 
 def main() -> None:

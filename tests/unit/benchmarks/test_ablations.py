@@ -16,15 +16,15 @@ GONE = {
     "lanes": f"traffic.FetchLane.__name__ == {SharedLane.__name__!r}",
     "fair-queue": f"type(one._order).__name__ == {FirstInFirstOut.__name__!r}",
     "timed-batches": f"scheduler.BatchSize.__name__ == {FixedBatchSize.__name__!r}",
-    "producers": "app.ConfirmedProducer('a', {}, linger_ms=0) is app.ConfirmedProducer('b', {}, linger_ms=2)",
+    "producers": "at.ConfirmedProducer('a', {}, linger_ms=0) is at.ConfirmedProducer('b', {}, linger_ms=2)",
     "uvloop": "worker.install_event_loop() is None",
     "gc": "worker.tune_garbage_collection() is None",
 }
 PROGRAM = """
 import sys
 from tests.benchmarks.arms.ablations import ABLATIONS
-import tocsin.app as app
 import tocsin.cli.worker as worker
+import tocsin.worker as at
 import streams.scheduling.scheduler as scheduler
 import streams.transport.traffic as traffic
 import streams.transport.turns as turns

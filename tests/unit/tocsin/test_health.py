@@ -10,9 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from agents.ingest import IngestStats
 from streams.upstream.recovery import RecoveryProgress
-from tocsin.health import Worker, WorkerHealth
+from tocsin.health import WorkerHealth
 
 
 class FakeWorker:
@@ -45,11 +44,11 @@ def worker() -> FakeWorker:
 
 @pytest.fixture
 def health(worker: FakeWorker) -> WorkerHealth:
-    return WorkerHealth(cast(Worker, cast(Any, worker)), IngestStats())
+    return WorkerHealth(worker.recovery, cast(Any, worker.brokers), cast(Any, worker.reader))
 
 
 def become_ready(worker: FakeWorker, health: WorkerHealth) -> None:
-    health.reached_brokers()
+    health.working(cast(Any, worker))
     worker.recovery.joining()
     worker.recovery.begin()
     worker.recovery.recovered()
@@ -59,7 +58,7 @@ def become_ready(worker: FakeWorker, health: WorkerHealth) -> None:
 def test_started_is_said_once_it_was_ready_and_stays(worker: FakeWorker, health: WorkerHealth) -> None:
     steps: list[tuple[Callable[[], None], str, str]] = [
         (lambda: None, "connecting", "The brokers have not been reached yet."),
-        (health.reached_brokers, "connecting", "The brokers have not been reached yet."),
+        (lambda: health.working(cast(Any, worker)), "connecting", "The brokers have not been reached yet."),
         (worker.recovery.joining, "joining", "The group has not assigned partitions yet."),
         (worker.recovery.begin, "recovering", "State is being recovered: 0 of 0 records."),
         (worker.recovery.recovered, "loading", "State was recovered, and is being loaded."),
@@ -107,3 +106,14 @@ def test_counts_that_stay_unconfirmed_make_it_not_ready(worker: FakeWorker, heal
     become_ready(worker, health)
     worker.unconfirmed = 21.0
     assert health.ready().reasons == ["The brokers have not confirmed counts for 21 s."]
+
+
+def test_a_worker_that_starts_is_alive_and_not_ready(worker: FakeWorker, health: WorkerHealth) -> None:
+    worker.member = False  # it has not joined
+    assert health.live().ok
+    assert health.ready().reasons == ["Partitions are being assigned, or state is being recovered."]
+    assert health.ready().details == {"sources": 0, "counts_complete": True}
+    worker.lost = 12.3
+    assert "No Kafka broker has answered for 12 s." in health.ready().reasons
+    health.failed(RuntimeError())
+    assert health.live().reasons == ["The worker has failed: RuntimeError."]

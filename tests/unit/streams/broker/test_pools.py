@@ -89,7 +89,7 @@ def test_all_pools_share_the_changelogs_and_only_the_main_one_combines(tmp_path:
     assert app.conf.id == ("shop-pool-urgent" if pool else "shop")
     names = {table.changelog_topic.get_topic_name() for table in app.tables.values()}
     assert names == set(app.tables.changelog_topics)
-    assert app.partial_counts.changelog_topic == "shop-partial-counts-changelog"
+    assert app.faust_tables.partial_counts.changelog_topic.get_topic_name() == "shop-partial-counts-changelog"
     combined = {"shop-combined-counts-changelog"} if not pool else set()
     assert names == {"shop-partial-counts-changelog"} | combined
     assert ("combine" in {agent.name.rpartition(".")[2] for agent in app.agents.values()}) is not bool(pool)

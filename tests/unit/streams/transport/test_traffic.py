@@ -60,9 +60,6 @@ class Work:
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
-    def manages(self, topic: str) -> bool:
-        return topic == "partials"
-
     def open(self, assigned: set[TP], _committed: Any) -> None:
         self.calls.append(("open", assigned))
 
@@ -71,9 +68,6 @@ class Work:
 
     def close(self) -> None:
         self.calls.append("close")
-
-    def committable(self) -> dict[TP, int]:
-        return {DEBUG: 7}
 
 
 class Harness:
@@ -88,7 +82,7 @@ class Harness:
         monkeypatch.setattr(module, "FetchLane", Lane)
         monkeypatch.setattr(module, "batch_message", lambda _app, batch, *_rest: batch)
         monkeypatch.setattr(module, "deliver", self.deliver)
-        self.traffic = Traffic(self.app, settings, self.work, {})  # type: ignore[arg-type]
+        self.traffic = Traffic(self.app, settings, self.work, {}, followed=["partials"])  # type: ignore[arg-type]
         self.accepts = True
 
     async def deliver(self, _app: Any, batch: Any) -> bool:
@@ -344,11 +338,10 @@ async def test_lag_counts_what_is_buffered_and_what_is_not_fetched(harness: Harn
     assert harness.traffic.lag(Priority.CRITICAL) == (0, 0.0)
 
 
-async def test_what_is_committed_is_what_the_work_says(harness: Harness) -> None:
-    assert harness.traffic.committable() == {DEBUG: 7}
-    assert harness.traffic.manages("partials")
-    assert harness.traffic.manages("notifications.debug")
-    assert not harness.traffic.manages("other")
+async def test_lanes_fetch_notifications_and_what_is_followed(harness: Harness) -> None:
+    assert harness.traffic.fetches("partials")
+    assert harness.traffic.fetches("notifications.debug")
+    assert not harness.traffic.fetches("other")
 
 
 async def test_brokers_that_go_while_lanes_connect_are_waited_for(

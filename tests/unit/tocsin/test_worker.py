@@ -1,0 +1,110 @@
+"""A worker's two stages: what Faust's transport and the web views are told in each. Connected to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from streams.broker.self_check import CheckedCluster
+from streams.notifications import Priority
+from streams.settings import load_settings
+from tocsin.app import TocsinApp, make_app
+from tocsin.figures import SchedulerFigures, WorkerFigures
+from tocsin.worker import Starting, Worker
+
+ERROR = TP("notifications.error", 0)
+PARTIALS = TP("tocsin-partials", 0)
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> TocsinApp:
+    return make_app(load_settings(data_dir=tmp_path / "data", brokers="127.0.0.1:1", web_port=0))
+
+
+def made(app: TocsinApp, inherited: Mapping[TP, int] | None = None) -> Worker:
+    assert isinstance(app.stage, Starting)
+    ids = {f"notifications.{priority.lower()}": "x" * 22 for priority in Priority}
+    return Worker(app, app.stage, app.faust_tables, CheckedCluster(8, ids), inherited or {})
+
+
+async def test_an_app_that_was_not_started_is_starting(app: TocsinApp) -> None:
+    stage = app.stage
+    assert app.coordinator is stage
+    assert isinstance(stage, Starting)
+    assert (stage.fetches(ERROR.topic), stage.manages(ERROR.topic), stage.committable()) == (False, False, {})
+    await stage.drain()
+    await stage.on_revoked()
+    with pytest.raises(RuntimeError, match="before the worker was made"):
+        await stage.on_ready({ERROR}, {ERROR: 0})
+    with pytest.raises(RuntimeError, match="has not been started"):
+        await app._ingest(None)
+    app.on_crash(RuntimeError("before the start"))
+    assert not app.health.live().ok
+    await app.on_stop()
+
+
+async def test_what_may_be_committed_is_what_counting_and_effects_have_noted(app: TocsinApp) -> None:
+    worker = made(app)
+    assert worker.committable() == {}
+    worker.offsets.counted(ERROR, 10)
+    assert worker.committable() == {ERROR: 10}
+    worker.effects._offsets.outstanding(ERROR).begin(4)
+    assert worker.committable() == {ERROR: 4}
+    await worker.on_revoked()
+    assert worker.committable() == {}
+    assert worker.rebalances == 1
+
+
+async def test_all_that_lanes_fetch_is_managed(app: TocsinApp) -> None:
+    worker = made(app)
+    for topic, whether in ((ERROR.topic, True), (PARTIALS.topic, True), ("other", False)):
+        assert (worker.fetches(topic), worker.manages(topic)) == (whether, whether)
+
+
+async def test_it_goes_on_from_where_another_pool_was_if_that_is_further(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, third, unassigned = (TP(ERROR.topic, number) for number in range(4))
+    worker = made(app, {one: 7, other: 7, third: 7, unassigned: 7})
+    taken: dict[TP, Any] = {}
+
+    async def on_ready(assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+        taken.update(committed)
+
+    monkeypatch.setattr(worker.traffic, "on_ready", on_ready)
+    await worker.on_ready({one, other, third}, {one: None, other: 9, third: 3})
+    assert taken == {one: 7, other: 9, third: 7}
+
+
+async def test_an_assignment_that_cannot_be_taken_up_ends_the_worker(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = made(app)
+    failed: list[BaseException] = []
+    monkeypatch.setattr(app, "fail", failed.append)
+
+    async def on_ready(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(worker.traffic, "on_ready", on_ready)
+    await worker.on_ready({ERROR}, {ERROR: 0})
+    assert [str(error) for error in failed] == ["broken"]
+
+
+async def test_the_views_show_nothing_before_and_the_worker_after(app: TocsinApp) -> None:
+    assert isinstance(app.stage, Starting)
+    sources = app.stage.web._sources
+    assert (sources.scheduler.snapshot(), sources.scheduler.profile, sources.stats.flushes) == ({}, None, 0)
+    worker = made(app)
+    worker.web.show(SchedulerFigures(worker.traffic, worker.profile), WorkerFigures(worker))
+    assert set(sources.scheduler.snapshot()) == set(app.settings.priorities)
+    assert sources.scheduler.profile is worker.profile
+    worker.ingest.stats.counted[Priority.ERROR] += 3
+    worker.counting.flushes += 2
+    worker.count_producer.failures += 1
+    assert sources.stats.counted == {Priority.ERROR: 3}
+    assert (sources.stats.flushes, sources.stats.producer_retries, sources.stats.event_types) == (2, 1, 0)

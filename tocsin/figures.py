@@ -1,0 +1,114 @@
+"""What a worker shows of itself besides its health: figures for the metrics, and the state of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agents.counting import Counting
+from agents.ingest import Ingest
+from streams.notifications import Priority, Reason, Repair
+from streams.scheduling.age_guard import AgeGuard
+from streams.transport.delivery import ConfirmedProducer
+from streams.transport.traffic import ClassTraffic, Traffic
+from tocsin.live_profile import LiveProfile
+
+
+@dataclass(frozen=True, slots=True)
+class NothingYet:
+    """What is shown while a worker starts: it has done nothing, and has no classes.
+
+    Implements ``WorkerStats`` and ``SchedulerSource`` of the web views.
+    """
+
+    counted: Mapping[Priority, int] = field(default_factory=dict)
+    forwarded: Mapping[Priority, int] = field(default_factory=dict)
+    dead_letters: Mapping[Reason, int] = field(default_factory=dict)
+    repairs: Mapping[Repair, int] = field(default_factory=dict)
+    time_replaced: int = 0
+    flush_seconds: float = 0.0
+    flushes: int = 0
+    event_types: int = 0
+    producer_retries: int = 0
+    rebalances: int = 0
+    profile: LiveProfile | None = None
+    virtual_time: float = 0.0
+    guard: AgeGuard[Priority, int] | None = None
+
+    def snapshot(self) -> Mapping[Priority, ClassTraffic]:
+        """No classes."""
+        return {}
+
+
+class SchedulerFigures:
+    """Implements ``SchedulerSource`` of the web views."""
+
+    def __init__(self, traffic: Traffic, profile: LiveProfile) -> None:
+        self._scheduler = traffic.scheduler
+        self.snapshot = traffic.snapshot
+        self.profile = profile
+
+    @property
+    def virtual_time(self) -> float:
+        """Virtual time of the fair queue."""
+        return self._scheduler.virtual_time
+
+    @property
+    def guard(self) -> AgeGuard[Priority, int] | None:
+        """The age guard; None when there is none."""
+        return self._scheduler.guard
+
+
+class Counted(Protocol):
+    """The parts of a worker that have figures."""
+
+    ingest: Ingest
+    counting: Counting
+    alert_producer: ConfirmedProducer
+    count_producer: ConfirmedProducer
+    rebalances: int
+
+
+class WorkerFigures:
+    """Implements ``WorkerStats`` of the web views."""
+
+    def __init__(self, worker: Counted) -> None:
+        self._worker = worker
+        stats = self._stats = worker.ingest.stats
+        #: Records by priority.
+        self.counted: Mapping[Priority, int] = stats.counted
+        self.forwarded: Mapping[Priority, int] = stats.forwarded
+        #: Records that could not be read, by reason; repairs of those that could, by name.
+        self.dead_letters: Mapping[Reason, int] = stats.dead_letters
+        self.repairs: Mapping[Repair, int] = stats.repairs
+
+    @property
+    def time_replaced(self) -> int:
+        """Records counted under the broker's time."""
+        return self._stats.time_replaced
+
+    @property
+    def flush_seconds(self) -> float:
+        """Seconds of the last flush."""
+        return self._worker.counting.last_flush_s
+
+    @property
+    def flushes(self) -> int:
+        """Flushes so far."""
+        return self._worker.counting.flushes
+
+    @property
+    def event_types(self) -> int:
+        """Event types that this worker combines."""
+        return self._worker.counting.event_types()
+
+    @property
+    def producer_retries(self) -> int:
+        """Sends that were repeated."""
+        return self._worker.alert_producer.failures + self._worker.count_producer.failures
+
+    @property
+    def rebalances(self) -> int:
+        """Assignments that ended."""
+        return self._worker.rebalances

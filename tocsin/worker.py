@@ -1,0 +1,275 @@
+"""A worker in its two stages: one that starts, and one that works.
+
+``Starting`` is there from the beginning, and is what the web views answer from until the brokers were asked.
+``Worker`` is made whole once they were, and holds everything that runs. Both are the ``Coordinator`` that
+Faust's transport asks.
+
+A record's way: a lane (``streams.transport.fetch_lane``) puts it into the scheduler's buffer; ``Traffic``
+takes batches from the scheduler and hands them to the Faust agent of their topic; ``run_ingest`` finds the
+counter of the batch's partition, and ``Ingest.handle`` counts.
+
+An offset's way: ``Counting`` and ``Effects`` note in one ``CommittableOffsets`` what is durable and what is
+under way, and Faust's consumer asks ``Worker.committable``, which asks that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from faust.types import TP
+
+from agents.counting import Counting, OutdatedRows, Topics
+from agents.effects import Effects
+from agents.flush_pace import FlushPace
+from agents.ingest import Ingest
+from streams.broker.client_options import client_options
+from streams.broker.outage import BrokerWatch
+from streams.broker.self_check import CheckedCluster
+from streams.settings import Settings
+from streams.transport.committable import CommittableOffsets
+from streams.transport.delivery import ConfirmedProducer
+from streams.transport.traffic import Traffic
+from streams.upstream.faust_private import App, member_alive
+from streams.upstream.recovery import RecoveryProgress
+from tables.durable_table import DurableTable
+from tables.totals_reader import TotalsReader
+from tables.views.server import ViewServer
+from tocsin.figures import NothingYet, SchedulerFigures, WorkerFigures
+from tocsin.health import WorkerHealth
+from tocsin.live_profile import LiveProfile
+
+log = logging.getLogger(__name__)
+
+#: Seconds between looks at how far recovery is.
+_LOOK_INTERVAL_S = 0.5
+
+
+class Starting:
+    """The stage before the brokers were asked: nothing is fetched, counted or committed.
+
+    What it holds needs no answer of theirs, and goes on to be used by the ``Worker``.
+    """
+
+    def __init__(self, settings: Settings, recovery: RecoveryProgress) -> None:
+        self.settings = settings
+        self.recovery = recovery
+        self.options = client_options(settings)
+        self.pace = FlushPace(settings.flush_interval_s)
+        self.outdated = OutdatedRows()
+        self.reader = TotalsReader(
+            settings.event_counts_topic,
+            self.options,
+            on_outdated=self.outdated.add,
+            on_busy=self.pace.spent,
+        )
+        self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
+        self.health = WorkerHealth(recovery, self.brokers, self.reader)
+        nothing = NothingYet()
+        self.web = ViewServer(
+            settings, counts=self.reader, scheduler=nothing, health=self.health, stats=nothing
+        )
+
+    async def stop(self) -> None:
+        """Stop what this stage has started."""
+        await self.web.stop()
+
+    def halt(self) -> None:
+        """Dispatch no further batch: there is none."""
+
+    # ---------------------------------------------------------------- Coordinator: there is no assignment yet
+
+    def fetches(self, topic: str) -> bool:  # noqa: ARG002
+        """No lane fetches anything."""
+        return False
+
+    def manages(self, topic: str) -> bool:  # noqa: ARG002
+        """No offsets are managed."""
+        return False
+
+    def committable(self) -> Mapping[TP, int]:
+        """Nothing may be committed."""
+        return {}
+
+    async def drain(self) -> None:
+        """Nothing is in flight."""
+
+    async def on_revoked(self) -> None:
+        """There is nothing to forget."""
+
+    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+        """Cannot be: the group is joined by a worker that has been made."""
+        raise RuntimeError(f"{len(assigned)} partitions of {len(committed)} came before the worker was made")
+
+
+@dataclass(frozen=True, slots=True)
+class FaustTables:
+    """The tables as Faust knows them.
+
+    Attributes:
+        partial_counts: rows of the sources.
+        combined_counts: rows of the combiners; None where nothing is combined.
+    """
+
+    partial_counts: Any
+    combined_counts: Any | None
+
+
+class Worker:
+    """What runs in a worker. Made whole, then started and stopped as one.
+
+    Args:
+        app: the Faust app whose agents get the records.
+        starting: the stage before, whose parts go on to be used.
+        tables: as Faust knows them.
+        cluster: what the self-check found.
+        inherited: offsets that another pool had committed of partitions that are this one's now.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        starting: Starting,
+        tables: FaustTables,
+        cluster: CheckedCluster,
+        inherited: Mapping[TP, int],
+    ) -> None:
+        settings, options = starting.settings, starting.options
+        self._app = app
+        self._inherited = inherited
+        self.cluster = cluster
+        self.recovery = starting.recovery
+        self.brokers = starting.brokers
+        self.reader = starting.reader
+        self.health = starting.health
+        self.web = starting.web
+        self.alert_producer = ConfirmedProducer("alerts", options, linger_ms=0)
+        # Not lz4: aiokafka takes its slowest level, 13 ms of the event loop for a full batch instead of 1 ms.
+        self.count_producer = ConfirmedProducer("counts", options, linger_ms=2, compression="snappy")
+        self.offsets = CommittableOffsets()
+        self.effects = Effects(self.alert_producer, self.offsets)
+        self.ingest = Ingest(settings, self.effects)
+        self.pace = starting.pace
+        topics = Topics(
+            partials=settings.internal_topic("partials"),
+            event_counts=settings.event_counts_topic,
+            ids=cluster.topic_ids,
+            partitions=cluster.partitions,
+        )
+        writer = secrets.token_hex(6)
+        combined = tables.combined_counts
+        self.counting = Counting(
+            settings,
+            topics,
+            DurableTable(tables.partial_counts, self.count_producer, writer),
+            None if combined is None else DurableTable(combined, self.count_producer, writer),
+            self.count_producer,
+            self.effects,
+            self.offsets,
+            self.pace,
+            starting.outdated,
+        )
+        followed = [topics.partials] if settings.combines else []
+        self.traffic = Traffic(app, settings, self.counting, options, followed=followed)
+        self.profile = LiveProfile(settings, self.traffic.set_profile)
+        #: Assignments that ended.
+        self.rebalances = 0
+
+    async def start(self) -> None:
+        """Start what must run before the group is joined; ends early when the app is told to stop."""
+        self.web.show(SchedulerFigures(self.traffic, self.profile), WorkerFigures(self))
+        # From here on brokers that go are waited for, and somebody says so.
+        self.brokers.start(self.cluster.writes_need)
+        producers = (self.alert_producer, self.count_producer)
+        if not all(await asyncio.gather(*(producer.start(self._is_wanted) for producer in producers))):
+            return
+        await self.traffic.start()
+        await self.reader.start(self.cluster.partitions)
+        self.counting.start(self._app.fail, self._commit)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
+        self._app.add_future(self._watch_recovery())
+        log.info("Joining the group %s.", self._app.conf.id)
+        self.health.working(self)
+        self.recovery.joining()
+
+    async def stop(self) -> None:
+        """Stop everything; by now Faust has drained what was in flight and committed what is durable."""
+        await self.counting.stop()
+        await self.traffic.stop()
+        await self.brokers.stop()
+        await self.reader.stop()
+        await self.alert_producer.stop()
+        await self.count_producer.stop()
+        await self.web.stop()
+
+    def halt(self) -> None:
+        """Dispatch no further batch, because the worker has failed."""
+        self.traffic.halt()
+
+    def member_alive(self) -> bool:
+        """Whether the group membership is being kept up."""
+        return member_alive(self._app)
+
+    def _is_wanted(self) -> bool:
+        return not self._app.should_stop
+
+    async def _watch_recovery(self) -> None:
+        while not self._app.should_stop:
+            self.recovery.look()
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+
+    async def _commit(self) -> None:
+        if self.traffic.ready.is_set():
+            await self._app.consumer.commit()
+
+    # ---------------------------------------------------------------- Coordinator
+
+    def fetches(self, topic: str) -> bool:
+        """Whether a lane fetches ``topic``."""
+        return self.traffic.fetches(topic)
+
+    def manages(self, topic: str) -> bool:
+        """Whether offsets of ``topic`` are committed from what is durable: of all that lanes fetch."""
+        return self.traffic.fetches(topic)
+
+    def committable(self) -> Mapping[TP, int]:
+        """Offsets that may be committed."""
+        return self.offsets.committable()
+
+    async def drain(self) -> None:
+        """Finish what is in flight, and make it durable."""
+        await self.traffic.drain()
+
+    async def on_revoked(self) -> None:
+        """Forget the assignment that ended."""
+        self.rebalances += 1
+        await self.traffic.on_revoked()
+
+    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+        """Begin with the new assignment."""
+        self.recovery.recovered()
+        try:
+            await self.traffic.on_ready(assigned, self._with_inherited(assigned, committed))
+            if self.traffic.ready.is_set():
+                self.recovery.ready()
+        except Exception as error:
+            log.exception("Taking up the assigned partitions failed.")
+            self._app.fail(error)
+
+    def _with_inherited(
+        self, assigned: set[TP], committed: Mapping[TP, int | None]
+    ) -> Mapping[TP, int | None]:
+        """``committed``, and what a pool that served a partition before had, where that is further."""
+        further = {
+            tp: offset
+            for tp, offset in self._inherited.items()
+            if tp in assigned and offset > (committed.get(tp) or 0)
+        }
+        if further:
+            log.info("Going on from where another pool was, in %d partitions.", len(further))
+        return {**committed, **further}
