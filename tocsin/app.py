@@ -34,15 +34,12 @@ from streams.scheduling.age_guard import AgeGuard
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
 from streams.transport.delivery import ConfirmedProducer
 from streams.transport.traffic import Traffic
-from streams.upstream.faust_private import (
-    App,
-    BatchSchema,
-    SharedTable,
-    Transport,
-    member_alive,
-    tell_recovery,
-)
-from streams.upstream.recovery import RecoveryProgress
+from streams.upstream.faust_app import App, member_alive
+from streams.upstream.faust_messages import BatchSchema
+from streams.upstream.faust_recovery import install_observed_recovery
+from streams.upstream.faust_tables import SharedTable
+from streams.upstream.faust_transport import Transport
+from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.store_faults import (
     LocalStateError,
     check_data_dir,
@@ -98,7 +95,7 @@ class TocsinApp(App):
             on_outdated=self._on_outdated_counts,
             on_busy=self.pace.spent,
         )
-        told = tell_recovery(self)
+        told = install_observed_recovery(self)
         self.recovery = RecoveryProgress(told.progress)
         told.on_begin, told.on_known = self.recovery.begin, self.recovery.look
         self.brokers = BrokerWatch(settings.brokers, self._options, settings.event_counts_topic)

@@ -19,7 +19,7 @@ from streams.broker.outage import BrokerWatch
 from streams.notifications import Priority, Reason, Repair
 from streams.transport.delivery import ConfirmedProducer
 from streams.transport.traffic import Traffic
-from streams.upstream.recovery import RecoveryProgress
+from streams.upstream.recovery_progress import RecoveryProgress
 from tables.totals_reader import TotalsReader
 from tables.views.sources import Check
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from agents.ingest import IngestStats
-from streams.upstream.recovery import RecoveryProgress
+from streams.upstream.recovery_progress import RecoveryProgress
 from tocsin.health import Worker, WorkerHealth
 
 
