@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.__main__ import main
-
 from streams.broker import self_check
+from tocsin.cli import main
 
 
 async def _unchecked(*_: Any) -> None:
