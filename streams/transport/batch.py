@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from faust.types import TP
 
 from streams.notifications.priority import Priority
+from streams.records import Record
 
 
 @dataclass(slots=True, eq=False)
@@ -18,7 +20,7 @@ class RecordBatch:
         priority: of the topic.
         topic: Kafka topic.
         partition: number of the partition.
-        records: aiokafka's consumer records, at least one.
+        records: at least one.
         dispatch: the scheduler's ticket, given back when the batch is done.
         taken: an agent has begun with it.
         dropped: it is of an assignment that has ended, and no agent may begin with it any more.
@@ -28,7 +30,7 @@ class RecordBatch:
     priority: Priority
     topic: str
     partition: int
-    records: list[Any]
+    records: Sequence[Record]
     dispatch: Any
     taken: bool = False
     dropped: bool = False
