@@ -13,6 +13,7 @@ from typing import Any, Final
 from faust.types import TP
 
 from streams.notifications import Rejection
+from streams.records import Record
 from streams.transport.delivery import Outgoing
 
 _PREFIX: Final = "tocsin-"
@@ -28,17 +29,19 @@ TRUNCATED: Final = "tocsin-truncated"
 _TRUNCATED_BYTES: Final = 64 * 1024
 
 
-def dead_letter(topic: str, tp: TP, record: Any, source: str, rejection: Rejection) -> Outgoing:
+def dead_letter(topic: str, tp: TP, record: Record, source: str, rejection: Rejection) -> Outgoing:
     """The dead letter of an input record.
 
     Args:
         topic: the dead-letter topic.
         tp: partition that the record came from.
-        record: the consumer record as it was read.
+        record: as it was read.
         source: name of the source: topic id and partition.
         rejection: why it cannot be read.
     """
-    headers = [(name, value) for name, value in record.headers or () if not name.startswith(_PREFIX)]
+    # Kafka, and so the client, allows a header without a value.
+    given: Iterable[tuple[str, Any]] = record.headers or ()
+    headers = [(name, value) for name, value in given if not name.startswith(_PREFIX)]
     headers += [
         (REASON, rejection.reason.encode()),
         (DETAIL, rejection.detail.encode()),

@@ -15,6 +15,7 @@ import orjson
 from faust.types import TP
 
 from streams.notifications import Notification
+from streams.records import Record
 from streams.transport.delivery import Outgoing
 
 RULE: Final = "forward"
@@ -47,7 +48,7 @@ def forwarded(
     topic: str,
     tp: TP,
     notification: Notification,
-    record: Any,
+    record: Record,
     source: str,
     event_ms: int,
     *,
@@ -59,7 +60,7 @@ def forwarded(
         topic: the alert topic.
         tp: partition that the record came from.
         notification: what was read.
-        record: the consumer record it was read from.
+        record: what it was read from.
         source: name of the source: topic id and partition.
         event_ms: the event time that counting used, in milliseconds since 1970.
         body: whether to include the notification as published.
@@ -99,9 +100,10 @@ def forwarded(
     }
     if notification.stated_priority is not None:
         value["statedPriority"] = notification.stated_priority
-    if body and len(record.value) <= _MAX_BODY_BYTES:
+    published = record.value
+    if body and published is not None and len(published) <= _MAX_BODY_BYTES:
         # The original bytes: they were parsed just now, and what parses cannot always be written again.
-        original = record.value.removeprefix(b"\xef\xbb\xbf")
+        original = published.removeprefix(b"\xef\xbb\xbf")
         try:
             safe = without_tokens(original) if _TOKEN in original else original
         except orjson.JSONDecodeError:  # numbers too large for a float: not even a token can be looked for

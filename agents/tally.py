@@ -26,6 +26,7 @@ from streams.notifications.alike_times import (
 )
 from streams.notifications.tidy import NOT_TIDY, make_plain_check, make_tidy_readers
 from streams.notifications.timestamps import make_timestamp_parser
+from streams.records import Record
 from tables.buckets import FINE, FUTURE_S, bucket_of
 
 _FUTURE_MS: Final = FUTURE_S * 1000
@@ -85,7 +86,7 @@ class Tally:
             self._known.clear()
         self._known[event_type] = event_type
 
-    def run(self, records: Sequence[Any], first: int) -> Run:
+    def run(self, records: Sequence[Record], first: int) -> Run:
         """Count the tidy records from index ``first`` on, up to one that is not.
 
         The run may end before such a record, too; then there is another run to count.
@@ -108,7 +109,7 @@ class Tally:
 
     # ---------------------------------------------------------------- all at once
 
-    def _count_alike(self, records: Sequence[Any], run: Run) -> bool:
+    def _count_alike(self, records: Sequence[Record], run: Run) -> bool:
         """Count all; False when they are not alike, and then ``run`` is to be thrown away."""
         try:
             values = list(map(_value_of, records))
@@ -165,13 +166,13 @@ class Tally:
 
     # ---------------------------------------------------------------- one by one
 
-    def _count_each(self, records: Sequence[Any], run: Run) -> int:
+    def _count_each(self, records: Sequence[Record], run: Run) -> int:
         """Count up to a record that is not tidy; return how many were counted."""
         number = 0
         seen: dict[str, int] = {}
         run.seen = seen
         for record in records:
-            value = record.value
+            value: Any = record.value  # one without a value is not tidy
             try:
                 tidy = self._read(value)
             except NOT_TIDY:

@@ -8,23 +8,18 @@ from typing import Protocol
 
 
 class Record(Protocol):
-    """A record of a topic, as agents get it: aiokafka's ``ConsumerRecord``, or an `UnreadableRecord`."""
+    """A record as agents get it, in a batch that knows its topic and partition.
 
-    @property
-    def topic(self) -> str:
-        """Kafka topic."""
-
-    @property
-    def partition(self) -> int:
-        """Number of the partition."""
+    It is the record of aiokafka's parser, its ``ConsumerRecord``, or an `UnreadableRecord`.
+    """
 
     @property
     def offset(self) -> int:
         """Place in the partition."""
 
     @property
-    def timestamp(self) -> int:
-        """Milliseconds since 1970, by the broker or by the publisher; -1 when there is none."""
+    def timestamp(self) -> int | None:
+        """Milliseconds since 1970, by the broker or by the publisher; -1 or None when there is none."""
 
     @property
     def key(self) -> bytes | None:
@@ -35,8 +30,20 @@ class Record(Protocol):
         """As it was published."""
 
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]:
-        """Names and values, in order."""
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """Names and values, in order; Kafka allows a name without a value."""
+
+
+class PlacedRecord(Record, Protocol):
+    """A record that also says where it lies: aiokafka's ``ConsumerRecord``, or an `UnreadableRecord`."""
+
+    @property
+    def topic(self) -> str:
+        """Kafka topic."""
+
+    @property
+    def partition(self) -> int:
+        """Number of the partition."""
 
 
 @dataclass(slots=True, frozen=True)

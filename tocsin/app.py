@@ -21,8 +21,11 @@ from agents.ingest import run_ingest
 from streams.broker.pools import inherited_offsets
 from streams.broker.self_check import CheckedCluster, self_check
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
-from streams.upstream.faust_private import App, BatchSchema, Transport, tell_recovery
-from streams.upstream.recovery import RecoveryProgress
+from streams.upstream.faust_app import App
+from streams.upstream.faust_messages import BatchSchema
+from streams.upstream.faust_recovery import install_observed_recovery
+from streams.upstream.faust_transport import Transport
+from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.store_faults import (
     LocalStateError,
     check_data_dir,
@@ -57,7 +60,7 @@ class TocsinApp(App):
         self.transport = Transport(self.conf.broker_consumer, self)
         self.settings = settings
         self._checked = cluster
-        told = tell_recovery(self)
+        told = install_observed_recovery(self)
         recovery = RecoveryProgress(told.progress)
         told.on_begin, told.on_known = recovery.begin, recovery.look
         starting = Starting(settings, recovery)

@@ -10,7 +10,7 @@ import faust
 
 from streams.broker.client_options import ssl_context
 from streams.settings import Settings
-from streams.upstream.faust_private import SharedTable
+from streams.upstream.faust_tables import SharedTable
 
 
 def faust_options(settings: Settings) -> dict[str, Any]:

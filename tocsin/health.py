@@ -15,7 +15,7 @@ from agents.counting import Counting
 from agents.effects import Effects
 from streams.broker.outage import BrokerWatch
 from streams.transport.traffic import Traffic
-from streams.upstream.recovery import RecoveryProgress
+from streams.upstream.recovery_progress import RecoveryProgress
 from tables.totals_reader import TotalsReader
 from tables.views.sources import Check
 

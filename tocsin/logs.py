@@ -24,7 +24,8 @@ _QUIET = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     # Faust logs the start and stop of each service under the module of its class.
-    "streams.upstream.faust_private": logging.ERROR,
+    "streams.upstream.faust_recovery": logging.ERROR,
+    "streams.upstream.faust_tables": logging.ERROR,
     "streams.upstream.stores": logging.WARNING,
     "aiokafka": logging.WARNING,
     "aiokafka.consumer.group_coordinator": logging.ERROR,

@@ -35,8 +35,8 @@ from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.delivery import ConfirmedProducer
 from streams.transport.traffic import Traffic
-from streams.upstream.faust_private import App, member_alive
-from streams.upstream.recovery import RecoveryProgress
+from streams.upstream.faust_app import App, member_alive
+from streams.upstream.recovery_progress import RecoveryProgress
 from tables.durable_table import DurableTable
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
     IllegalSaslStateError,
@@ -25,7 +24,7 @@ from aiokafka.errors import (
 from streams.broker.client_options import client_options
 from streams.cancellation import cancellable, end
 from streams.settings import ConfigurationError, Settings
-from streams.upstream.topic_ids import client_of
+from streams.upstream.clients import client_of, try_broker
 
 _log = logging.getLogger(__name__)
 _ATTEMPT_S = 5.0
@@ -119,12 +118,9 @@ async def _try(address: str, options: dict[str, Any], limit_s: float) -> tuple[s
     arguments = {name: value for name, value in options.items() if name != "bootstrap_servers"}
     try:
         async with asyncio.timeout(limit_s):
-            connection = await create_conn(
-                host.strip("[]"), int(port), request_timeout_ms=int(limit_s * 1000), **arguments
-            )
+            await try_broker(host.strip("[]"), int(port), arguments, limit_s)
     except Exception as error:  # noqa: BLE001  # whatever it is, it belongs in the sentence
         return address, failure_of(error, tls=options["security_protocol"].endswith("SSL"))
-    await connection.close()
     return address, None
 
 

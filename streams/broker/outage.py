@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka.client import AIOKafkaClient
+from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
-from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.cancellation import cancellable, end
 from streams.log_lines import BOUNDED
+from streams.upstream.clients import answering, connect_client
 
 log = logging.getLogger(__name__)
 
@@ -123,15 +123,15 @@ class BrokerWatch:
         try:
             while True:
                 asked_at = self._clock()
-                answering = 0
+                brokers = 0
                 # What else it raises would end the watch unseen; the brokers are what matters.
                 with contextlib.suppress(KafkaError, OSError, TimeoutError):
                     if client is None:
-                        client = await self._connected()
-                    answering = await _answering(client)
-                if said := self._outage.asked(asked_at, self._clock(), answering):
+                        client = await connect_client(self._options, self._topic)
+                    brokers = await answering(client)
+                if said := self._outage.asked(asked_at, self._clock(), brokers):
                     log.warning("%s", said, extra=BOUNDED)
-                if client is not None and not answering:
+                if client is not None and not brokers:
                     # They may come back elsewhere.
                     gone, client = client, None
                     with cancellable():
@@ -140,29 +140,3 @@ class BrokerWatch:
         finally:
             if client is not None:
                 await client.close()
-
-    async def _connected(self) -> AIOKafkaClient:
-        client = AIOKafkaClient(**self._options)
-        try:
-            await client.bootstrap()
-            await client.set_topics([self._topic])
-        except BaseException:
-            await client.close()
-            raise
-        return client
-
-
-async def _answering(client: AIOKafkaClient) -> int:
-    """Number of brokers that answer; what they say of the others is remembered for the next time."""
-    known = [broker.nodeId for broker in client.cluster.brokers()]
-    # The least that a broker can be asked: metadata of no topic.
-    answers = await asyncio.gather(
-        *(client.send(node, MetadataRequest([])) for node in known), return_exceptions=True
-    )
-    for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, KafkaError | OSError | TimeoutError):
-            raise answer
-    told = [answer for answer in answers if not isinstance(answer, BaseException)]
-    if told:
-        client.cluster.update_metadata(max(told, key=lambda answer: len(answer.brokers)))
-    return len(told)

@@ -16,7 +16,6 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -27,6 +26,7 @@ from aiokafka.errors import (
 from streams.broker.admin import admin_client
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings
+from streams.upstream.group_members import subscribed_topics
 
 _log = logging.getLogger(__name__)
 
@@ -187,8 +187,4 @@ def _member(described: tuple[Any, ...]) -> Member:
     metadata = described[-2]
     if not metadata:
         return Member(described[0], frozenset())
-    try:
-        topics = ConsumerProtocolMemberMetadata.decode(metadata).subscription
-    except (ValueError, UnicodeDecodeError):
-        topics = []  # somebody else's kind of consumer
-    return Member(described[0], frozenset(topics))
+    return Member(described[0], subscribed_topics(metadata))

@@ -23,7 +23,8 @@ from streams.broker.topic_plan import (
     planned_topics,
 )
 from streams.settings import ConfigurationError, Settings
-from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, client_of, error_name, fetch_topics
+from streams.upstream.clients import client_of
+from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, error_name, fetch_topics
 
 __all__ = [
     "EnsuredTopics",

@@ -8,6 +8,7 @@ from typing import Any
 from faust.types import TP
 
 from streams.notifications.priority import Priority
+from streams.records import Record
 
 
 @dataclass(slots=True, eq=False)
@@ -18,7 +19,7 @@ class RecordBatch:
         priority: of the topic.
         topic: Kafka topic.
         partition: number of the partition.
-        records: aiokafka's consumer records, at least one.
+        records: at least one.
         dispatch: the scheduler's ticket, given back when the batch is done.
         taken: an agent has begun with it.
         dropped: it is of an assignment that has ended, and no agent may begin with it any more.
@@ -28,7 +29,7 @@ class RecordBatch:
     priority: Priority
     topic: str
     partition: int
-    records: list[Any]
+    records: list[Record]
     dispatch: Any
     taken: bool = False
     dropped: bool = False

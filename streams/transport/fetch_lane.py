@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiokafka
@@ -17,10 +17,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.notifications.priority import Priority
-from streams.records import UnreadableRecord
+from streams.records import Record, UnreadableRecord
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.lane import FETCH_WAIT_MS, Lane
-from streams.upstream.bulk_records import AS_PARSED, hand_out_lists, held_by, size_of, wait_at_broker
+from streams.upstream.bulk_records import AS_PARSED, held_by, install_bulk_records, size_of, wait_at_broker
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class FetchLane(Lane):
         self,
         priority: Priority,
         topic: str,
-        scheduler: Scheduler[Priority, int, Any],
+        scheduler: Scheduler[Priority, int, Record],
         options: dict[str, Any],
         *,
         fetch_bytes: int,
@@ -89,7 +89,7 @@ class FetchLane(Lane):
         await self.revoke()
         if not offsets:
             return
-        hand_out_lists(self._largest)
+        install_bulk_records(self._largest)
         consumer = await self._connect(offsets)
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
@@ -178,7 +178,7 @@ class FetchLane(Lane):
                 for records in fetched.values():
                     self._take_over(tp.partition, records, size_of(records), records[0].offset + 1)
 
-    def _take_over(self, partition: int, records: list[Any], nbytes: int, position: int) -> None:
+    def _take_over(self, partition: int, records: Sequence[Record], nbytes: int, position: int) -> None:
         self._scheduler.add(self.priority, partition, records, nbytes)
         self.positions[partition] = position
         self._on_records()

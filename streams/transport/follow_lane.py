@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import aiokafka
 from aiokafka.errors import KafkaError
 
+from streams.records import PlacedRecord
 from streams.transport.lane import Lane
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _WAIT_MS = 1000
 _RETRY_S = 0.5
 
 #: Gets topic, partition and consecutive records; tells whether an agent will get them.
-Deliver = Callable[[str, int, list[Any]], Awaitable[bool]]
+Deliver = Callable[[str, int, Sequence[PlacedRecord]], Awaitable[bool]]
 
 
 class FollowLane(Lane):

@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 
 from streams.cancellation import end
 from streams.upstream.connections import disconnect
-from streams.upstream.fetch_packing import pack_fetches_at_once
-from streams.upstream.lenient_records import accept_any_header_names
+from streams.upstream.fetch_packing import install_fetch_packing
+from streams.upstream.lenient_records import install_lenient_records
 
 #: Milliseconds that a broker may wait for records; it answers at once when there are some.
 FETCH_WAIT_MS = 1000
@@ -47,8 +47,8 @@ class Lane:
 
     async def _connect(self, offsets: Mapping[int, int | None]) -> aiokafka.AIOKafkaConsumer:
         """Connect, to read each partition from its offset; None means from its first record."""
-        accept_any_header_names()
-        pack_fetches_at_once()
+        install_lenient_records()
+        install_fetch_packing()
         # A consumer for each assignment: one that is unsubscribed cannot be stopped (aiokafka 0.14).
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()

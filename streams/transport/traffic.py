@@ -18,6 +18,7 @@ from faust.types import TP
 
 from streams.cancellation import end
 from streams.notifications.priority import Priority
+from streams.records import PlacedRecord, Record
 from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.settings import Settings
@@ -26,7 +27,8 @@ from streams.transport.fetch_lane import FetchLane
 from streams.transport.follow_lane import FollowLane
 from streams.transport.turns import YieldBudget
 from streams.upstream.connections import connect
-from streams.upstream.faust_private import App, batch_message, deliver
+from streams.upstream.faust_app import App
+from streams.upstream.faust_messages import batch_message, deliver
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ class Traffic:
         self._work = work
         weights = settings.effective_weights
         self._topics = {settings.notification_topic(priority): priority for priority in settings.priorities}
-        self.scheduler: Scheduler[Priority, int, Any] = Scheduler(
+        self.scheduler: Scheduler[Priority, int, Record] = Scheduler(
             [ClassSpec(p, weights[p], p.rank, settings.buffer_bytes) for p in settings.priorities],
             mode=settings.effective_mode,
             batch_seconds=settings.batch_ms / 1000,
@@ -232,7 +234,7 @@ class Traffic:
 
     # ---------------------------------------------------------------- dispatch
 
-    async def _follow(self, topic: str, partition: int, records: list[Any]) -> bool:
+    async def _follow(self, topic: str, partition: int, records: Sequence[PlacedRecord]) -> bool:
         last = records[-1]
         return await deliver(
             self._app, batch_message(self._app, records, topic, partition, last.offset, last.timestamp or 0)
@@ -327,7 +329,7 @@ class Traffic:
             end = lane.end_offset(partition)
             lag += max(0, (end or 0) - position)
         buffer = self.scheduler.buffer(priority)
-        oldest = min((head.timestamp for head in buffer.heads()), default=None)
+        oldest = min((head.timestamp for head in buffer.heads() if head.timestamp is not None), default=None)
         age = 0.0 if not oldest or oldest < 0 else max(0.0, time.time() - oldest / 1000)
         return lag + len(buffer), age
 

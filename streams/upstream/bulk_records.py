@@ -8,16 +8,16 @@ each, which costs more than to decode and to count it. A consumer that is given 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
-from streams.records import UnreadableRecord
+from streams.records import Record, UnreadableRecord
 from streams.upstream.unpacking import LEAST_LIMIT, TooLargeError, limit_for
 
 #: Bytes unpacked after which no further batch is begun at a time.
@@ -29,12 +29,21 @@ _key_of = attrgetter("key")
 _headers_of = attrgetter("headers")
 
 
-def AS_PARSED(value: bytes | None) -> bytes | None:  # noqa: N802 - an option that is told by its identity
-    """Mark a consumer that gets records as parsed."""
-    return value
+class _AsParsed:
+    """What `AS_PARSED` is; to aiokafka it is a deserializer that changes nothing."""
+
+    def __call__(self, value: bytes | None) -> bytes | None:
+        return value
+
+    def __repr__(self) -> str:
+        return "AS_PARSED"
 
 
-def hand_out_lists(largest: int = 0) -> None:
+#: As ``value_deserializer`` it marks a consumer that gets records as parsed; it is told by its identity.
+AS_PARSED: Final = _AsParsed()
+
+
+def install_bulk_records(largest: int = 0) -> None:
     """Let consumers of this process that ask for it get records as parsed; may be called again.
 
     Args:
@@ -44,7 +53,7 @@ def hand_out_lists(largest: int = 0) -> None:
     fetcher.FetchResult = BulkFetchResult
 
 
-def size_of(records: list[Any]) -> int:
+def size_of(records: Sequence[Record]) -> int:
     """Bytes that records as parsed take, about: keys, values, headers and themselves."""
     try:
         size = sum(map(len, map(_value_of, records)))
@@ -84,10 +93,10 @@ class BulkFetchResult(FetchResult):
         ):
             self._unread = _Unread(partition_records)
 
-    def getall(self, max_records: int | None = None) -> list[Any]:
+    def getall(self, max_records: int | None = None) -> list[Record]:
         """The next records."""
         if self._unread is None:
-            stock: list[Any] = super().getall(max_records)
+            stock: list[Record] = super().getall(max_records)
             return stock
         if not self.check_assignment(self._topic_partition) or not self.has_more():
             return []
@@ -122,7 +131,7 @@ class _Unread:
         self._unpacked = 0  # bytes that the batches since the last call were unpacked to
         self.exhausted = False
 
-    def take(self, most: int | None) -> list[Any]:
+    def take(self, most: int | None) -> list[Record]:
         """The next records, at most ``most``.
 
         Raises:
@@ -130,7 +139,7 @@ class _Unread:
             Exception: whatever a record raises that cannot be taken apart.
         """
         source = self._source
-        taken: list[Any] = []
+        taken: list[Record] = []
         self._unpacked = 0
         while most is None or len(taken) < most:
             if self._batch is None and taken and self._unpacked >= _ENOUGH_UNPACKED:
@@ -171,9 +180,9 @@ class _Unread:
             return True
         return False
 
-    def _chunk(self, most: int | None) -> list[Any]:
+    def _chunk(self, most: int | None) -> list[Record]:
         try:
-            chunk = list(islice(self._records, most))
+            chunk: list[Record] = list(islice(self._records, most))
         except UnicodeDecodeError:
             self._records = self._batch.leniently(self._count)
             chunk = list(islice(self._records, most))

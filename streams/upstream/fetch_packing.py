@@ -32,7 +32,7 @@ _ABORTED: Final = Struct(">qq")
 _RECORDS: Final = Struct(">ii")
 
 
-def pack_fetches_at_once() -> None:
+def install_fetch_packing() -> None:
     """Let consumers of this process fetch so; may be called again."""
     FetchRequest_v11.SCHEMA = _QUICK_REQUEST
     FetchRequest_v11.RESPONSE_TYPE = QuickFetchResponse

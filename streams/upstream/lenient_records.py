@@ -32,7 +32,7 @@ _CODEC_MASK = 7
 _HEADER = 61
 
 
-def accept_any_header_names(limit: int = MOST_UNPACKED) -> None:
+def install_lenient_records(limit: int = MOST_UNPACKED) -> None:
     """Let all consumers of this process read records with any header names; may be called again.
 
     Args:

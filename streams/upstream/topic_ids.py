@@ -2,8 +2,7 @@
 
 A deleted and recreated topic starts at offset 0 again, so whoever remembers offsets needs the topic's
 id beside them. aiokafka 0.14 stops at version 5 of the Metadata request and knows no ids; this module
-speaks version 12 (Kafka 3.1 and newer) on aiokafka's own connections. It is the only one that reaches
-into aiokafka's private parts.
+speaks version 12 (Kafka 3.1 and newer) on aiokafka's own connections.
 """
 
 from __future__ import annotations
@@ -33,6 +32,8 @@ from aiokafka.protocol.types import (
     Schema,
     TaggedFields,
 )
+
+from streams.upstream.clients import client_of
 
 _METADATA = 3
 _NO_ID = bytes(16)
@@ -152,11 +153,6 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):
         topics: list[tuple[bytes, str, dict[int, bytes]]] = [(_NO_ID, name, {}) for name in self._names]
         # Never let a broker create a topic with its defaults because somebody asked for it.
         return request_struct_class(topics, False, True, {})
-
-
-def client_of(client_or_admin: Any) -> Any:
-    """The ``AIOKafkaClient`` inside an aiokafka consumer, producer or admin client; a bare one as it is."""
-    return getattr(client_or_admin, "_client", None) or getattr(client_or_admin, "client", client_or_admin)
 
 
 async def fetch_topics(client_or_admin: Any, names: Iterable[str]) -> dict[str, TopicDescription]:

@@ -25,9 +25,8 @@ from agents.effects import Effects
 from agents.ingest import Ingest
 from streams.transport.delivery import ConfirmedProducer, Outgoing
 from streams.transport.traffic import Traffic
-from streams.upstream import faust_private
-from tables import store_memory as local_store
-from tables import totals
+from streams.upstream.faust_consumer import Consumer, PausingListener
+from tables import store_memory, totals
 from tables.buckets import FINE, RETENTION_S
 from tables.combined_counter import CombinedCounter
 from tables.durable_table import DurableTable
@@ -97,7 +96,7 @@ class Recorder:
     def _hook_traffic(self) -> None:
         recorder = self
         handle, on_ready, on_revoked = Ingest.handle, Traffic.on_ready, Traffic.on_revoked
-        assigned = faust_private._RebalanceListener.on_partitions_assigned
+        assigned = PausingListener.on_partitions_assigned
 
         async def recorded_handle(self: Ingest, batch: Any, counter: SourceCounter) -> None:
             first, last = batch.records[0].offset, batch.records[-1].offset
@@ -126,7 +125,7 @@ class Recorder:
         _replace(Ingest, "handle", recorded_handle)
         _replace(Traffic, "on_ready", recorded_ready)
         _replace(Traffic, "on_revoked", recorded_revoked)
-        _replace(faust_private._RebalanceListener, "on_partitions_assigned", recorded_assigned)
+        _replace(PausingListener, "on_partitions_assigned", recorded_assigned)
 
     def _hook_counting(self) -> None:
         recorder = self
@@ -210,7 +209,7 @@ class Recorder:
 
     def _hook_commits(self) -> None:
         recorder = self
-        commit: Callable[..., Awaitable[bool]] = faust_private.Consumer._commit
+        commit: Callable[..., Awaitable[bool]] = Consumer._commit
 
         async def recorded_commit(self: Any, offsets: Mapping[TP, int]) -> bool:
             recorder.place("before-commit")
@@ -220,7 +219,7 @@ class Recorder:
             recorder.place("after-commit")
             return done
 
-        _replace(faust_private.Consumer, "_commit", recorded_commit)
+        _replace(Consumer, "_commit", recorded_commit)
 
 
 def _identity(headers: Any) -> str:
@@ -245,8 +244,8 @@ def main() -> None:
         RETENTION_S[FINE] = int(retention)
         vars(totals)["_MARGIN_S"] = 0
     if store_bytes := os.environ.get("CHAOS_STORE_BYTES"):
-        local_store.LEAST_BYTES = int(store_bytes)  # type: ignore[misc]
-        local_store.WRITE_BUFFER_BYTES = local_store.BLOCK_CACHE_BYTES = 0  # type: ignore[misc]
+        store_memory.LEAST_BYTES = int(store_bytes)  # type: ignore[misc]
+        store_memory.WRITE_BUFFER_BYTES = store_memory.BLOCK_CACHE_BYTES = 0  # type: ignore[misc]
     if "CHAOS_HISTORY" in os.environ:
         Recorder(os.environ).install()
     from tocsin.cli import main as command

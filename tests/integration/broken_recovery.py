@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.upstream.faust_private import ToldRecovery
+from streams.upstream.faust_recovery import ObservedRecovery
 from tocsin.cli import main
 
 
 def break_recovery() -> None:
     """Begin at the end, as a recovery does that trusts an offset kept without its rows."""
-    build = ToldRecovery._build_offsets
+    build = ObservedRecovery._build_offsets
 
-    async def skipping(self: ToldRecovery, consumer: Any, tps: Any, destination: Any, title: str) -> None:
+    async def skipping(self: ObservedRecovery, consumer: Any, tps: Any, destination: Any, title: str) -> None:
         await build(self, consumer, tps, destination, title)
         if title == "active":
             for tp in tps:
                 destination[tp] = max(destination[tp], self.active_highwaters[tp] - 1)
 
-    ToldRecovery._build_offsets = skipping  # type: ignore[method-assign]
+    ObservedRecovery._build_offsets = skipping  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -141,9 +141,9 @@ async def topic_reader(
 
     from streams.broker.client_options import client_options
     from streams.upstream.connections import disconnect
-    from streams.upstream.lenient_records import accept_any_header_names
+    from streams.upstream.lenient_records import install_lenient_records
 
-    accept_any_header_names()
+    install_lenient_records()
     consumer = None
     try:
         try:

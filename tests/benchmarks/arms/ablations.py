@@ -145,9 +145,9 @@ class _Hub:
     async def assign(self, lane: SharedLane, offsets: Mapping[int, int | None]) -> None:
         self.assigned[lane.topic] = offsets
         if len(self.assigned) == len(self.lanes) and any(self.assigned.values()):
-            from streams.upstream.bulk_records import hand_out_lists
+            from streams.upstream.bulk_records import install_bulk_records
 
-            hand_out_lists()
+            install_bulk_records()
             self.consumer = aiokafka.AIOKafkaConsumer(**lane.options)
             await self.consumer.start()
             places = {

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from streams.upstream.recovery import RecoveryProgress
+from streams.upstream.recovery_progress import RecoveryProgress
 from tocsin.health import WorkerHealth
 
 

@@ -157,11 +157,11 @@ async def partition_reader(settings: Settings) -> AsyncIterator[PartitionReader]
 
     from streams.broker.client_options import client_options
     from streams.upstream.connections import disconnect
-    from streams.upstream.lenient_records import accept_any_header_names
+    from streams.upstream.lenient_records import install_lenient_records
     from streams.upstream.unpacking import limit_for
 
     # As workers do, so that the same records are dead letters.
-    accept_any_header_names(limit_for(settings.max_notification_bytes))
+    install_lenient_records(limit_for(settings.max_notification_bytes))
     consumer = AIOKafkaConsumer(
         **client_options(settings),
         client_id=f"{settings.app_id}-verify",

@@ -13,7 +13,7 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.upstream.faust_private import _ConsumerThread, _RebalanceListener
+from streams.upstream.faust_consumer import ConsumerThread, PausingListener
 
 BEFORE, CHANGELOG = TP("before", 0), TP("changelog", 0)
 RECORDS = ["the first rows", "more rows"]
@@ -101,7 +101,7 @@ class Recovering:
 
 
 async def test_recovery_gets_every_record_of_its_changelog() -> None:
-    assert await Recovering(_ConsumerThread).what_recovery_gets() == {CHANGELOG: RECORDS}
+    assert await Recovering(ConsumerThread).what_recovery_gets() == {CHANGELOG: RECORDS}
 
 
 async def test_with_stock_faust_the_abandoned_call_takes_them() -> None:
@@ -111,7 +111,7 @@ async def test_with_stock_faust_the_abandoned_call_takes_them() -> None:
 
 async def test_what_was_taken_before_a_seek_is_not_delivered_after_it() -> None:
     """It would be taken for what lies at the new place."""
-    at = Recovering(_ConsumerThread)
+    at = Recovering(ConsumerThread)
     asked = at.ask()
     await asyncio.sleep(0)
     at.kafka._fetcher.fetched[BEFORE] = ["old rows"]
@@ -122,7 +122,7 @@ async def test_what_was_taken_before_a_seek_is_not_delivered_after_it() -> None:
 
 
 async def test_without_a_rebalance_records_are_delivered() -> None:
-    at = Recovering(_ConsumerThread)
+    at = Recovering(ConsumerThread)
     asked = at.ask()
     await asyncio.sleep(0)
     at.kafka._fetcher.arrived(BEFORE)
@@ -132,14 +132,14 @@ async def test_without_a_rebalance_records_are_delivered() -> None:
 
 async def test_nothing_is_asked_for_by_no_partition() -> None:
     """To aiokafka no partition means all."""
-    at = Recovering(_ConsumerThread)
+    at = Recovering(ConsumerThread)
     at.active.clear()
     at.kafka._fetcher.arrived(CHANGELOG)
     assert await at.ask() == {}
 
 
 async def test_a_caller_that_is_cancelled_ends_its_call() -> None:
-    at = Recovering(_ConsumerThread)
+    at = Recovering(ConsumerThread)
     asked = at.ask()
     await asyncio.sleep(0)
     asked.cancel()
@@ -152,7 +152,7 @@ async def test_a_caller_that_is_cancelled_ends_its_call() -> None:
 
 
 async def test_an_error_of_the_call_is_not_swallowed() -> None:
-    at = Recovering(_ConsumerThread)
+    at = Recovering(ConsumerThread)
     at.kafka._closed = True
     with pytest.raises(driver.ConsumerStoppedError):
         await at.ask()
@@ -167,4 +167,4 @@ def test_faust_still_works_as_this_assumes() -> None:
     names = driver.AIOKafkaConsumerThread.seek_wait.__code__.co_names
     assert "_seek_wait" in names
     assert "_fetch_records" in driver.AIOKafkaConsumerThread.getmany.__code__.co_names
-    assert "give_up_fetches" in _RebalanceListener.on_partitions_assigned.__code__.co_names
+    assert "give_up_fetches" in PausingListener.on_partitions_assigned.__code__.co_names

@@ -12,7 +12,7 @@ from aiokafka.consumer.subscription_state import SubscriptionState
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.upstream.faust_private import _ConsumerThread
+from streams.upstream.faust_consumer import ConsumerThread
 
 PARTITIONS = 20
 
@@ -63,7 +63,7 @@ async def sets_made_by_a_commit(kind: type[Any], monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_commit_makes_the_set_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await sets_made_by_a_commit(_ConsumerThread, monkeypatch) == 1
+    assert await sets_made_by_a_commit(ConsumerThread, monkeypatch) == 1
 
 
 async def test_stock_faust_makes_it_for_each_partition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ async def test_stock_faust_makes_it_for_each_partition(monkeypatch: pytest.Monke
 
 
 async def test_a_new_assignment_is_seen_at_once() -> None:
-    thread = make(_ConsumerThread)
+    thread = make(ConsumerThread)
     assert thread.assignment() == frozenset()
     thread._consumer.assign(2)
     assert thread.assignment() == {TP("notifications.debug", 0), TP("notifications.debug", 1)}

@@ -19,8 +19,8 @@ from streams.upstream.bulk_records import (
     LEAST_LIMIT,
     BulkFetchResult,
     _Unread,
-    hand_out_lists,
     held_by,
+    install_bulk_records,
     size_of,
 )
 from streams.upstream.lenient_records import LenientRecords, _Batch
@@ -146,7 +146,7 @@ def test_the_limit_leaves_room_for_the_largest_record_that_is_wanted(monkeypatch
     monkeypatch.setattr(_Unread, "limit", LEAST_LIMIT)
     data = batch(0, [bytes(LEAST_LIMIT)], compression=ZSTD)
     assert result(BulkFetchResult, data, 0)[0].getall()[0].value is None
-    hand_out_lists(LEAST_LIMIT)
+    install_bulk_records(LEAST_LIMIT)
     assert len(result(BulkFetchResult, data, 0)[0].getall()[0].value) == LEAST_LIMIT
 
 
@@ -193,7 +193,7 @@ def test_control_batches_are_stepped_over() -> None:
 
 
 def test_the_fetcher_makes_them_by_the_name_that_is_replaced() -> None:
-    hand_out_lists()
+    install_bulk_records()
     assert fetcher.FetchResult is BulkFetchResult
     assert "FetchResult" in fetcher.Fetcher._proc_fetch_request.__code__.co_names
 

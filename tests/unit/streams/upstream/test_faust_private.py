@@ -15,16 +15,11 @@ from faust.types import TP
 from streams.notifications import Priority
 from streams.settings import load_settings
 from streams.transport.batch import RecordBatch
-from streams.upstream.faust_private import (
-    BatchSchema,
-    Consumer,
-    ToldRecovery,
-    _RebalanceListener,
-    batch_message,
-    deliver,
-    member_alive,
-)
-from streams.upstream.recovery import TableProgress
+from streams.upstream.faust_app import member_alive
+from streams.upstream.faust_consumer import Consumer, PausingListener
+from streams.upstream.faust_messages import BatchSchema, batch_message, deliver
+from streams.upstream.faust_recovery import ObservedRecovery
+from streams.upstream.recovery_progress import TableProgress
 from streams.upstream.store_faults import quarantine_damaged
 from streams.upstream.stores import (
     DamagedStoreError,
@@ -141,7 +136,7 @@ async def test_lane_topics_are_paused_in_the_group_consumer(monkeypatch: pytest.
         _ensure_consumer=lambda: consumer,
         give_up_fetches=given_up,
     )
-    await _RebalanceListener(thread).on_partitions_assigned([MANAGED, OTHER])
+    await PausingListener(thread).on_partitions_assigned([MANAGED, OTHER])
     assert paused == [MANAGED]
     assert order == ["give up fetches", "pause", "assigned"]
 
@@ -303,7 +298,7 @@ async def test_recovery_tells_where_it_began_and_how_far_it_is(
     app: TocsinApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recovery = app.tables.recovery
-    assert isinstance(recovery, ToldRecovery)
+    assert isinstance(recovery, ObservedRecovery)
     begun: list[bool] = []
     recovery.on_begin = lambda: begun.append(True)
     known: list[int] = []

@@ -10,7 +10,7 @@ from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v11, FetchRespons
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.upstream.fetch_packing import QuickFetchResponse, pack_fetches_at_once
+from streams.upstream.fetch_packing import QuickFetchResponse, install_fetch_packing
 
 STOCK_REQUEST = FetchRequest_v11.SCHEMA
 
@@ -48,7 +48,7 @@ def fields(struct: Any) -> dict[str, Any]:
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FetchRequest_v11, "SCHEMA", STOCK_REQUEST)
     monkeypatch.setattr(FetchRequest_v11, "RESPONSE_TYPE", FetchResponse_v11)
-    pack_fetches_at_once()
+    install_fetch_packing()
 
 
 @given(ANSWERS, st.binary(max_size=8))

@@ -11,7 +11,8 @@ from aiokafka import TopicPartition
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
-from streams.upstream.faust_private import Consumer, ToldRecovery, _ConsumerThread
+from streams.upstream.faust_consumer import Consumer, ConsumerThread
+from streams.upstream.faust_recovery import ObservedRecovery
 
 CHANGELOG, OTHER = TopicPartition("changelog", 0), TopicPartition("changelog", 1)
 GENERATION = 7
@@ -23,7 +24,7 @@ async def paused_after(tps: set[TP], generation: int) -> set[TopicPartition]:
     consumer.assign([CHANGELOG, OTHER])
     consumer._coordinator = SimpleNamespace(generation=GENERATION)
     thread: Any = SimpleNamespace(_ensure_consumer=lambda: consumer)
-    await _ConsumerThread._rest(thread, tps, generation)
+    await ConsumerThread._rest(thread, tps, generation)
     consumer._coordinator = None
     return set(consumer.paused())
 
@@ -54,7 +55,7 @@ async def test_a_recovery_that_is_complete_lets_its_changelogs_rest_before_work_
 
     monkeypatch.setattr(Recovery, "on_recovery_completed", completed)
     followed = TP("changelog", 1)
-    recovery: Any = ToldRecovery.__new__(ToldRecovery)
+    recovery: Any = ObservedRecovery.__new__(ObservedRecovery)
     recovery.app = SimpleNamespace(consumer=SimpleNamespace(rest=rest))
     recovery.active_tps, recovery.standby_tps = {TP("changelog", 0), followed}, {followed}
     await recovery.on_recovery_completed(GENERATION)
@@ -64,5 +65,5 @@ async def test_a_recovery_that_is_complete_lets_its_changelogs_rest_before_work_
 def test_faust_says_when_recovery_is_complete_and_knows_the_thread() -> None:
     code = Recovery._restart_recovery
     assert "on_recovery_completed" in getattr(code, "fun", code).__code__.co_names
-    assert callable(_ConsumerThread.call_thread)
+    assert callable(ConsumerThread.call_thread)
     assert "_thread" in Consumer.rest.__code__.co_names

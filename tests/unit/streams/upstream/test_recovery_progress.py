@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from streams.upstream.recovery import BOTH, CHANGELOG, LOCAL, NEITHER, RecoveryProgress, TableProgress
+from streams.upstream.recovery_progress import (
+    BOTH,
+    CHANGELOG,
+    LOCAL,
+    NEITHER,
+    RecoveryProgress,
+    TableProgress,
+)
 
 FRESH = TableProgress("counts", "me-counts-changelog", 0, kept=None, begin=-1, at=-1, end=399_999)
 

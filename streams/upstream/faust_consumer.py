@@ -1,0 +1,194 @@
+"""The member of the consumer group: assignment, changelogs, internal topics, and commits of what is durable.
+
+It fetches no notifications: lanes of our own do, so it pauses their partitions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+import aiokafka
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.upstream.connections import connect, disconnect
+from streams.upstream.coordinator import Coordinator
+from streams.upstream.instance_watch import InstanceWatch
+
+
+class PausingListener(driver.ConsumerRebalanceListener):
+    """Pauses what lanes fetch, before Faust sees a new assignment."""
+
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        """Give up calls for records of the assignment before, and pause."""
+        assigned = set(assigned)
+        thread = self._thread
+        await thread.give_up_fetches()
+        coordinator = thread.app.coordinator
+        lanes = [tp for tp in assigned if coordinator.fetches(tp.topic)]
+        if lanes:
+            thread._ensure_consumer().pause(*lanes)
+        await super().on_partitions_assigned(assigned)
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread in which aiokafka's consumer of the group runs."""
+
+    logger = driver.logger
+    instance_watch: InstanceWatch | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._fetches: set[asyncio.Future[Any]] = set()
+        #: Counts the changes of where fetching goes on.
+        self._moves = 0
+        #: As aiokafka has it, and as Faust does; set together, for two threads ask.
+        self._assignment: tuple[Any, frozenset[TP]] = None, frozenset()
+
+    async def on_start(self) -> None:
+        """Connect; watch over the instance id from the first request on: nothing is subscribed to yet."""
+        connected = await connect(self._connect, lambda: not self.app.should_stop)
+        if connected and self._consumer._group_instance_id is not None:
+            self.instance_watch = InstanceWatch(self._consumer._coordinator, self._fenced)
+
+    async def _connect(self) -> None:
+        try:
+            await super().on_start()  # with a client of its own each time
+        except BaseException:
+            await disconnect(self._consumer)
+            raise
+
+    async def on_thread_stop(self) -> None:
+        """Disconnect so that the thread ends, also while no broker answers."""
+        await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
+        if self._consumer is not None:
+            await disconnect(self._consumer)
+
+    def assignment(self) -> frozenset[TP]:
+        """The current assignment.
+
+        Faust makes the set anew at each call, and a commit calls it for each partition: with 64 partitions a
+        topic that held all threads for 40 ms.
+        """
+        assigned = self._ensure_consumer().assignment()
+        known, assignment = self._assignment
+        if assigned is not known:  # aiokafka has the same one until it changes
+            assignment = frozenset(driver.ensure_TPset(assigned))
+            self._assignment = assigned, assignment
+        return assignment
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[TP] | None, *args: Any, **options: Any
+    ) -> Any:
+        """Take records of what was asked for, unless meanwhile fetching has moved elsewhere.
+
+        At a rebalance Faust cancels only who waits for them. The call itself goes on in this thread for up to
+        a second, on a set that by then names the partitions of the next assignment: what it took of a
+        changelog, out of sight of the recovery that had just begun to read it, nobody got. That recovery then
+        waited for ever, or went on with whatever was written later.
+        """
+        asked = None if active_partitions is None else frozenset(active_partitions)
+        if asked is not None and not asked:
+            return {}  # to aiokafka it would mean all
+        moves = self._moves
+        fetch = asyncio.ensure_future(super()._fetch_records(consumer, asked, *args, **options))
+        self._fetches.add(fetch)
+        try:
+            await asyncio.wait([fetch])
+        finally:
+            self._fetches.discard(fetch)
+            fetch.cancel()
+        if fetch.cancelled():
+            return {}
+        records = fetch.result()
+        return records if moves == self._moves else {}
+
+    async def give_up_fetches(self) -> None:
+        """End the calls that wait for records: where to read is about to change. Call it in the thread."""
+        self._moves += 1
+        fetches = list(self._fetches)
+        for fetch in fetches:
+            fetch.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        await self.give_up_fetches()
+        await super()._seek_wait(consumer, partitions)
+
+    async def rest(self, tps: set[TP], generation: int) -> None:
+        """Fetch ``tps`` no more while the assignment is that of ``generation``; a later one begins anew."""
+        await self.call_thread(self._rest, tps, generation)
+
+    async def _rest(self, tps: set[TP], generation: int) -> None:
+        consumer = self._ensure_consumer()
+        if consumer._coordinator.generation == generation:
+            consumer.pause(*(tp for tp in consumer.assignment() if tp in tps))
+
+    def _fenced(self) -> None:
+        self.app.loop.call_soon_threadsafe(self.app.instance_taken)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        if self.instance_watch is not None and self.instance_watch.fenced:
+            return False
+        return bool(await super()._commit(offsets))
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust hard-codes 1.5 s, for which a drained partition waits when others are idle.
+        consumer._fetch_max_wait_ms = 200
+        return consumer
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Skip: Faust's detector compares two clocks, and paused partitions look stalled to it."""
+
+
+class Consumer(driver.Consumer):
+    """Group member: assignment, changelogs, internal topics, and commits of what is durable."""
+
+    logger = driver.logger
+    RebalanceListener = PausingListener
+
+    @property
+    def _coordinator(self) -> Coordinator:
+        return cast(Coordinator, self.app.coordinator)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def rest(self, tps: set[TP], generation: int) -> None:
+        """Fetch ``tps`` no more until the next assignment, unless it has come already."""
+        await self._thread.rest(tps, generation)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        manages = self._coordinator.manages
+        return (tp for tp in super()._filter_tps_with_pending_acks(topics) if not manages(tp.topic))
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        offsets = dict(super()._filter_committable_offsets(tps))
+        manages = self._coordinator.manages
+        for tp in [tp for tp in self._acked if manages(tp.topic)]:
+            self._acked[tp].clear()
+            self._acked_index[tp].clear()
+        for tp, offset in self._coordinator.committable().items():
+            committed = self._committed_offset[tp]
+            if offset > (committed or 0):
+                offsets[tp] = offset
+        return offsets
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if not self._coordinator.manages(tp.topic):
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    async def wait_empty(self) -> None:
+        """Wait for work in flight, with a deadline; then flush and commit."""
+        await self._coordinator.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await self.commit(start_new_transaction=False)
+        self._unacked_messages.clear()
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Skip, as in the thread."""
