@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agents.flush_pace import FlushPace
+from streams.records import PlacedRecord
 from streams.transport.turns import let_others_pass
 from tables.combined_counter import CombinedCounter
 from tables.partials import decode
@@ -43,9 +44,9 @@ async def run_combine(
             raise
 
 
-def _combine(record: Any, counter: CombinedCounter, now_s: float) -> None:
+def _combine(record: PlacedRecord, counter: CombinedCounter, now_s: float) -> None:
     try:
-        parts = decode(record.value)
+        parts = decode(record.value or b"")
     except (ValueError, TypeError, KeyError) as error:
         # Only Tocsin writes here, cumulatively: the next message of the same sources says it all again.
         log.error(  # noqa: TRY400 - the reason is in the line

@@ -78,7 +78,7 @@ class DeadLetter:
     truncated: bool
 
 
-def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> DeadLetter | None:
+def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, Any]]) -> DeadLetter | None:
     """Read a record of the dead-letter topic; None when it is not a dead letter of Tocsin."""
     headers = tuple(headers)
     named = {name: content for name, content in headers if name.startswith(_PREFIX) and content is not None}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiokafka
 from aiokafka import TopicPartition
 
 from streams.cancellation import end
+from streams.records import PlacedRecord
 from streams.upstream.connections import disconnect
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
@@ -119,7 +120,7 @@ class TotalsReader:
                 self.totals.expire(time.time())
             await asyncio.sleep(0)
 
-    def _take(self, records: list[Any]) -> None:
+    def _take(self, records: Sequence[PlacedRecord]) -> None:
         for record in records:
             try:
                 newer = self.totals.apply(record.key or b"", record.value)
@@ -127,4 +128,4 @@ class TotalsReader:
                 log.warning("Left out %s/%d/%d: %s", self._topic, record.partition, record.offset, error)
                 continue
             if not newer and self._on_outdated is not None:
-                self._on_outdated(decode_key(record.key))
+                self._on_outdated(decode_key(record.key or b""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ class RecordBatch:
     priority: Priority
     topic: str
     partition: int
-    records: list[Record]
+    records: Sequence[Record]
     dispatch: Any
     taken: bool = False
     dropped: bool = False

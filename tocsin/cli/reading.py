@@ -12,6 +12,7 @@ import click
 from streams.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:
+    from streams.records import PlacedRecord
     from streams.upstream.topic_ids import TopicDescription
 
 #: Seconds in which brokers must have answered.
@@ -38,11 +39,11 @@ class TopicReader:
         """The aiokafka consumer."""
         return self._consumer
 
-    def is_new(self, record: Any) -> bool:
+    def is_new(self, record: PlacedRecord) -> bool:
         """Whether a record was written after the topics were opened."""
         return bool(record.offset >= self._ends[_tp(record)])
 
-    async def follow(self) -> AsyncIterator[list[Any]]:
+    async def follow(self) -> AsyncIterator[list[PlacedRecord]]:
         """Batches of records as they come, sorted by time; empty ones in between, and no end.
 
         Raises:
@@ -60,7 +61,7 @@ class TopicReader:
                 heard = loop.time()
             yield batch
 
-    async def to_end(self) -> AsyncIterator[list[Any]]:
+    async def to_end(self) -> AsyncIterator[list[PlacedRecord]]:
         """Batches of records up to the end that the topics had when they were opened.
 
         Raises:
@@ -85,14 +86,14 @@ class TopicReader:
                 return True
         return False
 
-    async def _batch(self) -> list[Any]:
+    async def _batch(self) -> list[PlacedRecord]:
         from aiokafka.errors import KafkaError
 
         try:
             fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
         except KafkaError as error:
             raise click.ClickException(f"Reading failed: {error}.") from error
-        records = [record for part in fetched.values() for record in part]
+        records: list[PlacedRecord] = [record for part in fetched.values() for record in part]
         records.sort(key=lambda record: (record.timestamp, record.topic, record.partition, record.offset))
         return records
 
@@ -226,7 +227,7 @@ async def _starts(
     return {partition: ends[partition] if at is None else at.offset for partition, at in found.items()}
 
 
-def _tp(record: Any) -> Any:
+def _tp(record: PlacedRecord) -> Any:
     from aiokafka import TopicPartition
 
     return TopicPartition(record.topic, record.partition)

@@ -16,6 +16,7 @@ from streams.notifications.decoding import Limits, make_decoder
 from streams.notifications.event_time import bucket_time_ms
 from streams.notifications.notification import Rejection
 from streams.notifications.priority import Priority
+from streams.records import PlacedRecord
 from streams.settings import Settings, load_settings
 from tocsin.cli.common import (
     Duration,
@@ -44,7 +45,7 @@ _PAYLOAD_LENGTH: Final = 200
 _NAME_LENGTH: Final = 300
 
 #: Turns one record into the lines to print for it; the flag tells that it was written after the start.
-Show = Callable[[Any, bool], Iterator[str]]
+Show = Callable[[PlacedRecord, bool], Iterator[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ async def _follow(
 
 
 def _alerts(view: _View) -> Show:
-    def show(record: Any, _: bool) -> Iterator[str]:
+    def show(record: PlacedRecord, _: bool) -> Iterator[str]:
         try:
             body = orjson.loads(record.value or b"")
         except ValueError:
@@ -204,7 +205,7 @@ def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority
         )
     )
 
-    def show(record: Any, _: bool) -> Iterator[str]:
+    def show(record: PlacedRecord, _: bool) -> Iterator[str]:
         priority = by_topic[record.topic]
         read = decode(record.value, priority)
         if isinstance(read, Rejection):
@@ -216,7 +217,8 @@ def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority
         if view.as_json:
             yield json_line(record.value) or ""
             return
-        at_ms, replaced = bucket_time_ms(read.event_time_ms, record.timestamp, settings.lateness_s * 1000)
+        broker_ms = -1 if record.timestamp is None else record.timestamp
+        at_ms, replaced = bucket_time_ms(read.event_time_ms, broker_ms, settings.lateness_s * 1000)
         notes = []
         if read.repairs:
             notes.append(f"repaired: {', '.join(read.repairs)}")
@@ -249,7 +251,7 @@ class _Counts:
         #: (priority, event type) -> total
         self._totals: dict[tuple[str, str], int] = {}
 
-    def show(self, record: Any, is_new: bool) -> Iterator[str]:
+    def show(self, record: PlacedRecord, is_new: bool) -> Iterator[str]:
         """Lines for the totals that a row raises; the rows from before the start are only taken in."""
         from tables.public_rows import decode_key
 
@@ -300,7 +302,7 @@ class _Counts:
             )
 
 
-def _unreadable(view: _View, record: Any, reason: str, detail: str) -> str:
+def _unreadable(view: _View, record: PlacedRecord, reason: str, detail: str) -> str:
     where = f"{record.topic}/{record.partition}/{record.offset}"
     if not view.as_json:
         note = click.style(f"unreadable: {reason}", fg="yellow")

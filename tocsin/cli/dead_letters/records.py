@@ -79,7 +79,8 @@ async def dead_letters(
                     skipped.repeats += 1
                     continue
                 seen.add(letter.id)
-            yield Found(letter, record.partition, record.offset, record.timestamp)
+            written_ms = -1 if record.timestamp is None else record.timestamp
+            yield Found(letter, record.partition, record.offset, written_ms)
 
 
 def names_of(found: Found) -> set[str]:

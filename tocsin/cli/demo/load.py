@@ -21,6 +21,7 @@ from tocsin.cli.demo.worker_process import DemoError
 
 if TYPE_CHECKING:
     from streams.publishing.bulk import Tally
+    from streams.records import PlacedRecord
 
 #: Share of malformed messages, so that dead letters are seen too.
 BAD_SHARE: Final = 0.005
@@ -155,10 +156,10 @@ class Arrivals:
         except click.ClickException as error:
             raise DemoError(error.message) from None
 
-    def _take(self, record: Any) -> None:
+    def _take(self, record: PlacedRecord) -> None:
         from agents.dead_letters import ID, TOPIC
 
-        headers = dict(record.headers)
+        headers: dict[str, Any] = dict(record.headers)
         severity = self._alert_topics.get(record.topic)
         identity = headers.get("ce_id" if severity is not None else ID)
         if identity is None or identity in self._ids:
@@ -168,7 +169,7 @@ class Arrivals:
             self.dead_lettered[self._sources[headers[TOPIC].decode()]] += 1
             return
         self.forwarded[severity] += 1
-        body = orjson.loads(record.value)
+        body = orjson.loads(record.value or b"")
         labels = body["labels"]
         self.alerts.append(Alert(body["startsAt"], severity, labels["alertname"], labels["publisher_id"]))
 

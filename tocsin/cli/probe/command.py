@@ -7,6 +7,7 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import orjson
 
 from streams.cancellation import end
 from streams.notifications.priority import Priority
+from streams.records import PlacedRecord
 from streams.settings import ConfigurationError, Settings, load_settings
 from tocsin.cli.common import Output, brokers_option, run, visible
 from tocsin.cli.probe.results import Probes, Report, keys_of, make_report
@@ -196,7 +198,7 @@ class _Run:
             if self._total > before:
                 self._probes.counted(self._total, now_s)
 
-    def _take_counts(self, batch: list[Any]) -> None:
+    def _take_counts(self, batch: Sequence[PlacedRecord]) -> None:
         from tables.public_rows import decode_key
         from tables.reserved_types import PROBES
 
@@ -269,7 +271,7 @@ def _message_id(value: bytes | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _starts_ms(record: Any) -> int:
+def _starts_ms(record: PlacedRecord) -> int:
     from tables.views.times import parse_time
 
     try:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from streams.records import PlacedRecord, UnreadableRecord
 from streams.settings import ConfigurationError, Settings
 
 _CONNECT_S: Final = 15.0
@@ -48,7 +49,7 @@ class PartitionReader:
         found = (await self._ask(self._consumer.offsets_for_times({partition: time_ms})))[partition]
         return None if found is None else int(found.offset)
 
-    async def first(self, partition: Any, start: int, end: int) -> Any:
+    async def first(self, partition: Any, start: int, end: int) -> PlacedRecord | None:
         """The first record from ``start`` to before ``end``; None when there is none."""
         async with contextlib.aclosing(self.records(partition, start, end)) as found:
             async for records in found:
@@ -56,7 +57,7 @@ class PartitionReader:
                     return record
         return None
 
-    async def records(self, partition: Any, start: int, end: int) -> AsyncGenerator[list[Any]]:
+    async def records(self, partition: Any, start: int, end: int) -> AsyncGenerator[list[PlacedRecord]]:
         """Records from offset ``start`` to before ``end``, in order; what cannot be read has a stand-in.
 
         Raises:
@@ -92,7 +93,7 @@ class PartitionReader:
         consumer.pause(*(consumer.assignment() - {partition} - consumer.paused()))
         consumer.resume(partition)
 
-    async def _some(self, partition: Any, position: int) -> list[Any]:
+    async def _some(self, partition: Any, position: int) -> list[PlacedRecord]:
         from aiokafka.errors import KafkaError
 
         try:
@@ -101,18 +102,16 @@ class PartitionReader:
             raise _failed(self._settings, error) from error
         except Exception:  # noqa: BLE001 - hostile records raise anything
             return await self._step_over(partition, position)
-        found: list[Any] = fetched.get(partition, [])
+        found: list[PlacedRecord] = fetched.get(partition, [])
         return found
 
-    async def _step_over(self, partition: Any, position: int) -> list[Any]:
+    async def _step_over(self, partition: Any, position: int) -> list[PlacedRecord]:
         """Read one by one up to a record that the client cannot take apart, as the fetch lanes do."""
         from aiokafka.errors import KafkaError
 
-        from streams.records import UnreadableRecord
-
         consumer = self._consumer
         consumer.seek(partition, position)
-        found: list[Any] = []
+        found: list[PlacedRecord] = []
         while len(found) < _MOST_STEPS:
             try:
                 fetched = await consumer.getmany(partition, timeout_ms=_POLL_MS, max_records=1)

@@ -353,7 +353,7 @@ class Verification:
             self._tell(
                 f"{self._read:,} records read, now {tp.topic}, partition {tp.partition} of {self._partitions}"
             )
-            if brokers_clock and records and records[-1].timestamp > last_ms:
+            if brokers_clock and records and (records[-1].timestamp or 0) > last_ms:
                 return  # no later record can lie in these buckets
 
     def _tell(self, sentence: str) -> None:
