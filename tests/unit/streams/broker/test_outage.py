@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
-from aiokafka.errors import NodeNotReadyError, RequestTimedOutError
-from aiokafka.protocol.metadata import MetadataRequest
 
-from streams.broker.outage import Outage, _answering
+from streams.broker.outage import Outage
 
 
 def test_an_outage_is_said_a_few_times_and_its_end_once() -> None:
@@ -51,50 +45,3 @@ def test_one_broker_of_three_that_is_away_is_no_outage() -> None:
     outage = Outage("a:1,b:1,c:1", needed=2)
     assert [outage.asked(now, now, 2) for now in range(100, 200)] == [None] * 100
     assert outage.reason(200.0) is None
-
-
-class _Cluster:
-    """Three brokers, of which some do not answer; each knows of those that it names."""
-
-    def __init__(self, answers: dict[int, Any]) -> None:
-        self.cluster = self
-        self._answers = answers
-        self.known = sorted(answers)
-
-    def brokers(self) -> list[Any]:
-        return [SimpleNamespace(nodeId=node) for node in self.known]
-
-    def update_metadata(self, answer: Any) -> None:
-        self.known = answer.brokers
-
-    async def send(self, node: int, request: MetadataRequest) -> Any:
-        answer = self._answers[node]
-        if isinstance(answer, BaseException):
-            raise answer
-        return SimpleNamespace(brokers=answer)
-
-
-@pytest.mark.parametrize(
-    ("answers", "number", "known"),
-    [
-        ({1: [1, 2, 3], 2: [1, 2, 3], 3: [1, 2, 3]}, 3, [1, 2, 3]),
-        ({1: [1, 2, 3], 2: NodeNotReadyError(), 3: RequestTimedOutError()}, 1, [1, 2, 3]),
-        # One that has just started may know only itself.
-        ({1: [1], 2: [1, 2, 3], 3: OSError()}, 2, [1, 2, 3]),
-        ({1: NodeNotReadyError(), 2: TimeoutError()}, 0, [1, 2]),
-        # A broker that is new is asked the next time.
-        ({1: [1, 2]}, 1, [1, 2]),
-    ],
-)
-def test_every_broker_is_asked_and_those_that_answer_tell_of_the_others(
-    answers: dict[int, Any], number: int, known: list[int]
-) -> None:
-    cluster: Any = _Cluster(answers)
-    assert asyncio.run(_answering(cluster)) == number
-    assert cluster.known == known
-
-
-def test_what_is_no_failure_of_a_broker_is_not_swallowed() -> None:
-    cluster: Any = _Cluster({1: [1], 2: ZeroDivisionError()})
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(_answering(cluster))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import aiokafka
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
@@ -22,6 +23,7 @@ from streams.upstream.bulk_records import (
     held_by,
     install_bulk_records,
     size_of,
+    wait_at_broker,
 )
 from streams.upstream.lenient_records import LenientRecords, _Batch
 
@@ -222,3 +224,29 @@ def test_what_a_consumer_holds_is_counted_as_it_came() -> None:
     }
     consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=fetched))
     assert held_by(consumer) == len(batch(0, [b"a" * 1000])) + len(batch(0, [b"b" * 500]))
+
+
+async def test_a_real_consumer_keeps_what_it_fetched_and_its_wait_where_they_are_looked_for() -> None:
+    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    consumer._fetcher = fetcher.Fetcher(consumer._client, consumer._subscription, fetch_max_wait_ms=500)
+    fetched, _ = result(BulkFetchResult, batch(0, [b"a" * 1000]), 0)
+    assert held_by(consumer) == 0
+    consumer._fetcher._records[TP] = fetched
+    assert held_by(consumer) == len(batch(0, [b"a" * 1000]))
+    assert consumer._fetcher._fetch_max_wait_ms == 500
+    wait_at_broker(consumer, 20)
+    assert consumer._fetcher._fetch_max_wait_ms == 20
+    for name in ("_records", "_fetch_max_wait_ms"):
+        assert name in fetcher.Fetcher._proc_fetch_request.__code__.co_names or (
+            name in fetcher.Fetcher._get_actions_per_node.__code__.co_names
+        )
+    await consumer.stop()
+
+
+def test_what_a_fetch_result_refers_back_to_is_let_go() -> None:
+    source = PartitionRecords(
+        TP, LenientRecords(batch(0, [b"a"])), None, 0, None, AS_PARSED, True, READ_UNCOMMITTED
+    )
+    assert source._records_iterator is not None
+    BulkFetchResult(TP, assignment=State(0), partition_records=source, backoff=0.0)
+    assert source._records_iterator is None

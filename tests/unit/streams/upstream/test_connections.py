@@ -7,7 +7,9 @@ import contextlib
 from types import SimpleNamespace
 from typing import Any
 
+import aiokafka
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.upstream import connections
@@ -70,6 +72,19 @@ async def test_one_that_never_started_is_disconnected_too(monkeypatch: pytest.Mo
     consumer._fetcher = None
     await disconnect(consumer)
     assert consumer.closed
+
+
+async def test_the_fetches_of_a_real_consumer_end() -> None:
+    """Its own ``stop`` ends with their cancellation, which the caller must not take for one of its own."""
+    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    assert consumer._fetcher is None
+    consumer._fetcher = Fetcher(consumer._client, consumer._subscription)
+    fetches = [asyncio.create_task(asyncio.Event().wait()) for _ in range(2)]
+    consumer._fetcher._pending_tasks.update(fetches)
+    await asyncio.sleep(0)
+    await disconnect(consumer)
+    assert [fetch.cancelled() for fetch in fetches] == [True, True]
+    assert "_pending_tasks" in Fetcher._fetch_requests_routine.__code__.co_names
 
 
 @pytest.mark.parametrize("how", ["waits for a broker", "loses cancellations"])

@@ -1,0 +1,118 @@
+"""The member of the group: what it fetches, and that it commits what is durable."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import aiokafka
+import faust
+import pytest
+from faust.transport.drivers import aiokafka as driver
+
+from streams.upstream.faust_consumer import Consumer, ConsumerThread, PausingListener
+from streams.upstream.faust_messages import batch_message
+from tests.unit.streams.upstream.stand_ins import MANAGED, OTHER, FakeCoordinator
+from tocsin.app import TocsinApp
+
+
+async def test_the_app_uses_our_consumer(app: TocsinApp) -> None:
+    assert isinstance(app.consumer, Consumer)
+    assert isinstance(app.consumer._thread, ConsumerThread)
+
+
+async def test_managed_offsets_are_committed_from_what_is_durable_not_from_acks(app: TocsinApp) -> None:
+    consumer = app.consumer
+    consumer._acked[MANAGED].extend([5, 6, 7])
+    consumer._acked_index[MANAGED].update([5, 6, 7])
+    consumer._acked[OTHER].extend([0, 1])
+    app.coordinator.offsets = {MANAGED: 6}
+    pending = list(consumer._filter_tps_with_pending_acks())
+    assert pending == [OTHER]
+    assert consumer._filter_committable_offsets(pending) == {MANAGED: 6, OTHER: 2}
+    assert not consumer._acked[MANAGED]
+    assert not consumer._acked_index[MANAGED]
+
+
+async def test_stock_faust_would_have_committed_the_acks(app: TocsinApp) -> None:
+    """The control: without our override the acked offset is offered, durable or not."""
+    consumer = app.consumer
+    consumer._acked[MANAGED].extend([5, 6, 7])
+    consumer._acked_index[MANAGED].update([5, 6, 7])
+    assert driver.Consumer._filter_committable_offsets(consumer, [MANAGED]) == {MANAGED: 8}
+
+
+async def test_an_offset_that_is_committed_is_not_offered_again(app: TocsinApp) -> None:
+    app.consumer._committed_offset[MANAGED] = 6
+    app.coordinator.offsets = {MANAGED: 6}
+    assert app.consumer._filter_committable_offsets([]) == {}
+
+
+async def test_gaps_are_not_tracked_for_managed_topics(app: TocsinApp) -> None:
+    await app.consumer._add_gap(MANAGED, 1, 1000)
+    await app.consumer._add_gap(OTHER, 1, 3)
+    assert not app.consumer._gap[MANAGED]
+    assert app.consumer._gap[OTHER]
+
+
+async def test_waiting_for_agents_drains_then_commits(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def commit(**_kwargs: Any) -> bool:
+        app.coordinator.calls.append("commit")
+        return True
+
+    monkeypatch.setattr(app.consumer, "commit", commit)
+    message = batch_message(app, b"", "notifications.debug", 3, 9, 0)
+    app.consumer._unacked_messages.add(message)
+    await app.consumer.wait_empty()
+    assert app.coordinator.calls == ["drain", "commit"]
+    assert not app.consumer.unacked
+
+
+async def test_faust_waits_for_agents_through_wait_empty(app: TocsinApp) -> None:
+    assert app.conf.stream_wait_empty
+    assert "wait_empty" in faust.App._consumer_wait_empty.__code__.co_names
+
+
+async def test_lane_topics_are_paused_in_the_group_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: list[Any] = []
+    order: list[str] = []
+
+    async def assigned(_self: Any, _assigned: Any) -> None:
+        order.append("assigned")
+
+    async def given_up() -> None:
+        order.append("give up fetches")
+
+    monkeypatch.setattr(driver.ConsumerRebalanceListener, "on_partitions_assigned", assigned)
+    consumer = SimpleNamespace(pause=lambda *tps: (paused.extend(tps), order.append("pause")))
+    thread = SimpleNamespace(
+        app=SimpleNamespace(coordinator=FakeCoordinator()),
+        _ensure_consumer=lambda: consumer,
+        give_up_fetches=given_up,
+    )
+    await PausingListener(thread).on_partitions_assigned([MANAGED, OTHER])
+    assert paused == [MANAGED]
+    assert order == ["give up fetches", "pause", "assigned"]
+
+
+async def test_the_group_consumer_does_not_wait_long_for_idle_partitions(app: TocsinApp) -> None:
+    thread = app.consumer._thread
+    stock = driver.AIOKafkaConsumerThread._create_worker_consumer(thread, app.transport)
+    assert stock._fetch_max_wait_ms == 1500
+    assert thread._create_worker_consumer(app.transport)._fetch_max_wait_ms == 200
+    assert "_fetch_max_wait_ms" in aiokafka.AIOKafkaConsumer.start.__code__.co_names
+
+
+async def test_aiokafka_keeps_the_instance_id_and_the_coordinator_where_they_are_looked_for() -> None:
+    made = aiokafka.AIOKafkaConsumer(group_id="g", group_instance_id="i")
+    assert made._group_instance_id == "i"
+    assert made._coordinator is None
+
+
+def test_faust_keeps_the_consumer_where_it_is_looked_for() -> None:
+    thread = driver.AIOKafkaConsumerThread
+    assert "_consumer" in thread.on_start.__code__.co_names
+    assert {"_consumer", "_ensure_consumer"} <= set(dir(thread))
+    assert "_thread" in driver.ConsumerRebalanceListener.__init__.__code__.co_names

@@ -1,0 +1,58 @@
+"""Recovery tells where it began and how far it is."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from faust.tables.recovery import Recovery
+from faust.types import TP
+
+from streams.upstream.faust_recovery import ObservedRecovery
+from streams.upstream.recovery_progress import TableProgress
+from streams.upstream.stores import TablePartition
+from tocsin.app import TocsinApp
+
+
+async def test_recovery_tells_where_it_began_and_how_far_it_is(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovery = app.tables.recovery
+    assert isinstance(recovery, ObservedRecovery)
+    begun: list[bool] = []
+    recovery.on_begin = lambda: begun.append(True)
+    known: list[int] = []
+    recovery.on_known = lambda: known.append(len(recovery.progress()))
+    table = app.tables["partial-counts"]
+    table.data._db_for_partition(0)
+    changelog = table.changelog_topic.get_topic_name()
+    places = {TP(changelog, partition) for partition in (0, 1)}
+    TablePartition(table, 0).apply([(b"k%d" % number, b"v") for number in range(3)], range(3))
+    app.tables._changelogs[changelog] = table
+    monkeypatch.setattr(app.assignor, "assigned_actives", lambda: places)
+    monkeypatch.setattr(app.assignor, "assigned_standbys", set)
+
+    async def earliest(*tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, 0)
+
+    async def highwaters(*tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, 10)
+
+    await recovery.on_rebalance(places, set(), places, app.consumer_generation_id)
+    assert begun == [True]
+    assert recovery.progress() == []
+    consumer = SimpleNamespace(earliest_offsets=earliest, highwaters=highwaters)
+    await recovery._build_highwaters(consumer, places, recovery.active_highwaters, "active")
+    await recovery._build_offsets(consumer, places, recovery.active_offsets, "active")
+    assert known == [2]
+    recovery.active_offsets[TP(changelog, 1)] = 4
+    assert recovery.progress() == [
+        TableProgress("partial-counts", changelog, 0, kept=2, begin=2, at=2, end=9),
+        TableProgress("partial-counts", changelog, 1, kept=None, begin=-1, at=4, end=9),
+    ]
+
+
+async def test_recovery_of_faust_calls_what_tells(app: TocsinApp) -> None:
+    code = Recovery._restart_recovery
+    names = getattr(code, "fun", code).__code__.co_names
+    assert {"_build_offsets", "_build_highwaters"} <= set(names)

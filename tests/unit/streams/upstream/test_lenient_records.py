@@ -1,0 +1,52 @@
+"""Consumers of this process read their batches through ``LenientRecords``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka.consumer import fetcher
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from aiokafka.record.memory_records import MemoryRecords
+
+from streams.upstream.lenient_records import LenientRecords, _Batch, install_lenient_records
+
+
+class NotText(str):
+    """A header name whose bytes on the wire are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_args: Any) -> bytes:
+        return b"a\xff"
+
+
+@pytest.fixture
+def _not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetcher, "MemoryRecords", MemoryRecords)
+    monkeypatch.setattr(_Batch, "limit", _Batch.limit)
+
+
+def batch() -> bytes:
+    builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, -1, 1 << 20)
+    builder.append(0, 1000, b"k", b"v", [(NotText("x"), b"h")])
+    return bytes(builder.build())
+
+
+@pytest.mark.usefixtures("_not_installed")
+def test_the_fetcher_makes_them_by_the_name_that_is_replaced() -> None:
+    install_lenient_records(123_456)
+    assert fetcher.MemoryRecords is LenientRecords
+    assert _Batch.limit == 123_456
+    assert "MemoryRecords" in fetcher.Fetcher._proc_fetch_request.__code__.co_names
+
+
+def test_a_header_name_that_is_no_text_is_escaped() -> None:
+    (record,) = LenientRecords(batch()).next_batch()
+    assert (record.key, record.value, list(record.headers)) == (b"k", b"v", [("a\\xff", b"h")])
+
+
+def test_stock_aiokafka_raises_for_it() -> None:
+    """The control."""
+    with pytest.raises(UnicodeDecodeError):
+        list(MemoryRecords(batch()).next_batch())

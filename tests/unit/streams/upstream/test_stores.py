@@ -1,0 +1,130 @@
+"""The stores of tables: rows with their changelog offset, and damage that is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from streams.upstream.store_faults import quarantine_damaged
+from streams.upstream.stores import (
+    DamagedStoreError,
+    PartitionGoneError,
+    TablePartition,
+    store_folders,
+)
+from tocsin.app import TocsinApp
+
+
+def changes(count: int, size: int = 10) -> list[tuple[bytes, bytes | None]]:
+    return [(b"k%05d" % index, b"v" * size) for index in range(count)]
+
+
+async def opened(app: TocsinApp, partition: int = 0) -> Any:
+    table = app.tables["partial-counts"]
+    table.data._db_for_partition(partition)
+    return table
+
+
+async def test_rows_are_written_with_their_changelog_offset(app: TocsinApp) -> None:
+    table = await opened(app)
+    store = TablePartition(table, 0)
+    store.apply(changes(3), [0, 1, 2])
+    store.apply([(b"k00001", None)], [3])
+    assert [key for key, _ in store.scan(b"k", b"l")] == [b"k00000", b"k00002"]
+    assert list(store.scan(b"k00002", b"k00002")) == []
+    assert table.persisted_offset(TP(table.changelog_topic.get_topic_name(), 0)) == 3
+
+
+async def test_recovery_begins_before_rows_of_others_that_were_not_read(app: TocsinApp) -> None:
+    """While this worker was paused, another one wrote to the changelog at the offsets that are left out."""
+    table = await opened(app)
+    store = TablePartition(table, 0)
+    changelog = TP(table.changelog_topic.get_topic_name(), 0)
+    store.apply(changes(1), [0])
+    store.apply(changes(2), [2, 3])
+    assert table.persisted_offset(changelog) == 0
+    store.apply(changes(3), [1, 2, 4])
+    assert table.persisted_offset(changelog) == 0
+    store.apply(changes(1), [5])
+    assert table.persisted_offset(changelog) == 0
+    assert [key for key, _ in store.scan(b"k", b"l")] == [b"k00000", b"k00001", b"k00002"]
+
+
+async def test_recovery_of_faust_writes_what_we_read(app: TocsinApp) -> None:
+    table = await opened(app)
+    tp = TP(table.changelog_topic.get_topic_name(), 0)
+    event = SimpleNamespace(message=SimpleNamespace(tp=tp, offset=5, partition=0, key=b"k1", value=b"v1"))
+    table.data.apply_changelog_batch([event], bytes, bytes)
+    assert list(TablePartition(table, 0).scan(b"k", b"l")) == [(b"k1", b"v1")]
+
+
+async def test_a_revoked_partition_is_not_opened_again(app: TocsinApp) -> None:
+    table = await opened(app)
+    store = TablePartition(table, 0)
+    table.data._dbs.clear()
+    with pytest.raises(PartitionGoneError):
+        list(store.scan(b"", b"z"))
+    with pytest.raises(PartitionGoneError):
+        store.apply(changes(1), [0])
+    assert not table.data._dbs
+
+
+async def with_rows(app: TocsinApp) -> Path:
+    """The folder of a closed table partition with 20,000 rows in it."""
+    table = await opened(app)
+    TablePartition(table, 0).apply(changes(20_000, 100), range(20_000))
+    table.data._dbs[0].flush()
+    table.data._dbs.pop(0).close()
+    return Path(table.data.partition_path(0))
+
+
+def flip_bytes(folder: Path) -> None:
+    for file in folder.glob("*.sst"):
+        content = bytearray(file.read_bytes())
+        for index in range(len(content) // 2, len(content) // 2 + 4000):
+            content[index] ^= 0xFF
+        file.write_bytes(content)
+
+
+async def test_damage_is_noticed_when_a_table_is_read(app: TocsinApp) -> None:
+    """Iteration of RocksDB just ends early at a damaged block; the control shows that it does."""
+    flip_bytes(await with_rows(app))
+    table = await opened(app)
+    with pytest.raises(DamagedStoreError):
+        list(TablePartition(table, 0).scan(b"k", b"l"))
+    unchecked = list(table.data._dbs[0].items())
+    assert len(unchecked) < 20_000
+
+
+async def test_a_table_found_damaged_when_read_is_kept_aside(app: TocsinApp) -> None:
+    folder = await with_rows(app)
+    flip_bytes(folder)
+    table = await opened(app)
+    with pytest.raises(DamagedStoreError) as raised:
+        list(TablePartition(table, 0).scan(b"k", b"l"))
+    aside = raised.value.damaged.quarantine(raised.value)
+    assert aside.is_dir()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("victim", ["CURRENT", "MANIFEST-*"])
+async def test_a_table_that_cannot_be_opened_is_kept_aside_at_start(app: TocsinApp, victim: str) -> None:
+    folder = await with_rows(app)
+    for file in folder.glob(victim):
+        file.unlink()
+    (aside,) = quarantine_damaged(store_folders(app))
+    assert aside.name.startswith(f"{folder.name}.damaged-")
+    assert not folder.exists()
+
+
+async def test_a_sound_table_and_one_in_use_are_left_alone(app: TocsinApp) -> None:
+    folder = await with_rows(app)
+    assert quarantine_damaged(store_folders(app)) == []
+    table = await opened(app)
+    assert quarantine_damaged(store_folders(app)) == []
+    assert folder.exists()
+    assert len(list(TablePartition(table, 0).scan(b"k", b"l"))) == 20_000
