@@ -24,6 +24,8 @@ _QUIET = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
     # Faust logs the start and stop of each service under the module of its class.
+    "streams.upstream.faust_consumer": logging.ERROR,
+    "streams.upstream.faust_producer": logging.ERROR,
     "streams.upstream.faust_recovery": logging.ERROR,
     "streams.upstream.faust_tables": logging.ERROR,
     "streams.upstream.stores": logging.WARNING,

@@ -37,7 +37,6 @@ class PausingListener(driver.ConsumerRebalanceListener):
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread in which aiokafka's consumer of the group runs."""
 
-    logger = driver.logger
     instance_watch: InstanceWatch | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -148,7 +147,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 class Consumer(driver.Consumer):
     """Group member: assignment, changelogs, internal topics, and commits of what is durable."""
 
-    logger = driver.logger
     RebalanceListener = PausingListener
 
     @property

@@ -10,8 +10,6 @@ from streams.upstream.connections import connect
 class Producer(driver.Producer):
     """Faust's producer, which waits for brokers that are away when it starts."""
 
-    logger = driver.logger
-
     async def on_start(self) -> None:
         """Connect."""
         await connect(self._connect, lambda: not self.app.should_stop)

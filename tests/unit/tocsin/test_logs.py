@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import io
 import logging
+import pkgutil
 from collections.abc import Iterator
 
 import pytest
+from mode import Service
 
+import streams.upstream
 from streams.log_lines import BOUNDED
-from tocsin.logs import LimitedHandler
+from tocsin.logs import _QUIET, LimitedHandler
 
 
 class Clock:
@@ -148,3 +153,25 @@ def test_without_the_limit_every_line_is_written(out: io.StringIO) -> None:
     for number in range(815):
         say(logging.StreamHandler(out), "no connection to node %d", number)
     assert len(out.getvalue().splitlines()) == 815
+
+
+def services() -> Iterator[type[Service]]:
+    """The services of Faust that are ours."""
+    for module in pkgutil.iter_modules(streams.upstream.__path__):
+        loaded = importlib.import_module(f"streams.upstream.{module.name}")
+        for kind in vars(loaded).values():
+            if inspect.isclass(kind) and issubclass(kind, Service) and kind.__module__ == loaded.__name__:
+                yield kind
+
+
+def test_what_faust_says_of_our_services_is_kept_quiet() -> None:
+    """It logs their start and stop under the module of the class, which must be on the list."""
+    found = {kind.__name__: kind.logger.name for kind in services()}
+    assert found.pop("App") == "faust.app"
+    assert {"Consumer", "ConsumerThread", "Producer", "ObservedRecovery", "SharedTable"} <= set(found)
+    assert {name for name in _QUIET if name.startswith("streams.")} == set(found.values())
+
+
+def test_the_loggers_on_the_list_are_those_of_modules() -> None:
+    for name in _QUIET:
+        importlib.import_module(name)

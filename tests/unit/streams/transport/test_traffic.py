@@ -338,6 +338,16 @@ async def test_lag_counts_what_is_buffered_and_what_is_not_fetched(harness: Harn
     assert harness.traffic.lag(Priority.CRITICAL) == (0, 0.0)
 
 
+async def test_a_buffered_record_without_a_time_has_no_age(harness: Harness) -> None:
+    """Of the oldest form of records on a broker, the client says no time."""
+    harness.traffic.scheduler.assign(Priority.DEBUG, [0, 1])
+    for partition, timestamp in enumerate((None, 1000)):
+        record = SimpleNamespace(offset=0, timestamp=timestamp, value=b"{}")
+        harness.traffic.scheduler.add(Priority.DEBUG, partition, [record], 100)
+    _, age_s = harness.traffic.lag(Priority.DEBUG)
+    assert age_s > 1e9
+
+
 async def test_lanes_fetch_notifications_and_what_is_followed(harness: Harness) -> None:
     assert harness.traffic.fetches("partials")
     assert harness.traffic.fetches("notifications.debug")
