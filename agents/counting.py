@@ -17,10 +17,11 @@ from faust.types import TP
 
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
+from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
+from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
-from streams.transport.delivery import ConfirmedProducer, Outgoing
 from streams.transport.turns import let_others_pass
 from streams.upstream.store_faults import LocalStateError
 from streams.upstream.stores import PartitionGoneError

@@ -13,8 +13,8 @@ from typing import Any, Final
 from faust.types import TP
 
 from streams.notifications import Rejection
+from streams.outgoing import Outgoing
 from streams.records import Record
-from streams.transport.delivery import Outgoing
 
 _PREFIX: Final = "tocsin-"
 REASON: Final = "tocsin-reason"

@@ -11,8 +11,10 @@ from typing import Any
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import TP
 
+from streams.broker.producers.confirmed import ConfirmedProducer
+from streams.broker.producers.errors import RecordRefusedForSizeError
+from streams.outgoing import Outgoing
 from streams.transport.committable import CommittableOffsets
-from streams.transport.delivery import ConfirmedProducer, Outgoing, TooLargeError
 from streams.transport.outstanding import OutstandingOffsets
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,7 @@ class Effects:
         if future is None:
             try:
                 future = await self._producer.enqueue(record)
-            except TooLargeError:
+            except RecordRefusedForSizeError:
                 self._retry(tp, outstanding, offset, smaller())
                 return
             except KafkaError:
@@ -127,7 +129,7 @@ class Effects:
             try:
                 await self._producer.send([record])
                 break
-            except TooLargeError as error:
+            except RecordRefusedForSizeError as error:
                 # Somebody has lowered the topic's limit. Nothing is left out: until the limit is raised,
                 # the offset is not committed.
                 log.error("Raise max.message.bytes of %s: %s", record.topic, error)  # noqa: TRY400

@@ -15,8 +15,8 @@ import orjson
 from faust.types import TP
 
 from streams.notifications import Notification
+from streams.outgoing import Outgoing
 from streams.records import Record
-from streams.transport.delivery import Outgoing
 
 RULE: Final = "forward"
 TYPE: Final = "io.tocsin.alert.forwarded.v1"

@@ -8,10 +8,9 @@ under the reserved type, and its answer lies in a topic that is bounded in bytes
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-from streams.transport.delivery import Outgoing
+from streams.outgoing import Outgoing
 
 #: Type of an answer, in place of the one of forwarded alerts.
 TYPE: Final = "io.tocsin.probe.v1"
@@ -22,9 +21,9 @@ MOST_BODY_BYTES: Final = 4096
 def answer_of(alert: Outgoing) -> Outgoing:
     """The answer to a probe, from the alert record that it would have become."""
     headers = [(name, TYPE.encode() if name == "ce_type" else content) for name, content in alert.headers]
-    return replace(alert, headers=headers)
+    return Outgoing(alert.topic, alert.value, alert.key, alert.partition, headers)
 
 
 def without_value(answer: Outgoing) -> Outgoing:
     """An answer that the brokers take when the whole is too large: only its headers say what it answers."""
-    return replace(answer, value=None)
+    return Outgoing(answer.topic, None, answer.key, answer.partition, answer.headers)

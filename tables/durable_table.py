@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streams.transport.delivery import ConfirmedProducer, Outgoing
+from streams.broker.producers.confirmed import ConfirmedProducer
+from streams.outgoing import Outgoing
 from streams.upstream.stores import TablePartition
 from tables.rows import Change, VersionedRows
 

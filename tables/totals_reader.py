@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 
 from streams.cancellation import end
 from streams.records import PlacedRecord
+from streams.retries import Backoff, Retries
 from streams.upstream.connections import disconnect
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
@@ -82,6 +83,7 @@ class TotalsReader:
             await disconnect(self._consumer)
 
     async def _run(self) -> None:
+        retries = Retries(Backoff(_RETRY_S))
         while True:
             try:
                 await self._read()
@@ -89,7 +91,7 @@ class TotalsReader:
                 log.warning("Reading %s failed (%r); trying again.", self._topic, error)
                 if self._consumer is not None:
                     await disconnect(self._consumer)
-                await asyncio.sleep(_RETRY_S)
+                await retries.pause()
 
     async def _read(self) -> None:
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)

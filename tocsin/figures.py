@@ -8,9 +8,9 @@ from typing import Protocol
 
 from agents.counting import Counting
 from agents.ingest import Ingest
+from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.notifications import Priority, Reason, Repair
 from streams.scheduling.age_guard import AgeGuard
-from streams.transport.delivery import ConfirmedProducer
 from streams.transport.traffic import ClassTraffic, Traffic
 from tocsin.live_profile import LiveProfile
 

@@ -12,11 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from streams.log_lines import LineLimit
 from streams.settings import Settings
 
 _QUIET = {
@@ -46,14 +46,6 @@ _MOST_KINDS = 500
 _VARIES = re.compile(r"0x[0-9a-f]+|\d+")
 
 
-@dataclass(slots=True)
-class _Window:
-    began: float
-    written: int = 0
-    left_out: int = 0
-    last: logging.LogRecord | None = None
-
-
 class RepeatLimit:
     """Which lines to write, and what to say about those that were left out. Pure: it is told the time.
 
@@ -63,50 +55,31 @@ class RepeatLimit:
     """
 
     def __init__(self) -> None:
-        self._windows: dict[tuple[str, str], _Window] = {}
-        self._of_logger: dict[str, _Window] = {}
+        self._kinds = LineLimit(_FIRST, _WINDOW_S)
+        self._libraries = LineLimit(_FIRST_OF_LOGGER, _WINDOW_S)
 
     def admits(self, record: logging.LogRecord, now: float) -> bool:
         """Whether to write the record; if not, ``summaries`` will tell of it."""
         if record.levelno < logging.WARNING or getattr(record, "bounded", False):
             return True
         kind = (record.name, _VARIES.sub("#", str(record.msg))[:200])
-        window = self._windows.setdefault(kind, _Window(now))
-        whole = self._of_logger.setdefault(record.name, _Window(now))
-        own = record.name.partition(".")[0] in _OWN
-        if window.written < _FIRST and (own or whole.written < _FIRST_OF_LOGGER):
-            window.written += 1
-            whole.written += 1
-            return True
-        window.left_out += 1
-        whole.left_out += 1
-        window.last = record
-        return False
+        if record.name.partition(".")[0] in _OWN:
+            return self._kinds.admits(kind, now, record)
+        admitted = self._kinds.admits(kind, now, record, also=self._libraries.has_room(record.name))
+        self._libraries.admits(record.name, now, also=admitted)
+        return admitted
 
     def summaries(self, now: float, *, all_of_them: bool = False) -> Iterator[logging.LogRecord]:
         """Records for windows that have ended, each the last one that was left out and their number."""
-        excess = len(self._windows) - _MOST_KINDS
-        for index, (kind, window) in enumerate(list(self._windows.items())):
-            drop = all_of_them or index < excess
-            if not drop and now - window.began < _WINDOW_S:
-                continue
-            if window.last is not None:
-                yield _summary(window.last, window.left_out, now - window.began)
-            if drop or not window.left_out:
-                del self._windows[kind]
-            else:
-                window.began, window.left_out, window.last = now, 0, None
-        for name, whole in list(self._of_logger.items()):
-            if now - whole.began >= _WINDOW_S:
-                if whole.left_out:
-                    whole.began, whole.left_out = now, 0
-                else:
-                    del self._of_logger[name]
+        for window in self._kinds.ended(now, most=0 if all_of_them else _MOST_KINDS):
+            yield _summary(window.last, window.left_out, now - window.began)
+        for _ in self._libraries.ended(now):
+            pass  # each of their kinds is told of above
 
     @property
     def left_out(self) -> bool:
         """Whether some line is still to be told of."""
-        return any(window.left_out for window in self._windows.values())
+        return self._kinds.left_out
 
 
 def _summary(last: logging.LogRecord, number: int, seconds: float) -> logging.LogRecord:

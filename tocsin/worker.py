@@ -30,10 +30,10 @@ from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
 from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
+from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.self_check import CheckedCluster
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
-from streams.transport.delivery import ConfirmedProducer
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
 from streams.upstream.recovery_progress import RecoveryProgress

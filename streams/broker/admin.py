@@ -23,6 +23,7 @@ from aiokafka.errors import (
 
 from streams.broker.client_options import client_options
 from streams.cancellation import cancellable, end
+from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.clients import client_of, try_broker
 
@@ -91,8 +92,7 @@ async def admin_client(
 async def _first_usable(
     settings: Settings, options: dict[str, Any], attempt_s: float, patience_s: float
 ) -> str:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + patience_s
+    retries = Retries(Backoff(_RETRY_S), within_s=patience_s)
     told = False
     while True:
         failures: dict[str, Failure] = {}
@@ -105,12 +105,12 @@ async def _first_usable(
                 failures[address] = failure
         finally:
             await end(*tries)
-        if loop.time() + _RETRY_S >= until or not all(it.temporary for it in failures.values()):
+        if not all(it.temporary for it in failures.values()) or not retries.left:
             raise ConfigurationError(unusable(settings, failures))
         if not told:
             _log.warning("Waiting for Kafka. %s", unusable(settings, failures))
             told = True
-        await asyncio.sleep(_RETRY_S)
+        await retries.pause()
 
 
 async def _try(address: str, options: dict[str, Any], limit_s: float) -> tuple[str, Failure | None]:

@@ -8,7 +8,6 @@ there is one such group, so one combines.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from aiokafka.errors import (
 
 from streams.broker.admin import admin_client
 from streams.notifications.priority import Priority
+from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.group_members import subscribed_topics
 
@@ -152,20 +152,17 @@ async def group_offsets(admin: AIOKafkaAdminClient, group: str) -> Mapping[Topic
 
 async def _once_loaded(ask: Callable[[], Awaitable[Any]]) -> Any:
     """Ask again while a broker that has just become coordinator is still loading what it knows of groups."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _PATIENCE_S
+    retries = Retries(Backoff(_POLL_S), within_s=_PATIENCE_S)
     while True:
         try:
             return await ask()
         except (GroupLoadInProgressError, GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
-            if loop.time() >= until:
+            if not await retries.pause():
                 raise
-        await asyncio.sleep(_POLL_S)
 
 
 async def _live_groups(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, list[Member]]:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _PATIENCE_S
+    retries = Retries(Backoff(_POLL_S), within_s=_PATIENCE_S)
     while True:
         names = await group_names(admin, settings)
         found: dict[str, list[Member]] = {}
@@ -177,10 +174,9 @@ async def _live_groups(admin: AIOKafkaAdminClient, settings: Settings) -> dict[s
                     silent.append(name)
         if not silent:
             return found
-        if loop.time() >= until:
+        if not await retries.pause():
             _log.warning("Rebalancing, and so not looked at: the groups %s.", ", ".join(silent))
             return found
-        await asyncio.sleep(_POLL_S)
 
 
 def _member(described: tuple[Any, ...]) -> Member:

@@ -22,6 +22,7 @@ from streams.broker.topic_plan import (
     listed,
     planned_topics,
 )
+from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.clients import client_of
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, error_name, fetch_topics
@@ -196,8 +197,7 @@ async def _create(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> list[st
 async def _wait_for_leaders(
     admin: AIOKafkaAdminClient, names: list[str], wait_s: float
 ) -> dict[str, TopicDescription]:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + wait_s
+    retries = Retries(Backoff(_POLL_S), within_s=wait_s)
     while True:
         found = await fetch_topics(admin, names)
         waiting = [
@@ -208,12 +208,11 @@ async def _wait_for_leaders(
         ]
         if not waiting:
             return found
-        if loop.time() >= until:
+        if not await retries.pause():
             raise ConfigurationError(
                 f"Partitions of {', '.join(waiting[:3])} have had no leader for {wait_s:.0f} s: "
                 "start the brokers that hold them."
             )
-        await asyncio.sleep(_POLL_S)
 
 
 async def _fetch_configs(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:

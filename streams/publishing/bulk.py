@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, TypeVar
 
-from streams.publishing.batches import BatchSender
-from streams.publishing.driver import Outgoing
+from streams.broker.producers.batches import BatchSender
+from streams.outgoing import Outgoing
 from streams.publishing.pace import Pace
 
 Item = TypeVar("Item")

@@ -10,7 +10,8 @@ from importlib.metadata import entry_points
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from streams.publishing.limited_log import LimitedLog
+from streams.log_lines import LimitedLog
+from streams.outgoing import Outgoing
 from streams.settings import ConfigurationError, Settings
 
 #: Entry-point group in which other packages offer drivers.
@@ -22,15 +23,6 @@ _BUILT_IN = {
     "log": "streams.publishing.drivers.log:LogDriver",
     "noop": "streams.publishing.drivers.noop:NoopDriver",
 }
-
-
-class Outgoing(NamedTuple):
-    """One message on its way out."""
-
-    topic: str
-    value: bytes
-    key: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Stats(NamedTuple):

@@ -14,10 +14,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from streams.log_lines import LimitedLog
 from streams.notifications.encoding import encode
 from streams.notifications.priority import Priority
-from streams.publishing.driver import Driver, Outgoing
-from streams.publishing.limited_log import LimitedLog
+from streams.outgoing import Outgoing
+from streams.publishing.driver import Driver
 from streams.publishing.plain import plain
 from streams.settings import Settings, load_settings
 

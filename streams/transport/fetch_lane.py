@@ -16,8 +16,10 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from streams.log_lines import LimitedLog
 from streams.notifications.priority import Priority
 from streams.records import Record, UnreadableRecord
+from streams.retries import Backoff, Retries
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.lane import FETCH_WAIT_MS, Lane
 from streams.upstream.bulk_records import AS_PARSED, held_by, install_bulk_records, size_of, wait_at_broker
@@ -40,7 +42,6 @@ _RETRY_S = 0.5
 #: Records looked at one by one, per partition, in search of one that cannot be taken apart.
 _MOST_STEPS = 20_000
 _STEP_WAIT_MS = 500
-_WARN_INTERVAL_S = 10.0
 
 
 class FetchLane(Lane):
@@ -80,7 +81,7 @@ class FetchLane(Lane):
         self._scheduler = scheduler
         self._on_records = on_records
         self._room = asyncio.Event()
-        self._warned_at = 0.0
+        self._log = LimitedLog(__name__)
         #: Partition -> offset that will be read next, as far as records were taken over.
         self.positions: dict[int, int] = {}
 
@@ -114,6 +115,7 @@ class FetchLane(Lane):
         return end
 
     async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
+        retries = Retries(Backoff(_RETRY_S))
         scheduler, priority, topic = self._scheduler, self.priority, self.topic
         partitions = {partition: TopicPartition(topic, partition) for partition in self.positions}
         every = fetching = set(partitions)
@@ -139,7 +141,7 @@ class FetchLane(Lane):
                 )
             except KafkaError as error:
                 self._warn(error)
-                await asyncio.sleep(_RETRY_S)
+                await retries.pause()
                 continue
             except Exception as error:  # noqa: BLE001 - hostile records raise anything
                 log.warning("A record of %s cannot be taken apart (%r).", topic, error)
@@ -184,7 +186,4 @@ class FetchLane(Lane):
         self._on_records()
 
     def _warn(self, error: KafkaError) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._warned_at > _WARN_INTERVAL_S:
-            self._warned_at = now
-            log.warning("Fetching %s failed (%r); trying again.", self.topic, error)
+        self._log.warning("Fetching %s failed (%r); trying again.", self.topic, error)

@@ -7,7 +7,6 @@ assignment, begins at what was committed, and delivers nothing behind a record t
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import aiokafka
 from aiokafka.errors import KafkaError
 
 from streams.records import PlacedRecord
+from streams.retries import Backoff, Retries
 from streams.transport.lane import Lane
 
 log = logging.getLogger(__name__)
@@ -53,12 +53,13 @@ class FollowLane(Lane):
         await self._disconnect()
 
     async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
+        retries = Retries(Backoff(_RETRY_S))
         while True:
             try:
                 fetched = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_MAX_RECORDS)
             except KafkaError as error:
                 log.warning("Fetching %s failed (%r); trying again.", self.topic, error)
-                await asyncio.sleep(_RETRY_S)
+                await retries.pause()
                 continue
             for tp, records in fetched.items():
                 if not await self._deliver(self.topic, tp.partition, records):

@@ -18,7 +18,7 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRe
 from aiokafka.errors import CorruptRecordException
 
 from streams.records import Record, UnreadableRecord
-from streams.upstream.unpacking import LEAST_LIMIT, TooLargeError, limit_for
+from streams.upstream.unpacking import LEAST_LIMIT, UnpackedTooLargeError, limit_for
 
 #: Bytes unpacked after which no further batch is begun at a time.
 _ENOUGH_UNPACKED = 2**20
@@ -173,7 +173,7 @@ class _Unread:
                 continue
             try:
                 records, unpacked = batch.parsed(self.limit)
-            except TooLargeError as error:
+            except UnpackedTooLargeError as error:
                 records, unpacked = _stand_ins(source._tp, batch, str(error)), 0
             self._batch, self._records, self._count = batch, records, 0
             self._unpacked += unpacked

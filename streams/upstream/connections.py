@@ -10,6 +10,7 @@ from typing import Any
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.cancellation import cancellable
+from streams.retries import Backoff, Retries
 
 #: Seconds for a group to let a member go, and for whatever else a broker may not answer to.
 _STOP_S = 5.0
@@ -31,14 +32,14 @@ async def connect(attempt: Callable[[], Awaitable[None]], wanted: Callable[[], b
     Returns:
         Whether it is connected; if not, it was no longer wanted.
     """
+    retries = Retries(Backoff(_AGAIN_S), wanted=wanted)
     while True:
         try:
             async with asyncio.timeout(_ATTEMPT_S):
                 await attempt()
         except (KafkaConnectionError, TimeoutError):
-            if not wanted():
+            if not await retries.pause():
                 return False
-            await asyncio.sleep(_AGAIN_S)
         else:
             return True
 

@@ -17,7 +17,7 @@ import aiokafka.consumer.fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.upstream.unpacking import TooLargeError, unpack
+from streams.upstream.unpacking import UnpackedTooLargeError, unpack
 
 #: Bytes that a batch may unpack to, unless told: far more than any batch of Tocsin's own topics.
 MOST_UNPACKED = 64 * 2**20
@@ -103,7 +103,7 @@ class _Batch:
         fast = self._fast
         try:
             records, _ = self.parsed(self.limit)
-        except TooLargeError:
+        except UnpackedTooLargeError:
             # Brokers see to it that the offsets of a batch have no hole. Of the times only the last is known.
             for offset in range(fast.base_offset, fast.next_offset):
                 yield _Oversized(offset, fast.max_timestamp, fast.timestamp_type)
@@ -125,7 +125,7 @@ class _Batch:
             most: bytes that the batch may unpack to.
 
         Raises:
-            TooLargeError: it unpacks to more.
+            UnpackedTooLargeError: it unpacks to more.
             Exception: it cannot be unpacked.
         """
         fast, unpacked = self._fast, 0

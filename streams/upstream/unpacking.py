@@ -30,7 +30,7 @@ def limit_for(largest: int) -> int:
     return max(LEAST_LIMIT, 2 * largest)
 
 
-class TooLargeError(Exception):
+class UnpackedTooLargeError(Exception):
     """A batch unpacks to more than the limit."""
 
     def __init__(self, most: int) -> None:
@@ -46,14 +46,14 @@ def unpack(codec: int, data: bytes, most: int) -> bytes | bytearray | memoryview
         most: bytes that it may unpack to.
 
     Raises:
-        TooLargeError: it unpacks to more.
+        UnpackedTooLargeError: it unpacks to more.
         Exception: it cannot be unpacked at all.
     """
     if codec == _GZIP:
         return _gunzip(data, most)
     if codec == _SNAPPY:
         if _snappy_length(data) > most:
-            raise TooLargeError(most)
+            raise UnpackedTooLargeError(most)
         unpacked: bytes = snappy_decode(data)
         return unpacked
     if codec in {_LZ4, _ZSTD}:
@@ -67,7 +67,7 @@ def _gunzip(data: bytes, most: int) -> bytes:
         unpacker = zlib.decompressobj(_ZLIB_GZIP)
         part = unpacker.decompress(data, left + 1)
         if len(part) > left:
-            raise TooLargeError(most)
+            raise UnpackedTooLargeError(most)
         if not unpacker.eof:
             raise ValueError("the gzip stream ends too early")
         parts.append(part)
@@ -110,5 +110,5 @@ def _unpack_into(codec: Any, data: bytes, most: int) -> memoryview:
             if _TOO_SMALL not in str(error):
                 raise
             if size == most:
-                raise TooLargeError(most) from None
+                raise UnpackedTooLargeError(most) from None
         size = most

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
-from streams.publishing.batches import BatchSender
-from streams.publishing.driver import Outgoing
+from streams.broker.producers.batches import BatchSender
+from streams.outgoing import Outgoing
 from tests.benchmarks.processes import BenchmarkError, Child, die_with_parent
 from tests.benchmarks.progress import Progress
 

@@ -23,7 +23,8 @@ from faust.types import TP
 from agents.counting import Counting
 from agents.effects import Effects
 from agents.ingest import Ingest
-from streams.transport.delivery import ConfirmedProducer, Outgoing
+from streams.broker.producers.confirmed import ConfirmedProducer
+from streams.outgoing import Outgoing
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_consumer import Consumer, PausingListener
 from tables import store_memory, totals

@@ -24,7 +24,7 @@ from faust.types import TP
 from agents.dead_letters import dead_letter, truncated
 from agents.forwarding import forwarded
 from streams.notifications import Limits, Notification, Priority, Reason, Rejection, encode, make_decoder
-from streams.transport.delivery import Outgoing
+from streams.outgoing import Outgoing
 from tables.combined_counter import PublicRow
 from tables.public_rows import encode_key, encode_value
 from tests.paths import ROOT

@@ -177,7 +177,7 @@ def test_messages_of_a_key_keep_their_order_on_the_partition_that_java_chooses(
     with KafkaDriver(settings=settings) as driver:
         for number in range(500):
             for key in keys:
-                driver.push(Outgoing(topics[0], b"%d" % number, key, (("kind", b"test"),)))
+                driver.push(Outgoing(topics[0], b"%d" % number, key, headers=(("kind", b"test"),)))
         assert driver.flush(BOUND_S)
     seen: dict[bytes, list[int]] = {key: [] for key in keys}
     for record in read(settings, topics[0]):
@@ -209,7 +209,7 @@ def test_message_that_the_broker_refuses_harms_no_other(settings: Settings, uniq
 def test_missing_topic_fails_its_own_messages_until_it_is_there(
     settings: Settings, topics: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    from streams.publishing import batches
+    from streams.broker.producers import batches
     from streams.publishing.drivers import kafka as kafka_module
 
     class Impatient(batches.BatchSender):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from agents.ingest import Ingest
 from streams.notifications import Priority, Rejection
+from streams.outgoing import Outgoing
 from streams.settings import load_settings
 from streams.transport.batch import RecordBatch
-from streams.transport.delivery import Outgoing
 from tables.reserved_types import DEAD_LETTERS, OVERFLOW
 from tables.rows import VersionedRows
 from tables.source_counter import SourceCounter

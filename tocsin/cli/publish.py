@@ -21,7 +21,7 @@ import orjson
 from streams.notifications.decoding import Limits
 from streams.notifications.encoding import EncodingError, encode
 from streams.notifications.priority import Priority
-from streams.publishing.driver import Outgoing
+from streams.outgoing import Outgoing
 from streams.publishing.generator import generate
 from streams.publishing.lines import make_line_reader
 from streams.settings import Settings, load_settings
@@ -160,7 +160,7 @@ def command(
 async def _publish(job: _Job) -> int:
     """Do the job, print the count, and return the exit code."""
     from streams.broker.client_options import client_options
-    from streams.publishing.batches import BatchSender
+    from streams.broker.producers.batches import BatchSender
     from streams.publishing.bulk import Bulk, Tally
 
     tally = Tally()

@@ -19,14 +19,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from streams.broker.client_options import client_options
-from streams.publishing.batches import BatchSender, size_of
-from streams.publishing.driver import Driver, Outgoing, Stats
-from streams.publishing.limited_log import LimitedLog
+from streams.broker.producers.batches import BatchSender, size_of
+from streams.log_lines import LimitedLog
+from streams.outgoing import Outgoing
+from streams.publishing.driver import Driver, Stats
+from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings, load_settings
 
 #: Bytes given to the producer ahead of time; the rest waits in the driver's own queue.
 _AHEAD_BYTES = 4 * 2**20
 _CHUNK = 256
+#: Between two tries to connect.
+_AGAIN = Backoff(0.1, factor=2, most_s=5.0)
 
 
 class KafkaDriver(Driver):
@@ -285,7 +289,8 @@ class KafkaDriver(Driver):
 
     async def _connect(self, sender: BatchSender) -> bool:
         """Try until the brokers answer; False when the driver was closed before."""
-        delay_s = 0.1
+        # A new message is no reason to try sooner; only closing, from another thread, cuts a pause short.
+        retries = Retries(_AGAIN, wanted=lambda: not self._gave_up())
         while not self._gave_up():
             try:
                 await sender.start()
@@ -297,11 +302,7 @@ class KafkaDriver(Driver):
             else:
                 self._away = False
                 return True
-            # A new message is no reason to try sooner; only closing cuts this short.
-            until = time.monotonic() + delay_s
-            while (left := until - time.monotonic()) > 0 and not self._gave_up():  # noqa: ASYNC110 -- closed from another thread
-                await asyncio.sleep(min(left, 0.1))
-            delay_s = min(5.0, delay_s * 2)
+            await retries.pause()
         return False
 
     async def _forward(self, sender: BatchSender) -> None:
@@ -353,6 +354,8 @@ def _check_types(message: Any) -> None:
     key_is_right = message.key is None or isinstance(message.key, bytes)
     if not (isinstance(message.topic, str) and isinstance(message.value, bytes) and key_is_right):
         raise TypeError("the topic must be text, the value bytes, and the key bytes or None")
+    if message.partition is not None and not isinstance(message.partition, int):
+        raise TypeError("the partition must be a number or None")
     for name, value in message.headers:
         if not (isinstance(name, str) and isinstance(value, bytes)):
             raise TypeError("headers must be pairs of text and bytes")

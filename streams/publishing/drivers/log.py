@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from streams.notifications.priority import Priority
-from streams.publishing.driver import DirectDriver, Outgoing
+from streams.outgoing import Outgoing
+from streams.publishing.driver import DirectDriver
 from streams.settings import Settings
 
 _LEVELS = {
@@ -43,7 +44,7 @@ class LogDriver(DirectDriver):
         level = _LEVELS.get(priority, logging.INFO) if priority else logging.INFO
         if not self._logger.isEnabledFor(level):
             return
-        text = message.value[: self._max_chars * 4].decode("utf-8", "backslashreplace")
+        text = (message.value or b"")[: self._max_chars * 4].decode("utf-8", "backslashreplace")
         if len(text) > self._max_chars:
             text = text[: self._max_chars] + "…"
         # A line break within would let a publisher forge lines of the log.

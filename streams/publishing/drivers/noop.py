@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streams.publishing.driver import DirectDriver, Outgoing
+from streams.outgoing import Outgoing
+from streams.publishing.driver import DirectDriver
 from streams.settings import Settings
 
 

@@ -72,11 +72,11 @@ def no_gc_tuning() -> None:
 def one_producer() -> None:
     """Alerts and counts over one producer, so that a full batch of changelog records goes before an alert."""
     import tocsin.worker as worker
-    from streams.transport.delivery import ConfirmedProducer
+    from streams.broker.producers.confirmed import ConfirmedProducer
 
     class Shared(ConfirmedProducer):
         async def start(self, wanted: Callable[[], bool] = lambda: True) -> bool:
-            return self._producer is not None or await super().start(wanted)
+            return not self.closed or await super().start(wanted)
 
     made: list[Shared] = []
 

@@ -10,8 +10,8 @@ from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from agents.effects import Effects
+from streams.outgoing import Outgoing
 from streams.transport.committable import CommittableOffsets
-from streams.transport.delivery import Outgoing
 from streams.transport.outstanding import OutstandingOffsets
 
 ERROR = TP("notifications.error", 0)

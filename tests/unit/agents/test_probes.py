@@ -12,9 +12,9 @@ import pytest
 from agents.ingest import Ingest
 from agents.probes import MOST_BODY_BYTES, TYPE, without_value
 from streams.notifications import Priority, encode
+from streams.outgoing import Outgoing
 from streams.settings import load_settings
 from streams.transport.batch import RecordBatch
-from streams.transport.delivery import Outgoing
 from tables.reserved_types import DEAD_LETTERS, OVERFLOW, PROBES
 from tables.rows import VersionedRows
 from tables.source_counter import SourceCounter

@@ -9,9 +9,9 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 
 from streams import cancellation
+from streams.broker.producers import client
+from streams.broker.producers.batches import BatchSender
 from streams.cancellation import cancellable, end
-from streams.publishing import batches
-from streams.publishing.batches import BatchSender
 
 
 async def _let_it_run() -> None:
@@ -168,7 +168,7 @@ async def test_a_sender_cancelled_in_the_instant_in_which_its_producer_started_e
     turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_start: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    monkeypatch.setattr(batches, "AIOKafkaProducer", lambda **_: _Producer(may_start))
+    monkeypatch.setattr(client.aiokafka, "AIOKafkaProducer", lambda **_: _Producer(may_start))
 
     async def publish() -> None:
         await BatchSender({}, lambda *_: None).start()

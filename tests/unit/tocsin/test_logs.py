@@ -143,7 +143,7 @@ def test_memory_is_bounded_whatever_is_said(handler: LimitedHandler, out: io.Str
     texts = [f"{'x' * (number % 100)}{'y' * (number // 100)}" for number in range(3000)]
     for text in texts:
         say(handler, text, name="many")
-    assert len(handler._limit._windows) <= 501
+    assert len(handler._limit._kinds._windows) <= 501
     handler.close()
     assert sorted(out.getvalue().splitlines()) == sorted(texts)
 

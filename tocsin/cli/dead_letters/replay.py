@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from streams.outgoing import Outgoing
 from streams.settings import Settings
 from tocsin.cli.common import visible
 from tocsin.cli.dead_letters.records import Filter, Skipped, dead_letters, names_of, unknown
@@ -15,6 +15,7 @@ from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
 
 if TYPE_CHECKING:
     from agents.dead_letters import DeadLetter
+    from streams.broker.producers.confirmed import ConfirmedProducer
 
 #: Header of a replayed record: the id of its dead letter.
 REPLAYED_FROM: Final = "tocsin-replayed-from"
@@ -43,7 +44,7 @@ class Replay:
         self._only = only
         self._to_topic = to_topic
         self._dry_run = dry_run
-        self._producer: Any = None
+        self._producer: ConfirmedProducer | None = None
         self._faults: dict[str, str | None] = {}
         self._waiting: list[tuple[str, asyncio.Future[Any]]] = []
         self._waiting_bytes = 0
@@ -104,12 +105,12 @@ class Replay:
         if (fault := await self._fault(reader, topic)) is not None:
             self._fail(f"{letter.id}: {fault}")
             return
-        if self._dry_run:
+        if self._producer is None:  # a dry run
             what = f"{letter.id} ({letter.reason}, {len(letter.value or b'')} bytes)"
             click.echo(visible(f"would send {what} to {topic}"))
             self._done += 1
             return
-        await self._send(topic, letter)
+        await self._send(topic, letter, self._producer)
 
     async def _fault(self, reader: TopicReader, topic: str) -> str | None:
         if topic not in self._faults:
@@ -129,23 +130,21 @@ class Replay:
             self._faults[topic] = fault
         return self._faults[topic]
 
-    async def _send(self, topic: str, letter: DeadLetter) -> None:
-        from aiokafka.errors import KafkaError, KafkaTimeoutError
+    async def _send(self, topic: str, letter: DeadLetter, producer: ConfirmedProducer) -> None:
+        from aiokafka.errors import KafkaError
+
+        from streams.broker.producers.errors import NOT_TAKEN, RecordRefusedForSizeError
 
         headers = [*letter.headers, (REPLAYED_FROM, letter.id.encode())]
         try:
             async with asyncio.timeout(_CONFIRM_S):
-                if letter.key is None and letter.value is None:
-                    # The client's usual way refuses a record without both, which Kafka takes.
-                    batch = self._producer.create_batch()
-                    batch.append(timestamp=None, key=None, value=None, headers=headers)
-                    partition = random.choice(sorted(await self._producer.partitions_for(topic)))
-                    future = await self._producer.send_batch(batch, topic, partition=partition)
-                else:
-                    future = await self._producer.send(topic, letter.value, key=letter.key, headers=headers)
-        except (KafkaTimeoutError, TimeoutError):
+                future = await producer.enqueue(Outgoing(topic, letter.value, letter.key, headers=headers))
+        except (*NOT_TAKEN, TimeoutError):
             self._fail(f"{letter.id}: not taken within {_CONFIRM_S:.0f} s.")
             raise self._stuck() from None
+        except RecordRefusedForSizeError as error:
+            self._fail(f"{letter.id}: {_why(error.__cause__ or error)}")
+            return
         except KafkaError as error:
             self._fail(f"{letter.id}: {_why(error)}")
             return
@@ -180,19 +179,22 @@ class Replay:
         )
 
     async def _start_producer(self) -> None:
-        from aiokafka import AIOKafkaProducer
-
         from streams.broker.client_options import client_options
+        from streams.broker.producers.confirmed import ConfirmedProducer
 
-        self._producer = AIOKafkaProducer(
-            **client_options(self._settings),
-            client_id=f"{self._settings.app_id}-replay",
-            acks="all",
-            enable_idempotence=True,
+        producer = ConfirmedProducer(
+            "replay",
+            client_options(self._settings) | {"client_id": f"{self._settings.app_id}-replay"},
+            linger_ms=0,
+            # A batch larger than what a topic takes would be refused with all that is in it.
+            batch_bytes=16 * 2**10,
             # The brokers' limit is the one that counts.
-            max_request_size=64 * 2**20,
+            largest_bytes=64 * 2**20,
+            # Longer than anything is waited for here: what is not confirmed by then may still arrive.
+            request_timeout_ms=40_000,
         )
-        await self._producer.start()
+        await producer.connect()
+        self._producer = producer
 
     async def _stop_producer(self) -> None:
         if self._producer is None:
@@ -205,10 +207,7 @@ class Replay:
             if unconfirmed := len(self._waiting) - confirmed:
                 self._fail(f"{unconfirmed} were sent and not confirmed; they may have arrived.", unconfirmed)
             self._waiting = []
-        try:
-            async with asyncio.timeout(5.0):
-                await self._producer.stop()
-        except TimeoutError:
+        if not await self._producer.stop(5.0):
             click.echo("tocsin dead-letters: the connection did not close in time.", err=True)
 
     def _fail(self, sentence: str, number: int = 1) -> None:

@@ -14,7 +14,7 @@ import orjson
 
 from streams.notifications.encoding import encode
 from streams.notifications.priority import Priority
-from streams.publishing.driver import Outgoing
+from streams.outgoing import Outgoing
 from streams.publishing.generator import Made, generate
 from streams.settings import Settings
 from tocsin.cli.demo.worker_process import DemoError
@@ -68,7 +68,7 @@ class Load:
         from aiokafka.errors import KafkaError
 
         from streams.broker.client_options import client_options
-        from streams.publishing.batches import BatchSender
+        from streams.broker.producers.batches import BatchSender
         from streams.publishing.bulk import Bulk
 
         stuck = asyncio.Event()

@@ -15,7 +15,6 @@ from streams.publishing.driver import DirectDriver, Driver, Outgoing, Stats, loa
 from streams.publishing.drivers.kafka import KafkaDriver
 from streams.publishing.drivers.log import LogDriver
 from streams.publishing.drivers.noop import NoopDriver
-from streams.publishing.limited_log import LimitedLog
 from streams.settings import ConfigurationError, load_settings
 
 
@@ -67,34 +66,6 @@ def test_what_is_pushed_after_close_is_dropped():
     driver.close()
     assert driver.push(Outgoing("t", b"1")) is False
     assert driver.stats == Stats(pushed=1, dropped=1)
-
-
-def test_limited_log_tells_how_many_it_left_out(caplog: pytest.LogCaptureFixture):
-    now = 100.0
-    log = LimitedLog("some.log", interval_s=10, clock=lambda: now)
-    assert [log.warning("kind %d", 1), log.warning("kind %d", 2), log.warning("other")] == [True, False, True]
-    now = 109.9
-    assert log.warning("kind %d", 3) is False
-    now = 110.0
-    assert log.warning("kind %d", 4) is True
-    assert [record.message for record in caplog.records] == [
-        "kind 1",
-        "other",
-        "kind 4 (and 2 more like this)",
-    ]
-
-
-def test_limited_log_survives_a_handler_that_raises():
-    class Broken(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            raise RuntimeError("disk full")
-
-    handler = Broken()
-    logging.getLogger("broken.log").addHandler(handler)
-    try:
-        assert LimitedLog("broken.log").warning("anything") is False
-    finally:
-        logging.getLogger("broken.log").removeHandler(handler)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataResponse_v0
 
-from streams.transport.delivery import ConfirmedProducer, Outgoing
+from streams.broker.producers.confirmed import ConfirmedProducer
+from streams.outgoing import Outgoing
 from streams.upstream.open_batches import OpenBatches
 
 HEADERS = [("ce_id", b"1")]
@@ -127,13 +128,13 @@ def test_metadata_is_another_dictionary_when_it_is_looked_up_again() -> None:
 
 async def test_a_confirmed_producer_gives_up_such_a_record_when_it_is_replaced(producer: Any) -> None:
     confirmed = ConfirmedProducer("test", {}, linger_ms=0)
-    confirmed._producer, confirmed._open = producer, OpenBatches(producer)
+    confirmed._client.current, confirmed._open = producer, OpenBatches(producer)
     await sent(producer, b"k")
     future = confirmed.enqueue_now(Outgoing("t", b"v", b"k"))
     assert future is not None
     assert future in confirmed._unconfirmed
     producer._closed = True
-    await confirmed._end(producer)
+    await confirmed._end(producer, 1.0)
     assert isinstance(future.exception(), KafkaError)
 
 
@@ -144,6 +145,6 @@ async def test_a_confirmed_producer_gives_up_such_a_record_when_it_is_replaced(p
 async def test_records_that_are_not_plain_alerts_take_the_usual_way(producer: Any, record: Outgoing) -> None:
     confirmed = ConfirmedProducer("test", {}, linger_ms=0)
     assert confirmed.enqueue_now(record) is None
-    confirmed._producer, confirmed._open = producer, OpenBatches(producer)
+    confirmed._client.current, confirmed._open = producer, OpenBatches(producer)
     await sent(producer, b"k")
     assert confirmed.enqueue_now(record) is None

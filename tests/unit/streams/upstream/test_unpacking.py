@@ -10,7 +10,7 @@ import cramjam
 import pytest
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 
-from streams.upstream.unpacking import TooLargeError, unpack
+from streams.upstream.unpacking import UnpackedTooLargeError, unpack
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 PACKERS = [
@@ -39,7 +39,7 @@ def test_a_bomb_is_refused_before_it_takes_memory(codec: int, pack, size: int) -
     bomb = bytes(pack(bytes(size)))
     tracemalloc.start()
     try:
-        with pytest.raises(TooLargeError, match="unpacks to more than 1,048,576 bytes"):
+        with pytest.raises(UnpackedTooLargeError, match="unpacks to more than 1,048,576 bytes"):
             unpack(codec, bomb, MOST)
         assert tracemalloc.get_traced_memory()[1] < 5 * MOST
     finally:
@@ -55,7 +55,7 @@ def test_what_is_cut_off_or_garbage_is_an_error_of_another_kind(codec: int, pack
 
 
 def test_a_lie_of_snappy_about_its_length_costs_nothing() -> None:
-    with pytest.raises(TooLargeError):
+    with pytest.raises(UnpackedTooLargeError):
         unpack(SNAPPY, b"\xff\xff\xff\xff\x0f" + b"x", MOST)
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError
 
-from streams.transport import delivery as module
-from streams.transport.delivery import ConfirmedProducer, Outgoing
+from streams.broker.producers import confirmed as module
+from streams.broker.producers.confirmed import ConfirmedProducer
+from streams.outgoing import Outgoing
+from streams.retries import Backoff
 
 
 class FakeClient:
@@ -39,6 +41,7 @@ class FakeClient:
     async def stop(self) -> None:
         if self.number == 0:
             await asyncio.Event().wait()  # it waits for batches that cannot be sent
+        self.closed = True
 
     async def send(self, _topic: str, value: bytes, **_options: Any) -> asyncio.Future[Any]:
         if self.full:
@@ -56,7 +59,7 @@ async def producer(monkeypatch: pytest.MonkeyPatch) -> ConfirmedProducer:
     FakeClient.made, FakeClient.cannot_start = [], set()
     monkeypatch.setattr(module.aiokafka, "AIOKafkaProducer", FakeClient)
     monkeypatch.setattr(module, "_STOP_S", 0.01)
-    monkeypatch.setattr(module, "_RETRY_FIRST_S", 0.0)
+    monkeypatch.setattr(module, "_AGAIN", Backoff(0.0))
     made = ConfirmedProducer("test", {}, linger_ms=0)
     await made.start()
     return made
@@ -89,7 +92,7 @@ async def test_whoever_waits_in_a_client_that_is_replaced_is_let_go(producer: Co
 
 
 async def test_all_are_confirmed_in_order_when_nothing_fails(producer: ConfirmedProducer) -> None:
-    producer._producer = FakeClient()  # the second one confirms at once
+    producer._client.current = FakeClient()  # the second one confirms at once
     sent = await producer.send([Outgoing("t", b"a"), Outgoing("t", b"b")])
     assert [metadata.offset for metadata in sent] == [1, 2]
     assert producer.failures == 0

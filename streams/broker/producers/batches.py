@@ -11,37 +11,30 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
-    TopicAuthorizationFailedError,
-    UnknownProducerId,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from aiokafka.partitioner import murmur2
 
-from streams.cancellation import cancellable, end
-from streams.publishing.driver import Outgoing
+from streams.broker.producers.client import ProducerClient, end_producer
+from streams.broker.producers.errors import NOT_TAKEN, NOT_WRITTEN, TOPIC_REFUSED
+from streams.cancellation import end
+from streams.outgoing import Outgoing
+from streams.retries import Backoff, Retries
 
 #: Called once for every group of messages that share one fate; None means delivered.
 OnResult = Callable[[list[Outgoing], Exception | None], None]
 
 logger = logging.getLogger("tocsin.publishing.batches")
 
-_MAX_ATTEMPTS = 4
-# These say that the broker did not write the batch, so that sending it again makes no duplicate.
-_NOT_WRITTEN = (OutOfOrderSequenceNumber, UnknownProducerId)
+_MAX_ATTEMPTS: Final = 4
+#: Between two tries to connect anew.
+_AGAIN: Final = Backoff(0.1, factor=2, most_s=5.0)
 
 
 def size_of(message: Outgoing) -> int:
     """Bytes that ``message`` is charged with: its content, and about what it costs around it."""
-    size = len(message.value) + 128
+    size = 128 if message.value is None else len(message.value) + 128
     if message.key is not None:
         size += len(message.key)
     for name, value in message.headers:
@@ -76,8 +69,9 @@ class BatchSender:
     """Groups messages into record batches and sends them with acks=all, idempotent, retried until written.
 
     Messages with a key go to the partition that Kafka's Java client would choose, in the order
-    they were added. Messages without a key fill one batch at a time, the batches going to the
-    partitions in turn. Belongs to the event loop it is started on; not thread-safe.
+    they were added, unless they name a partition. Messages with neither fill one batch at a time,
+    the batches going to the partitions in turn. Belongs to the event loop it is started on; not
+    thread-safe.
 
     Args:
         options: of the aiokafka client (see ``client_options``).
@@ -102,12 +96,9 @@ class BatchSender:
         connect_s: float = 30.0,
         client_id: str = "tocsin-publisher",
     ) -> None:
-        self._make_producer = partial(
-            AIOKafkaProducer,
-            **options,
+        self._client = ProducerClient(
+            options,
             client_id=client_id,
-            acks="all",
-            enable_idempotence=True,
             compression_type=compression,
             max_batch_size=batch_bytes,
             linger_ms=0,  # batches linger here
@@ -117,7 +108,6 @@ class BatchSender:
         self._linger_s = linger_s
         self._topic_wait_s = topic_wait_s
         self._connect_s = connect_s
-        self._producer: Any = None
         self._lanes: dict[str, _Lane] = {}
         self._queues: dict[tuple[str, int], deque[_Batch]] = {}
         self._again: list[tuple[tuple[str, int], _Batch]] = []
@@ -136,20 +126,13 @@ class BatchSender:
         Raises:
             KafkaError: no broker answered; may be called again.
         """
-        self._producer = await self._started_producer()
+        await self._client.connect(self._connect_s)
         self._ready.set()
 
-    async def _started_producer(self) -> Any:
-        producer = self._make_producer()
-        try:
-            async with asyncio.timeout(self._connect_s):
-                await producer.start()
-        except BaseException as error:
-            await _stop(producer, 0.5)
-            if isinstance(error, TimeoutError):
-                raise KafkaConnectionError(f"no answer within {self._connect_s:g} s") from None
-            raise
-        return producer
+    @property
+    def _producer(self) -> Any:
+        """The producer in use; there is one once the sender is ready."""
+        return self._client.current
 
     def add(self, message: Outgoing) -> None:
         """Take ``message``; returns at once. The caller minds ``pending_bytes`` (see ``room``)."""
@@ -193,7 +176,7 @@ class BatchSender:
         self._closed = True
         await end(*self._tasks)
         if self._producer is not None:
-            await _stop(self._producer, 1.0 if self.pending else max(1.0, timeout))
+            await end_producer(self._producer, 1.0 if self.pending else max(1.0, timeout))
         error = KafkaError("closed before the delivery was confirmed")
         for lane in self._lanes.values():
             for batch in lane.open.values():
@@ -237,7 +220,9 @@ class BatchSender:
 
     def _append(self, lane: _Lane, message: Outgoing) -> None:
         slot = -1
-        if message.key is not None:
+        if message.partition is not None:
+            slot = message.partition
+        elif message.key is not None:
             slot = lane.partitions[(murmur2(message.key) & 0x7FFFFFFF) % len(lane.partitions)]
         batch = lane.open.get(slot)
         if batch is not None:
@@ -301,12 +286,12 @@ class BatchSender:
             batch.attempts += 1
             try:
                 future = await self._producer.send_batch(batch.builder, topic, partition=partition)
-            except KafkaTimeoutError:
+            except NOT_TAKEN:
                 # It waited behind another batch and was not sent: the broker is away, not the batch wrong.
                 batch.attempts -= 1
                 del self._unconfirmed[batch]
                 queue.appendleft(batch)
-            except (UnknownTopicOrPartitionError, TopicAuthorizationFailedError, AssertionError) as error:
+            except TOPIC_REFUSED as error:
                 del self._unconfirmed[batch]
                 self._forget(topic)
                 self._report(batch.messages, error if isinstance(error, KafkaError) else _gone(place))
@@ -329,7 +314,7 @@ class BatchSender:
         error = future.exception()
         if error is None:
             self._report(batch.messages, None)
-        elif isinstance(error, _NOT_WRITTEN):
+        elif isinstance(error, NOT_WRITTEN):
             self._retry(place, batch, error)
         else:
             self._report(batch.messages, error if isinstance(error, Exception) else KafkaError(repr(error)))
@@ -357,16 +342,16 @@ class BatchSender:
             if futures:
                 await asyncio.wait(futures)
             await asyncio.sleep(0 if futures else 0.02)  # callbacks run; or the producer takes the batch
-        await _stop(self._producer, 1.0)
-        delay_s = 0.1
+        failed = self._producer
+        await end_producer(failed, 1.0)
+        retries = Retries(_AGAIN)
         while True:
             try:
-                self._producer = await self._started_producer()
+                await self._client.replace(failed, self._connect_s)
                 break
             except (KafkaError, OSError) as error:
                 logger.debug("Cannot connect again: %r", error)
-                await asyncio.sleep(delay_s)
-                delay_s = min(5.0, delay_s * 2)
+                await retries.pause()
         again, self._again = self._again, []
         self._renewing = False
         self._ready.set()
@@ -405,18 +390,3 @@ class BatchSender:
 
 def _gone(place: tuple[str, int]) -> KafkaError:
     return UnknownTopicOrPartitionError(f"topic {place[0]} has no partition {place[1]} any more")
-
-
-async def _stop(producer: Any, timeout_s: float) -> None:
-    """Stop ``producer``; when the brokers are away it would wait for ever, so cut it off."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            with cancellable():
-                await producer.stop()
-    except (TimeoutError, KafkaError, OSError):
-        try:
-            async with asyncio.timeout(timeout_s):
-                with cancellable():
-                    await producer.client.close()
-        except (TimeoutError, KafkaError, OSError) as error:
-            logger.debug("The producer did not close: %r", error)

@@ -1,107 +1,104 @@
-"""Sending with confirmation: nothing counts as sent before the brokers have it."""
+"""Sending record by record: each has a future, and nothing counts as sent before the brokers have it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import aiokafka
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError
 
+from streams.broker.producers.client import ProducerClient, end_producer
+from streams.broker.producers.errors import REFUSED_FOR_SIZE, RecordRefusedForSizeError, client_goes_on
+from streams.log_lines import LimitedLog
+from streams.outgoing import Outgoing
+from streams.retries import Backoff, Retries
 from streams.upstream.connections import connect
 from streams.upstream.open_batches import OpenBatches
 
-log = logging.getLogger(__name__)
-
-#: Largest record that is handed to the client; brokers have limits of their own, by topic.
-_MAX_REQUEST_BYTES = 8 * 2**20
-_RETRY_FIRST_S = 0.1
-_RETRY_MOST_S = 5.0
-_WARN_INTERVAL_S = 10.0
-_STOP_S = 1.0
-
-
-@dataclass(slots=True)
-class Outgoing:
-    """A record to send; ``partition`` None lets the client choose by key."""
-
-    topic: str
-    value: bytes | None
-    key: bytes | None = None
-    partition: int | None = None
-    headers: Sequence[tuple[str, bytes]] = field(default_factory=tuple)
-
-
-class TooLargeError(Exception):
-    """The brokers refuse a record for its size; sending again cannot help."""
+#: Between two tries to send what was not confirmed.
+_AGAIN: Final = Backoff(0.1, factor=2, most_s=5.0)
+_STOP_S: Final = 1.0
 
 
 class ConfirmedProducer:
     """An idempotent producer that retries until the brokers confirm, or until it is closed.
 
-    One is used for alerts and dead letters and another for counts, so that neither can hold up the other.
+    A worker has one for alerts and dead letters and another for counts, so that neither holds up the other.
+
+    Args:
+        name: for the log.
+        options: of the aiokafka client, see ``client_options``.
+        linger_ms: milliseconds that a batch waits for more records.
+        compression: None, gzip, snappy, lz4 or zstd.
+        batch_bytes: size of a batch. The client waits for a full batch to leave before it takes another
+            record of that partition.
+        largest_bytes: of a record that is handed to the client; brokers have limits of their own, by topic.
+        request_timeout_ms: milliseconds after which the client takes what was not confirmed as failed.
     """
 
     def __init__(
-        self, name: str, options: dict[str, Any], *, linger_ms: int, compression: str | None = None
+        self,
+        name: str,
+        options: dict[str, Any],
+        *,
+        linger_ms: int,
+        compression: str | None = None,
+        batch_bytes: int = 512 * 1024,
+        largest_bytes: int = 8 * 2**20,
+        request_timeout_ms: int = 15_000,
     ) -> None:
         self._name = name
-        self._options = options | {
-            "acks": "all",
-            "enable_idempotence": True,
-            "linger_ms": linger_ms,
-            "compression_type": compression,
-            "max_request_size": _MAX_REQUEST_BYTES,
-            # The client waits for a full batch to leave before it takes another record of that partition.
-            "max_batch_size": 512 * 1024,
-            "request_timeout_ms": 15_000,
-        }
-        self._producer: aiokafka.AIOKafkaProducer | None = None
+        self._client = ProducerClient(
+            options,
+            linger_ms=linger_ms,
+            compression_type=compression,
+            max_batch_size=batch_bytes,
+            max_request_size=largest_bytes,
+            request_timeout_ms=request_timeout_ms,
+        )
+        #: Of the producer in use; None before it is connected and once it is closed.
         self._open: OpenBatches | None = None
         self._lock = asyncio.Lock()
         #: Calls that wait for the client to take a record, and what it has taken and not confirmed.
         self._entering: set[asyncio.Timeout] = set()
         self._unconfirmed: set[asyncio.Future[Any]] = set()
-        self._warned_at = 0.0
+        self._log = LimitedLog(__name__)
         #: Attempts that failed, for the metrics.
         self.failures = 0
 
     async def start(self, wanted: Callable[[], bool] = lambda: True) -> bool:
         """Connect; tries again while no broker is there and it is ``wanted``. Whether it is connected."""
-        return await connect(self._connect, wanted)
+        return await connect(self.connect, wanted)
 
-    async def _connect(self) -> None:
-        """Connect a client, and use it from now on.
+    async def connect(self) -> None:
+        """Connect, with a single try.
 
         Raises:
-            KafkaError: it could not connect; then it is closed, and the one before stays.
+            KafkaError: it could not; may be called again.
         """
-        producer = aiokafka.AIOKafkaProducer(**self._options)
-        try:
-            await producer.start()
-        except BaseException:
-            await producer.client.close()
-            raise
-        self._producer, self._open = producer, OpenBatches(producer)
+        await self._client.connect()
+        self._open = OpenBatches(self._client.current)
 
-    async def stop(self) -> None:
-        """Send what is buffered, give up what cannot be sent within seconds, and disconnect."""
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await self._end(producer)
+    async def stop(self, within_s: float = _STOP_S) -> bool:
+        """Send what is buffered, give up what cannot be sent within seconds, and disconnect.
+
+        Returns:
+            Whether all that was in good order.
+        """
+        producer, self._open = self._client.release(), None
+        return producer is None or await self._end(producer, within_s)
 
     def enqueue_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
         """Do as `enqueue` where the client has a batch open for the record, else nothing: then None."""
-        if self._producer is None or self._open is None:
+        if self._open is None:
             return None
-        if record.key is None or record.value is None or record.partition is not None:
+        topic, value, key, partition, headers = record
+        if key is None or value is None or partition is not None:
             return None
-        future = self._open.add(record.topic, record.value, record.key, record.headers)
+        future = self._open.add(topic, value, key, headers)
         return None if future is None else self._watched(future)
 
     async def enqueue(self, record: Outgoing) -> asyncio.Future[Any]:
@@ -109,8 +106,9 @@ class ConfirmedProducer:
 
         Raises:
             KafkaError: the client did not take it.
+            RecordRefusedForSizeError: it is too large.
         """
-        producer = self._producer
+        producer = self._client.current
         if producer is None:
             raise KafkaError("the producer is closed")
         try:
@@ -123,9 +121,9 @@ class ConfirmedProducer:
                     self._entering.discard(scope)
         except TimeoutError:
             raise KafkaError("the client was replaced") from None
-        except MessageSizeTooLargeError as error:
-            raise TooLargeError(str(error)) from error
-        if self._producer is not producer:
+        except REFUSED_FOR_SIZE as error:
+            raise RecordRefusedForSizeError(str(error)) from error
+        if self._client.current is not producer:
             raise KafkaError("the client was replaced")
         return self._watched(future)
 
@@ -162,20 +160,20 @@ class ConfirmedProducer:
     @property
     def closed(self) -> bool:
         """Whether nothing more can be sent."""
-        return self._producer is None
+        return self._client.current is None
 
     async def send(self, records: Sequence[Outgoing]) -> list[Any]:
         """Send all records and return their metadata, in order, when the brokers have all of them.
 
         Raises:
-            TooLargeError: a record is refused for its size.
+            RecordRefusedForSizeError: a record is refused for its size.
             asyncio.CancelledError: closed or cancelled before all were confirmed.
         """
         confirmed: list[Any] = [None] * len(records)
         left = list(range(len(records)))
-        delay = _RETRY_FIRST_S
+        retries = Retries(_AGAIN)
         while left:
-            producer = self._producer
+            producer = self._client.current
             futures = []
             error: BaseException | None = None
             for index in left:
@@ -187,57 +185,46 @@ class ConfirmedProducer:
             for index, future in futures:
                 try:
                     confirmed[index] = await future
-                except MessageSizeTooLargeError as refused:
-                    raise TooLargeError(f"{records[index].topic}: {refused}") from refused
+                except REFUSED_FOR_SIZE as refused:
+                    raise RecordRefusedForSizeError(f"{records[index].topic}: {refused}") from refused
                 except KafkaError as refused:
                     error = refused
             left = [index for index in left if confirmed[index] is None]
             if left:
                 await self._after_failure(error, producer)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _RETRY_MOST_S)
+                await retries.pause()
         return confirmed
 
     async def _after_failure(
         self, error: BaseException | None, failed: aiokafka.AIOKafkaProducer | None
     ) -> None:
         self.failures += 1
-        now = asyncio.get_running_loop().time()
-        if now - self._warned_at > _WARN_INTERVAL_S:
-            self._warned_at = now
-            log.warning(
-                "%s: the brokers did not confirm (%r); trying again until they do.", self._name, error
-            )
-        if self._producer is None:
+        self._log.warning(
+            "%s: the brokers did not confirm (%r); trying again until they do.", self._name, error
+        )
+        if self.closed:
             raise asyncio.CancelledError
-        if getattr(error, "retriable", False):
+        if client_goes_on(error):
             return
-        # After a failure that the client cannot retry, its sequence numbers may be out of step: start afresh.
         async with self._lock:
-            if self._producer is not failed or failed is None:
+            if failed is None or self._client.current is not failed:
                 return
             try:
-                await self._connect()
+                replaced = await self._client.replace(failed)
             except KafkaError:
                 return
-            await self._end(failed)
+            if replaced:
+                self._open = OpenBatches(self._client.current)
+                await self._end(failed, _STOP_S)
 
-    async def _end(self, failed: aiokafka.AIOKafkaProducer) -> None:
-        """End a client for good: what it still holds is sent again only when it cannot send it itself."""
+    async def _end(self, producer: aiokafka.AIOKafkaProducer, within_s: float) -> bool:
+        """End a producer for good: what it still holds is sent again only when it cannot send it itself."""
         now = asyncio.get_running_loop().time()
         for scope in list(self._entering):
             scope.reschedule(now)
         unconfirmed, self._unconfirmed = self._unconfirmed, set()
-        try:
-            async with asyncio.timeout(_STOP_S):
-                await failed.stop()
-        except (KafkaError, TimeoutError):
-            # Private: stop waits for batches that cannot be sent, the sender for answers that do not come.
-            if failed._sender is not None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_STOP_S):
-                        await failed._sender.close()
-            await failed.client.close()
+        in_order = await end_producer(producer, within_s, answers_s=_STOP_S)
         for future in unconfirmed:
             if not future.done():
                 future.set_exception(KafkaError("the client was replaced"))
+        return in_order

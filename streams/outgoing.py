@@ -1,0 +1,24 @@
+"""Records on their way out, as everything here that writes to Kafka hands them over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Outgoing(NamedTuple):
+    """One record to send.
+
+    Attributes:
+        topic: Kafka topic.
+        value: what it says; None deletes its key's record in a topic that is compacted.
+        key: records of one key lie on one partition, in order.
+        partition: where it goes; None lets the producer choose, by the key if there is one.
+        headers: names and values.
+    """
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
