@@ -1,7 +1,7 @@
 """One fixed life of a source and a combiner, and every byte that they write in it.
 
 What it wrote when it was recorded is in ``recorded_bytes.json``: rows of the two tables, messages of the
-partials topic and rows of the public topic. Workers of two releases share them, so these bytes must not change.
+partials topic and rows of the public topic. Workers of two releases share them, so they must not change.
 """
 
 from __future__ import annotations
