@@ -17,6 +17,7 @@ from agents.forwarding import forwarded
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
 from agents.tally import RunTally
 from streams.notifications import (
+    Decoder,
     Limits,
     Notification,
     Priority,
@@ -24,7 +25,6 @@ from streams.notifications import (
     Rejection,
     Repair,
     bucket_time_ms,
-    make_decoder,
 )
 from streams.records import UnreadableRecord
 from streams.settings import Settings
@@ -54,7 +54,7 @@ class Ingest:
     def __init__(self, settings: Settings, effects: Effects) -> None:
         self._effects = effects
         limits = Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length)
-        self._decode = make_decoder(limits)
+        self._decode = Decoder(limits).decode
         self._alert_topics = {p: settings.alert_topic(p.value) for p in settings.forward_priorities}
         self._dead_letter_topic = settings.dead_letter_topic
         self._probe_topic = settings.internal_topic("probes")

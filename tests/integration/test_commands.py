@@ -23,7 +23,7 @@ from faust.types import TP
 
 from agents.dead_letters import dead_letter, truncated
 from agents.forwarding import forwarded
-from streams.notifications import Limits, Notification, Priority, Reason, Rejection, encode, make_decoder
+from streams.notifications import Decoder, Limits, Notification, Priority, Reason, Rejection, encode
 from streams.transport.delivery import Outgoing
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.row_bodies import TypeTotal
@@ -155,7 +155,7 @@ def _value(
 
 
 def _alert(tocsin: Tocsin, value: bytes, priority: Priority, offset: int = 0) -> Record:
-    read = make_decoder(Limits())(value, priority)
+    read = Decoder(Limits()).decode(value, priority)
     assert isinstance(read, Notification)
     topic = f"{tocsin.notifications}{priority.lower()}"
     record = SimpleNamespace(

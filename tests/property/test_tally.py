@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.tally import RunTally
-from streams.notifications import Limits, Notification, Priority, bucket_time_ms, make_decoder
+from streams.notifications import Decoder, Limits, Notification, Priority, bucket_time_ms
 from tables.buckets import FINE, FUTURE_S, bucket_of
 from tables.last_seen import LastSeen
 
 LIMITS = Limits(max_bytes=2000, max_depth=6, max_event_type_length=40)
-DECODE = make_decoder(LIMITS)
+DECODE = Decoder(LIMITS).decode
 LATENESS_MS = 3_600_000
 BROKER_MS = 1_304_978_414_000  # 2011-05-09 22:00:14
 CHARACTERS = 'aé😀"\\{[ \n\x7f'
