@@ -32,6 +32,7 @@ from tables.partials import Partial, cut, encode, make_slicer
 from tables.public_rows import PublicKey, encode_key, encode_value
 from tables.rows import Change, VersionedRows
 from tables.source_counter import SourceCounter
+from tables.source_name import source_name
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class Counting:
                 if tp.partition not in rows:
                     rows[tp.partition] = self._partial_counts.rows(tp.partition)
                 counter = SourceCounter(
-                    f"{self._topics.ids[tp.topic]}:{tp.partition}",
+                    source_name(self._topics.ids[tp.topic], tp.partition),
                     rows[tp.partition],
                     max_event_types=self._settings.max_event_types,
                     lateness_s=self._settings.lateness_s,

@@ -15,8 +15,9 @@ from agents.dead_letters import dead_letter, truncated
 from agents.effects import Effects
 from agents.forwarding import forwarded
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
-from agents.tally import Tally
+from agents.tally import RunTally
 from streams.notifications import (
+    Decoder,
     Limits,
     Notification,
     Priority,
@@ -24,7 +25,6 @@ from streams.notifications import (
     Rejection,
     Repair,
     bucket_time_ms,
-    make_decoder,
 )
 from streams.records import UnreadableRecord
 from streams.settings import Settings
@@ -54,7 +54,7 @@ class Ingest:
     def __init__(self, settings: Settings, effects: Effects) -> None:
         self._effects = effects
         limits = Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length)
-        self._decode = make_decoder(limits)
+        self._decode = Decoder(limits).decode
         self._alert_topics = {p: settings.alert_topic(p.value) for p in settings.forward_priorities}
         self._dead_letter_topic = settings.dead_letter_topic
         self._probe_topic = settings.internal_topic("probes")
@@ -62,7 +62,7 @@ class Ingest:
         # The same strings for all priorities: with very many event types they would not fit the caches.
         known: dict[str, str] = {}
         self._tallies = {
-            priority: Tally(priority, limits, self._lateness_ms, known)
+            priority: RunTally(priority, limits, self._lateness_ms, known)
             for priority in settings.priorities
             if priority not in self._alert_topics
         }
@@ -112,7 +112,7 @@ class Ingest:
         event_ms, _ = self._event_time(None, record)
         counter.add(record.offset, DEAD_LETTERS, bucket_of(event_ms, FINE), event_ms)
 
-    def _count(self, read: Notification, record: Any, counter: SourceCounter, tally: Tally) -> None:
+    def _count(self, read: Notification, record: Any, counter: SourceCounter, tally: RunTally) -> None:
         """Count a notification that is not forwarded; the tally takes the next of its type."""
         event_type = _counted_as(read.event_type)
         if not read.repairs and read.event_type not in RESERVED:

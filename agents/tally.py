@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from streams.notifications import Limits, Priority, bucket_time_ms
 from streams.notifications.alike_times import (
-    OrderedTimes,
     in_order,
     latest,
     layout_of,
@@ -28,6 +27,7 @@ from streams.notifications.tidy import NOT_TIDY, make_plain_check, make_tidy_rea
 from streams.notifications.timestamps import make_timestamp_parser
 from streams.records import Record
 from tables.buckets import FINE, FUTURE_S, bucket_of
+from tables.last_seen import OrderedTimes, SeenTimes
 
 _FUTURE_MS: Final = FUTURE_S * 1000
 _LIST: Final = ord("[")
@@ -51,19 +51,18 @@ class Run:
         end: index after the last record that is counted here.
         stopped: whether the record at ``end`` needs a closer look.
         types: start of the 10 s bucket -> event type of each of its records, as they came.
-        seen: event type -> latest event time in milliseconds, in the order of arrival; or all times, where
-            they came in order.
+        seen: when the event types were seen.
         time_replaced: records whose stated time lies too far from the broker's.
     """
 
     end: int
     stopped: bool = False
     types: dict[int, list[str]] = field(default_factory=dict)
-    seen: dict[str, int] | OrderedTimes = field(default_factory=dict)
+    seen: SeenTimes = field(default_factory=dict)
     time_replaced: int = 0
 
 
-class Tally:
+class RunTally:
     """Counts runs of records of one priority."""
 
     def __init__(

@@ -1,17 +1,27 @@
 """Counts per event type, summed over the sources. Pure.
 
-A combiner owns one partition of the partials topic: a slice of the event types. What it gets are
-cumulative counts by source; it keeps the largest one per source (a G-counter; Shapiro, Preguiça,
-Baquero, Zawirski 2011), so repeats and reordering do no harm, and the value is the sum.
+A combiner owns one slice of the event types, and keeps the largest count that each source has sent: see
+``docs/exact-counts.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from tables.buckets import FINE, MINUTE, RESOLUTIONS, parent, retention_s
+from tables.partials import BucketCounts
+from tables.public_rows import PublicRow
+from tables.row_bodies import (
+    CombinedBase,
+    CombinedBucket,
+    CountsBySource,
+    TotalsBySource,
+    TypeTotal,
+    read_combined_base,
+    read_combined_bucket,
+)
 from tables.rows import Change, VersionedRows, base_name, bucket_in, bucket_name
 
 _BASE_INTERVAL_S: Final = 60
@@ -20,33 +30,14 @@ _OWNER: Final = "combined"
 #: Seconds that an unchanged row stays in memory after its last change.
 _MEMORY_S: Final = 90
 
-#: event type -> source -> count
-BySource = dict[str, dict[str, int]]
-
 
 @dataclass(slots=True)
-class _Row:
-    counts: BySource
+class _CombinedRow:
+    counts: CountsBySource
     offset: int = -1
     dirty: bool = False
     touched_s: float = 0.0
     stale_keys: list[bytes] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class PublicRow:
-    """Sums for subscribers and web views: one bucket, or the totals, of one priority and slice."""
-
-    priority: str
-    #: Seconds, or None for the totals.
-    resolution_s: int | None
-    #: Start in seconds, or None for the totals.
-    bucket: int | None
-    #: Input offset that the row is as of; a row with a lower one is older.
-    offset: int
-    counts: dict[str, int] | None
-    #: event type -> [total, last seen (ms)]; None where the row does not carry totals.
-    totals: dict[str, list[int]] | None
 
 
 @dataclass(slots=True)
@@ -74,7 +65,7 @@ class CombinedCounter:
     def __init__(self, rows: VersionedRows, *, lateness_s: int) -> None:
         self._rows = rows
         self._lateness_s = lateness_s
-        self._memory: dict[tuple[str, int, int], _Row] = {}
+        self._memory: dict[tuple[str, int, int], _CombinedRow] = {}
         self.processed = -1
         self._flushed = -1
         self._base_at_s = 0.0
@@ -82,44 +73,45 @@ class CombinedCounter:
         self._base_due = False
         # A base row may hold less than its offset says while messages are repeated, and a worker that woke
         # up late may have written the newest: so all versions are merged.
-        versions = rows.versions(base_name(_OWNER))
+        versions = rows.versions(base_name(_OWNER), read_combined_base)
         self._base_offset = versions[0].offset if versions else -1
         self._base_stale = rows.others([version.key for version in versions])
-        #: priority -> event type -> source -> total, last seen (ms)
-        self.totals: dict[str, dict[str, dict[str, Sequence[int]]]] = (
-            versions[0].body["totals"] if versions else {}
-        )
+        #: priority -> event type -> source -> total
+        self.totals: dict[str, TotalsBySource] = versions[0].body.totals if versions else {}
         for version in versions[1:]:
-            for priority, types in version.body["totals"].items():
+            for priority, types in version.body.totals.items():
                 self._merge_totals(priority, types)
-        self._open: set[tuple[str, int]] = {(p, m) for version in versions for p, m in version.body["open"]}
+        self._open: set[tuple[str, int]] = {each for version in versions for each in version.body.open}
         for priority, minute in self._open:
             for bucket in range(minute, minute + MINUTE, FINE):
-                loaded = rows.load(bucket_name(priority, FINE, bucket))
+                loaded = rows.load(bucket_name(priority, FINE, bucket), read_combined_bucket)
                 if loaded is not None:
-                    self._merge_totals(priority, loaded.body["totals"])
+                    self._merge_totals(priority, loaded.body.totals or {})
         #: Priorities whose totals are newer than their public row; after a restart that may be any.
         self._totals_changed = set(self.totals)
 
-    def _merge_totals(self, priority: str, types: Mapping[str, Mapping[str, Sequence[int]]]) -> None:
+    def _merge_totals(self, priority: str, types: TotalsBySource) -> None:
         for event_type, by_source in types.items():
-            for source, (total, seen) in by_source.items():
-                self._merge_total(priority, event_type, source, total, seen)
+            for source, total in by_source.items():
+                self._merge_total(priority, event_type, source, total)
 
-    def _merge_total(self, priority: str, event_type: str, source: str, total: int, seen: int) -> None:
+    def _merge_total(self, priority: str, event_type: str, source: str, found: TypeTotal) -> None:
         by_source = self.totals.setdefault(priority, {}).setdefault(event_type, {})
-        known = by_source.get(source, (0, -1))
-        by_source[source] = (max(known[0], total), max(known[1], seen))
+        known = by_source.get(source)
+        if known is not None:
+            last_seen_ms = max(known.last_seen_ms, found.last_seen_ms)
+            found = TypeTotal(max(known.total, found.total), last_seen_ms)
+        by_source[source] = found
 
-    def _row(self, priority: str, resolution: int, bucket: int) -> _Row:
+    def _row(self, priority: str, resolution: int, bucket: int) -> _CombinedRow:
         row = self._memory.get((priority, resolution, bucket))
         if row is None:
-            loaded = self._rows.load(bucket_name(priority, resolution, bucket))
-            row = (
-                _Row({})
-                if loaded is None
-                else _Row(loaded.body["counts"], loaded.offset, stale_keys=self._rows.others(loaded.keys))
-            )
+            loaded = self._rows.load(bucket_name(priority, resolution, bucket), read_combined_bucket)
+            if loaded is None:
+                row = _CombinedRow({})
+            else:
+                stale_keys = self._rows.others(loaded.keys)
+                row = _CombinedRow(loaded.body.counts, loaded.offset, stale_keys=stale_keys)
             self._memory[priority, resolution, bucket] = row
         return row
 
@@ -128,8 +120,8 @@ class CombinedCounter:
         offset: int,
         priority: str,
         source: str,
-        buckets: Iterable[tuple[int, int, dict[str, int]]],
-        totals: Mapping[str, Sequence[int]],
+        buckets: Iterable[BucketCounts],
+        totals: Mapping[str, TypeTotal],
         now_s: float,
     ) -> None:
         """Take in the counts of one source.
@@ -141,8 +133,8 @@ class CombinedCounter:
             offset: of the message in the partials topic.
             priority: of the source's topic.
             source: name of the source.
-            buckets: (resolution, bucket, event type -> count).
-            totals: event type -> total, last seen (ms).
+            buckets: those that changed.
+            totals: event type -> total.
             now_s: wall-clock time, to leave out buckets that are no longer kept.
         """
         if totals:
@@ -152,14 +144,15 @@ class CombinedCounter:
                 if known_sources is None:
                     known_types[event_type] = {source: each}
                 elif (known := known_sources.get(source)) is None or (
-                    each[0] >= known[0] and each[1] >= known[1]
+                    each.total >= known.total and each.last_seen_ms >= known.last_seen_ms
                 ):
                     known_sources[source] = each
                 else:
-                    self._merge_total(priority, event_type, source, *each)
+                    self._merge_total(priority, event_type, source, each)
             self._totals_changed.add(priority)
         carried: set[str] = set()  # event types whose totals the rows of buckets will hold
-        for resolution, bucket, counts in buckets:
+        for part in buckets:
+            resolution, bucket, counts = part.resolution_s, part.bucket, part.counts
             if resolution not in RESOLUTIONS:
                 continue
             if bucket < now_s - retention_s(resolution, self._lateness_s):
@@ -206,12 +199,12 @@ class CombinedCounter:
             self._totals_changed.clear()
         then: list[Change] = []
         for (priority, resolution, bucket), row in dirty.items():
-            body: dict[str, Any] = {"counts": row.counts}
+            body = CombinedBucket(row.counts)
             totals_out = None
             if resolution == FINE:
                 known = self.totals.get(priority, {})
-                body["totals"] = {t: known[t] for t in row.counts if t in known}
-                totals_out = {t: self._sum_total(priority, t) for t in body["totals"]}
+                body.totals = {t: known[t] for t in row.counts if t in known}
+                totals_out = {t: self._sum_total(priority, t) for t in body.totals}
             # While messages are repeated, the row may be ahead of them; it is never behind.
             row.offset = max(row.offset, self.processed)
             then.append(self._rows.encode(bucket_name(priority, resolution, bucket), row.offset, body))
@@ -229,13 +222,12 @@ class CombinedCounter:
         for key in [k for k, r in self._memory.items() if not r.dirty and r.touched_s < now_s - _MEMORY_S]:
             del self._memory[key]
 
-    def _sum_total(self, priority: str, event_type: str) -> list[int]:
+    def _sum_total(self, priority: str, event_type: str) -> TypeTotal:
         total, seen = 0, -1
-        for of_source, seen_there in self.totals[priority][event_type].values():
-            total += of_source
-            if seen_there > seen:  # noqa: PLR1730 - as above
-                seen = seen_there
-        return [total, seen]
+        for of_source in self.totals[priority][event_type].values():
+            total += of_source.total
+            seen = max(seen, of_source.last_seen_ms)
+        return TypeTotal(total, seen)
 
     def _write_base(
         self, offset: int, now_s: float, dirty: set[tuple[str, int, int]], cleanup: list[Change]
@@ -247,7 +239,7 @@ class CombinedCounter:
         self._base_offset, self._base_at_s, self._base_due = offset, now_s, False
         cleanup += [(key, None) for key in self._base_stale]
         self._base_stale = []
-        body = {"totals": self.totals, "open": list(self._open)}
+        body = CombinedBase(self.totals, list(self._open))
         return [self._rows.encode(base_name(_OWNER), offset, body)]
 
     def _expire(self, now_s: float, cleanup: list[Change]) -> list[tuple[str, int, int]]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tables.row_bodies import Counts, TypeTotal
 from tables.rows import Change
 
 
 @dataclass(slots=True)
 class FineRow:
-    """One 10 s bucket of one source: event type -> count, and what of it is to be written and sent."""
+    """One 10 s bucket of one source in memory: its counts, and what of it is to be written and sent."""
 
-    counts: dict[str, int]
+    counts: Counts
     offset: int = -1  # as of this offset, as last written; -1 when never
     dirty: bool = False
     resend: bool = False  # send all of it, not only what changed
@@ -24,14 +25,23 @@ class Emission:
     """Counts of one source for the combiners: cumulative, so that a repeat does no harm."""
 
     #: (resolution, bucket) -> event type -> count
-    buckets: dict[tuple[int, int], dict[str, int]] = field(default_factory=dict)
-    #: event type -> total, last seen (ms)
-    totals: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    buckets: dict[tuple[int, int], Counts] = field(default_factory=dict)
+    #: event type -> total
+    totals: Mapping[str, TypeTotal] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Flush:
-    """One flush of one source: what to write, then what to send, in this order."""
+    """One flush of one source: what to write, then what to send, in this order.
+
+    Attributes:
+        offset: of the last record that it holds.
+        first: the base row, if it is due.
+        then: rows of buckets.
+        emission: what goes to the combiners.
+        cleanup: rows to delete.
+        closed: resolution and start of the coarse buckets that are complete with it.
+    """
 
     offset: int
     first: list[Change]

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from streams.notifications.alike_times import OrderedTimes, milliseconds
+from streams.notifications.alike_times import milliseconds
+
+
+@dataclass(slots=True)
+class OrderedTimes:
+    """Times of consecutive records, none earlier than the one before, and not read yet.
+
+    Attributes:
+        layout: of all of them, as ``streams.notifications.alike_times`` names it.
+        types: event type of each record.
+        texts: time of each record.
+        starts_ms: prefix -> start of its 10 s in UTC milliseconds since 1970.
+    """
+
+    layout: str
+    types: Sequence[str]
+    texts: Sequence[str]
+    starts_ms: dict[str, int]
+
+
+#: When the event types of consecutive records were seen: event type -> its latest event time in
+#: milliseconds, in the order of arrival; or the times of all records, where they are in order.
+SeenTimes = Mapping[str, int] | OrderedTimes
 
 
 class LastSeen:
@@ -31,13 +54,8 @@ class LastSeen:
             self._ms[event_type] = seen_ms
             self._latest_ms = max(self._latest_ms, seen_ms)
 
-    def add_run(self, seen: Mapping[str, int] | OrderedTimes) -> None:
-        """Note consecutive records.
-
-        Args:
-            seen: event type -> its latest event time in milliseconds, in the order of arrival; or the
-                times of all records, where they are in order.
-        """
+    def add_run(self, seen: SeenTimes) -> None:
+        """Note consecutive records."""
         if isinstance(seen, OrderedTimes):
             if self._texts and (seen.layout != self._layout or seen.texts[0] < self._latest_text):
                 self._read()

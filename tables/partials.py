@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
 
-import orjson
+import msgspec
 
 from tables.flushes import Emission
+from tables.row_bodies import Counts, TypeTotal
 
 #: Most entries of a message, so that it stays far below what a topic takes.
 _MAX_ENTRIES: Final = 20_000
@@ -18,16 +18,37 @@ _MAX_ENTRIES: Final = 20_000
 _MOST_REMEMBERED: Final = 100_000
 
 
-@dataclass(slots=True)
-class Partial:
-    """Counts of one source for one combiner."""
+class BucketCounts(msgspec.Struct, array_like=True):
+    """Counts of one bucket: ``resolution_s`` and start in seconds, and event type -> count."""
+
+    resolution_s: int
+    bucket: int
+    counts: Counts
+
+
+class Partial(msgspec.Struct, array_like=True):
+    """Counts of one source for one combiner.
+
+    Attributes:
+        priority: of the source's topic.
+        source: its name.
+        buckets: those that changed.
+        totals: event type -> total, of those that changed.
+    """
 
     priority: str
     source: str
-    #: (resolution, bucket, event type -> count)
-    buckets: list[tuple[int, int, dict[str, int]]]
-    #: event type -> total, last seen (ms)
-    totals: dict[str, Sequence[int]]
+    buckets: list[BucketCounts]
+    totals: dict[str, TypeTotal]
+
+
+class _Message(msgspec.Struct):
+    v: Literal[1]
+    parts: list[Partial]
+
+
+_encode_message = msgspec.json.Encoder().encode
+_decode_message = msgspec.json.Decoder(_Message).decode
 
 
 class _Slices(dict[str, int]):
@@ -52,11 +73,11 @@ def cut(priority: str, source: str, emission: Emission, slice_of: Callable[[str]
     """Cut what one source sends out into one part per combiner."""
     parts: defaultdict[int, Partial] = defaultdict(lambda: Partial(priority, source, [], {}))
     for (resolution, bucket), counts in emission.buckets.items():
-        by_slice: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        by_slice: defaultdict[int, Counts] = defaultdict(dict)
         for event_type, count in counts.items():
             by_slice[slice_of(event_type)][event_type] = count
         for partition, sliced in by_slice.items():
-            parts[partition].buckets.append((resolution, bucket, sliced))
+            parts[partition].buckets.append(BucketCounts(resolution, bucket, sliced))
     for event_type, total in emission.totals.items():
         parts[slice_of(event_type)].totals[event_type] = total
     return parts
@@ -65,16 +86,16 @@ def cut(priority: str, source: str, emission: Emission, slice_of: Callable[[str]
 def encode(parts: Iterable[Partial]) -> list[bytes]:
     """Messages that hold ``parts``; a large list of parts becomes several messages."""
     messages = []
-    batch: list[Any] = []
+    batch: list[Partial] = []
     entries = 0
     for part in parts:
-        batch.append([part.priority, part.source, part.buckets, part.totals])
-        entries += len(part.totals) + sum(len(counts) for _, _, counts in part.buckets)
+        batch.append(part)
+        entries += len(part.totals) + sum(len(each.counts) for each in part.buckets)
         if entries >= _MAX_ENTRIES:
-            messages.append(orjson.dumps({"v": 1, "parts": batch}))
+            messages.append(_encode_message(_Message(1, batch)))
             batch, entries = [], 0
     if batch:
-        messages.append(orjson.dumps({"v": 1, "parts": batch}))
+        messages.append(_encode_message(_Message(1, batch)))
     return messages
 
 
@@ -84,10 +105,7 @@ def decode(message: bytes) -> list[Partial]:
     Raises:
         ValueError: it is not such a message.
     """
-    body = orjson.loads(message)
-    if not isinstance(body, dict) or body.get("v") != 1:
-        raise ValueError("not a partial count message of version 1")
-    return [
-        Partial(priority, source, [(r, b, counts) for r, b, counts in buckets], totals)
-        for priority, source, buckets, totals in body["parts"]
-    ]
+    try:
+        return _decode_message(message).parts
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a message of partial counts of version 1: {error}") from None

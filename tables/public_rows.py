@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import orjson
+import msgspec
 
-from tables.combined_counter import PublicRow
+from tables.row_bodies import Counts, TypeTotal
 
 
 @dataclass(slots=True, frozen=True)
@@ -22,6 +22,46 @@ class PublicKey:
     resolution_s: int | None
     bucket: int | None
     slice: int
+
+
+@dataclass(slots=True)
+class PublicRow:
+    """Sums for subscribers and web views: one bucket, or the totals, of one priority and slice."""
+
+    priority: str
+    #: Seconds, or None for the totals.
+    resolution_s: int | None
+    #: Start in seconds, or None for the totals.
+    bucket: int | None
+    #: Input offset that the row is as of; a row with a lower one is older.
+    offset: int
+    counts: Counts | None
+    #: event type -> total; None where the row does not carry totals.
+    totals: dict[str, TypeTotal] | None
+
+
+class _Value(msgspec.Struct, omit_defaults=True):
+    """Value of a row, as written; ``as_of_ms`` is when it was combined, in milliseconds since 1970."""
+
+    priority: str
+    offset: int
+    as_of_ms: int
+    resolution_s: int | None = None
+    bucket: int | None = None
+    counts: Counts | None = None
+    totals: dict[str, TypeTotal] | None = None
+
+
+class PublicBody(msgspec.Struct):
+    """What is read of a value beside what its key says; as in ``PublicRow``."""
+
+    offset: int
+    counts: Counts | None = None
+    totals: dict[str, TypeTotal] | None = None
+
+
+_encode_value = msgspec.json.Encoder().encode
+_decode_body = msgspec.json.Decoder(PublicBody).decode
 
 
 def encode_key(priority: str, resolution_s: int | None, bucket: int | None, partition: int) -> bytes:
@@ -46,9 +86,18 @@ def decode_key(key: bytes) -> PublicKey:
 
 def encode_value(row: PublicRow, as_of_ms: int) -> bytes:
     """Value of a row: JSON for readers in any language."""
-    body: dict[str, object] = {"priority": row.priority, "offset": row.offset, "as_of_ms": as_of_ms}
-    if row.resolution_s is not None:
-        body |= {"resolution_s": row.resolution_s, "bucket": row.bucket, "counts": row.counts}
-    if row.totals is not None:
-        body["totals"] = row.totals
-    return orjson.dumps(body)
+    return _encode_value(
+        _Value(row.priority, row.offset, as_of_ms, row.resolution_s, row.bucket, row.counts, row.totals)
+    )
+
+
+def decode_value(value: bytes) -> PublicBody:
+    """What a value says.
+
+    Raises:
+        ValueError: it is not such a value.
+    """
+    try:
+        return _decode_body(value)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a row of counts: {error}") from None

@@ -1,18 +1,16 @@
 """Rows of counts: their names, their bytes, and which version of a row holds. Pure.
 
-A row is a deterministic function of its name and of the input offset it is *as of*: it counts every
-record of its source up to that offset. Several writers may leave versions of one row (a worker that
-was paused past its session may wake up and write an old one), so each writer has a key of its own and
-the version with the highest offset holds. No writer can overwrite another's row.
+Each writer has a key of its own for a row, and the version as of the highest offset holds: see
+``docs/exact-counts.md``. What rows say is in ``tables.row_bodies``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-import orjson
+import msgspec
 
 _OFFSET_BYTES = 8
 _WRITER_MARK = b"@"
@@ -28,21 +26,25 @@ class PartitionStore(Protocol):
         """Keys and values with ``start <= key < end``, in order. Raises when the store is damaged."""
 
 
+Body = TypeVar("Body")
+_encode = msgspec.json.Encoder().encode
+
+
 @dataclass(slots=True)
-class Version:
+class Version(Generic[Body]):
     """A row as one writer wrote it."""
 
     key: bytes
     offset: int
-    body: Any
+    body: Body
 
 
 @dataclass(slots=True)
-class LoadedRow:
+class LoadedRow(Generic[Body]):
     """The version of a row that holds."""
 
     offset: int
-    body: Any
+    body: Body
     #: Keys of all versions that the store holds.
     keys: list[bytes] = field(default_factory=list)
 
@@ -66,36 +68,39 @@ def _offset(entry: tuple[bytes, bytes]) -> int:
     return int.from_bytes(entry[1][:_OFFSET_BYTES], "big", signed=True)
 
 
-def _body(value: bytes) -> Any:
-    return orjson.loads(memoryview(value)[_OFFSET_BYTES:])
+def _body_of(value: bytes) -> memoryview:
+    return memoryview(value)[_OFFSET_BYTES:]
 
 
 class VersionedRows:
-    """Rows of one table partition as one writer sees and writes them."""
+    """Rows of one table partition as one writer sees and writes them.
+
+    Whoever loads a row passes the function that reads its body, one of ``tables.row_bodies``.
+    """
 
     def __init__(self, store: PartitionStore, writer: str) -> None:
         self._store = store
         self._suffix = _WRITER_MARK + writer.encode()
 
-    def load(self, name: bytes) -> LoadedRow | None:
+    def load(self, name: bytes, read: Callable[[Any], Body]) -> LoadedRow[Body] | None:
         """Return the version of ``name`` with the highest offset, or None when there is none."""
         found = self._scan(name)
         if not found:
             return None
         key, value = max(found, key=_offset)
-        return LoadedRow(_offset((key, value)), _body(value), [key for key, _ in found])
+        return LoadedRow(_offset((key, value)), read(_body_of(value)), [key for key, _ in found])
 
-    def versions(self, name: bytes) -> list[Version]:
+    def versions(self, name: bytes, read: Callable[[Any], Body]) -> list[Version[Body]]:
         """Return all versions of ``name``, the one with the highest offset first."""
         found = sorted(self._scan(name), key=_offset, reverse=True)
-        return [Version(key, _offset((key, value)), _body(value)) for key, value in found]
+        return [Version(key, _offset((key, value)), read(_body_of(value))) for key, value in found]
 
     def _scan(self, name: bytes) -> list[tuple[bytes, bytes]]:
         return list(self._store.scan(name + _WRITER_MARK, name + b"A"))  # "A" follows "@"
 
-    def encode(self, name: bytes, offset: int, body: Any) -> tuple[bytes, bytes]:
+    def encode(self, name: bytes, offset: int, body: object) -> tuple[bytes, bytes]:
         """Key and value that write ``body`` as of ``offset`` under this writer's own key."""
-        return name + self._suffix, offset.to_bytes(_OFFSET_BYTES, "big", signed=True) + orjson.dumps(body)
+        return name + self._suffix, offset.to_bytes(_OFFSET_BYTES, "big", signed=True) + _encode(body)
 
     def expired(self, owner: str, resolution_s: int, before: int, limit: int) -> list[bytes]:
         """At most ``limit`` keys of the owner's buckets of ``resolution_s`` that start before ``before``."""

@@ -14,14 +14,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.broker.client_options import client_options
 from streams.broker.pools import group_names, group_offsets
-from streams.broker.topic_plan import Problem
+from streams.broker.topic_plan import TopicProblem
 from streams.notifications.priority import Priority
 from streams.settings import Settings
 from streams.upstream.connections import disconnect
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, fetch_topics
 
 
-async def find_lost_state(admin: AIOKafkaAdminClient, settings: Settings) -> list[Problem]:
+async def find_lost_state(admin: AIOKafkaAdminClient, settings: Settings) -> list[TopicProblem]:
     """Errors for topics whose counts are lost; none where nothing was ever committed.
 
     Args:
@@ -48,7 +48,7 @@ async def find_lost_state(admin: AIOKafkaAdminClient, settings: Settings) -> lis
     ]
     empty = await _empty_topics(settings, readable)
     return [
-        Problem(
+        TopicProblem(
             "error",
             name,
             f"is {'missing' if name in missing else 'empty'} while the group {settings.app_id} has committed "

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
 from streams.broker.pools import check_pools
-from streams.broker.topic_plan import Problem, listed
+from streams.broker.topic_plan import TopicProblem, listed
 from streams.broker.topics import ensure_topics, examine_topics
 from streams.settings import ConfigurationError, Settings
 
@@ -35,7 +35,7 @@ class CheckedCluster:
     partitions: int
     topic_ids: Mapping[str, str]
     created: tuple[str, ...] = ()
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[TopicProblem, ...] = ()
     writes_need: int = 1
 
 

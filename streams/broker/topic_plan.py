@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription
@@ -55,7 +55,7 @@ class TopicSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TopicProblem:
     """Something wrong with a topic.
 
     Attributes:
@@ -72,6 +72,12 @@ class Problem:
         return f"{self.topic} {self.sentence}"
 
 
+#: How workers use a topic: the flags of its ``TopicSpec``.
+_INPUT: Final = {"reads": True, "notifications": True, "co_partitioned": True}
+_OUTPUT: Final = {"writes": True}
+_STATE: Final = {"reads": True, "writes": True, "co_partitioned": True}
+
+
 def planned_topics(settings: Settings, partitions: int | None = None) -> list[TopicSpec]:
     """The topics of these settings.
 
@@ -83,99 +89,82 @@ def planned_topics(settings: Settings, partitions: int | None = None) -> list[To
         ConfigurationError: two topics have one name.
     """
     count = settings.partitions if partitions is None else partitions
-    replicas = settings.replication_factor
-    # One replica may be away for maintenance without stopping the writers.
-    common = {"min.insync.replicas": str(max(1, replicas - 1))}
+    config, internal = _topic_configs(settings), settings.internal_topic
+    table = [
+        *(
+            (settings.notification_topic(p), "notifications", _INPUT, f"notifications of priority {p}")
+            for p in settings.priorities
+        ),
+        *(
+            (settings.alert_topic(p), "alerts", _OUTPUT, f"alerts of severity {p.lower()}")
+            for p in settings.forward_priorities
+        ),
+        (
+            settings.dead_letter_topic,
+            "dead letters",
+            _OUTPUT,
+            "records that could not be read, with the reason",
+        ),
+        (internal("probes"), "probes", _OUTPUT, "answers to `tocsin probe`"),
+        (internal("partials"), "partials", _STATE, "partial counts on their way to be combined"),
+        (internal("partial-counts-changelog"), "counts", _STATE, "changelog of the partial counts"),
+        (internal("combined-counts-changelog"), "counts", _STATE, "changelog of the combined counts"),
+        (settings.event_counts_topic, "counts", _STATE, "combined counts, for every reader"),
+    ]
+    _refuse_equal_names([name for name, _, _, _ in table])
+    return [
+        TopicSpec(name, count, settings.replication_factor, dict(config[kind]), purpose, **use)
+        for name, kind, use, purpose in table
+    ]
+
+
+def _topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
+    """Kafka's settings of each kind of topic."""
     notification_bytes = max(_MIB, settings.max_notification_bytes) + _RECORD_ROOM
     # The original with its headers, and as much again for what Tocsin adds to it.
     forwarded_bytes = notification_bytes + max(_MIB, settings.max_notification_bytes)
-
-    def expiring(days: int, max_bytes: int) -> dict[str, str]:
-        return common | {
-            "cleanup.policy": "delete",
-            "retention.ms": str(days * _DAY_MS),
-            "max.message.bytes": str(max_bytes),
-        }
-
-    # Never with delete: recovery hangs where the last record of a changelog has expired. Short segments
-    # and an early cleaner keep what a restarted worker has to read small.
-    compacted = common | {
-        "cleanup.policy": "compact",
-        "max.message.bytes": str(8 * _MIB),
-        "segment.ms": str(_HOUR_MS),
-        "min.cleanable.dirty.ratio": "0.3",
-    }
-    notifications = expiring(7, notification_bytes) | {
-        # Lag and lateness are measured from the broker's clock, not from each publisher's.
-        "message.timestamp.type": "LogAppendTime",
+    # Lag and lateness are measured from the broker's clock, not from each publisher's; and rows carry the
+    # times of what they count, which may be long ago: they must not expire by those.
+    brokers_clock = {"message.timestamp.type": "LogAppendTime"}
+    kinds = {
         # The broker then measures the unpacked batch, so that a compression bomb is refused at its door.
-        "compression.type": "uncompressed",
+        "notifications": _expiring(7, notification_bytes)
+        | brokers_clock
+        | {"compression.type": "uncompressed"},
+        "alerts": _expiring(7, forwarded_bytes),
+        "dead letters": _expiring(30, forwarded_bytes),
+        # Nobody reads an answer later, and anybody can publish probes: neither may fill a disk.
+        "probes": {
+            "cleanup.policy": "delete",
+            "retention.ms": str(_HOUR_MS),
+            "retention.bytes": str(16 * _MIB),
+            "segment.bytes": str(8 * _MIB),
+            "max.message.bytes": str(_MIB),
+        },
+        "partials": _expiring(1, 8 * _MIB) | brokers_clock,
+        # Never with delete: recovery hangs where the last record of a changelog has expired. Short segments
+        # and an early cleaner keep what a restarted worker has to read small.
+        "counts": {
+            "cleanup.policy": "compact",
+            "max.message.bytes": str(8 * _MIB),
+            "segment.ms": str(_HOUR_MS),
+            "min.cleanable.dirty.ratio": "0.3",
+        },
     }
-    plan = [
-        TopicSpec(
-            settings.notification_topic(priority),
-            count,
-            replicas,
-            dict(notifications),
-            f"notifications of priority {priority}",
-            reads=True,
-            notifications=True,
-            co_partitioned=True,
-        )
-        for priority in settings.priorities
-    ]
-    plan += [
-        TopicSpec(
-            settings.alert_topic(priority),
-            count,
-            replicas,
-            expiring(7, forwarded_bytes),
-            f"alerts of severity {priority.lower()}",
-            writes=True,
-        )
-        for priority in settings.forward_priorities
-    ]
-    plan.append(
-        TopicSpec(
-            settings.dead_letter_topic,
-            count,
-            replicas,
-            expiring(30, forwarded_bytes),
-            "records that could not be read, with the reason",
-            writes=True,
-        )
-    )
-    plan.append(
-        TopicSpec(
-            settings.internal_topic("probes"),
-            count,
-            replicas,
-            # Nobody reads an answer later, and anybody can publish probes: neither may fill a disk.
-            common
-            | {
-                "cleanup.policy": "delete",
-                "retention.ms": str(_HOUR_MS),
-                "retention.bytes": str(16 * _MIB),
-                "segment.bytes": str(8 * _MIB),
-                "max.message.bytes": str(_MIB),
-            },
-            "answers to `tocsin probe`",
-            writes=True,
-        )
-    )
-    # Rows carry the times of what they count, which may be long ago: they must not expire by those.
-    partials = expiring(1, 8 * _MIB) | {"message.timestamp.type": "LogAppendTime"}
-    internal = [
-        (settings.internal_topic("partials"), partials, "partial counts on their way to be combined"),
-        (settings.internal_topic("partial-counts-changelog"), compacted, "changelog of the partial counts"),
-        (settings.internal_topic("combined-counts-changelog"), compacted, "changelog of the combined counts"),
-        (settings.event_counts_topic, compacted, "combined counts, for every reader"),
-    ]
-    plan += [
-        TopicSpec(name, count, replicas, dict(config), purpose, reads=True, writes=True, co_partitioned=True)
-        for name, config, purpose in internal
-    ]
-    names = [spec.name for spec in plan]
+    # One replica may be away for maintenance without stopping the writers.
+    common = {"min.insync.replicas": str(max(1, settings.replication_factor - 1))}
+    return {kind: common | config for kind, config in kinds.items()}
+
+
+def _expiring(days: int, max_bytes: int) -> dict[str, str]:
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(days * _DAY_MS),
+        "max.message.bytes": str(max_bytes),
+    }
+
+
+def _refuse_equal_names(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(
@@ -183,7 +172,6 @@ def planned_topics(settings: Settings, partitions: int | None = None) -> list[To
                 "TOCSIN_ALERT_TOPIC_PREFIX, TOCSIN_DEAD_LETTER_TOPIC, TOCSIN_EVENT_COUNTS_TOPIC and "
                 "TOCSIN_APP_ID values that keep them apart."
             )
-    return plan
 
 
 def existing_partitions(plan: Sequence[TopicSpec], found: Mapping[str, TopicDescription]) -> dict[str, int]:
@@ -199,13 +187,13 @@ def existing_partitions(plan: Sequence[TopicSpec], found: Mapping[str, TopicDesc
 class _Finder:
     create: bool
     target: int
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[TopicProblem] = field(default_factory=list)
 
     def error(self, spec: TopicSpec, sentence: str) -> None:
-        self.problems.append(Problem("error", spec.name, sentence))
+        self.problems.append(TopicProblem("error", spec.name, sentence))
 
     def warning(self, spec: TopicSpec, sentence: str) -> None:
-        self.problems.append(Problem("warning", spec.name, sentence))
+        self.problems.append(TopicProblem("warning", spec.name, sentence))
 
     def look_at(self, spec: TopicSpec, topic: TopicDescription) -> None:
         if topic.error == UNKNOWN_TOPIC:
@@ -291,7 +279,7 @@ def find_problems(
     configs: Mapping[str, Mapping[str, str]],
     *,
     create_topics: bool = True,
-) -> list[Problem]:
+) -> list[TopicProblem]:
     """Compare the topics that are there with those that are wanted; errors come first.
 
     The notification topics may have another partition count than planned, as long as it is the same one;
@@ -318,7 +306,7 @@ def find_problems(
                 unread.append(spec.name)
     if unread:
         finder.problems.append(
-            Problem(
+            TopicProblem(
                 "warning",
                 ", ".join(unread),
                 "could not be checked for cleanup.policy and the like: grant DescribeConfigs to check them",
@@ -331,7 +319,7 @@ def _access(spec: TopicSpec) -> str:
     return " and ".join(name for name, wanted in (("Read", spec.reads), ("Write", spec.writes)) if wanted)
 
 
-def listed(errors: Sequence[Problem]) -> str:
+def listed(errors: Sequence[TopicProblem]) -> str:
     """The first few of several errors in one sentence."""
     shown = "; ".join(str(problem) for problem in errors[:_SHOWN])
     more = len(errors) - _SHOWN

@@ -15,7 +15,7 @@ from streams.broker.admin import admin_client
 from streams.broker.lost_state import find_lost_state
 from streams.broker.topic_plan import (
     CHECKED_CONFIG,
-    Problem,
+    TopicProblem,
     TopicSpec,
     existing_partitions,
     find_problems,
@@ -30,7 +30,7 @@ from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, error_na
 __all__ = [
     "EnsuredTopics",
     "Examination",
-    "Problem",
+    "TopicProblem",
     "TopicSpec",
     "apply_topics",
     "check_topics",
@@ -71,7 +71,7 @@ class Examination:
             ``min.insync.replicas``; 1 where that may not be read.
     """
 
-    problems: list[Problem]
+    problems: list[TopicProblem]
     writes_need: int
 
 
@@ -90,7 +90,7 @@ async def apply_topics(settings: Settings) -> list[str]:
         return (await ensure_topics(admin, settings, create=True)).created
 
 
-async def check_topics(settings: Settings) -> list[Problem]:
+async def check_topics(settings: Settings) -> list[TopicProblem]:
     """Compare the topics with the plan; errors come first.
 
     Raises:
@@ -240,13 +240,13 @@ async def _describe_configs(admin: AIOKafkaAdminClient, resources: list[ConfigRe
     return list(await admin.describe_configs(resources))
 
 
-async def _broker_problems(admin: AIOKafkaAdminClient) -> list[Problem]:
+async def _broker_problems(admin: AIOKafkaAdminClient) -> list[TopicProblem]:
     """Brokers of the cluster that cannot be reached from here: their partitions could not be read."""
     client = client_of(admin)
     brokers = sorted(client.cluster.brokers(), key=lambda broker: broker.nodeId)
     ready = await asyncio.gather(*(client.ready(broker.nodeId) for broker in brokers))
     return [
-        Problem(
+        TopicProblem(
             "error",
             f"Broker {broker.nodeId}",
             f"cannot be reached at {broker.host}:{broker.port}: start it, or change its advertised.listeners",

@@ -1,6 +1,6 @@
 """The notification: its priorities, its accepted forms, and their repairs. Pure."""
 
-from streams.notifications.decoding import Decode, Limits, make_decoder
+from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.encoding import EncodingError, encode
 from streams.notifications.event_time import bucket_time_ms
 from streams.notifications.notification import Notification, Reason, Rejection, Repair
@@ -8,7 +8,7 @@ from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 
 __all__ = [
     "DEFAULT_PRIORITIES",
-    "Decode",
+    "Decoder",
     "EncodingError",
     "Limits",
     "Notification",
@@ -18,5 +18,4 @@ __all__ = [
     "Repair",
     "bucket_time_ms",
     "encode",
-    "make_decoder",
 ]

@@ -7,7 +7,6 @@ of each event type can then compare and keep texts, and read only those that are
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from operator import add, itemgetter, le
@@ -79,23 +78,6 @@ def milliseconds(layout: str, texts: Collection[str], starts_ms: dict[str, int])
     fraction = _WITH_FRACTION if _FRACTION in layout else _WITHOUT_FRACTION
     starts = map(starts_ms.__getitem__, map(_prefix_of, texts))
     return map(add, starts, map(_within().__getitem__, map(fraction, texts)))
-
-
-@dataclass(slots=True)
-class OrderedTimes:
-    """Times of consecutive records, none earlier than the one before, and not read yet.
-
-    Attributes:
-        layout: of all of them.
-        types: event type of each record.
-        texts: time of each record.
-        starts_ms: prefix -> start of its 10 s in UTC milliseconds since 1970.
-    """
-
-    layout: str
-    types: Sequence[str]
-    texts: Sequence[str]
-    starts_ms: dict[str, int]
 
 
 def latest(types: Iterable[str], texts: Iterable[str]) -> dict[str, str]:

@@ -9,7 +9,6 @@ included. What is untidy but unambiguous is repaired, each repair by its name.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +19,6 @@ from streams.notifications.event_types import event_type_fault
 from streams.notifications.notification import Notification, Reason, Rejection, Repair, excerpt
 from streams.notifications.priority import Priority
 from streams.notifications.timestamps import make_timestamp_parser, repair_timestamp
-
-#: Turns one record's value, and the priority of its topic, into a notification or a rejection.
-Decode = Callable[[bytes | None, Priority], Notification | Rejection]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTEXT_PREFIX = "_context_"
@@ -57,50 +53,67 @@ class Limits:
             raise ValueError("max_bytes and max_depth must be at least 2, max_event_type_length at least 1")
 
 
-def make_decoder(limits: Limits) -> Decode:
-    """Return the function that decodes records within ``limits``.
+class Decoder:
+    """Decodes records within ``limits``.
 
-    It never raises, whatever the bytes, and its result depends on its arguments alone (what it
-    remembers only makes it faster). Notifications of the same event type share one string.
+    Its results depend on the arguments of `decode` alone; what it remembers only makes it faster.
+    Notifications of the same event type share one string.
     """
-    max_bytes, max_depth, max_event_type_length = (
-        limits.max_bytes,
-        limits.max_depth,
-        limits.max_event_type_length,
-    )
-    loads = orjson.loads
-    parse_timestamp = make_timestamp_parser()
-    event_types: dict[str, str] = {}
 
-    def decode(value: bytes | None, priority: Priority) -> Notification | Rejection:
+    __slots__ = ("_event_types", "_limits", "_max_bytes", "_max_depth", "_parse_timestamp")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._max_bytes = limits.max_bytes
+        self._max_depth = limits.max_depth
+        self._parse_timestamp = make_timestamp_parser()
+        self._event_types: dict[str, str] = {}
+
+    def decode(self, value: bytes | None, priority: Priority) -> Notification | Rejection:
+        """Turn a record's value into a notification or a rejection; it never raises, whatever the bytes.
+
+        Args:
+            value: of the record.
+            priority: of the topic that it lies in.
+        """
         if value is None:
             return Rejection(Reason.NULL_VALUE, "The record has no value.")
-        if len(value) > max_bytes:
-            return Rejection(Reason.TOO_LARGE, f"The value has {len(value)} bytes; {max_bytes} are allowed.")
+        if len(value) > self._max_bytes:
+            return Rejection(
+                Reason.TOO_LARGE, f"The value has {len(value)} bytes; {self._max_bytes} are allowed."
+            )
         try:
-            message = loads(value)
+            message = orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            if _is_number_error(error) and (read := _loads_large_numbers(value)) is not None:
-                return decode_read(read, priority, value)
-            if value.startswith(_BYTE_ORDER_MARK) and not value.startswith(_BYTE_ORDER_MARK * 2):
-                return with_repair(decode(value[3:], priority), Repair.BYTE_ORDER_MARK)
-            return _unreadable(value, error)
-        return decode_read(message, priority, value)
+            return self._unreadable(value, priority, error)
+        return self._read(message, priority, value)
 
-    def decode_read(message: object, priority: Priority, value: bytes) -> Notification | Rejection:
+    # ---------------------------------------------------------------- forms of the outside
+
+    def _unreadable(
+        self, value: bytes, priority: Priority, error: orjson.JSONDecodeError
+    ) -> Notification | Rejection:
+        """What is no JSON as it stands, and perhaps is, looked at otherwise."""
+        if _is_number_error(error) and (read := _loads_large_numbers(value)) is not None:
+            return self._read(read, priority, value)
+        if value.startswith(_BYTE_ORDER_MARK) and not value.startswith(_BYTE_ORDER_MARK * 2):
+            return _with_repair(self.decode(value[3:], priority), Repair.BYTE_ORDER_MARK)
+        return _no_json(value, error)
+
+    def _read(self, message: object, priority: Priority, value: bytes) -> Notification | Rejection:
         if type(message) is dict:
             if "event_type" not in message and "oslo.message" in message:
-                return decode_envelope(message["oslo.message"], priority, value)
-            return decode_message(message, priority, value)
-        if is_too_deep(message, value):
-            return _too_deep(max_depth)
-        return decode_text(message, priority)
+                return self._envelope(message["oslo.message"], priority, value)
+            return self._message(message, priority, value)
+        if self._is_too_deep(message, value):
+            return self._too_deep()
+        return self._text(message, priority)
 
-    def decode_text(text: object, priority: Priority) -> Notification | Rejection:
+    def _text(self, text: object, priority: Priority) -> Notification | Rejection:
         """Decode JSON that is no object, but perhaps a string that holds one."""
         if not isinstance(text, str):
             return Rejection(Reason.NOT_AN_OBJECT, f"The value is {_kind(text)}, not a JSON object.")
-        message = inner_object(text)
+        message = self._inner_object(text)
         if isinstance(message, Rejection):
             return message
         if message is None:
@@ -108,19 +121,19 @@ def make_decoder(limits: Limits) -> Decode:
                 Reason.NOT_AN_OBJECT, f"The value is the text '{excerpt(text)}', not a JSON object."
             )
         if "event_type" not in message and "oslo.message" in message:
-            return with_repair(
-                decode_envelope(message["oslo.message"], priority, text), Repair.DOUBLE_ENCODED
-            )
-        return with_repair(decode_message(message, priority, text), Repair.DOUBLE_ENCODED)
+            found = self._envelope(message["oslo.message"], priority, text)
+        else:
+            found = self._message(message, priority, text)
+        return _with_repair(found, Repair.DOUBLE_ENCODED)
 
-    def decode_envelope(inner: object, priority: Priority, raw: bytes | str) -> Notification | Rejection:
+    def _envelope(self, inner: object, priority: Priority, raw: bytes | str) -> Notification | Rejection:
         if type(inner) is dict:
-            return with_repair(decode_message(inner, priority, raw), Repair.ENVELOPE_NOT_TEXT)
+            return _with_repair(self._message(inner, priority, raw), Repair.ENVELOPE_NOT_TEXT)
         if not isinstance(inner, str):
             return Rejection(
                 Reason.BAD_ENVELOPE, f"oslo.message is {_kind(inner)}, not the text of a JSON object."
             )
-        message = inner_object(inner)
+        message = self._inner_object(inner)
         if isinstance(message, Rejection):
             return message
         if message is None:
@@ -128,28 +141,22 @@ def make_decoder(limits: Limits) -> Decode:
                 Reason.BAD_ENVELOPE,
                 f"oslo.message is the text '{excerpt(inner)}', not that of a JSON object.",
             )
-        return decode_message(message, priority, inner)
+        return self._message(message, priority, inner)
 
-    def inner_object(text: str) -> dict[str, Any] | Rejection | None:
+    def _inner_object(self, text: str) -> dict[str, Any] | Rejection | None:
         """Return the JSON object that ``text`` holds; None if it holds none."""
         try:
-            message = loads(text)
+            message = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             if _is_depth_error(error):
-                return _too_deep(max_depth)
+                return self._too_deep()
             message = _loads_large_numbers(text.encode()) if _is_number_error(error) else None
         return message if type(message) is dict else None
 
-    def is_too_deep(message: object, raw: bytes | str) -> bool:
-        # Each level costs a bracket in the text it was read from, so few brackets need no closer look.
-        if isinstance(raw, bytes):
-            brackets = raw.count(b"{") + raw.count(b"[")
-        else:
-            brackets = raw.count("{") + raw.count("[")
-        return brackets > max_depth and _is_deeper(message, max_depth)
+    # ---------------------------------------------------------------- the flat dictionary
 
-    def decode_message(
-        message: dict[str, Any], priority: Priority, raw: bytes | str
+    def _message(
+        self, message: dict[str, Any], priority: Priority, raw: bytes | str
     ) -> Notification | Rejection:
         """Read the flat dictionary. Every record passes here: the tidy case does no more than look up."""
         get = message.get
@@ -157,11 +164,11 @@ def make_decoder(limits: Limits) -> Decode:
         plain_keys = _FLAT_KEYS  # how many of the flat keys are there and hold text
 
         stated_type = get("event_type")
-        event_type = event_types.get(stated_type) if type(stated_type) is str else None
+        event_type = self._event_types.get(stated_type) if type(stated_type) is str else None
         if event_type is None:
-            checked = checked_event_type(stated_type)
+            checked = self._checked_event_type(stated_type)
             if isinstance(checked, Rejection):
-                return _too_deep(max_depth) if is_too_deep(message, raw) else checked
+                return self._too_deep() if self._is_too_deep(message, raw) else checked
             event_type = checked
             if event_type != stated_type:
                 repairs += (Repair.EVENT_TYPE_STRIPPED,)
@@ -169,35 +176,24 @@ def make_decoder(limits: Limits) -> Decode:
         stated = get("priority")
         stated_priority: str | None = None
         if stated != priority:
-            if type(stated) is not str:
-                plain_keys -= 1
+            plain_keys -= type(stated) is not str
             stated_priority, repair = _other_priority(stated, priority)
             if repair is not None:
                 repairs += (repair,)
 
         publisher_id = get("publisher_id")
         if type(publisher_id) is not str or not publisher_id:
-            if type(publisher_id) is not str:
-                plain_keys -= 1
-            repairs += (
-                Repair.PUBLISHER_ID_NOT_TEXT
-                if publisher_id not in (None, "")
-                else Repair.PUBLISHER_ID_MISSING,
-            )
-            publisher_id = _scalar_text(publisher_id) or ""
+            plain_keys -= type(publisher_id) is not str
+            publisher_id, repair = _other_publisher_id(publisher_id)
+            repairs += (repair,)
 
-        message_id = get("message_id")
-        timestamp = get("timestamp")
+        message_id, timestamp = get("message_id"), get("timestamp")
         if type(message_id) is not str or type(timestamp) is not str:
             plain_keys -= (type(message_id) is not str) + (type(timestamp) is not str)
-            metadata = get("metadata")
-            if type(metadata) is dict:
-                message_id = metadata.get("message_id") if message_id is None else message_id
-                timestamp = metadata.get("timestamp") if timestamp is None else timestamp
-            if type(message_id) is not str and message_id is not None:
-                message_id = _scalar_text(message_id)
-                repairs += (Repair.MESSAGE_ID_NOT_TEXT,)
-        event_time_ms = parse_timestamp(timestamp) if type(timestamp) is str else None
+            message_id, timestamp, repair = _other_id_and_timestamp(message_id, timestamp, get("metadata"))
+            if repair is not None:
+                repairs += (repair,)
+        event_time_ms = self._parse_timestamp(timestamp) if type(timestamp) is str else None
         if event_time_ms is None:
             event_time_ms, repair = repair_timestamp(timestamp)
             repairs += (repair,)
@@ -209,17 +205,11 @@ def make_decoder(limits: Limits) -> Decode:
             repairs += (Repair.PAYLOAD_MISSING,)
 
         context = None
-        nested = len(message) > plain_keys or type(payload) is list
-        if not nested and type(payload) is dict:
-            for item in payload.values():
-                kind = type(item)
-                if kind is dict or kind is list:
-                    nested = True
-                    break
-        if nested:
-            if is_too_deep(message, raw):
-                return _too_deep(max_depth)
-            if len(message) > plain_keys:
+        has_more = len(message) > plain_keys
+        if has_more or _is_nested(payload):
+            if self._is_too_deep(message, raw):
+                return self._too_deep()
+            if has_more:
                 context = _context(message)
 
         return Notification(
@@ -234,16 +224,17 @@ def make_decoder(limits: Limits) -> Decode:
             repairs,
         )
 
-    def checked_event_type(stated: object) -> str | Rejection:
+    def _checked_event_type(self, stated: object) -> str | Rejection:
         if stated is None:
             return Rejection(Reason.EVENT_TYPE_MISSING, "The message has no event_type.")
         if not isinstance(stated, str):
             return Rejection(Reason.EVENT_TYPE_NOT_TEXT, f"The event_type is {_kind(stated)}, not text.")
         event_type = stated.strip()
-        if len(event_type) > max_event_type_length:
+        longest = self._limits.max_event_type_length
+        if len(event_type) > longest:
             return Rejection(
                 Reason.EVENT_TYPE_TOO_LONG,
-                f"The event_type has {len(event_type)} characters; {max_event_type_length} are allowed.",
+                f"The event_type has {len(event_type)} characters; {longest} are allowed.",
             )
         fault = event_type_fault(event_type)
         if fault is Reason.EVENT_TYPE_BLANK:
@@ -251,16 +242,24 @@ def make_decoder(limits: Limits) -> Decode:
         if fault is not None:
             return Rejection(fault, f"The event_type has control characters: '{excerpt(event_type)}'.")
         # One string for all notifications of a type: its hash is known, so that counting is faster.
-        if len(event_types) >= limits.remembered_event_types:
-            event_types.clear()
-        return event_types.setdefault(event_type, event_type)
+        if len(self._event_types) >= self._limits.remembered_event_types:
+            self._event_types.clear()
+        return self._event_types.setdefault(event_type, event_type)
 
-    def with_repair(result: Notification | Rejection, repair: Repair) -> Notification | Rejection:
-        if isinstance(result, Notification):
-            result.repairs = (repair, *result.repairs)
-        return result
+    # ---------------------------------------------------------------- depth
 
-    return decode
+    def _is_too_deep(self, message: object, raw: bytes | str) -> bool:
+        # Each level costs a bracket in the text it was read from, so few brackets need no closer look.
+        if isinstance(raw, bytes):
+            brackets = raw.count(b"{") + raw.count(b"[")
+        else:
+            brackets = raw.count("{") + raw.count("[")
+        return brackets > self._max_depth and _is_deeper(message, self._max_depth)
+
+    def _too_deep(self) -> Rejection:
+        return Rejection(
+            Reason.TOO_DEEP, f"The value is nested deeper than the {self._max_depth} levels allowed."
+        )
 
 
 def _other_priority(stated: object, priority: Priority) -> tuple[str | None, Repair | None]:
@@ -274,6 +273,43 @@ def _other_priority(stated: object, priority: Priority) -> tuple[str | None, Rep
     if named is priority:
         return None, None
     return named.value, Repair.PRIORITY_DISAGREES
+
+
+def _other_publisher_id(stated: object) -> tuple[str, Repair]:
+    """Return what to take for a publisher's id that is no text, or empty, and the repair."""
+    missing = stated is None or stated == ""
+    return _scalar_text(
+        stated
+    ) or "", Repair.PUBLISHER_ID_MISSING if missing else Repair.PUBLISHER_ID_NOT_TEXT
+
+
+def _other_id_and_timestamp(
+    message_id: object, timestamp: object, metadata: object
+) -> tuple[str | None, object, Repair | None]:
+    """Return id and timestamp where one is no text: the listener's form has them in ``metadata``."""
+    if type(metadata) is dict:
+        message_id = metadata.get("message_id") if message_id is None else message_id
+        timestamp = metadata.get("timestamp") if timestamp is None else timestamp
+    if message_id is None or isinstance(message_id, str):
+        return message_id, timestamp, None
+    return _scalar_text(message_id), timestamp, Repair.MESSAGE_ID_NOT_TEXT
+
+
+def _is_nested(payload: object) -> bool:
+    """Whether a payload may be too deep, because it holds lists or objects."""
+    if type(payload) is dict:
+        for item in payload.values():
+            kind = type(item)
+            if kind is dict or kind is list:
+                return True
+        return False
+    return type(payload) is list
+
+
+def _with_repair(result: Notification | Rejection, repair: Repair) -> Notification | Rejection:
+    if isinstance(result, Notification):
+        result.repairs = (repair, *result.repairs)
+    return result
 
 
 def _context(message: dict[str, Any]) -> dict[str, Any] | None:
@@ -312,7 +348,7 @@ def _is_deeper(value: object, max_depth: int) -> bool:
     return False
 
 
-def _unreadable(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
+def _no_json(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
     if not value.strip():
         return Rejection(Reason.EMPTY_VALUE, "The value is empty.")
     if _is_depth_error(error):
@@ -348,10 +384,6 @@ def _loads_large_numbers(value: bytes) -> object:
         return _decode_any(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-
-
-def _too_deep(max_depth: int) -> Rejection:
-    return Rejection(Reason.TOO_DEEP, f"The value is nested deeper than the {max_depth} levels allowed.")
 
 
 def _kind(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from streams.notifications.decoding import Limits, make_decoder
+from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.notification import Rejection, Repair
 from streams.notifications.priority import Priority
 from streams.notifications.timestamps import format_timestamp
@@ -25,7 +25,7 @@ def make_line_reader(default: Priority, publisher_id: str, limits: Limits) -> Re
     ``default``. It is sent as it is; a flat notification that lacks its publisher, timestamp,
     priority or id gets ``publisher_id``, ``now_ms``, the priority and ``message_id``.
     """
-    decode = make_decoder(limits)
+    decode = Decoder(limits).decode
 
     def read(line: bytes, now_ms: int, message_id: str) -> tuple[Priority, bytes] | str:
         found = decode(line, default)

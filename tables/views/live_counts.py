@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tables.buckets import FINE, RESOLUTIONS, WINDOWS, parent
-from tables.totals import Count, Totals
+from tables.totals import Count
 from tables.views.counts_query import ORDERS, CountsQuery, SeriesQuery, order_key, page_of
 from tables.views.sources import CountsSource
-from tables.views.window_sums import CLOSED_S, Rows, Span, WindowSums
+from tables.views.window_sums import CLOSED_S, Span, WindowSums
 
 #: Seconds that the event loop is held at a time.
 _PIECE_S: Final = 0.002
@@ -156,10 +156,10 @@ class LiveCounts:
         pieces = Pieces()
         if window != "total":
             sums = self._sums[window]
-            await pieces.run(sums.update(stored_rows(totals), now_s))
+            await pieces.run(sums.update(totals.rows, now_s))
         items: list[Count] = []
         for priority in totals.priorities:
-            since_ever = totals.counts("total", now_s, priority=priority)
+            since_ever = totals.since_ever(priority)
             await pieces.rest()
             if window == "total":
                 items += since_ever
@@ -186,11 +186,6 @@ class LiveCounts:
                 sums[shown] = sums.get(shown, 0) + count
                 await pieces.rest()
         return list(sums.items())
-
-
-def stored_rows(totals: Totals) -> Rows:
-    """The rows that ``totals`` keeps. The one place where the views look inside it."""
-    return totals._rows
 
 
 def series_spans(now_s: int, query: SeriesQuery) -> list[Span]:

@@ -9,11 +9,12 @@ steps, for a caller that shares its thread with the scheduler.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import orjson
 
 from tables.buckets import FINE, HOUR, MINUTE, parent
+from tables.totals import StoredRow, StoredRows
 
 #: Coarse buckets that ended this long ago are used: every source has moved on by then.
 CLOSED_S: Final = 600
@@ -23,16 +24,6 @@ _WORK_A_STEP: Final = 5000
 _CHANGE: Final = 2
 
 Span = tuple[int, int, int]
-
-
-class Row(Protocol):
-    """A row of the public topic; a changed row is another object."""
-
-    counts: bytes
-
-
-#: (priority, resolution) -> bucket -> slice -> row
-Rows = Mapping[tuple[str, int], Mapping[int, Mapping[int, Row]]]
 
 
 def spans(now_s: int, window_s: int) -> list[Span]:
@@ -75,9 +66,9 @@ class WindowSums:
         self._window_s = window_s
         #: priority -> event type -> count, without zeros.
         self.sums: dict[str, dict[str, int]] = {}
-        self._held: dict[tuple[str, int], dict[int, dict[int, Row]]] = {}
+        self._held: dict[tuple[str, int], dict[int, dict[int, StoredRow]]] = {}
 
-    def update(self, rows: Rows, now_s: float) -> Iterator[None]:
+    def update(self, rows: StoredRows, now_s: float) -> Iterator[None]:
         """Bring the sums up to date, in steps; rows may change between steps.
 
         Args:
@@ -105,7 +96,7 @@ class WindowSums:
                     work = 0
                     yield
 
-    def _replace(self, priority: str, known: dict[int, Row], where: int, row: Row | None) -> int:
+    def _replace(self, priority: str, known: dict[int, StoredRow], where: int, row: StoredRow | None) -> int:
         """Put ``row`` in the place of the one known there; returns how many counts were touched."""
         sums = self.sums.setdefault(priority, {})
         before = known.pop(where, None)

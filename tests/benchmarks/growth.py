@@ -25,6 +25,7 @@ from typing import Any
 from streams.broker.self_check import self_check
 from streams.broker.topics import apply_topics
 from streams.settings import Settings, load_settings
+from tables.source_name import source_name
 from tests.benchmarks import plots, report
 from tests.benchmarks.aged_state import AgedState, make_state, write_state
 from tests.benchmarks.cluster import bench_cluster, delete_topics, notification_topics
@@ -154,7 +155,7 @@ class Bench:
                 ids = asyncio.run(self_check(settings)).topic_ids
                 self._states[point.prefix] = make_state(
                     {
-                        f"{ids[topic]}:{partition}": (priority.value, partition)
+                        source_name(ids[topic], partition): (priority.value, partition)
                         for priority, topic in notification_topics(point.prefix).items()
                         for partition in range(point.partitions)
                     },

@@ -13,6 +13,7 @@ import orjson
 from agents import dead_letters
 from streams.settings import Settings
 from tables.buckets import FINE, bucket_of
+from tables.row_bodies import read_fine
 from tables.rows import VersionedRows, bucket_name
 from tables.source_counter import SourceCounter
 from tests.chaos.history import History, content_of, read
@@ -90,9 +91,9 @@ async def write_rows(settings: Settings, history: History) -> None:
         )
         buckets = []
         for bucket in range(first, last + FINE, FINE):
-            if (loaded := rows.load(bucket_name(source, FINE, bucket))) is not None:
-                buckets += [[event_type, bucket, entry[0]] for event_type, entry in loaded.body.items()]
-        history.write("source", t=topic, p=partition, c=list(counter.totals.items()), b=buckets)
+            if (loaded := rows.load(bucket_name(source, FINE, bucket), read_fine)) is not None:
+                buckets += [[event_type, bucket, entry.count] for event_type, entry in loaded.body.items()]
+        history.write("source", t=topic, p=partition, c=list(counter.totals.counts.items()), b=buckets)
 
 
 async def write_stock_counts(settings: Settings, history: History) -> None:

@@ -36,13 +36,13 @@ class Variant:
 
 def _no_replay_check() -> None:
     """Every record is applied, whatever offset its row is as of."""
-    restore = SourceCounter._restore
+    begin = SourceCounter.__init__
 
-    def restore_and_trust(self: SourceCounter) -> None:
-        restore(self)
+    def begin_and_trust(self: SourceCounter, *arguments: Any, **options: Any) -> None:
+        begin(self, *arguments, **options)
         self.replay_until = -1
 
-    SourceCounter._restore = restore_and_trust  # type: ignore[method-assign]
+    SourceCounter.__init__ = begin_and_trust  # type: ignore[method-assign]
     SourceCounter._is_counted = lambda self, offset, bucket: False  # type: ignore[method-assign]
 
 
@@ -51,12 +51,12 @@ def _no_emission_again() -> None:
     add_again = SourceCounter._add_again
 
     def add_silently(self: SourceCounter, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
-        row = self._row(bucket)
+        row = self._fine.row(bucket)
         known = offset <= row.offset
-        before, touched = (row.dirty, row.resend), set(self._touched)
+        before, touched = (row.dirty, row.resend), set(self.totals.touched)
         add_again(self, offset, event_type, bucket, seen_ms)
         if known:
-            (row.dirty, row.resend), self._touched = before, touched
+            (row.dirty, row.resend), self.totals.touched = before, touched
 
     SourceCounter._add_again = add_silently  # type: ignore[method-assign]
 

@@ -17,6 +17,7 @@ from streams.settings import Settings
 from tables.reserved_types import DEAD_LETTERS
 from tables.totals import Totals
 from tests.integration.worker_process import BOUND_S, eventually
+from tests.window_counts import counts_in
 
 Name = TypeVar("Name", bound=tuple[Any, ...])
 #: (priority, event type) -> number of notifications
@@ -99,7 +100,7 @@ class PublicCounts:
 
     def now(self, window: str = "total") -> Counts:
         """The counts as last taken in."""
-        counts = self.totals.counts(window, time.time())
+        counts = counts_in(self.totals, window, time.time())
         return Counter({(each.priority, each.event_type): each.count for each in counts})
 
     def by_bucket(

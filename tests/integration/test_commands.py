@@ -23,10 +23,10 @@ from faust.types import TP
 
 from agents.dead_letters import dead_letter, truncated
 from agents.forwarding import forwarded
-from streams.notifications import Limits, Notification, Priority, Reason, Rejection, encode, make_decoder
+from streams.notifications import Decoder, Limits, Notification, Priority, Reason, Rejection, encode
 from streams.outgoing import Outgoing
-from tables.combined_counter import PublicRow
-from tables.public_rows import encode_key, encode_value
+from tables.public_rows import PublicRow, encode_key, encode_value
+from tables.row_bodies import TypeTotal
 from tests.paths import ROOT
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -155,7 +155,7 @@ def _value(
 
 
 def _alert(tocsin: Tocsin, value: bytes, priority: Priority, offset: int = 0) -> Record:
-    read = make_decoder(Limits())(value, priority)
+    read = Decoder(Limits()).decode(value, priority)
     assert isinstance(read, Notification)
     topic = f"{tocsin.notifications}{priority.lower()}"
     record = SimpleNamespace(
@@ -279,9 +279,8 @@ async def test_tail_counts_tells_changes_of_totals(tocsin: Tocsin) -> None:
     now_ms = int(time.time() * 1000)
 
     def row(offset: int, as_of_ms: int, **totals: int) -> Record:
-        body = PublicRow(
-            "ERROR", 10, 1000, offset, dict(totals), {name: [n, _NOW_MS] for name, n in totals.items()}
-        )
+        seen = {name: TypeTotal(number, _NOW_MS) for name, number in totals.items()}
+        body = PublicRow("ERROR", 10, 1000, offset, dict(totals), seen)
         return encode_key("ERROR", 10, 1000, 0), encode_value(body, as_of_ms), []
 
     await tocsin.produce(

@@ -20,7 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import DefaultPartitioner
 from click.testing import CliRunner, Result
 
-from streams.notifications.decoding import Limits, make_decoder
+from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.notification import Notification
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from streams.publishing.driver import Outgoing, Stats
@@ -118,7 +118,7 @@ def test_notifier_from_plain_code(settings: Settings, topics: list[str]):
         ids = {name: getattr(notifier, name)("compute.create_instance", {"at": name}) for name in FIVE}
         assert driver.flush(BOUND_S)
         assert driver.stats == Stats(pushed=5, delivered=5)
-    decode = make_decoder(Limits())
+    decode = Decoder(Limits()).decode
     for name, topic in zip(FIVE, topics, strict=True):
         (record,) = read(settings, topic)
         found = decode(record.value, Priority(name.upper()))
@@ -342,7 +342,7 @@ def test_publish_one(publish: Callable[..., Result], settings: Settings, topics:
     assert result.stdout.startswith("published 1, failed 0 in ")
     (record,) = read(settings, *topics)
     assert record.topic == topics[FIVE.index("error")]
-    found = make_decoder(Limits())(record.value, Priority.ERROR)
+    found = Decoder(Limits()).decode(record.value, Priority.ERROR)
     assert isinstance(found, Notification)
     assert (found.event_type, found.payload, found.repairs) == (
         "compute.instance.create.error",
@@ -394,7 +394,7 @@ def test_publish_generated_load_counts_what_is_there(
     assert result.stdout.startswith("published 5000, failed 0 in ")
     found = read(settings, *topics)
     assert len(found) == 5000
-    decode = make_decoder(Limits())
+    decode = Decoder(Limits()).decode
     good = [decode(record.value, Priority.INFO) for record in found]
     ids = [one.message_id for one in good if isinstance(one, Notification)]
     assert len(set(ids)) == len(ids)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tables.buckets import FINE, HOUR, MINUTE, children, retention_s
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.flushes import Flush
-from tables.rows import Change, Version, VersionedRows, bucket_name
+from tables.partials import BucketCounts
+from tables.row_bodies import FineEntry, read_combined_bucket
+from tables.rows import Body, Change, Version, VersionedRows, bucket_name
 from tables.source_counter import SourceCounter
 from tests.property.counting_model import Cluster, SourceWorker, Store, Worker
 from tests.property.counting_truth import LATENESS_S, PRIORITY
@@ -20,8 +22,8 @@ class NoReplayCheck(Cluster):
     """Every record is applied, whatever the rows are as of."""
 
     class source_counter(SourceCounter):  # noqa: N801
-        def _restore(self) -> None:
-            super()._restore()
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
             self.replay_until = -1
 
         def _is_counted(self, offset: int, bucket: int) -> bool:
@@ -33,21 +35,22 @@ class NoResend(Cluster):
 
     class source_counter(SourceCounter):  # noqa: N801
         def _add_again(self, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
-            row, known = self._row(bucket), offset <= self._row(bucket).offset
-            before, touched = (row.dirty, row.resend), set(self._touched)
+            row = self._fine.row(bucket)
+            known = offset <= row.offset
+            before, touched = (row.dirty, row.resend), set(self.totals.touched)
             super()._add_again(offset, event_type, bucket, seen_ms)
             if known:
-                (row.dirty, row.resend), self._touched = before, touched
+                (row.dirty, row.resend), self.totals.touched = before, touched
 
 
 class ClosesWhileReplaying(Cluster):
     """Coarse buckets are closed while rows are ahead of the records, so that the base row forgets minutes."""
 
     class source_counter(SourceCounter):  # noqa: N801
-        def _close(self, *arguments: Any) -> list[tuple[int, int]]:
+        def _close(self, *arguments: Any) -> None:
             replay_until, self.replay_until = self.replay_until, -1
             try:
-                return super()._close(*arguments)
+                super()._close(*arguments)
             finally:
                 self.replay_until = replay_until
 
@@ -65,12 +68,12 @@ class RunsWithoutALook(Cluster):
 
     class source_counter(SourceCounter):  # noqa: N801
         def add_run(self, *arguments: Any) -> bool:
-            expired_before, self._expired_before = self._expired_before, 2**62
+            expired_before, self._expiry.before = self._expiry.before, 2**62
             replay_until, self.replay_until = self.replay_until, -1
             try:
                 return super().add_run(*arguments)
             finally:
-                self._expired_before, self.replay_until = expired_before, replay_until
+                self._expiry.before, self.replay_until = expired_before, replay_until
 
 
 class HastyExpiry(Cluster):
@@ -78,9 +81,9 @@ class HastyExpiry(Cluster):
 
     class source_counter(SourceCounter):  # noqa: N801
         def _expire(self, now_s: float) -> None:
-            opened, self._open = self._open, {MINUTE: {}, HOUR: {}}
+            opened, self._coarse.open = self._coarse.open, {MINUTE: {}, HOUR: {}}
             super()._expire(now_s)
-            self._open = opened
+            self._coarse.open = opened
 
 
 class CapByBucket(Cluster):
@@ -89,7 +92,7 @@ class CapByBucket(Cluster):
     class source_counter(SourceCounter):  # noqa: N801
         def _merge_pending(self) -> dict[int, Collection[str]]:
             seen = self.last_seen.take()
-            self.last_seen.add_run({t: seen[t] for counts in self.pending.values() for t in counts})
+            self.last_seen.add_run({t: seen[t] for counts in self._pending.values() for t in counts})
             return super()._merge_pending()
 
 
@@ -97,8 +100,8 @@ class NoOverflowTotal(Cluster):
     """Fine rows do not carry the total of what is beyond the cap."""
 
     class source_counter(SourceCounter):  # noqa: N801
-        def _body(self, row: Any, offset: int) -> dict[str, Any]:
-            return {t: entry for t, entry in super()._body(row, offset).items() if entry[0]}
+        def _body(self, row: Any, offset: int) -> Mapping[str, FineEntry]:
+            return {t: entry for t, entry in super()._body(row, offset).items() if entry.count}
 
 
 class NoBaseBeyondCap(Cluster):
@@ -150,8 +153,8 @@ class NewestBaseOnly(Cluster):
     """Of several base rows only the newest is looked at."""
 
     class versioned_rows(VersionedRows):  # noqa: N801
-        def versions(self, name: bytes) -> list[Version]:
-            return super().versions(name)[: 1 if name.startswith(b"b/") else None]
+        def versions(self, name: bytes, read: Callable[[Any], Body]) -> list[Version[Body]]:
+            return super().versions(name, read)[: 1 if name.startswith(b"b/") else None]
 
 
 class CommitsWhatWasRead(Cluster):
@@ -166,7 +169,7 @@ class CommitsWhatWasRead(Cluster):
 # --- combined ------------------------------------------------------------------------------------
 
 
-class Sums(Cluster):
+class AddsUp(Cluster):
     """Cumulative counts are added up instead of keeping the largest."""
 
     class combined_counter(CombinedCounter):  # noqa: N801
@@ -174,10 +177,13 @@ class Sums(Cluster):
             self, offset: int, priority: str, source: str, buckets: Iterable[Any], totals: Any, now_s: float
         ) -> None:
             added = []
-            for resolution, bucket, counts in buckets:
+            for each in buckets:
+                resolution, bucket, counts = each.resolution_s, each.bucket, each.counts
                 held = self._row(priority, resolution, bucket).counts
                 added.append(
-                    (resolution, bucket, {t: n + held.get(t, {}).get(source, 0) for t, n in counts.items()})
+                    BucketCounts(
+                        resolution, bucket, {t: n + held.get(t, {}).get(source, 0) for t, n in counts.items()}
+                    )
                 )
             super().merge(offset, priority, source, added, totals, now_s)
 
@@ -189,7 +195,7 @@ class PromisesTooMuch(Cluster):
         def __init__(self, rows: VersionedRows, *, lateness_s: int) -> None:
             super().__init__(rows, lateness_s=lateness_s)
             fine = (b for _, minute in self._open for b in children(minute, MINUTE))
-            loaded = [rows.load(bucket_name(PRIORITY, FINE, bucket)) for bucket in fine]
+            loaded = [rows.load(bucket_name(PRIORITY, FINE, bucket), read_combined_bucket) for bucket in fine]
             self.restored = max([self._base_offset, *(row.offset for row in loaded if row)])
 
         def flush(self, now_s: float) -> CombinedFlush | None:
@@ -212,7 +218,8 @@ class TotalsOnTheWay(Cluster):
         ) -> None:
             due, opened = self._base_due, set(self._open)
             super().merge(offset, priority, source, buckets, totals, now_s)
-            kept = [b for r, b, _ in buckets if r == FINE and b >= now_s - retention_s(FINE, LATENESS_S)]
+            oldest = now_s - retention_s(FINE, LATENESS_S)
+            kept = [each for each in buckets if each.resolution_s == FINE and each.bucket >= oldest]
             if kept and opened == self._open:
                 self._base_due = due
 

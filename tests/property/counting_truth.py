@@ -13,6 +13,7 @@ from tables.buckets import FINE, HOUR, MINUTE, RESOLUTIONS, parent, retention_s
 from tables.combined_counter import CombinedCounter
 from tables.partials import Partial
 from tables.reserved_types import OVERFLOW, PROBES
+from tables.row_bodies import counts_in, read_coarse, read_fine
 from tables.rows import VersionedRows, bucket_name
 from tables.source_counter import SourceCounter
 from tables.totals import Totals
@@ -93,7 +94,7 @@ def check_source(source: str, rows: VersionedRows, records: Input, now_s: float,
     """Totals and rows of one source, as a fresh counter finds them."""
     truth = truth_of(records, cap)
     counter = SourceCounter(source, rows, max_event_types=cap, lateness_s=LATENESS_S)
-    yield from _differ(f"{source}: totals", counter.totals, truth.totals)
+    yield from _differ(f"{source}: totals", counter.totals.counts, truth.totals)
     newest_s = min(now_s, max((record.broker_s for _, record in records), default=0))
     for (resolution, bucket), counts in truth.rows.items():
         if bucket >= newest_s - retention_s(resolution, LATENESS_S):
@@ -105,10 +106,10 @@ def check_source(source: str, rows: VersionedRows, records: Input, now_s: float,
 def _source_row(rows: VersionedRows, source: str, resolution: int, bucket: int) -> dict[str, int]:
     name = bucket_name(source, resolution, bucket)
     if resolution == FINE:
-        loaded = rows.load(name)
-        return {} if loaded is None else {t: entry[0] for t, entry in loaded.body.items() if entry[0]}
+        loaded = rows.load(name, read_fine)
+        return {} if loaded is None else counts_in(loaded.body)
     counts: Counter[str] = Counter()
-    for version in rows.versions(name):
+    for version in rows.versions(name, read_coarse):
         counts |= Counter(version.body)  # the larger of both
     return counts
 
@@ -116,9 +117,9 @@ def _source_row(rows: VersionedRows, source: str, resolution: int, bucket: int) 
 def check_combined(slices: Sequence[CombinedCounter], truth: Truth, now_s: float) -> Iterator[str]:
     """Totals and rows of all slices together."""
     totals = {
-        event_type: sum(total for total, _ in by_source.values())
-        for each in slices
-        for event_type, by_source in each.totals.get(PRIORITY, {}).items()
+        event_type: sum(each.total for each in by_source.values())
+        for slice_ in slices
+        for event_type, by_source in slice_.totals.get(PRIORITY, {}).items()
     }
     yield from _differ("combined: totals", totals, truth.totals)
     for (resolution, bucket), counts in truth.rows.items():
@@ -133,7 +134,7 @@ def check_combined(slices: Sequence[CombinedCounter], truth: Truth, now_s: float
 
 def check_public(who: str, reader: Totals, truth: Truth, now_s: float) -> Iterator[str]:
     """What a reader of the public topic answers."""
-    found = {count.event_type: count.count for count in reader.counts("total", now_s)}
+    found = {count.event_type: count.count for count in reader.since_ever(PRIORITY)}
     yield from _differ(f"{who}: totals", found, truth.totals)
     for (resolution, bucket), counts in truth.rows.items():
         if bucket >= now_s - retention_s(resolution, LATENESS_S):
@@ -160,11 +161,11 @@ def check_source_commit(
     source: str, rows: VersionedRows, sent: Iterable[Partial], records: Input, committed: int, cap: int
 ) -> Iterator[str]:
     """No record below the committed offset is missing in durable rows, or in what was sent on."""
-    durable = SourceCounter(source, rows, max_event_types=cap, lateness_s=LATENESS_S).totals
+    durable = SourceCounter(source, rows, max_event_types=cap, lateness_s=LATENESS_S).totals.counts
     known: Counter[str] = Counter()
     for part in sent:
         if part.source == source:
-            known |= Counter({event_type: total for event_type, (total, _) in part.totals.items()})
+            known |= Counter({event_type: each.total for event_type, each in part.totals.items()})
     for event_type, count in truth_of(records, cap, committed).totals.items():
         if durable.get(event_type, 0) < count:
             yield f"{source}, committed {committed}: {event_type} is not in durable rows"
@@ -176,6 +177,7 @@ def check_slice_commit(rows: VersionedRows, taken_in: Iterable[Partial], committ
     """No message below the committed offset is missing in durable totals."""
     durable = CombinedCounter(rows, lateness_s=LATENESS_S).totals.get(PRIORITY, {})
     for part in taken_in:
-        for event_type, (total, _) in part.totals.items():
-            if durable.get(event_type, {}).get(part.source, (0,))[0] < total:
+        for event_type, sent in part.totals.items():
+            held = durable.get(event_type, {}).get(part.source)
+            if held is None or held.total < sent.total:
                 yield f"slice, committed {committed}: {event_type} of {part.source} is not in durable rows"

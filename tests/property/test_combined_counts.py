@@ -66,7 +66,7 @@ PAUSE: Event = ("pause", SLICE, None)
 
 SCENARIOS = {
     "cumulative counts": (
-        broken.Sums,
+        broken.AddsUp,
         NO_CAP,
         records((FIRST, 0), (FIRST, 0)),
         [*messages(1, 1), *combine(1, 1)],

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.notifications.alike_times import OrderedTimes, in_order, layout_of, prefixes_of
-from tables.last_seen import LastSeen
+from streams.notifications.alike_times import in_order, layout_of, prefixes_of
+from tables.last_seen import LastSeen, OrderedTimes
 
 START_MS = 1_304_978_390_000  # 2011-05-09 21:59:50
 TYPES = ("a", "b", "c")

@@ -79,7 +79,7 @@ def losses(ingest_type: type[Ingest], batch: list[bytes | None]) -> set[int]:
     dead = sent.records.get(SETTINGS.dead_letter_topic, set())
     forwarded = sent.records.get(SETTINGS.alert_topic("error"), set())
     counter.flush(NOW_MS / 1000)
-    total = dict(counter.totals)
+    total = dict(counter.totals.counts)
     assert sum(total.values()) == len(batch)
     assert OVERFLOW not in total
     assert not dead & forwarded

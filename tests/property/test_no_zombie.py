@@ -8,6 +8,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tables.row_bodies import read_coarse
 from tables.rows import VersionedRows, bucket_name
 
 NAME = bucket_name("source:0", 10, 1_700_000_000)
@@ -33,7 +34,7 @@ def recovered(arrivals: list[tuple[int, int]], *, fenced: bool) -> int:
         rows = VersionedRows(log, f"writer{worker}" if fenced else "writer")
         key, value = rows.encode(NAME, offset, {"a": offset})
         log.rows[key] = value
-    row = VersionedRows(log, "new").load(NAME)
+    row = VersionedRows(log, "new").load(NAME, read_coarse)
     assert row is not None
     assert row.body == {"a": row.offset}
     return row.offset

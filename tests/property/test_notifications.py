@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.notifications import (
+    Decoder,
     Limits,
     Notification,
     Priority,
@@ -18,7 +19,6 @@ from streams.notifications import (
     Repair,
     bucket_time_ms,
     encode,
-    make_decoder,
 )
 from streams.notifications.event_types import event_type_fault
 from streams.notifications.timestamps import MAX_TIME_MS, MIN_TIME_MS, make_timestamp_parser, repair_timestamp
@@ -95,13 +95,13 @@ def check(result: Notification | Rejection, priority: Priority) -> None:
 @example(b"[" * 100_000, Priority.INFO)
 @example(b'{"a":' * 100_000, Priority.INFO)
 def test_any_bytes_become_a_notification_or_a_rejection(value: bytes, priority: Priority) -> None:
-    check(make_decoder(Limits())(value, priority), priority)
+    check(Decoder(Limits()).decode(value, priority), priority)
 
 
 @UNTIMED
 @given(json_values, priorities)
 def test_any_json_value_becomes_a_notification_or_a_rejection(value: Any, priority: Priority) -> None:
-    decode = make_decoder(Limits())
+    decode = Decoder(Limits()).decode
     check(decode(orjson.dumps(value), priority), priority)
     check(decode(orjson.dumps({"oslo.message": value}), priority), priority)
 
@@ -109,7 +109,7 @@ def test_any_json_value_becomes_a_notification_or_a_rejection(value: Any, priori
 @UNTIMED
 @given(messages, priorities)
 def test_any_dictionary_becomes_a_notification_or_a_rejection(message: Any, priority: Priority) -> None:
-    check(make_decoder(Limits())(orjson.dumps(message), priority), priority)
+    check(Decoder(Limits()).decode(orjson.dumps(message), priority), priority)
 
 
 @UNTIMED
@@ -120,22 +120,22 @@ def test_damaged_bytes_become_a_notification_or_a_rejection(
     value = bytearray(orjson.dumps(message))
     for _ in range(data.draw(st.integers(1, 3))):
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
-    check(make_decoder(Limits())(bytes(value), priority), priority)
+    check(Decoder(Limits()).decode(bytes(value), priority), priority)
 
 
 @UNTIMED
 @given(st.lists(messages, max_size=6), priorities)
 def test_a_result_does_not_depend_on_what_was_decoded_before(seen: list[Any], priority: Priority) -> None:
-    used = make_decoder(Limits(remembered_event_types=2))
+    used = Decoder(Limits(remembered_event_types=2)).decode
     for message in [*seen, *seen]:
         value = orjson.dumps(message)
-        assert used(value, priority) == make_decoder(Limits())(value, priority)
+        assert used(value, priority) == Decoder(Limits()).decode(value, priority)
 
 
 @UNTIMED
 @given(messages.filter(lambda message: "event_type" in message), priorities)
 def test_the_envelope_makes_no_difference(message: Any, priority: Priority) -> None:
-    decode = make_decoder(Limits())
+    decode = Decoder(Limits()).decode
     text = orjson.dumps(message)
     wrapped = orjson.dumps({"oslo.version": "2.0", "oslo.message": text.decode()})
     assert decode(wrapped, priority) == decode(text, priority)
@@ -161,7 +161,7 @@ def test_what_is_encoded_is_decoded(
     context: dict[str, Any] | None,
 ) -> None:
     value = encode(publisher_id, event_type, priority, payload, time_ms, message_id, context)
-    found = make_decoder(Limits())(value, priority)
+    found = Decoder(Limits()).decode(value, priority)
     repairs = () if publisher_id else (Repair.PUBLISHER_ID_MISSING,)
     assert found == Notification(
         publisher_id, time_ms, event_type, priority, None, payload, message_id, context, repairs
@@ -179,7 +179,7 @@ def depth(value: Any) -> int:
 @UNTIMED
 @given(messages.filter(lambda message: "oslo.message" not in message), st.integers(2, 6))
 def test_depth_is_measured_exactly(message: Any, max_depth: int) -> None:
-    found = make_decoder(Limits(max_depth=max_depth))(orjson.dumps(message), Priority.INFO)
+    found = Decoder(Limits(max_depth=max_depth)).decode(orjson.dumps(message), Priority.INFO)
     too_deep = isinstance(found, Rejection) and found.reason is Reason.TOO_DEEP
     assert too_deep == (depth(message) > max_depth)
 

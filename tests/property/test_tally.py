@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agents.tally import Tally
-from streams.notifications import Limits, Notification, Priority, bucket_time_ms, make_decoder
+from agents.tally import RunTally
+from streams.notifications import Decoder, Limits, Notification, Priority, bucket_time_ms
 from tables.buckets import FINE, FUTURE_S, bucket_of
 from tables.last_seen import LastSeen
 
 LIMITS = Limits(max_bytes=2000, max_depth=6, max_event_type_length=40)
-DECODE = make_decoder(LIMITS)
+DECODE = Decoder(LIMITS).decode
 LATENESS_MS = 3_600_000
 BROKER_MS = 1_304_978_414_000  # 2011-05-09 22:00:14
 CHARACTERS = 'aé😀"\\{[ \n\x7f'
@@ -103,7 +103,7 @@ def full(value: bytes | None, broker_ms: int) -> tuple[str, int, int, bool] | No
     return read.event_type, bucket_of(event_ms, FINE), event_ms, replaced
 
 
-def make_tally(kind: type[Tally] = Tally) -> Tally:
+def make_tally(kind: type[RunTally] = RunTally) -> RunTally:
     tally = kind(Priority.WARN, LIMITS, LATENESS_MS)
     for event_type in TYPES:
         tally.learn(event_type)
@@ -114,7 +114,7 @@ def make_tally(kind: type[Tally] = Tally) -> Tally:
 TALLY = make_tally()
 
 
-def check(tally: Tally, found: list[tuple[bytes | None, int]], *, apart: bool = False) -> int:
+def check(tally: RunTally, found: list[tuple[bytes | None, int]], *, apart: bool = False) -> int:
     """Count all, one closer look at a time; return how many were counted in runs.
 
     ``apart``: record by record, also where all at once would do.
@@ -193,7 +193,7 @@ def test_a_batch_of_like_records_holds_what_decoding_each_finds(
     check(TALLY, found, apart=apart)
 
 
-class Careless(Tally):
+class Careless(RunTally):
     """The control: looks neither at the depth nor at the text that it skips."""
 
     def __init__(self, *arguments: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 import orjson
 
-from streams.notifications.decoding import Limits, make_decoder
+from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.event_time import bucket_time_ms
 from streams.notifications.notification import Rejection
 from streams.notifications.priority import Priority
@@ -197,13 +197,13 @@ def _alerts(view: _View) -> Show:
 
 
 def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority]) -> Show:
-    decode = make_decoder(
+    decode = Decoder(
         Limits(
             max_bytes=settings.max_notification_bytes,
             max_depth=settings.max_depth,
             max_event_type_length=settings.max_event_type_length,
         )
-    )
+    ).decode
 
     def show(record: PlacedRecord, _: bool) -> Iterator[str]:
         priority = by_topic[record.topic]

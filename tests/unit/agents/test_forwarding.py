@@ -10,9 +10,9 @@ import pytest
 from faust.types import TP
 
 from agents.forwarding import alert_id, fingerprint, forwarded, without_tokens
-from streams.notifications import Limits, Notification, Priority, make_decoder
+from streams.notifications import Decoder, Limits, Notification, Priority
 
-decode = make_decoder(Limits())
+decode = Decoder(Limits()).decode
 FLAT = {
     "publisher_id": "compute.host1",
     "timestamp": "2026-01-02 03:04:05.678",

@@ -62,7 +62,7 @@ async def handled(
     ]
     await ingest.handle(RecordBatch(priority, topic, 0, records, None), counter)
     counter.flush(time.time())
-    return dict(counter.totals), sent.records
+    return dict(counter.totals.counts), sent.records
 
 
 @pytest.mark.parametrize("priority", [Priority.CRITICAL, Priority.ERROR])

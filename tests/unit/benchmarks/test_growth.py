@@ -8,10 +8,12 @@ import pytest
 
 from tables.buckets import FINE, HOUR, MINUTE
 from tables.public_rows import decode_key
+from tables.row_bodies import read_source_base
 from tables.rows import VersionedRows, base_name
 from tables.totals import Totals
 from tests.benchmarks.aged_state import MemoryStore, make_state, moments
 from tests.benchmarks.growth import MOST, cost_us, points, rise
+from tests.window_counts import counts_in
 
 _DAY = 86_400
 _NOW = 20_000 * _DAY + 7_200
@@ -65,15 +67,16 @@ def test_the_state_is_whole_and_agrees_with_itself() -> None:
     state = make_state(sources, partitions=2, event_types=["a", "b", "c"], span_s=_DAY, now_s=_NOW)
     expected: Counter[str] = Counter()
     for name, (priority, partition) in sources.items():
-        base = VersionedRows(state.partial_counts[partition], "w").versions(base_name(name))[0]
+        rows = VersionedRows(state.partial_counts[partition], "w")
+        base = rows.versions(base_name(name), read_source_base)[0]
         assert base.offset == 0
-        expected[priority] += sum(total for total, _ in base.body["totals"].values())
+        expected[priority] += sum(each.total for each in base.body.totals.values())
     totals = Totals()
     for store in state.event_counts.values():
         for key, value in store.values.items():
             totals.apply(key, value)
     for window in ("total", "24h"):
-        counts = totals.counts(window, float(_NOW))
+        counts = counts_in(totals, window, float(_NOW))
         found: Counter[str] = Counter()
         for count in counts:
             found[count.priority] += count.count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import orjson
 import pytest
@@ -13,15 +12,17 @@ from hypothesis import strategies as st
 from tables import partials
 from tables.buckets import FINE, HOUR, MINUTE
 from tables.flushes import Emission
-from tables.partials import Partial, cut, decode, encode, make_slicer
+from tables.partials import BucketCounts, Partial, cut, decode, encode, make_slicer
+from tables.row_bodies import TypeTotal
 
 EVENT_TYPES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 BUCKETS = st.tuples(st.sampled_from([FINE, MINUTE, HOUR]), st.integers(0, 5).map(lambda hour: hour * HOUR))
 COUNTS = st.dictionaries(EVENT_TYPES, st.integers(1, 2**40), max_size=6)
+TOTALS = st.builds(TypeTotal, st.integers(0, 2**40), st.integers(0, 2**40))
 EMISSIONS = st.builds(
     Emission,
     st.dictionaries(BUCKETS, COUNTS, max_size=4),
-    st.dictionaries(EVENT_TYPES, st.lists(st.integers(0, 2**40), min_size=2, max_size=2), max_size=6),
+    st.dictionaries(EVENT_TYPES, TOTALS, max_size=6),
 )
 
 
@@ -30,12 +31,13 @@ def test_nothing_is_lost_or_doubled_on_the_way(emission: Emission, partitions: i
     """All counts and totals arrive, each at the one slice that its event type belongs to."""
     slice_of = make_slicer(partitions)
     buckets: dict[tuple[int, int], dict[str, int]] = {}
-    totals: dict[str, Sequence[int]] = {}
+    totals: dict[str, TypeTotal] = {}
     for partition, part in cut("INFO", "t:3", emission, slice_of).items():
         for arrived in (part for message in encode([part]) for part in decode(message)):
             assert (arrived.priority, arrived.source) == ("INFO", "t:3")
-            for resolution, bucket, counts in arrived.buckets:
-                row = buckets.setdefault((resolution, bucket), {})
+            for each in arrived.buckets:
+                counts = each.counts
+                row = buckets.setdefault((each.resolution_s, each.bucket), {})
                 assert {slice_of(event_type) for event_type in counts} == {partition}
                 assert not row.keys() & counts.keys()
                 row |= counts
@@ -75,7 +77,9 @@ def test_slices_are_used_evenly() -> None:
 
 def test_large_list_of_parts_becomes_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partials, "_MAX_ENTRIES", 3)
-    parts = [Partial("INFO", f"t:{n}", [(FINE, 0, {"a": 1})], {"a": [1, 2]}) for n in range(5)]
+    parts = [
+        Partial("INFO", f"t:{n}", [BucketCounts(FINE, 0, {"a": 1})], {"a": TypeTotal(1, 2)}) for n in range(5)
+    ]
     messages = encode(parts)
     assert [len(decode(message)) for message in messages] == [2, 2, 1]
     assert [part for message in messages for part in decode(message)] == parts

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tables.buckets import FINE, HOUR, MINUTE
-from tables.combined_counter import PublicRow
-from tables.public_rows import PublicKey, decode_key, encode_key, encode_value
+from tables.public_rows import PublicKey, PublicRow, decode_key, encode_key, encode_value
+from tables.row_bodies import TypeTotal
 
 PRIORITIES = st.sampled_from(["CRITICAL", "ERROR", "WARN", "INFO", "DEBUG", "SAMPLE"])
 
@@ -50,7 +50,7 @@ def test_other_keys_are_refused(key: bytes) -> None:
 
 def test_value_of_a_fine_bucket() -> None:
     """It tells everything by itself, so that a subscriber needs no key."""
-    row = PublicRow("INFO", FINE, 1_700_000_000, 42, {"a": 2}, {"a": [7, 1_700_000_001_000]})
+    row = PublicRow("INFO", FINE, 1_700_000_000, 42, {"a": 2}, {"a": TypeTotal(7, 1_700_000_001_000)})
     assert orjson.loads(encode_value(row, 1_700_000_005_000)) == {
         "priority": "INFO",
         "resolution_s": 10,
@@ -69,5 +69,5 @@ def test_value_of_a_coarse_bucket_has_no_totals() -> None:
 
 
 def test_value_of_totals_has_no_bucket() -> None:
-    body = orjson.loads(encode_value(PublicRow("INFO", None, None, 42, None, {"a": [7, 1]}), 5))
+    body = orjson.loads(encode_value(PublicRow("INFO", None, None, 42, None, {"a": TypeTotal(7, 1)}), 5))
     assert body == {"priority": "INFO", "offset": 42, "as_of_ms": 5, "totals": {"a": [7, 1]}}

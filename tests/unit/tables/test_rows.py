@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from tables.buckets import FINE, HOUR, MINUTE
 from tables.rows import VersionedRows, base_name, bucket_in, bucket_name
 from tests.property.counting_model import Store
 
+ANYTHING = orjson.loads
 NAME = bucket_name("t:0", FINE, 1_700_000_000)
 #: Of the times that can be written as a date; they have 12 digits at most, and so have names.
 BUCKETS = st.integers(0, MAX_TIME_MS // 10_000).map(lambda bucket: bucket * 10)
@@ -24,15 +26,15 @@ def put(store: Store, writer: str, offset: int, body: object, name: bytes = NAME
 
 def test_row_that_is_not_there() -> None:
     rows = VersionedRows(Store(), "w")
-    assert rows.load(NAME) is None
-    assert rows.versions(NAME) == []
+    assert rows.load(NAME, ANYTHING) is None
+    assert rows.versions(NAME, ANYTHING) == []
 
 
 @pytest.mark.parametrize("offset", [-1, 0, 1, 2**40])
 def test_row_comes_back_as_written(offset: int) -> None:
     store = Store()
     key = put(store, "w", offset, {"a": [1, 2]})
-    loaded = VersionedRows(store, "other").load(NAME)
+    loaded = VersionedRows(store, "other").load(NAME, ANYTHING)
     assert loaded is not None
     assert (loaded.offset, loaded.body, loaded.keys) == (offset, {"a": [1, 2]}, [key])
 
@@ -43,12 +45,12 @@ def test_version_with_the_highest_offset_holds(offsets: dict[str, int]) -> None:
     store = Store()
     keys = [put(store, writer, offset, [writer]) for writer, offset in offsets.items()]
     rows = VersionedRows(store, "w")
-    loaded = rows.load(NAME)
+    loaded = rows.load(NAME, ANYTHING)
     assert loaded is not None
     assert loaded.offset == max(offsets.values())
     assert offsets[loaded.body[0]] == loaded.offset
     assert sorted(loaded.keys) == sorted(keys)
-    versions = rows.versions(NAME)
+    versions = rows.versions(NAME, ANYTHING)
     assert [version.offset for version in versions] == sorted(offsets.values(), reverse=True)
     assert {version.body[0]: version.offset for version in versions} == offsets
     assert {version.key for version in versions} == set(keys)
@@ -59,7 +61,7 @@ def test_writer_overwrites_its_own_version_alone() -> None:
     put(store, "a", 5, 5)
     put(store, "b", 7, 7)
     put(store, "a", 6, 6)
-    loaded = VersionedRows(store, "c").load(NAME)
+    loaded = VersionedRows(store, "c").load(NAME, ANYTHING)
     assert loaded is not None
     assert (loaded.offset, len(loaded.keys)) == (7, 2)
 
@@ -86,9 +88,9 @@ def test_neighbours_are_no_versions(neighbour: bytes) -> None:
     store = Store()
     put(store, "w", 9, "neighbour", neighbour)
     rows = VersionedRows(store, "w")
-    assert rows.load(NAME) is None
+    assert rows.load(NAME, ANYTHING) is None
     put(store, "w", 1, "mine")
-    loaded = rows.load(NAME)
+    loaded = rows.load(NAME, ANYTHING)
     assert loaded is not None
     assert loaded.body == "mine"
 

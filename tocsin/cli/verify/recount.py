@@ -25,7 +25,7 @@ from tocsin.cli.verify.reading import PartitionReader, partition_reader
 if TYPE_CHECKING:
     from aiokafka import TopicPartition
 
-    from tables.verification import Budget, Difference, SourceTally, Span, Sums
+    from tables.verification import Budget, Difference, PublicBounds, SourceRecount, Span
 
 _POLL_S: Final = 0.3
 _SAY_S: Final = 5.0
@@ -121,7 +121,7 @@ class Verification:
         from aiokafka import TopicPartition
 
         from streams.broker.admin import admin_client
-        from tables.verification import PublicCounts, Sums, TooManyCountsError
+        from tables.verification import PublicBounds, PublicCounts, TooManyCountsError
 
         settings, found = self._settings, self._found
         async with admin_client(settings) as admin, partition_reader(settings) as reader:
@@ -146,7 +146,7 @@ class Verification:
                 public = PublicCounts(self._span, self._budget)
                 await self._read_public(reader, public)
                 ends = await reader.ends(tp for some in sources.values() for tp in some)
-                sums = {priority: Sums() for priority in sources}
+                sums = {priority: PublicBounds() for priority in sources}
                 for number in range(self._partitions):
                     tps = {priority: some[number] for priority, some in sources.items()}
                     await self._compare_partition(reader, number, tps, committed, ends, sums)
@@ -237,15 +237,16 @@ class Verification:
         tps: dict[Priority, TopicPartition],
         committed: dict[Any, int],
         ends: dict[Any, int],
-        sums: dict[Priority, Sums],
+        sums: dict[Priority, PublicBounds],
     ) -> None:
         from aiokafka import TopicPartition
 
         from tables.buckets import FINE, retention_s
-        from tables.verification import ChangelogRows, SourceTally
+        from tables.source_name import source_name
+        from tables.verification import ChangelogRows, SourceRecount
 
-        names = {priority: f"{self._ids[tp.topic]}:{number}" for priority, tp in tps.items()}
-        known = (f"{each}:{number}" for each in self._known_ids)
+        names = {priority: source_name(self._ids[tp.topic], number) for priority, tp in tps.items()}
+        known = (source_name(each, number) for each in self._known_ids)
         # Rows that are about to expire may be gone when their records have been read.
         kept_s = time.time() - retention_s(FINE, self._settings.lateness_s)
         rows = ChangelogRows(names.values(), known, self._span, self._budget)
@@ -260,7 +261,7 @@ class Verification:
             self._tell(f"reading {changelog.topic}, partition {number} of {self._partitions}")
         self._found.strange |= rows.strange
         for priority, tp in tps.items():
-            tally = SourceTally(
+            tally = SourceRecount(
                 rows.of(names[priority]),
                 committed.get(tp, 0),
                 ends[tp],
@@ -283,7 +284,7 @@ class Verification:
         rows.close()
 
     async def _count_again(
-        self, reader: PartitionReader, priority: Priority, tp: TopicPartition, tally: SourceTally
+        self, reader: PartitionReader, priority: Priority, tp: TopicPartition, tally: SourceRecount
     ) -> float:
         """Count the records of one source with the workers' own code; return from when on it is covered."""
         from tables.verification import covered_from_s
@@ -320,7 +321,7 @@ class Verification:
         reader: PartitionReader,
         priority: Priority,
         tp: TopicPartition,
-        tally: SourceTally,
+        tally: SourceRecount,
         start: int,
         end: int,
         brokers_clock: bool,

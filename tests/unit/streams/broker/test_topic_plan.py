@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.broker.topic_plan import CHECKED_CONFIG, Problem, TopicSpec, find_problems, planned_topics
+from streams.broker.topic_plan import CHECKED_CONFIG, TopicProblem, TopicSpec, find_problems, planned_topics
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, load_settings
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription
@@ -40,7 +40,7 @@ def _problems(
     change: dict[str, Any] | None = None,
     config: dict[str, str] | None = None,
     **values: Any,
-) -> list[Problem]:
+) -> list[TopicProblem]:
     """Problems of a cluster that is as planned except for one topic."""
     plan = _plan(**values)
     found, configs = _found(plan), _configs(plan)

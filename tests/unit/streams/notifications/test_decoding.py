@@ -8,19 +8,19 @@ import orjson
 import pytest
 
 from streams.notifications import (
+    Decoder,
     Limits,
     Notification,
     Priority,
     Reason,
     Rejection,
     Repair,
-    make_decoder,
 )
 
 # 2011-05-09 22:00:14.621 UTC
 SEED_TIME_MS = 1_304_978_414_621
 
-decode = make_decoder(Limits())
+decode = Decoder(Limits()).decode
 
 
 def seed_message(**changes: Any) -> dict[str, Any]:
@@ -373,7 +373,7 @@ class TestRejections:
 
 class TestLimits:
     def test_depth_is_exact(self) -> None:
-        shallow = make_decoder(Limits(max_depth=5))
+        shallow = Decoder(Limits(max_depth=5)).decode
         for deep, accepted in (
             (nested(4), True),
             (nested(5), False),
@@ -386,7 +386,7 @@ class TestLimits:
                 assert isinstance(shallow(value, Priority.WARN), Notification) is accepted
 
     def test_depth_is_measured_wherever_it_lies(self) -> None:
-        shallow = make_decoder(Limits(max_depth=5))
+        shallow = Decoder(Limits(max_depth=5)).decode
         for key in seed_message() | {"_context": 1, "ctxt": 1, "metadata": 1, "other": 1}:
             found = shallow(seed_value(**{key: nested(5)}), Priority.WARN)
             assert isinstance(found, Rejection), key
@@ -403,7 +403,7 @@ class TestLimits:
 
     def test_bytes_and_lengths_are_inclusive(self) -> None:
         value = seed_value(event_type="abc")
-        exact = make_decoder(Limits(max_bytes=len(value), max_event_type_length=3))
+        exact = Decoder(Limits(max_bytes=len(value), max_event_type_length=3)).decode
         assert isinstance(exact(value, Priority.WARN), Notification)
         assert isinstance(exact(value + b" ", Priority.WARN), Rejection)
         assert isinstance(exact(seed_value(event_type="abcd"), Priority.WARN), Rejection)

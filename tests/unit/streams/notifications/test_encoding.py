@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.notifications import EncodingError, Limits, Notification, Priority, encode, make_decoder
+from streams.notifications import Decoder, EncodingError, Limits, Notification, Priority, encode
 
 TIME_MS = 1_304_978_414_621
 
@@ -114,6 +114,6 @@ def test_what_the_reader_would_refuse_is_refused(wrong: dict[str, Any], message:
 
 def test_positional_arguments_in_the_order_of_the_seed() -> None:
     value = encode("p", "t", Priority.INFO, {"a": 1}, TIME_MS, "m", {"c": 2})
-    assert make_decoder(Limits())(value, Priority.INFO) == Notification(
+    assert Decoder(Limits()).decode(value, Priority.INFO) == Notification(
         "p", TIME_MS, "t", Priority.INFO, None, {"a": 1}, "m", {"c": 2}, ()
     )

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from streams.notifications import Limits, Notification, Priority, Repair, make_decoder
+from streams.notifications import Decoder, Limits, Notification, Priority, Repair
 from tests.paths import ROOT
 
 SAMPLES = ROOT.parent / "shared" / "samples"
 
-decode = make_decoder(Limits())
+decode = Decoder(Limits()).decode
 
 
 def read(value: bytes, priority: Priority) -> Notification:

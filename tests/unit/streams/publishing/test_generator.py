@@ -8,13 +8,13 @@ from itertools import islice
 import orjson
 import pytest
 
-from streams.notifications.decoding import Limits, make_decoder
+from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.encoding import encode
 from streams.notifications.notification import Notification, Rejection
 from streams.notifications.priority import Priority
 from streams.publishing.generator import EVENT_TYPES, MIX, Made, generate
 
-decode = make_decoder(Limits())
+decode = Decoder(Limits()).decode
 
 
 def value_of(made: Made) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.notifications.decoding import Limits, make_decoder
+from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.notification import Notification
 from streams.notifications.priority import Priority
 from streams.publishing.driver import DirectDriver, Driver, Outgoing, Stats
@@ -19,7 +19,7 @@ from streams.publishing.notifier import AsyncNotifier, Notifier, NotifierStats
 from streams.publishing.plain import plain
 
 FIVE = ["critical", "error", "warn", "info", "debug"]
-decode = make_decoder(Limits())
+decode = Decoder(Limits()).decode
 
 
 class Keeping(DirectDriver):

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from tables.buckets import FINE, HOUR, MINUTE, RESOLUTIONS, WINDOWS
 from tables.totals import Count, Totals
 from tables.views.counts_query import ORDERS, CountsQuery, SeriesQuery, order_key, page_of, parse_counts_query
-from tables.views.live_counts import LiveCounts, series_spans, stored_rows
+from tables.views.live_counts import LiveCounts, series_spans
 from tables.views.window_sums import WindowSums, spans
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill
+from tests.window_counts import counts_in
 
 _TYPES = st.sampled_from(["a", "b.c", "b.d", "longer.event.type", "é"])
 _PRIORITIES = st.sampled_from(["CRITICAL", "INFO", "DEBUG"])
@@ -58,24 +59,24 @@ def test_sums_kept_up_to_date_equal_sums_made_anew(history: Any, window: str) ->
         fill(totals, counts, offset, now_s=now, grace_s=0)
         if offset % 2:
             totals.expire(now)
-        for _ in kept.update(stored_rows(totals), now):
+        for _ in kept.update(totals.rows, now):
             pass
         anew = WindowSums(WINDOWS[window])
-        for _ in anew.update(stored_rows(totals), now):
+        for _ in anew.update(totals.rows, now):
             pass
         drop_empty = {priority: sums for priority, sums in kept.sums.items() if sums}
         assert drop_empty == {priority: sums for priority, sums in anew.sums.items() if sums}
         found = {(p, t): count for p, sums in kept.sums.items() for t, count in sums.items()}
-        assert found == as_dict(totals.counts(window, now))
+        assert found == as_dict(counts_in(totals, window, now))
 
 
 def test_rows_that_left_the_window_are_taken_off() -> None:
     totals = Totals()
     fill(totals, {("INFO", "a"): {NOW_S - 30: 5}})
     kept = WindowSums(60)
-    assert list(kept.update(stored_rows(totals), NOW_S)) == []
+    assert list(kept.update(totals.rows, NOW_S)) == []
     assert kept.sums["INFO"] == {"a": 5}
-    assert list(kept.update(stored_rows(totals), NOW_S + 61)) == []
+    assert list(kept.update(totals.rows, NOW_S + 61)) == []
     assert kept.sums["INFO"] == {}
 
 
@@ -233,14 +234,14 @@ async def test_updating_gives_way_in_between() -> None:
     fill(totals, counts)
     kept = WindowSums(WINDOWS["5m"])
     steps = 0
-    for _ in kept.update(stored_rows(totals), NOW_S):
+    for _ in kept.update(totals.rows, NOW_S):
         steps += 1
         fill(totals, {("INFO", "new"): {NOW_S - 30: steps}}, offset=1 + steps)
     assert steps >= 2
-    for _ in kept.update(stored_rows(totals), NOW_S):
+    for _ in kept.update(totals.rows, NOW_S):
         pass
     found = {(p, t): count for p, sums in kept.sums.items() for t, count in sums.items()}
-    assert found == as_dict(totals.counts("5m", NOW_S))
+    assert found == as_dict(counts_in(totals, "5m", NOW_S))
 
 
 async def test_the_window_ends_when_counts_were_current_not_now() -> None:

@@ -16,8 +16,8 @@ from streams.scheduling.age_guard import AgeGuard
 from streams.settings import load_settings
 from streams.transport.traffic import ClassTraffic
 from tables.buckets import RESOLUTIONS, RETENTION_S, parent
-from tables.combined_counter import PublicRow
-from tables.public_rows import encode_key, encode_value
+from tables.public_rows import PublicRow, encode_key, encode_value
+from tables.row_bodies import TypeTotal
 from tables.totals import Totals
 from tables.views.server import ViewServer
 from tables.views.sources import Check
@@ -34,10 +34,10 @@ Counts = Mapping[tuple[str, str], Mapping[int, int]]
 def fill(totals: Totals, counts: Counts, offset: int = 1, *, now_s: int = NOW_S, grace_s: int = 150) -> None:
     """Publish ``counts`` as combiners would: open coarse buckets are not there yet."""
     rows: dict[tuple[str, int, int, int], dict[str, int]] = defaultdict(dict)
-    sums: dict[tuple[str, int], dict[str, list[int]]] = defaultdict(dict)
+    sums: dict[tuple[str, int], dict[str, TypeTotal]] = defaultdict(dict)
     for (priority, event_type), times in counts.items():
         place = len(event_type) % SLICES
-        sums[priority, place][event_type] = [sum(times.values()), max(times) * 1000 + 123]
+        sums[priority, place][event_type] = TypeTotal(sum(times.values()), max(times) * 1000 + 123)
         for time_s, count in times.items():
             for resolution in RESOLUTIONS:
                 bucket = parent(time_s, resolution)

@@ -9,26 +9,23 @@ import orjson
 import pytest
 
 from tables.buckets import FINE, FUTURE_S, MINUTE
-from tables.combined_counter import PublicRow
-from tables.public_rows import encode_key, encode_value
+from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.reserved_types import OVERFLOW
+from tables.row_bodies import Counts
 from tables.rows import VersionedRows, base_name, bucket_name
 from tables.verification import (
     Budget,
     ChangelogRows,
-    Counts,
     Difference,
+    PublicBounds,
     PublicCounts,
-    Row,
-    SourceTally,
+    SourceRecount,
+    SourceRow,
     Span,
-    Sums,
     TooManyCountsError,
     compare,
     covered_from_s,
 )
-from tocsin.cli.verify.recount import Findings
-from tocsin.cli.verify.report import agrees, as_json, sentences, table
 
 B = 1_700_000_000
 SPAN = Span(B, B + 1000)
@@ -39,12 +36,14 @@ def budget(most: int = 1000) -> Budget:
     return Budget(most)
 
 
-def tally_of(rows: Mapping[int, Row], committed: int = 0, before: int = 1000) -> tuple[SourceTally, Sums]:
-    sums = Sums()
-    return SourceTally(rows, committed, before, SPAN, sums, budget()), sums
+def tally_of(
+    rows: Mapping[int, SourceRow], committed: int = 0, before: int = 1000
+) -> tuple[SourceRecount, PublicBounds]:
+    bounds = PublicBounds()
+    return SourceRecount(rows, committed, before, SPAN, bounds, budget()), bounds
 
 
-def differences(tally: SourceTally, covered_from_s: float = 0, kept_from_s: float = 0) -> list[Difference]:
+def differences(tally: SourceRecount, covered_from_s: float = 0, kept_from_s: float = 0) -> list[Difference]:
     found = tally.differences("INFO", "t/0", kept_from_s=kept_from_s, covered_from_s=covered_from_s)
     return list(found)
 
@@ -69,7 +68,7 @@ def test_the_version_with_the_highest_offset_holds_and_deleted_ones_are_gone() -
     changelog.apply(*one.encode(bucket_name(SOURCE, MINUTE, B), 9, {"a": 7}))
     changelog.apply(b"r/what", b"ever")
     changelog.apply(None, b"")
-    assert changelog.of(SOURCE) == {B: Row(9, {"a": 3})}
+    assert changelog.of(SOURCE) == {B: SourceRow(9, {"a": 3})}
     assert changelog.of("another:4") == {}
     assert changelog.strange == set()
 
@@ -92,29 +91,29 @@ def test_event_types_of_a_row_that_have_none_there_are_left_out() -> None:
 
 
 def test_records_up_to_the_rows_offset_agree_and_later_ones_do_not_matter() -> None:
-    tally, sums = tally_of({B: Row(4, {"a": 3, "b": 2})})
+    tally, bounds = tally_of({B: SourceRow(4, {"a": 3, "b": 2})})
     assert tally.cut(0) == 5
     assert tally.end == 1000
     tally.add({B: {"a": 3, "b": 2}}, 4)
     tally.add({B: {"a": 7}}, 11)
     assert differences(tally) == []
     assert (tally.records, tally.buckets) == (5, 1)
-    assert sums.bounds == {B: {"a": [0, 10], "b": [0, 2]}}
+    assert bounds.by_bucket == {B: {"a": [0, 10], "b": [0, 2]}}
 
 
 def test_committed_records_must_be_in_a_row_whatever_its_offset() -> None:
-    tally, sums = tally_of({B: Row(4, {"a": 5})}, committed=8)
+    tally, bounds = tally_of({B: SourceRow(4, {"a": 5})}, committed=8)
     tally.add({B: {"a": 5}}, 4)
     tally.add({B: {"a": 2}, B + 10: {"z": 1}}, 7)
     assert [(each.bucket, each.lost, each.excess) for each in differences(tally)] == [
         (B, 2, 0),
         (B + 10, 1, 0),
     ]
-    assert sums.bounds[B]["a"] == [7, 7]
+    assert bounds.by_bucket[B]["a"] == [7, 7]
 
 
 def test_counted_twice_is_found_where_retention_left_everything_and_only_there() -> None:
-    tally, _ = tally_of({B: Row(4, {"a": 6}), B + 10: Row(4, {"b": 1})})
+    tally, _ = tally_of({B: SourceRow(4, {"a": 6}), B + 10: SourceRow(4, {"b": 1})})
     tally.add({B: {"a": 5}}, 4)
     assert [(each.event_type, each.lost, each.excess) for each in differences(tally)] == [
         ("a", 0, 1),
@@ -125,14 +124,14 @@ def test_counted_twice_is_found_where_retention_left_everything_and_only_there()
 
 
 def test_a_loss_is_found_where_retention_has_deleted_records_too() -> None:
-    tally, _ = tally_of({B: Row(4, {"a": 4})})
+    tally, _ = tally_of({B: SourceRow(4, {"a": 4})})
     tally.add({B: {"a": 5}}, 4)
     assert [each.lost for each in differences(tally, covered_from_s=math.inf)] == [1]
     assert differences(tally, kept_from_s=B + 1) == []
 
 
 def test_records_are_cut_at_every_row_the_commit_and_the_end() -> None:
-    tally, _ = tally_of({B: Row(4, {}), B + 10: Row(9, {})}, committed=7, before=12)
+    tally, _ = tally_of({B: SourceRow(4, {}), B + 10: SourceRow(9, {})}, committed=7, before=12)
     cuts = [tally.cut(offset) for offset in (0, 4, 5, 6, 7, 9, 10, 11)]
     assert cuts == [5, 5, 7, 7, 10, 10, 12, 12]
     assert tally.cut(12) > 1000
@@ -140,10 +139,10 @@ def test_records_are_cut_at_every_row_the_commit_and_the_end() -> None:
 
 
 def test_buckets_outside_the_span_are_left_out() -> None:
-    tally, sums = tally_of({}, committed=100)
+    tally, bounds = tally_of({}, committed=100)
     tally.add({B - 10: {"a": 1}, B + 1000: {"a": 1}, 0: {"a": 1}}, 3)
     assert differences(tally) == []
-    assert sums.bounds == {}
+    assert bounds.by_bucket == {}
 
 
 # ---------------------------------------------------------------- one bucket
@@ -194,34 +193,34 @@ def public_of(*rows: tuple[int, int, Counts], bucket: int = B) -> PublicCounts:
 
 
 def public_differences(
-    public: PublicCounts, sums: Sums, *, lower: bool = True, upper: bool = True
+    public: PublicCounts, bounds: PublicBounds, *, lower: bool = True, upper: bool = True
 ) -> list[int]:
-    found = public.differences("INFO", "event-counts", sums, lower=lower, upper=upper)
+    found = public.differences("INFO", "event-counts", bounds, lower=lower, upper=upper)
     return [each.counted - each.published for each in found]
 
 
 def test_public_counts_are_summed_over_slices_and_older_rows_do_not_hold() -> None:
-    sums = Sums()
-    sums.bounds[B] = {"a": [3, 3], "b": [1, 2]}
+    bounds = PublicBounds()
+    bounds.by_bucket[B] = {"a": [3, 3], "b": [1, 2]}
     public = public_of((0, 7, {"a": 3}), (1, 2, {"b": 2}), (0, 5, {"a": 1}))
-    assert public_differences(public, sums) == []
-    sums.bounds[B]["a"] = [4, 5]
-    assert public_differences(public, sums) == [-1]
-    assert public_differences(public, sums, lower=False) == []
-    sums.bounds[B]["a"] = [1, 2]
-    assert public_differences(public, sums) == [1]
-    assert public_differences(public, sums, upper=False) == []
-    sums.covered_from_s = B + 10
-    assert public_differences(public, sums) == []
+    assert public_differences(public, bounds) == []
+    bounds.by_bucket[B]["a"] = [4, 5]
+    assert public_differences(public, bounds) == [-1]
+    assert public_differences(public, bounds, lower=False) == []
+    bounds.by_bucket[B]["a"] = [1, 2]
+    assert public_differences(public, bounds) == [1]
+    assert public_differences(public, bounds, upper=False) == []
+    bounds.covered_from_s = B + 10
+    assert public_differences(public, bounds) == []
 
 
 def test_public_rows_that_are_missing_or_deleted_are_zero() -> None:
-    sums = Sums()
-    sums.bounds[B] = {"a": [3, 3]}
-    assert public_differences(public_of(), sums) == [-3]
+    bounds = PublicBounds()
+    bounds.by_bucket[B] = {"a": [3, 3]}
+    assert public_differences(public_of(), bounds) == [-3]
     public = public_of((0, 7, {"a": 3}))
     public.apply(encode_key("INFO", FINE, B, 0), None)
-    assert public_differences(public, sums) == [-3]
+    assert public_differences(public, bounds) == [-3]
 
 
 @pytest.mark.parametrize(
@@ -238,15 +237,15 @@ def test_public_rows_that_are_missing_or_deleted_are_zero() -> None:
 def test_other_records_of_the_public_topic_are_left_out(key: bytes | None, value: bytes) -> None:
     public = PublicCounts(SPAN, budget())
     public.apply(key, value)
-    assert public_differences(public, Sums()) == []
+    assert public_differences(public, PublicBounds()) == []
 
 
 # ---------------------------------------------------------------- bounds and coverage
 
 
 def test_memory_is_bounded() -> None:
-    sums = Sums()
-    tally = SourceTally({}, 100, 100, SPAN, sums, budget(10))
+    bounds = PublicBounds()
+    tally = SourceRecount({}, 100, 100, SPAN, bounds, budget(10))
     with pytest.raises(TooManyCountsError, match="shorter --since"):
         tally.add({B: {f"type {number}": 1 for number in range(8)}}, 5)
     changelog = ChangelogRows([SOURCE], [], SPAN, budget(3))
@@ -264,7 +263,7 @@ def test_what_is_given_back_can_be_used_again() -> None:
         for number in range(3):
             changelog.apply(*written(rows, B + 10 * number, 1, {}))
         changelog.close()
-        tally = SourceTally({}, 100, 0, SPAN, Sums(), shared)
+        tally = SourceRecount({}, 100, 0, SPAN, PublicBounds(), shared)
         tally.add({B: {"a": 1, "b": 1, "c": 1}}, 5)
         tally.close()
 
@@ -286,52 +285,3 @@ def test_from_when_on_a_partition_is_covered(
     assert (
         covered_from_s(beginning, end, first_ms, brokers_clock=brokers_clock, future_s=FUTURE_S) == expected
     )
-
-
-# ---------------------------------------------------------------- what is said
-
-
-def test_agreement_is_one_sentence_and_what_it_holds_for() -> None:
-    found = Findings(SPAN, partitions=40, records=1234, dead_letters=4, buckets=57)
-    assert agrees(found)
-    result, compared = sentences(found)
-    assert result == "The counts agree: each of 1,234 records is counted once, 4 of them as dead letters."
-    assert compared == (
-        "Compared 57 rows of 10 s of 40 partitions, from 2023-11-14T22:13:20.000Z "
-        "to before 2023-11-14T22:30:00.000Z."
-    )
-    assert table(found) == []
-
-
-def test_retention_is_told_with_its_share() -> None:
-    found = Findings(SPAN, partitions=40, trimmed={"t/1": B + 60.5, "t/2": B + 5.0, "t/3": math.inf})
-    assert agrees(found)
-    assert sentences(found)[2] == (
-        "3 of 40 partitions (8 %) have lost records of this time to retention (t/1, t/2, t/3): "
-        "compared in full from 2023-11-14T22:14:21.000Z on, 1 of them not in full at all; "
-        "every record that is left was looked for."
-    )
-    assert as_json(found)["covered_from"]["t/3"] is None
-
-
-def test_nothing_covered_is_no_agreement() -> None:
-    found = Findings(SPAN, partitions=1, trimmed={"t/0": math.inf})
-    assert not agrees(found)
-    assert "Nothing can be compared" in sentences(found)[0]
-
-
-def test_differences_are_summed_and_shown_safely() -> None:
-    found = Findings(SPAN, partitions=1)
-    for number in range(1500):
-        found.add(Difference("INFO", "t/0", B, "\x1b[31m", 3, 1 + 4 * (number % 2)), public=False)
-    found.add(Difference("INFO", "event-counts", B, "a", 3, 1), public=True)
-    assert not agrees(found)
-    assert sentences(found)[0] == (
-        "The counts do not agree with the records: 1,500 records are not counted, "
-        "1,500 more records are counted than published, 1 public count differs."
-    )
-    lines = table(found)
-    assert len(lines) == 22
-    assert lines[-1] == "and 1,481 more"
-    assert not any("\x1b" in line for line in lines)
-    assert len(as_json(found)["differences"]) == 1000

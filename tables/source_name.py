@@ -1,0 +1,13 @@
+"""The name of a source: the one place that makes it. Pure."""
+
+from __future__ import annotations
+
+
+def source_name(topic_id: str, partition: int) -> str:
+    """The name of a partition of a notification topic: ``<topic id>:<partition>``.
+
+    It has the topic's id and not its name, because a topic that is deleted and made again begins at
+    offset 0 once more, and its counts must not be taken for those of the old one. It is part of keys of
+    rows, of ids of alerts and of dead letters, and nobody takes it apart.
+    """
+    return f"{topic_id}:{partition}"
