@@ -35,7 +35,7 @@ from tocsin.local_kafka.jars import (
     file_lock,
     no_progress,
 )
-from tocsin.local_kafka.ping import ClusterView, probe
+from tocsin.local_kafka.ping import BrokerAnswer, ping
 from tocsin.local_kafka.process import BrokerProcess, Java
 
 __all__ = ["BrokerStatus", "KafkaStatus", "LocalKafka", "LocalKafkaError", "Progress"]
@@ -176,7 +176,7 @@ class LocalKafka:
         for number in _numbers(cluster):
             pid = self._process(number).pid()
             port = cluster.ports[number - 1]
-            answers = pid is not None and _is_up(probe(HOST, port), cluster, {number})
+            answers = pid is not None and _is_up(ping(HOST, port), cluster, {number})
             brokers.append(BrokerStatus(number, port, pid, answers))
         state: Literal["running", "partial", "stopped"] = "partial"
         if all(broker.answers for broker in brokers):
@@ -338,13 +338,13 @@ class LocalKafka:
                     f"Kafka ended while it started: {process.reason().rstrip('.')}; its log is {process.log}."
                 )
             for number in tuple(waiting):
-                view = probe(HOST, cluster.ports[number - 1])
-                if view is not None and view.cluster_id != cluster.cluster_id:
+                answer = ping(HOST, cluster.ports[number - 1])
+                if answer is not None and answer.cluster_id != cluster.cluster_id:
                     raise LocalKafkaConfigurationError(
                         f"The data of broker {number} in {self.data_dir} are those of another cluster; "
                         "delete the folder, or use another one."
                     )
-                if _is_up(view, cluster, {number, *brokers}):
+                if _is_up(answer, cluster, {number, *brokers}):
                     waiting.remove(number)
             if waiting and time.monotonic() > deadline:
                 process = self._process(waiting[0])
@@ -388,13 +388,13 @@ def _numbers(cluster: Cluster) -> range:
     return range(1, cluster.brokers + 1)
 
 
-def _is_up(view: ClusterView | None, cluster: Cluster, brokers: set[int]) -> bool:
+def _is_up(answer: BrokerAnswer | None, cluster: Cluster, brokers: set[int]) -> bool:
     """Whether a broker answered as one of this cluster and knows a controller and these brokers."""
     return (
-        view is not None
-        and view.cluster_id == cluster.cluster_id
-        and view.controller_id >= 0
-        and view.broker_ids >= brokers
+        answer is not None
+        and answer.cluster_id == cluster.cluster_id
+        and answer.controller_id >= 0
+        and answer.broker_ids >= brokers
     )
 
 
