@@ -316,8 +316,9 @@ def _progress(job: _Job) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty() or job.event_type is not None:
         yield lambda _: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    # Scripts publish one notification after another, and see no bar.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     columns = (
         TextColumn("publishing"),

@@ -14,10 +14,10 @@ import orjson
 
 from streams.notifications.decoding import Limits, make_decoder
 from streams.notifications.event_time import bucket_time_ms
-from streams.notifications.notification import Rejection
+from streams.notifications.notification import Reason, Rejection
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
-from streams.records import PlacedRecord
+from streams.records import PlacedRecord, UnreadableRecord
 from streams.settings import Settings, load_settings
 from tables.public_rows import decode_key
 from tables.totals import make_matcher
@@ -148,6 +148,9 @@ async def _follow(
 
 def _alerts(view: _View) -> Show:
     def show(record: PlacedRecord, _: bool) -> Iterator[str]:
+        if isinstance(record, UnreadableRecord):
+            yield from _stand_in(view, record)
+            return
         try:
             body = orjson.loads(record.value or b"")
         except ValueError:
@@ -192,6 +195,9 @@ def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority
     )
 
     def show(record: PlacedRecord, _: bool) -> Iterator[str]:
+        if isinstance(record, UnreadableRecord):
+            yield from _stand_in(view, record)
+            return
         priority = by_topic[record.topic]
         read = decode(record.value, priority)
         if isinstance(read, Rejection):
@@ -284,6 +290,11 @@ class _Counts:
                     f"= {total:,}",
                 )
             )
+
+
+def _stand_in(view: _View, record: UnreadableRecord) -> Iterator[str]:
+    if not view.leaves_out(None):
+        yield _unreadable(view, record, Reason.UNREADABLE_RECORD, record.error)
 
 
 def _unreadable(view: _View, record: PlacedRecord, reason: str, detail: str) -> str:

@@ -26,6 +26,7 @@ from tocsin.local_kafka.config import (
     with_ports,
     write_broker_files,
 )
+from tocsin.local_kafka.extra import check_extra
 from tocsin.local_kafka.jars import (
     KAFKA_VERSION,
     LocalKafkaConfigurationError,
@@ -191,37 +192,6 @@ class LocalKafka:
         cluster = load_cluster(self.data_dir)
         return cluster.bootstrap if cluster else ""
 
-    # --- One broker: for tests of failures ---------------------------------------------------
-
-    def kill(self, broker: int = 1) -> None:
-        """Kill a broker with SIGKILL and return when it is gone."""
-        process = self._running(broker)
-        process.send(signal.SIGKILL)
-        if not process.wait_gone(30.0):
-            raise LocalKafkaError(f"Broker {broker} is still there after SIGKILL.")
-
-    def pause(self, broker: int = 1) -> None:
-        """Freeze a broker with SIGSTOP: its connections stay open and nobody answers."""
-        self._running(broker).send(signal.SIGSTOP)
-
-    def resume(self, broker: int = 1) -> None:
-        """Let a paused broker go on."""
-        self._running(broker).send(signal.SIGCONT)
-
-    def restart_broker(self, broker: int = 1, timeout: float = 90.0) -> None:
-        """Start a broker again at its old port, after an orderly stop when it runs.
-
-        Returns when it answers, and the brokers that run are known to it.
-        """
-        java = self._java()
-        with self._lock():
-            cluster = load_cluster(self.data_dir)
-            if cluster is None or broker not in _numbers(cluster):
-                raise LocalKafkaError(f"There is no broker {broker} in {self.data_dir}.")
-            self._end(self._process(broker), timeout)
-            self._launch(cluster, broker, java)
-            self._wait_until_answering(cluster, [broker], timeout)
-
     # --- Inside ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -237,6 +207,7 @@ class LocalKafka:
             ) from None
 
     def _java(self, progress: Progress = no_progress) -> Java:
+        check_extra()
         jars = class_path(progress)
         return Java(jars, quick_starts.options(_run_once, progress) if self._start_cache else [])
 
@@ -259,12 +230,6 @@ class LocalKafka:
         if broker not in self._processes:
             self._processes[broker] = BrokerProcess(self.data_dir / f"broker-{broker}")
         return self._processes[broker]
-
-    def _running(self, broker: int) -> BrokerProcess:
-        process = self._process(broker)
-        if process.pid() is None:
-            raise LocalKafkaError(f"Broker {broker} of {self.data_dir} does not run.")
-        return process
 
     def _start_missing(self, cluster: Cluster, java: Java, progress: Progress, timeout: float) -> None:
         started: list[BrokerProcess] = []
