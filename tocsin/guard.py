@@ -57,12 +57,9 @@ def check_packages() -> None:
 
 
 def _place(package: str) -> Path | None:
-    """The folder, or the file, that an import of ``package`` takes or has taken; None when there is none."""
+    """The folder, or the file, of ``package``, imported or not; None when there is none with code in it."""
     spec = getattr(sys.modules.get(package), "__spec__", None) or importlib.util.find_spec(package)
-    if spec is None:
+    if spec is None or spec.origin is None:
         return None
-    if spec.origin is None:
-        # A folder without __init__.py.
-        return next((Path(folder) for folder in spec.submodule_search_locations or ()), None)
     origin = Path(spec.origin)
     return origin.parent if origin.name == "__init__.py" else origin

@@ -27,20 +27,20 @@ log = logging.getLogger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-#: Routes that do not ask for the web token: the probes, and the one that asks for another.
+#: Routes that do not ask for the web token: the health checks, and the one that asks for another.
 _OWN_RULES = {path[1:] for path in HEALTHZ_PATHS} | {CHANGE_ROUTE}
 #: Seconds that stopping waits for answers under way.
 _SHUTDOWN_S = 2.0
 
 
 class ViewServer:
-    """Serves the page, the API, the metrics and the probes in the worker's event loop.
+    """Serves the page, the API, the metrics and the health checks in the worker's event loop.
 
     Args:
         settings: address, tokens and names of the web views are used.
         counts: the counts to show.
         scheduler: the classes to show.
-        health: what the probes ask.
+        health: what the health checks ask.
         stats: what the metrics read.
         registry: for ``/metrics``; by default one with the worker's own metrics.
         clock: the time in seconds since 1970.
