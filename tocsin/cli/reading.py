@@ -118,7 +118,7 @@ class TopicReader:
 
     async def _batch(self) -> list[PlacedRecord]:
         records = await self._fetch(self._positions)
-        records.sort(key=lambda record: (record.timestamp, record.topic, record.partition, record.offset))
+        records.sort(key=_in_time)
         return records
 
     async def _ping(self) -> None:
@@ -366,3 +366,8 @@ async def _starts(
         return beginnings
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, start_ms))
     return {partition: ends[partition] if at is None else at.offset for partition, at in found.items()}
+
+
+def _in_time(record: PlacedRecord) -> tuple[int, str, int, int]:
+    written_ms = -1 if record.timestamp is None else record.timestamp
+    return written_ms, record.topic, record.partition, record.offset
