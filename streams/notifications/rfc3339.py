@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def format_rfc3339(seconds: float, timespec: str = "milliseconds") -> str | None:
-    """Seconds since 1970 as text; None for what has no date.
+    """Seconds since 1970 as text, to the nearest millisecond; None for what has no date.
 
     Args:
         seconds: the time.
-        timespec: precision, as of ``datetime.isoformat``.
+        timespec: ``milliseconds`` or coarser, as of ``datetime.isoformat``.
     """
     try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
+        # Rounded, since isoformat cuts off, and no float holds each millisecond.
+        moment = _EPOCH + timedelta(milliseconds=round(seconds * 1000))
+    except (OverflowError, ValueError):
         return None
     return moment.isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 

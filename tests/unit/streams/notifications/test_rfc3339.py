@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.notifications.rfc3339 import format_rfc3339, parse_rfc3339
 
 
+@example(milliseconds=29_631_255_822_335)
 @given(milliseconds=st.integers(-(10**13), 10**14))
 def test_a_time_comes_back_to_the_millisecond(milliseconds: int) -> None:
     text = format_rfc3339(milliseconds / 1000)
