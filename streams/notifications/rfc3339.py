@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: More than a float may fall short of a millisecond that it stands for, in all years that have four digits:
+#: isoformat cuts off what it does not show.
+_FLOAT_ERROR_S: Final = 5e-5
 
 
 def format_rfc3339(seconds: float, timespec: str = "milliseconds") -> str | None:
-    """Seconds since 1970 as text, to the nearest millisecond; None for what has no date.
+    """Seconds since 1970 as text; None for what has no date.
 
     Args:
         seconds: the time.
         timespec: ``milliseconds`` or coarser, as of ``datetime.isoformat``.
     """
     try:
-        # Rounded, since isoformat cuts off, and no float holds each millisecond.
-        moment = _EPOCH + timedelta(milliseconds=round(seconds * 1000))
-    except (OverflowError, ValueError):
+        moment = datetime.fromtimestamp(seconds + _FLOAT_ERROR_S, UTC)
+    except (OverflowError, ValueError, OSError):
         return None
     return moment.isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
