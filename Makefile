@@ -17,6 +17,8 @@ PEERS = .tocsin/bench-peers
 PEERS_STAMP = $(PEERS)/.set-up
 UV_VERSION = 0.13.9
 LOCK_ENV = .tocsin/lock-env
+# Where the wheel is tried, as pip installs it.
+WHEEL_ENV = .tocsin/wheel-env
 
 # An environment that was moved, or made by a Python that is gone, is made anew.
 MADE_FOR := $(shell $(BIN)/python -c "" 2>/dev/null && cat $(STAMP) 2>/dev/null)
@@ -24,7 +26,7 @@ ifneq ($(MADE_FOR),$(CURDIR))
 $(STAMP): FORCE
 endif
 
-.PHONY: help setup demo test lint format types unit chaos soak bench bench-latency docs screenshots lock lock-kafka clean FORCE
+.PHONY: help setup demo test lint format types unit check-wheel chaos soak bench bench-latency docs screenshots lock lock-kafka clean FORCE
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +77,15 @@ types: $(STAMP) ## Check types.
 
 unit: $(STAMP) ## Run the tests that need no Kafka.
 	@$(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)
+
+check-wheel: $(STAMP) ## Install the wheel into an empty environment, without the extra, and test it there.
+	rm -rf $(WHEEL_ENV) .tocsin/wheel
+	$(BIN)/python -m hatchling build -t wheel -d .tocsin/wheel
+	$(BIN)/python -m venv $(WHEEL_ENV)
+	$(WHEEL_ENV)/bin/python -m pip --disable-pip-version-check --no-input install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/runtime.txt
+	$(WHEEL_ENV)/bin/python -m pip --disable-pip-version-check --no-input install --no-index --no-deps .tocsin/wheel/*.whl
+	$(WHEEL_ENV)/bin/python -m pip --disable-pip-version-check check
+	@WHEEL_ENVIRONMENT=$(WHEEL_ENV) $(BIN)/python -m pytest tests/integration/test_wheel.py $(PYTEST_ARGS)
 
 chaos: $(STAMP) ## Prove exact counts through every fault on a real cluster; SEED=2 for others, CHAOS_ARGS are passed on.
 	@exec $(BIN)/python -m tests.chaos --seed $(or $(SEED),1) $(CHAOS_ARGS)

@@ -7,7 +7,6 @@ A repeat after a crash carries the same ``ce_id``, which subscribers can drop.
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import orjson
 from faust.types import TP
 
 from streams.notifications import Notification
+from streams.notifications.rfc3339 import format_rfc3339
 from streams.outgoing import Outgoing
 from streams.records import Record
 
@@ -148,8 +148,4 @@ def _masked(value: Any) -> Any:
 
 @lru_cache(maxsize=1000)
 def _rfc3339(time_ms: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    except (OverflowError, ValueError, OSError):
-        moment = datetime.fromtimestamp(0, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_rfc3339(time_ms / 1000) or "1970-01-01T00:00:00.000Z"

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tocsin.local_kafka.cluster import LocalKafka
+from tests.breakable_kafka import BreakableKafka
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BreakableKafka]:
     """A running Kafka; tests use ``kafka.bootstrap`` and share it, so each names its topics by ``unique``."""
     data_dir = tmp_path_factory.mktemp("kafka") / "data"
     # The quick compiler alone: a short life never pays the thorough one's work back.
-    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    local = BreakableKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
     local.start()
     yield local
     local.stop()

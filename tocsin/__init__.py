@@ -8,10 +8,11 @@ the command line does not pay for them.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+from tocsin.guard import check_package
+
+if TYPE_CHECKING:  # these names are imported on first use, and type checkers read them here
     from streams import __version__
     from streams.notifications.priority import Priority
     from streams.publishing.driver import load_driver
@@ -32,20 +33,14 @@ def __getattr__(name: str) -> Any:
     """Import a public name on its first use.
 
     Raises:
-        ImportError: the package ``streams`` is another distribution's.
+        ForeignPackageError: the package ``streams`` is somebody else's.
     """
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _check_streams()
+    check_package("streams")
     value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
     return value
 
 
-def _check_streams() -> None:
-    streams = importlib.import_module("streams")
-    found = streams.__file__ or next(iter(streams.__path__), "nowhere")
-    if Path(found).resolve().parent.parent != Path(__file__).resolve().parent.parent:
-        raise ImportError(
-            f"The package 'streams' is not Tocsin's (found {found}): "
-            "remove the distribution that brings it, or install Tocsin into an environment of its own."
-        )
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -22,6 +22,7 @@ from streams.records import Record, UnreadableRecord
 from streams.retries import Backoff, Retries
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.lane import FETCH_WAIT_MS, Lane
+from streams.transport.step_over import step_over
 from streams.upstream.bulk_records import AS_PARSED, held_by, install_bulk_records, size_of, wait_at_broker
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,6 @@ _BUSY_WAIT_MS = 10
 #: request at a time, so that a partition which is resumed waits for the answer.
 _PAUSED_WAIT_MS = 20
 _RETRY_S = 0.5
-#: Records looked at one by one, per partition, in search of one that cannot be taken apart.
-_MOST_STEPS = 20_000
-_STEP_WAIT_MS = 500
 
 
 class FetchLane(Lane):
@@ -155,30 +153,14 @@ class FetchLane(Lane):
                 await asyncio.sleep(0)
 
     async def _step_over(self, consumer: aiokafka.AIOKafkaConsumer, suspects: list[TopicPartition]) -> None:
-        """Read record by record up to one that the client cannot take apart, and put a stand-in in its place.
-
-        The client raises for a whole fetch, loses the good records before the bad one, and would then go on
-        behind them; so each partition starts again from where records were last taken over.
-        """
-        for tp in suspects:
-            consumer.seek(tp, self.positions[tp.partition])
-        for tp in suspects:
-            for _ in range(_MOST_STEPS):
-                try:
-                    fetched = await consumer.getmany(tp, timeout_ms=_STEP_WAIT_MS, max_records=1)
-                except KafkaError as error:
-                    self._warn(error)
-                    return
-                except Exception as error:  # noqa: BLE001 - as above
-                    offset = self.positions[tp.partition]
-                    bad = UnreadableRecord(tp.topic, tp.partition, offset, f"{type(error).__name__}: {error}")
-                    self._take_over(tp.partition, [bad], 0, offset + 1)
-                    consumer.seek(tp, offset + 1)
-                    return
-                if not fetched:
-                    break
-                for records in fetched.values():
-                    self._take_over(tp.partition, records, size_of(records), records[0].offset + 1)
+        """Take over records one by one, up to a stand-in for one that cannot be taken apart."""
+        positions = {tp: self.positions[tp.partition] for tp in suspects}
+        try:
+            async for tp, records, position in step_over(consumer, positions):
+                nbytes = 0 if isinstance(records[0], UnreadableRecord) else size_of(records)
+                self._take_over(tp.partition, records, nbytes, position)
+        except KafkaError as error:
+            self._warn(error)
 
     def _take_over(self, partition: int, records: Sequence[Record], nbytes: int, position: int) -> None:
         self._scheduler.add(self.priority, partition, records, nbytes)

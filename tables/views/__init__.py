@@ -1,1 +1,1 @@
-"""Web views over the tables: the JSON API, the page, probes and metrics."""
+"""Web views over the tables: the JSON API, the page, health checks and metrics."""

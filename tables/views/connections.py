@@ -1,7 +1,7 @@
 """Connections of the web views, bounded in number and in time.
 
-The views share the event loop with the scheduler, and the probes share them with everybody: a client
-that sends or reads slowly must neither use up the worker's connections nor keep a probe out.
+The views share the event loop with the scheduler, and the health checks share them with everybody: a client
+that sends or reads slowly must neither use up the worker's connections nor keep a health check out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiohttp import web
 from streams.cancellation import end
 from tables.views.problems import Problem, problem_response
 
-#: Connections at a time; beyond that the oldest is dropped, so that a probe always gets in.
+#: Connections at a time; beyond that the oldest is dropped, so that a health check always gets in.
 MOST_CONNECTIONS: Final = 256
 #: Seconds from a request to the last byte of its answer; then the client is cut off.
 EXCHANGE_S: Final = 60.0

@@ -1,4 +1,7 @@
-"""The probes of Kubernetes: 200 when a check passes, 503 with its reasons when not. They need no token."""
+"""The health checks that Kubernetes asks for: 200 when one passes, 503 with its reasons when not.
+
+They need no token.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from tables.views.sources import Check, Health
 
 log = logging.getLogger(__name__)
 
-#: Addresses of the probes, which are also the names of their routes.
-PROBES: Final = ("/livez", "/readyz", "/startupz")
+#: Paths of the health checks, which are also the names of their routes.
+HEALTHZ_PATHS: Final = ("/livez", "/readyz", "/startupz")
 
 
 def ask(check: Callable[[], Check]) -> Check:
@@ -26,7 +29,7 @@ def ask(check: Callable[[], Check]) -> Check:
         return Check(False, ["The check itself failed; the worker's log says why."])
 
 
-def add_probes(router: web.UrlDispatcher, health: Health, trusted: Callable[[web.Request], bool]) -> None:
+def add_healthz(router: web.UrlDispatcher, health: Health, trusted: Callable[[web.Request], bool]) -> None:
     """Add the routes.
 
     Args:
@@ -34,22 +37,22 @@ def add_probes(router: web.UrlDispatcher, health: Health, trusted: Callable[[web
         health: is asked.
         trusted: whether a request may see details; without a token of its own it sees reasons only.
     """
-    for path, check in zip(PROBES, (health.live, health.ready, health.started), strict=True):
+    for path, check in zip(HEALTHZ_PATHS, (health.live, health.ready, health.started), strict=True):
         router.add_get(path, _handler(check, trusted), name=path[1:])
 
 
 def _handler(
     check: Callable[[], Check], trusted: Callable[[web.Request], bool]
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def probe(request: web.Request) -> web.Response:
-        answer = ask(check)
-        body: dict[str, object] = {"status": "ok" if answer.ok else "failed", "reasons": answer.reasons}
+    async def answer(request: web.Request) -> web.Response:
+        found = ask(check)
+        body: dict[str, object] = {"status": "ok" if found.ok else "failed", "reasons": found.reasons}
         if trusted(request):
-            body["details"] = answer.details
+            body["details"] = found.details
         return web.Response(
-            status=200 if answer.ok else 503,
+            status=200 if found.ok else 503,
             body=orjson.dumps(body, default=str),
             content_type="application/json",
         )
 
-    return probe
+    return answer

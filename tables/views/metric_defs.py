@@ -255,7 +255,7 @@ METRICS: Final = (
         (),
         _one(lambda s: s.stats.rebalances),
     ),
-    # --- Health: the same as the probes answer ---------------------------------------------
+    # --- Health: the same as the health checks answer ----------------------------------------
     MetricDef("tocsin_live", "gauge", "1 while /livez passes.", (), _one(lambda s: ask(s.health.live).ok)),
     MetricDef("tocsin_ready", "gauge", "1 while /readyz passes.", (), _one(lambda s: ask(s.health.ready).ok)),
     MetricDef(

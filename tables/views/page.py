@@ -24,6 +24,7 @@ from tables.views.live_counts import LiveCounts, Snapshot
 from tables.views.problems import Problem
 from tables.views.sources import Sources
 from tables.views.times import age, rfc3339
+from tables.views.units import byte_size
 
 #: Rows of the table; more are on the next page.
 PAGE_ITEMS: Final = 50
@@ -60,15 +61,6 @@ def number(value: float) -> str:
     return f"{round(value):,}".replace(",", "\u202f")
 
 
-def amount(size: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
 _BREAK_AFTER = re.compile(r"(?<=[./_:-])(?=.)")
 
 
@@ -85,7 +77,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "amount": amount, "breakable": breakable}
+    environment.filters |= {"number": number, "byte_size": byte_size, "breakable": breakable}
     return environment
 
 

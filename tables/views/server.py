@@ -16,7 +16,7 @@ from streams.settings import ConfigurationError, Settings
 from tables.views.access import Access
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
-from tables.views.healthz import PROBES, add_probes
+from tables.views.healthz import HEALTHZ_PATHS, add_healthz
 from tables.views.live_counts import LiveCounts
 from tables.views.metrics import add_metrics, make_registry
 from tables.views.page import Page
@@ -27,20 +27,20 @@ log = logging.getLogger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-#: Routes that do not ask for the web token: the probes, and the one that asks for another.
-_OWN_RULES = {path[1:] for path in PROBES} | {CHANGE_ROUTE}
+#: Routes that do not ask for the web token: the health checks, and the one that asks for another.
+_OWN_RULES = {path[1:] for path in HEALTHZ_PATHS} | {CHANGE_ROUTE}
 #: Seconds that stopping waits for answers under way.
 _SHUTDOWN_S = 2.0
 
 
 class ViewServer:
-    """Serves the page, the API, the metrics and the probes in the worker's event loop.
+    """Serves the page, the API, the metrics and the health checks in the worker's event loop.
 
     Args:
         settings: address, tokens and names of the web views are used.
         counts: the counts to show.
         scheduler: the classes to show.
-        health: what the probes ask.
+        health: what the health checks ask.
         stats: what the metrics read.
         registry: for ``/metrics``; by default one with the worker's own metrics.
         clock: the time in seconds since 1970.
@@ -64,7 +64,7 @@ class ViewServer:
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         Api(sources, live).add_to(self.app.router)
         Page(sources, live).add_to(self.app.router)
-        add_probes(self.app.router, health, self._access.trusts)
+        add_healthz(self.app.router, health, self._access.trusts)
         add_metrics(self.app.router, registry or make_registry(sources))
         self._runner: web.AppRunner | None = None
         #: Set while it runs.

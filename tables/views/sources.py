@@ -94,7 +94,7 @@ class SchedulerSource(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class Check:
-    """Answer of a probe.
+    """Answer of a health check.
 
     Attributes:
         ok: whether it passed.
@@ -108,7 +108,7 @@ class Check:
 
 
 class Health(Protocol):
-    """The meanings of the three probes. They are asked often and must answer at once."""
+    """The meanings of the three health checks. They are asked often and must answer at once."""
 
     def live(self) -> Check:
         """False only when a restart is the cure: nothing moves although there is work."""

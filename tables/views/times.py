@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+
+from streams.notifications.rfc3339 import format_rfc3339, parse_rfc3339
 
 _DIGITS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 
 
 def rfc3339(seconds: float, timespec: str = "milliseconds") -> str | None:
     """``seconds`` since 1970 as RFC 3339 in UTC; None for 0 and what has no date."""
-    if seconds <= 0:
-        return None
-    try:
-        text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return text[:-6] + "Z"
+    return None if seconds <= 0 else format_rfc3339(seconds, timespec)
 
 
 def parse_time(text: str) -> float:
@@ -27,10 +22,7 @@ def parse_time(text: str) -> float:
     """
     if _DIGITS.fullmatch(text):
         return float(text)
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("no offset from UTC")
-    return moment.timestamp()
+    return parse_rfc3339(text)
 
 
 def age(seconds: float) -> str:

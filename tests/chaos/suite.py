@@ -11,12 +11,12 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from tests.breakable_kafka import BreakableKafka
 from tests.chaos import cluster_faults, disk_faults, faults, membership_faults, poison_faults
 from tests.chaos.checker import Verdict
 from tests.chaos.members import ChaosError
 from tests.chaos.variants import SAFEGUARDS, VARIANTS
 from tests.chaos.world import ARMS, STOCK_FAUST, TOCSIN, Arm, Fault, Result, World, run
-from tocsin.local_kafka.cluster import LocalKafka
 
 _JVM = ("-XX:TieredStopAtLevel=1",)
 
@@ -93,7 +93,7 @@ class Suite:
         self._folder = folder
         self._seed = seed
         self._rate = rate
-        self._clusters: dict[int, LocalKafka] = {}
+        self._clusters: dict[int, BreakableKafka] = {}
         self.results: list[tuple[str, Result]] = []
         self.missed: list[str] = []
 
@@ -104,12 +104,12 @@ class Suite:
         for number in list(self._clusters):
             await self._end(number)
 
-    async def _kafka(self, brokers: int) -> LocalKafka:
+    async def _kafka(self, brokers: int) -> BreakableKafka:
         if brokers not in self._clusters:
             # One cluster at a time: three brokers and three workers are enough for two cores.
             for other in list(self._clusters):
                 await self._end(other)
-            kafka = LocalKafka(
+            kafka = BreakableKafka(
                 Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kafka-", dir=self._folder)) / "data",
                 brokers=brokers,
                 die_with_parent=True,

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from streams.broker.topics import apply_topics
 from streams.settings import Settings, load_settings
+from tests.breakable_kafka import BreakableKafka
 from tests.chaos import truth
 from tests.chaos.checker import Verdict, check
 from tests.chaos.history import History, read
@@ -26,7 +27,6 @@ from tests.chaos.load import Load
 from tests.chaos.members import ChaosError, Member, clean_environment, until
 from tests.chaos.relay import Relay
 from tests.integration.reading import committed_offsets, end_offsets, notification_topics
-from tocsin.local_kafka.cluster import LocalKafka
 
 SESSION_S = 6.0
 PARTITIONS = 4
@@ -97,7 +97,7 @@ class World:
 
     def __init__(
         self,
-        kafka: LocalKafka,
+        kafka: BreakableKafka,
         folder: Path,
         arm: Arm,
         *,

@@ -9,11 +9,11 @@ from collections import Counter
 import orjson
 import pytest
 
+from tests.breakable_kafka import BreakableKafka
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import Deployment, Worker, eventually
 from tests.integration.writing import made_load, writer
-from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -38,7 +38,7 @@ def troubles(log: str) -> Counter[str]:
     return found
 
 
-async def through_an_outage(worker: Worker, deployment: Deployment, kafka: LocalKafka) -> None:
+async def through_an_outage(worker: Worker, deployment: Deployment, kafka: BreakableKafka) -> None:
     """Count, lose the broker for a while, get it back, and count on, exactly."""
     settings = deployment.settings
     await worker.start().ready()
@@ -85,7 +85,7 @@ def reasons(body: bytes) -> list[str]:
 
 
 async def test_an_outage_is_told_in_a_handful_of_lines(
-    own_deployment: Deployment, own_kafka: LocalKafka
+    own_deployment: Deployment, own_kafka: BreakableKafka
 ) -> None:
     worker = own_deployment.worker()
     await through_an_outage(worker, own_deployment, own_kafka)
@@ -97,7 +97,7 @@ async def test_an_outage_is_told_in_a_handful_of_lines(
 
 
 async def test_without_the_limit_there_are_more_lines(
-    own_deployment: Deployment, own_kafka: LocalKafka
+    own_deployment: Deployment, own_kafka: BreakableKafka
 ) -> None:
     """The control: the same with a handler that writes everything."""
     worker = own_deployment.worker(command=["tests.integration.unlimited_log", "worker"])

@@ -23,7 +23,7 @@ from tests.kafka_fixture import processes_of
 from tests.paths import ROOT
 from tocsin.cli.demo.command import own_folder
 from tocsin.cli.demo.screen import top_types
-from tocsin.cli.demo.sums import Line, Sums, make_sums
+from tocsin.cli.demo.sums import DemoSums, PrioritySums, make_sums
 
 #: Longer than anything here takes; a hang then fails the test.
 _BOUND_S = 150
@@ -246,13 +246,13 @@ def test_a_demo_deletes_the_folder_of_one_that_was_killed_and_no_other(
     assert other.is_dir()
 
 
-_AGREEING = Line(
+_AGREEING = PrioritySums(
     Priority.ERROR, 10, counted=8, dead_lettered=2, counted_dead=2, forwarded=8, is_forwarded=True
 )
 
 
 def test_sums_agree() -> None:
-    sums = Sums((_AGREEING, Line(Priority.INFO, 5, 5, 0, 0, 0, is_forwarded=False)))
+    sums = DemoSums((_AGREEING, PrioritySums(Priority.INFO, 5, 5, 0, 0, 0, is_forwarded=False)))
     assert sums.agree
     assert sums.verdict() == [
         "The sums agree: 13 counted + 2 dead-lettered = 15 published; 8 forwarded = all counted ERROR."
@@ -263,7 +263,7 @@ def test_sums_agree() -> None:
 @pytest.mark.parametrize("by", [-1, 1])
 def test_sums_disagree_when_any_number_is_off_by_one(name: str, by: int) -> None:
     wrong = dataclasses.replace(_AGREEING, **{name: getattr(_AGREEING, name) + by})
-    sums = Sums((wrong,))
+    sums = DemoSums((wrong,))
     assert not sums.agree
     assert sums.too_many == ((name, by) in {("published", -1), ("counted", 1), ("counted_dead", 1)})
     assert sums.verdict()[0] == "The sums do not agree."
@@ -271,14 +271,16 @@ def test_sums_disagree_when_any_number_is_off_by_one(name: str, by: int) -> None
 
 
 def test_sums_disagree_when_two_priorities_are_mixed_up_though_the_whole_agrees() -> None:
-    one, two = (Line(each, 5, 5, 0, 0, 0, is_forwarded=False) for each in (Priority.INFO, Priority.DEBUG))
+    one, two = (
+        PrioritySums(each, 5, 5, 0, 0, 0, is_forwarded=False) for each in (Priority.INFO, Priority.DEBUG)
+    )
     mixed = (dataclasses.replace(one, counted=6), dataclasses.replace(two, counted=4))
-    assert Sums((one, two)).agree
-    assert not Sums(mixed).agree
+    assert DemoSums((one, two)).agree
+    assert not DemoSums(mixed).agree
 
 
 def test_sums_disagree_when_what_is_not_to_be_forwarded_was() -> None:
-    assert not Sums((Line(Priority.INFO, 5, 5, 0, 0, forwarded=1, is_forwarded=False),)).agree
+    assert not DemoSums((PrioritySums(Priority.INFO, 5, 5, 0, 0, forwarded=1, is_forwarded=False),)).agree
 
 
 def test_sums_are_made_of_the_counts_by_priority_without_dead_letters() -> None:
@@ -297,7 +299,7 @@ def test_sums_are_made_of_the_counts_by_priority_without_dead_letters() -> None:
         {Priority.ERROR: 2},
         "(dead)",
     )
-    assert sums.lines == (_AGREEING, Line(Priority.INFO, 1, 1, 0, 0, 0, is_forwarded=False))
+    assert sums.lines == (_AGREEING, PrioritySums(Priority.INFO, 1, 1, 0, 0, 0, is_forwarded=False))
 
 
 def test_the_top_event_types_have_some_of_every_priority_and_the_largest() -> None:

@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
 from streams.settings import ConfigurationError
+from tests.breakable_kafka import BreakableKafka
 from tests.kafka_fixture import processes_of
 from tests.paths import ROOT
 from tocsin.local_kafka import config as kafka_config
@@ -129,7 +130,7 @@ async def test_allows_sessions_of_one_second(kafka: LocalKafka, unique: str) -> 
 
 
 async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique: str) -> None:
-    first = LocalKafka(data_dir, die_with_parent=True)
+    first = BreakableKafka(data_dir, die_with_parent=True)
     assert first.status().state == "stopped"
     address = first.start()
     assert first.status().state == "running"
@@ -142,7 +143,7 @@ async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique
     with pytest.raises(KafkaConnectionError):
         await _consume(address, unique, 1)
 
-    second = LocalKafka(data_dir, die_with_parent=True)
+    second = BreakableKafka(data_dir, die_with_parent=True)
     assert second.start() == address
     await _produce(address, unique, [b"before the kill"])
     second.kill()
@@ -171,7 +172,7 @@ def test_start_is_idempotent_and_refuses_another_shape(data_dir: Path) -> None:
 
 
 def test_a_paused_broker_does_not_answer_until_it_is_resumed(data_dir: Path) -> None:
-    local = LocalKafka(data_dir, die_with_parent=True)
+    local = BreakableKafka(data_dir, die_with_parent=True)
     local.start()
     local.pause()
     assert local.status().state == "partial"
@@ -184,7 +185,7 @@ def test_a_paused_broker_does_not_answer_until_it_is_resumed(data_dir: Path) -> 
 
 
 def test_a_stale_pid_is_survived_and_its_new_owner_is_left_alone(data_dir: Path) -> None:
-    local = LocalKafka(data_dir, die_with_parent=True)
+    local = BreakableKafka(data_dir, die_with_parent=True)
     address = local.start()
     local.kill()
     # As after a crash of the machine: the pid is now that of a process that we know well.
@@ -310,7 +311,7 @@ def test_command_without_java_and_with_an_empty_home(tmp_path: Path, data_dir: P
 
 
 async def test_three_brokers_lose_one_and_go_on(data_dir: Path, unique: str) -> None:
-    local = LocalKafka(data_dir, brokers=3, die_with_parent=True)
+    local = BreakableKafka(data_dir, brokers=3, die_with_parent=True)
     address = local.start()
     assert len(address.split(",")) == 3
     await _create_topic(address, unique, replicas=3)

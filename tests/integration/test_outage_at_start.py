@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.breakable_kafka import BreakableKafka
 from tests.integration.held_start import HELD
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import Deployment, Worker, eventually
 from tests.integration.writing import made_load, writer
-from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -24,7 +24,7 @@ class Held:
     """A worker that has seen the broker in its self-check, and that waits at some point of its start."""
 
     worker: Worker
-    kafka: LocalKafka
+    kafka: BreakableKafka
     _go_on: Path
 
     async def loses_its_broker(self, fault: str) -> None:
@@ -38,7 +38,7 @@ class Held:
 @pytest.fixture
 def held(
     own_deployment: Deployment,
-    own_kafka: LocalKafka,
+    own_kafka: BreakableKafka,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,

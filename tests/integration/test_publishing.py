@@ -27,9 +27,9 @@ from streams.publishing.driver import Outgoing, Stats
 from streams.publishing.drivers.kafka import KafkaDriver
 from streams.publishing.notifier import AsyncNotifier, Notifier
 from streams.settings import Settings, load_settings
+from tests.breakable_kafka import BreakableKafka
 from tests.paths import ROOT
 from tocsin.cli.publish import command
-from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -39,7 +39,7 @@ BOUND_S = 60.0
 
 
 @pytest.fixture
-def settings(kafka: LocalKafka, unique: str) -> Settings:
+def settings(kafka: BreakableKafka, unique: str) -> Settings:
     return load_settings(brokers=kafka.bootstrap, notification_topic_prefix=f"{unique}.")
 
 
@@ -231,7 +231,7 @@ def test_missing_topic_fails_its_own_messages_until_it_is_there(
 
 
 def test_broker_that_hangs_fills_the_buffer_and_gets_it_all_later(
-    kafka: LocalKafka, settings: Settings, topics: list[str]
+    kafka: BreakableKafka, settings: Settings, topics: list[str]
 ):
     with KafkaDriver(settings=settings, buffer_bytes=200_000, max_wait_s=0.01) as driver:
         driver.push(Outgoing(topics[0], b"before"))
@@ -251,7 +251,7 @@ def test_broker_that_hangs_fills_the_buffer_and_gets_it_all_later(
 
 
 def test_broker_that_is_killed_and_started_again_gets_everything_once(
-    kafka: LocalKafka, settings: Settings, topics: list[str]
+    kafka: BreakableKafka, settings: Settings, topics: list[str]
 ):
     with KafkaDriver(settings=settings) as driver:
         for number in range(10_000):

@@ -10,18 +10,18 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.upstream.connections import disconnect
+from tests.breakable_kafka import BreakableKafka
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
-from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.mark.parametrize("fault", ["gone", "frozen"])
 async def test_a_worker_told_to_stop_while_no_broker_answers_ends(
-    own_deployment: Deployment, own_kafka: LocalKafka, fault: str
+    own_deployment: Deployment, own_kafka: BreakableKafka, fault: str
 ) -> None:
     settings = own_deployment.settings
     worker = await own_deployment.worker(drain_deadline_s="5").start().ready()
@@ -48,7 +48,7 @@ async def test_a_worker_told_to_stop_while_no_broker_answers_ends(
     await check_forwards(settings, published, repeats=True)
 
 
-async def waits_to_fetch_again(kafka: LocalKafka, topic: str) -> aiokafka.AIOKafkaConsumer:
+async def waits_to_fetch_again(kafka: BreakableKafka, topic: str) -> aiokafka.AIOKafkaConsumer:
     """A consumer whose broker went away, and that waits for longer than a test before it tries again."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
@@ -76,14 +76,14 @@ def connections(consumer: aiokafka.AIOKafkaConsumer) -> list[aiokafka.conn.AIOKa
 
 
 async def test_a_consumer_that_waits_to_fetch_again_is_disconnected(
-    own_kafka: LocalKafka, unique: str
+    own_kafka: BreakableKafka, unique: str
 ) -> None:
     consumer = await waits_to_fetch_again(own_kafka, unique)
     await disconnect(consumer)
     assert consumer._client._sync_task is None
 
 
-async def test_aiokafka_leaves_such_a_consumer_connected(own_kafka: LocalKafka, unique: str) -> None:
+async def test_aiokafka_leaves_such_a_consumer_connected(own_kafka: BreakableKafka, unique: str) -> None:
     """The control: if this fails, aiokafka has been mended, and ``disconnect`` may go."""
     consumer = await waits_to_fetch_again(own_kafka, unique)
     with pytest.raises(asyncio.CancelledError):

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from streams.settings import Settings, load_settings
+from tests.breakable_kafka import BreakableKafka
 from tests.paths import ROOT
-from tocsin.local_kafka.cluster import LocalKafka
 
 PARTITIONS = 4
 SESSION_TIMEOUT_S = 6
@@ -206,27 +206,27 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+def deployment(kafka: BreakableKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
     """Topics and a consumer group of this test's own; its workers are ended with it."""
     yield from _deployed(kafka, unique, tmp_path)
 
 
 @pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[LocalKafka]:
+def own_kafka(tmp_path: Path) -> Iterator[BreakableKafka]:
     """A broker that no other test needs, so that it may be killed."""
-    local = LocalKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    local = BreakableKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
     local.start()
     yield local
     local.stop()
 
 
 @pytest.fixture
-def own_deployment(own_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+def own_deployment(own_kafka: BreakableKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
     """The same on a broker of this test's own."""
     yield from _deployed(own_kafka, unique, tmp_path)
 
 
-def _deployed(kafka: LocalKafka, unique: str, folder: Path) -> Iterator[Deployment]:
+def _deployed(kafka: BreakableKafka, unique: str, folder: Path) -> Iterator[Deployment]:
     made = Deployment(kafka.bootstrap, unique, folder)
     yield made
     for worker in made.workers:

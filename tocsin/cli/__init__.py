@@ -8,6 +8,8 @@ import sys
 import click
 
 from streams import __version__
+from streams.settings import EXIT_CONFIG, ConfigurationError
+from tocsin.guard import ForeignPackageError, check_packages
 
 #: Command name -> module that holds a click command called ``command``, and its one-line help.
 _COMMANDS = {
@@ -31,6 +33,8 @@ _COMMANDS = {
         "List, show or replay records that could not be read.",
     ),
 }
+#: Commands that need ``streams`` alone; all others need ``tables``, or ``tables`` and ``agents``.
+_ON_STREAMS_ALONE = frozenset({"publish", "kafka", "topics"})
 
 
 class _LazyGroup(click.Group):
@@ -42,6 +46,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name not in _ON_STREAMS_ALONE:
+            check_packages()
         module, _ = _COMMANDS[cmd_name]
         command: click.Command = importlib.import_module(module).command
         return command
@@ -62,10 +68,8 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
     """
-    from streams.settings import EXIT_CONFIG, ConfigurationError
-
     try:
         cli(prog_name="tocsin")
-    except ConfigurationError as error:
+    except (ConfigurationError, ForeignPackageError) as error:
         click.echo(f"tocsin: {error}", err=True)
         sys.exit(EXIT_CONFIG)

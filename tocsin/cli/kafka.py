@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Display
 
 from streams.settings import ConfigurationError
 from tocsin.local_kafka.cluster import KafkaStatus, LocalKafka, LocalKafkaError, Progress
@@ -90,15 +93,10 @@ def reset(data_dir: Path) -> None:
 @contextlib.contextmanager
 def shown_progress() -> Iterator[Progress]:
     """Show on standard error what a start of Kafka does: a bar in a terminal, else a line a step."""
-    from rich.console import Console
-
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines()
         return
-
-    from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Display
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(30), TimeElapsedColumn())
     with Display(*columns, console=console, transient=True) as display:

@@ -5,29 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
-import signal
 import socket
 import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 import orjson
+from aiokafka.errors import KafkaError
 
+from streams.broker.client_options import client_options
+from streams.broker.producers.batches import BatchSender
 from streams.notifications.decoding import Limits
 from streams.notifications.encoding import EncodingError, encode
 from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
+from streams.publishing.bulk import Bulk, Lines, Tally, chunked
 from streams.publishing.generator import generate
 from streams.publishing.lines import make_line_reader
 from streams.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from streams.publishing.bulk import Tally
+from tocsin.cli.options import brokers_option
+from tocsin.cli.running import on_signals, silence_client
 
 _SHOWN_LINES = 20
 
@@ -86,9 +87,7 @@ class _Job:
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="At most this many notifications a second."
 )
-@click.option(
-    "--brokers", metavar="HOST:PORT,...", help="Kafka bootstrap addresses.  [default: TOCSIN_BROKERS]"
-)
+@brokers_option
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -159,16 +158,11 @@ def command(
 
 async def _publish(job: _Job) -> int:
     """Do the job, print the count, and return the exit code."""
-    from streams.broker.client_options import client_options
-    from streams.broker.producers.batches import BatchSender
-    from streams.publishing.bulk import Bulk, Tally
-
     tally = Tally()
     bad_lines = _BadLines(tally)
     source = _Source(job, bad_lines)
     stop = asyncio.Event()
-    # The client's own error lines would say again, and less clearly, what is said here.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    silence_client()
     sender = BatchSender(
         client_options(job.settings),
         tally.settled,
@@ -193,7 +187,7 @@ async def _publish(job: _Job) -> int:
             stop.set()
             source.stop()
 
-        with _on_signals(interrupt), _progress(job) as advance:
+        with on_signals(interrupt), _progress(job) as advance:
             try:
                 await bulk.send(source.chunks(), source.make, seconds=job.seconds, on_progress=advance)
             except OSError as error:
@@ -216,8 +210,6 @@ async def _publish(job: _Job) -> int:
 
 
 async def _connected(sender: Any) -> Exception | None:
-    from aiokafka.errors import KafkaError
-
     try:
         await sender.start()
     except (KafkaError, OSError) as error:
@@ -229,8 +221,6 @@ class _Source:
     """Where the messages come from: chunks of items, and how to make a message of one."""
 
     def __init__(self, job: _Job, bad_lines: _BadLines) -> None:
-        from streams.publishing.bulk import Lines
-
         self._job = job
         self._bad_lines = bad_lines
         self._topics = {priority: job.settings.notification_topic(priority) for priority in Priority}
@@ -250,8 +240,6 @@ class _Source:
 
     def chunks(self) -> AsyncIterator[Sequence[Any]]:
         """The items."""
-        from streams.publishing.bulk import chunked
-
         job = self._job
         if self._lines is not None:
             return self._lines.chunks()
@@ -323,29 +311,14 @@ def _now_ms() -> int:
 
 
 @contextlib.contextmanager
-def _on_signals(callback: Callable[[], None]) -> Iterator[None]:
-    """Call ``callback`` on SIGINT and SIGTERM, where this thread can have signal handlers."""
-    loop = asyncio.get_running_loop()
-    handled = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, callback)
-            handled.append(number)
-    try:
-        yield
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
-
-
-@contextlib.contextmanager
 def _progress(job: _Job) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error if that is a terminal; gives what tells it of items taken."""
     if not sys.stderr.isatty() or job.event_type is not None:
         yield lambda _: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    # Scripts publish one notification after another, and see no bar.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     columns = (
         TextColumn("publishing"),

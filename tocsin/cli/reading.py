@@ -1,47 +1,80 @@
-"""Reading topics to look at them: from some time to the end, or on and on; without a consumer group."""
+"""Reading topics without a consumer group, so that looking leaves no trace."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
+from streams.broker.admin import admin_client
+from streams.broker.client_options import client_options
+from streams.records import PlacedRecord
 from streams.settings import ConfigurationError, Settings
-
-if TYPE_CHECKING:
-    from streams.records import PlacedRecord
-    from streams.upstream.topic_ids import TopicDescription
+from streams.transport.step_over import step_over
+from streams.upstream.connections import disconnect
+from streams.upstream.lenient_records import MOST_UNPACKED, install_lenient_records
+from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription, fetch_topics
+from streams.upstream.unpacking import limit_for
 
 #: Seconds in which brokers must have answered.
 _CONNECT_S: Final = 10.0
-#: Seconds without progress after which a read to the end is given up.
+#: Seconds without progress after which a read to some end is given up.
 _STALL_S: Final = 30.0
 #: Seconds of silence after which a follower asks whether the brokers are still there.
-_PROBE_S: Final = 10.0
+_PING_S: Final = 10.0
 _POLL_MS: Final = 500
-_MOST_RECORDS: Final = 2000
+_MOST_RECORDS: Final = 5000
 
 
 class TopicReader:
-    """Reads topics without a consumer group: looking leaves no trace. Made by ``topic_reader``."""
+    """Reads topics: all that are open side by side (``follow``, ``to_end``), or one partition (``records``).
 
-    def __init__(self, settings: Settings, consumer: Any, ends: dict[Any, int]) -> None:
+    A record that the client cannot take apart has an `UnreadableRecord` in its place. Made by
+    ``topic_reader`` and ``partition_reader``.
+
+    Args:
+        settings: for what is said of failures.
+        consumer: is connected.
+    """
+
+    def __init__(self, settings: Settings, consumer: AIOKafkaConsumer) -> None:
         self._settings = settings
         self._consumer = consumer
-        self._ends = ends
         self._told = False
+        #: Partition -> offset after the last record that was handed out, of those read side by side.
+        self._positions: dict[TopicPartition, int] = {}
+        #: Ends that the topics had when they were opened to be read side by side.
+        self._ends: dict[TopicPartition, int] = {}
 
     @property
     def client(self) -> Any:
         """The aiokafka consumer."""
         return self._consumer
 
+    # ---------------------------------------------------------------- topics side by side
+
+    async def start_at(self, partitions: Sequence[TopicPartition], start_ms: int | None) -> None:
+        """Open partitions for ``follow`` and ``to_end``; see ``topic_reader``.
+
+        Raises:
+            KafkaError: the brokers refuse.
+        """
+        consumer = self._consumer
+        consumer.assign(partitions)
+        self._ends = await consumer.end_offsets(partitions)
+        self._positions = await _starts(consumer, partitions, start_ms, self._ends)
+        for partition, offset in self._positions.items():
+            consumer.seek(partition, offset)
+
     def is_new(self, record: PlacedRecord) -> bool:
         """Whether a record was written after the topics were opened."""
-        return bool(record.offset >= self._ends[_tp(record)])
+        return bool(record.offset >= self._ends[TopicPartition(record.topic, record.partition)])
 
     async def follow(self) -> AsyncIterator[list[PlacedRecord]]:
         """Batches of records as they come, sorted by time; empty ones in between, and no end.
@@ -55,9 +88,9 @@ class TopicReader:
             batch = await self._batch()
             if batch:
                 heard = loop.time()
-            elif loop.time() - heard > _PROBE_S:
+            elif loop.time() - heard > _PING_S:
                 # No news must mean that there are none, not that the brokers are away.
-                await self._probe()
+                await self._ping()
                 heard = loop.time()
             yield batch
 
@@ -75,10 +108,7 @@ class TopicReader:
                 progress = loop.time()
                 yield [record for record in batch if not self.is_new(record)]
             elif loop.time() - progress > _STALL_S:
-                raise click.ClickException(
-                    f"Kafka at {self._settings.brokers} has sent nothing for {_STALL_S:.0f} s: "
-                    "look at the brokers."
-                )
+                raise self._stalled()
 
     async def _behind(self) -> bool:
         for partition, end in self._ends.items():
@@ -87,21 +117,13 @@ class TopicReader:
         return False
 
     async def _batch(self) -> list[PlacedRecord]:
-        from aiokafka.errors import KafkaError
-
-        try:
-            fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
-        except KafkaError as error:
-            raise click.ClickException(f"Reading failed: {error}.") from error
-        records: list[PlacedRecord] = [record for part in fetched.values() for record in part]
-        records.sort(key=lambda record: (record.timestamp, record.topic, record.partition, record.offset))
+        records = await self._fetch(self._positions)
+        records.sort(key=_in_time)
         return records
 
-    async def _probe(self) -> None:
-        from aiokafka.errors import KafkaError
-
+    async def _ping(self) -> None:
         try:
-            async with asyncio.timeout(_PROBE_S):
+            async with asyncio.timeout(_PING_S):
                 await self._consumer.end_offsets(list(self._ends))
         except (KafkaError, TimeoutError):
             if not self._told:
@@ -115,6 +137,108 @@ class TopicReader:
                 click.echo("tocsin: Kafka answers again.", err=True)
             self._told = False
 
+    # ---------------------------------------------------------------- one partition after another
+
+    def open(self, partitions: Iterable[TopicPartition]) -> None:
+        """Name all partitions of which ``records`` will be read, before the first is."""
+        self._consumer.assign(list(partitions))
+        self._consumer.pause(*self._consumer.assignment())
+
+    async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """First offset of each partition."""
+        found: dict[TopicPartition, int] = await self._ask(self._consumer.beginning_offsets(list(partitions)))
+        return found
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Offset after the last record of each partition."""
+        found: dict[TopicPartition, int] = await self._ask(self._consumer.end_offsets(list(partitions)))
+        return found
+
+    async def offset_at(self, partition: TopicPartition, time_ms: int) -> int | None:
+        """The first offset that has this time or a later one; None when there is none."""
+        found = (await self._ask(self._consumer.offsets_for_times({partition: time_ms})))[partition]
+        return None if found is None else int(found.offset)
+
+    async def first(self, partition: TopicPartition, start: int, end: int) -> PlacedRecord | None:
+        """The first record from ``start`` to before ``end``; None when there is none."""
+        async with contextlib.aclosing(self.records(partition, start, end)) as found:
+            async for records in found:
+                for record in records:
+                    return record
+        return None
+
+    async def records(
+        self, partition: TopicPartition, start: int, end: int
+    ) -> AsyncGenerator[list[PlacedRecord]]:
+        """Records from offset ``start`` to before ``end``, in order.
+
+        Raises:
+            click.ClickException: the brokers refuse, or stop answering.
+        """
+        if start >= end:
+            return
+        loop = asyncio.get_running_loop()
+        consumer = self._consumer
+        self._turn_to(partition)
+        consumer.seek(partition, start)
+        position, progress = start, loop.time()
+        while position < end:
+            found = await self._fetch({partition: position})
+            if found:
+                yield [record for record in found if record.offset < end]
+            # A log that was compacted ends without a record at its last offset.
+            reached = await self._ask(consumer.position(partition))
+            if reached > position:
+                position, progress = reached, loop.time()
+            elif loop.time() - progress > _STALL_S:
+                raise self._stalled()
+
+    def _turn_to(self, partition: TopicPartition) -> None:
+        # One assignment for all: a new one takes the client a second. Others are paused, which keeps
+        # nothing of theirs in memory.
+        consumer = self._consumer
+        if partition not in consumer.assignment():
+            raise ValueError(f"{partition} was not opened")
+        consumer.pause(*(consumer.assignment() - {partition} - consumer.paused()))
+        consumer.resume(partition)
+
+    # ---------------------------------------------------------------- both
+
+    async def _fetch(self, positions: dict[TopicPartition, int]) -> list[PlacedRecord]:
+        """Some records from these offsets on, each partition's in order; moves the offsets on."""
+        consumer = self._consumer
+        found: list[PlacedRecord] = []
+        try:
+            try:
+                fetched = await consumer.getmany(*positions, timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
+                for tp, records in fetched.items():
+                    found += records
+                    positions[tp] = records[-1].offset + 1
+            except KafkaError:
+                raise
+            except Exception:  # noqa: BLE001 - hostile records raise anything
+                # As workers do, so that the same records are dead letters.
+                async for tp, records, position in step_over(consumer, dict(positions)):
+                    found += records
+                    positions[tp] = position
+        except KafkaError as error:
+            raise click.ClickException(f"Reading failed: {error}.") from error
+        return found
+
+    async def _ask(self, answer: Any) -> Any:
+        try:
+            async with asyncio.timeout(_STALL_S):
+                return await answer
+        except (KafkaError, TimeoutError) as error:
+            raise click.ClickException(
+                f"Kafka at {self._settings.brokers} cannot be read ({str(error) or type(error).__name__})."
+            ) from error
+
+    def _stalled(self) -> click.ClickException:
+        return click.ClickException(
+            f"Kafka at {self._settings.brokers} has sent nothing for {_STALL_S:.0f} s: look at the brokers."
+        )
+
 
 @asynccontextmanager
 async def topic_reader(
@@ -125,7 +249,7 @@ async def topic_reader(
     all_needed: bool = True,
     only_partition: int | None = None,
 ) -> AsyncIterator[TopicReader]:
-    """Open topics for reading.
+    """Open topics to be read side by side.
 
     Args:
         settings: addresses and credentials.
@@ -137,33 +261,55 @@ async def topic_reader(
     Raises:
         ConfigurationError: no broker can be used, or a topic is not there or may not be read.
     """
-    from aiokafka import AIOKafkaConsumer
-    from aiokafka.errors import KafkaError
 
-    from streams.broker.client_options import client_options
-    from streams.upstream.connections import disconnect
-    from streams.upstream.lenient_records import install_lenient_records
+    async def begin(reader: TopicReader) -> None:
+        partitions = await _partitions(settings, names, all_needed)
+        if only_partition is not None:
+            partitions = [tp for tp in partitions if tp.partition == only_partition]
+        await reader.client.start()
+        await reader.start_at(partitions, start_ms)
 
-    install_lenient_records()
-    consumer = None
+    async with _connected(settings, "look", MOST_UNPACKED, begin) as reader:
+        yield reader
+
+
+@asynccontextmanager
+async def partition_reader(settings: Settings) -> AsyncIterator[TopicReader]:
+    """Connect, to read one partition after another.
+
+    Raises:
+        ConfigurationError: no broker can be used.
+    """
+    # As workers do, so that the same records are dead letters.
+    limit = limit_for(settings.max_notification_bytes)
+    # The next partition waits for the fetch of the one before to come back.
+    options = {"max_partition_fetch_bytes": 4 * 2**20, "fetch_max_wait_ms": 50}
+    async with _connected(settings, "verify", limit, lambda it: it.client.start(), **options) as reader:
+        yield reader
+
+
+@asynccontextmanager
+async def _connected(
+    settings: Settings,
+    name: str,
+    limit: int,
+    begin: Callable[[TopicReader], Awaitable[None]],
+    **options: Any,
+) -> AsyncIterator[TopicReader]:
+    install_lenient_records(limit)
+    consumer = AIOKafkaConsumer(
+        **client_options(settings),
+        client_id=f"{settings.app_id}-{name}",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        **options,
+    )
+    reader = TopicReader(settings, consumer)
     try:
         try:
             async with asyncio.timeout(_CONNECT_S):
-                partitions = await _partitions(settings, names, all_needed)
-                if only_partition is not None:
-                    partitions = [tp for tp in partitions if tp.partition == only_partition]
-                consumer = AIOKafkaConsumer(
-                    **client_options(settings),
-                    client_id=f"{settings.app_id}-look",
-                    group_id=None,
-                    enable_auto_commit=False,
-                    auto_offset_reset="earliest",
-                )
-                await consumer.start()
-                consumer.assign(partitions)
-                ends = await consumer.end_offsets(partitions)
-                for partition, offset in (await _starts(consumer, partitions, start_ms, ends)).items():
-                    consumer.seek(partition, offset)
+                await begin(reader)
         except TimeoutError:
             raise ConfigurationError(
                 f"Kafka at {settings.brokers} did not answer within {_CONNECT_S:.0f} s: "
@@ -171,21 +317,15 @@ async def topic_reader(
             ) from None
         except KafkaError as error:
             raise ConfigurationError(
-                f"Kafka at {settings.brokers} cannot be read ({error}): "
+                f"Kafka at {settings.brokers} cannot be read ({str(error) or type(error).__name__}): "
                 "look at the brokers, or set TOCSIN_BROKERS."
             ) from None
-        yield TopicReader(settings, consumer, ends)
+        yield reader
     finally:
-        if consumer is not None:
-            await disconnect(consumer)
+        await disconnect(consumer)
 
 
-async def _partitions(settings: Settings, names: Sequence[str], all_needed: bool) -> list[Any]:
-    from aiokafka import TopicPartition
-
-    from streams.broker.admin import admin_client
-    from streams.upstream.topic_ids import fetch_topics
-
+async def _partitions(settings: Settings, names: Sequence[str], all_needed: bool) -> list[TopicPartition]:
     # Asked for first, since a consumer would have the brokers create a topic that is not there.
     async with admin_client(settings, timeout_s=_CONNECT_S * 0.8) as admin:
         found = (await fetch_topics(admin, names)).values()
@@ -202,8 +342,6 @@ async def _partitions(settings: Settings, names: Sequence[str], all_needed: bool
 
 def topic_fault(topic: TopicDescription) -> str | None:
     """Why a topic is of no use, in one sentence; None when it can be used."""
-    from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC
-
     if topic.error is None:
         return None
     if topic.error == UNKNOWN_TOPIC:
@@ -216,18 +354,20 @@ def topic_fault(topic: TopicDescription) -> str | None:
 
 
 async def _starts(
-    consumer: Any, partitions: list[Any], start_ms: int | None, ends: dict[Any, int]
-) -> dict[Any, int]:
+    consumer: AIOKafkaConsumer,
+    partitions: Sequence[TopicPartition],
+    start_ms: int | None,
+    ends: dict[TopicPartition, int],
+) -> dict[TopicPartition, int]:
     if start_ms is None:
-        return ends
+        return dict(ends)
     if start_ms <= 0:
-        beginnings: dict[Any, int] = await consumer.beginning_offsets(partitions)
+        beginnings: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
         return beginnings
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, start_ms))
     return {partition: ends[partition] if at is None else at.offset for partition, at in found.items()}
 
 
-def _tp(record: PlacedRecord) -> Any:
-    from aiokafka import TopicPartition
-
-    return TopicPartition(record.topic, record.partition)
+def _in_time(record: PlacedRecord) -> tuple[int, str, int, int]:
+    written_ms = -1 if record.timestamp is None else record.timestamp
+    return written_ms, record.topic, record.partition, record.offset

@@ -14,32 +14,20 @@ import orjson
 
 from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.event_time import bucket_time_ms
-from streams.notifications.notification import Rejection
+from streams.notifications.notification import Reason, Rejection
 from streams.notifications.priority import Priority
-from streams.records import PlacedRecord
+from streams.notifications.visible import visible
+from streams.records import PlacedRecord, UnreadableRecord
 from streams.settings import Settings, load_settings
-from tocsin.cli.common import (
-    Duration,
-    Output,
-    PriorityName,
-    brokers_option,
-    json_line,
-    run,
-    shortened,
-    utc,
-    visible,
-)
+from tables.public_rows import decode_key
+from tables.totals import make_matcher
+from tocsin.cli.colours import coloured
+from tocsin.cli.options import Duration, PriorityName, brokers_option
+from tocsin.cli.output import Output
 from tocsin.cli.reading import topic_reader
+from tocsin.cli.running import run
+from tocsin.cli.text import json_line, shortened, utc
 
-_COLORS: Final = {
-    Priority.CRITICAL: "bright_red",
-    Priority.ERROR: "red",
-    Priority.WARN: "yellow",
-    Priority.INFO: "green",
-    Priority.DEBUG: "blue",
-    Priority.AUDIT: "cyan",
-    Priority.SAMPLE: "magenta",
-}
 _SUMMARY_LENGTH: Final = 300
 _PAYLOAD_LENGTH: Final = 200
 _NAME_LENGTH: Final = 300
@@ -102,8 +90,6 @@ def command(
 
     It joins no consumer group, so workers are not affected.
     """
-    from tables.totals import make_matcher
-
     if from_beginning and since is not None:
         raise click.UsageError("Give --from-beginning or --since, not both.")
     settings = load_settings(brokers=brokers)
@@ -162,6 +148,9 @@ async def _follow(
 
 def _alerts(view: _View) -> Show:
     def show(record: PlacedRecord, _: bool) -> Iterator[str]:
+        if isinstance(record, UnreadableRecord):
+            yield from _stand_in(view, record)
+            return
         try:
             body = orjson.loads(record.value or b"")
         except ValueError:
@@ -184,7 +173,7 @@ def _alerts(view: _View) -> Show:
             part
             for part in (
                 _text(body.get("startsAt")) or utc(record.timestamp),
-                _styled(severity),
+                coloured(severity),
                 click.style(event_type or "-", bold=True),
                 _text(labels.get("publisher_id")) or "-",
                 click.style(state, bold=True) if state not in {"", "firing"} else "",
@@ -206,6 +195,9 @@ def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority
     ).decode
 
     def show(record: PlacedRecord, _: bool) -> Iterator[str]:
+        if isinstance(record, UnreadableRecord):
+            yield from _stand_in(view, record)
+            return
         priority = by_topic[record.topic]
         read = decode(record.value, priority)
         if isinstance(read, Rejection):
@@ -231,7 +223,7 @@ def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority
             part
             for part in (
                 utc(at_ms),
-                _styled(priority),
+                coloured(priority),
                 click.style(visible(read.event_type), bold=True),
                 _text(read.publisher_id) or "-",
                 visible(shortened(payload, _PAYLOAD_LENGTH)),
@@ -253,8 +245,6 @@ class _Counts:
 
     def show(self, record: PlacedRecord, is_new: bool) -> Iterator[str]:
         """Lines for the totals that a row raises; the rows from before the start are only taken in."""
-        from tables.public_rows import decode_key
-
         view = self._view
         if record.value is None:
             return
@@ -294,12 +284,17 @@ class _Counts:
             yield "  ".join(
                 (
                     utc(as_of_ms),
-                    _styled(priority),
+                    coloured(priority),
                     click.style(visible(event_type), bold=True),
                     click.style(f"+{total - known:,}", fg="green"),
                     f"= {total:,}",
                 )
             )
+
+
+def _stand_in(view: _View, record: UnreadableRecord) -> Iterator[str]:
+    if not view.leaves_out(None):
+        yield _unreadable(view, record, Reason.UNREADABLE_RECORD, record.error)
 
 
 def _unreadable(view: _View, record: PlacedRecord, reason: str, detail: str) -> str:
@@ -316,13 +311,6 @@ def _unreadable(view: _View, record: PlacedRecord, reason: str, detail: str) -> 
         "value_base64": None if record.value is None else base64.b64encode(record.value).decode(),
     }
     return json_line(orjson.dumps(body)) or ""
-
-
-def _styled(priority: str) -> str:
-    known = Priority.parse(priority)
-    if known is None:
-        return visible(shortened(priority, 20)) or "-"
-    return click.style(f"{known.value:8}", fg=_COLORS[known], bold=known is Priority.CRITICAL)
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import http.client
 import signal
 import sys
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
-import orjson
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
+from streams.notifications.visible import visible
 from streams.settings import Settings, load_settings
-from tocsin.cli.common import quiet_pipe, visible
+from tables.views.units import byte_size
+from tocsin.cli.colours import rich_style
+from tocsin.cli.output import quiet_pipe
+from tocsin.cli.web_views import NoAnswerError, WebViews
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-_TIMEOUT_S: Final = 5.0
-_MOST_BYTES: Final = 8 * 2**20
 _COUNTS: Final = "/api/v1/counts?window=1m&sort=priority&limit=20"
 _SCHEDULER: Final = "/api/v1/scheduler"
 #: Columns of a table that is not shown on a terminal.
 _PIPE_WIDTH: Final = 140
-_STYLES: Final = {"CRITICAL": "bold red", "ERROR": "red", "WARN": "yellow", "INFO": "green", "DEBUG": "blue"}
 
 
-class _NoAnswerError(Exception):
+class _NothingToShowError(Exception):
     """One sentence that says why there is nothing to show."""
 
 
@@ -59,45 +57,43 @@ def command(url: str | None, token_file: Path | None, once: bool, interval: floa
     Ends on Ctrl-C. Exit code 1 when no worker answers.
     """
     settings = load_settings()
-    worker = _Worker(_address(url, settings), _token(token_file, settings))
+    token = _token(token_file, settings)
+    views = WebViews(_address(url, settings), token)
     try:
         with quiet_pipe():
-            _show(worker, once, interval)
+            _show(views, token is not None, once, interval)
     except KeyboardInterrupt:
         return
-    except _NoAnswerError as error:
+    except _NothingToShowError as error:
         click.echo(f"tocsin top: {error}", err=True)
         sys.exit(1)
 
 
-def _show(worker: _Worker, once: bool, interval: float) -> None:
-    from rich.console import Console
-    from rich.live import Live
-
+def _show(views: WebViews, has_token: bool, once: bool, interval: float) -> None:
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
-    answers = worker.read()
+    answers = _read(views, has_token)
     if once:
-        console.print(frame(*answers, worker.url))
+        console.print(frame(*answers, views.address))
         return
     if threading.current_thread() is threading.main_thread():
         # Leave the terminal as it was.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not console.is_terminal:
         while True:
-            console.print(frame(*answers, worker.url))
+            console.print(frame(*answers, views.address))
             sys.stdout.flush()
             time.sleep(interval)
-            answers = worker.read()
+            answers = _read(views, has_token)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         fault = ""
         while True:
-            live.update(frame(*answers, worker.url, fault), refresh=True)
+            live.update(frame(*answers, views.address, fault), refresh=True)
             time.sleep(interval)
             try:
-                answers, fault = worker.read(), ""
-            except _NoAnswerError as error:
+                answers, fault = _read(views, has_token), ""
+            except _NothingToShowError as error:
                 # A restart of the worker is when somebody wants to go on looking.
                 fault = str(error)
 
@@ -105,62 +101,30 @@ def _show(worker: _Worker, once: bool, interval: float) -> None:
 # ---------------------------------------------------------------- asking the worker
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection, which would take the token to another address."""
+def _read(views: WebViews, has_token: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Answers on the scheduler and on the counts.
 
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
+    Raises:
+        _NothingToShowError: there is none.
+    """
+    try:
+        return views.get(_SCHEDULER), views.get(_COUNTS)
+    except NoAnswerError as error:
+        raise _NothingToShowError(_sentence(error, views.address, has_token)) from None
 
 
-class _Worker:
-    """The web views of one worker."""
-
-    def __init__(self, url: str, token: str | None) -> None:
-        self.url = url
-        self._headers = {"Accept": "application/json"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
-        # A proxy for the world outside is not meant for a worker.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
-
-    def read(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Answers on the scheduler and on the counts.
-
-        Raises:
-            _NoAnswerError: there is none.
-        """
-        return self._get(_SCHEDULER), self._get(_COUNTS)
-
-    def _get(self, path: str) -> dict[str, Any]:
-        request = urllib.request.Request(self.url + path, headers=self._headers)  # noqa: S310  http, checked
-        try:
-            with self._opener.open(request, timeout=_TIMEOUT_S) as response:
-                body = orjson.loads(response.read(_MOST_BYTES))
-        except urllib.error.HTTPError as error:
-            raise _NoAnswerError(self._refused(error)) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", None) or error
-            why = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            raise _NoAnswerError(
-                f"There is no worker at {self.url} ({why}): start one with `tocsin worker`, "
-                "or give the address of one with --url."
-            ) from None
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            raise _NoAnswerError(self._not_ours())
-        return body
-
-    def _refused(self, error: urllib.error.HTTPError) -> str:
-        if error.code in {401, 403}:
-            given = "another token" if "Authorization" in self._headers else "a token"
-            return f"The worker at {self.url} asks for {given}: give it with --token-file."
-        if error.code >= 500:
-            return f"The worker at {self.url} cannot answer now (HTTP {error.code}): look at its log."
-        return self._not_ours()
-
-    def _not_ours(self) -> str:
-        return f"What answers at {self.url} is no Tocsin worker: give the address of one with --url."
+def _sentence(error: NoAnswerError, address: str, has_token: bool) -> str:
+    if error.status is None:
+        return (
+            f"There is no worker at {address} ({error}): start one with `tocsin worker`, "
+            "or give the address of one with --url."
+        )
+    if error.status in {401, 403}:
+        given = "another token" if has_token else "a token"
+        return f"The worker at {address} asks for {given}: give it with --token-file."
+    if error.status >= 500:
+        return f"The worker at {address} cannot answer now (HTTP {error.status}): look at its log."
+    return f"What answers at {address} is no Tocsin worker: give the address of one with --url."
 
 
 def _address(url: str | None, settings: Settings) -> str:
@@ -202,9 +166,6 @@ def frame(scheduler: dict[str, Any], counts: dict[str, Any], url: str, fault: st
         url: where they come from.
         fault: why they are not of now; empty when they are.
     """
-    from rich.console import Group
-    from rich.text import Text
-
     head = Text.assemble(("Tocsin", "bold"), f"  {visible(url)}  as of {_text(counts.get('as_of'))}")
     if not counts.get("complete", True):
         head.append("  counts are not complete yet", "yellow")
@@ -215,9 +176,6 @@ def frame(scheduler: dict[str, Any], counts: dict[str, Any], url: str, fault: st
 
 
 def _scheduler_table(scheduler: dict[str, Any]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(title="Classes", title_justify="left", title_style="bold")
     table.add_column("class", no_wrap=True)
     for name in ("weight", "share", "of", "buffered", "bytes", "lag", "oldest", "dispatched", "service"):
@@ -226,7 +184,7 @@ def _scheduler_table(scheduler: dict[str, Any]) -> RenderableType:
         share, buffered, lag = _dict(row.get("share")), _dict(row.get("buffered")), _dict(row.get("lag"))
         name = _text(row.get("priority") or row.get("class") or row.get("name"))
         table.add_row(
-            Text(name, _STYLES.get(name, "")),
+            Text(name, rich_style(name)),
             _number(row.get("weight")),
             _percent(share.get("achieved")),
             _percent(share.get("configured")),
@@ -241,9 +199,6 @@ def _scheduler_table(scheduler: dict[str, Any]) -> RenderableType:
 
 
 def _counts_table(counts: dict[str, Any]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(title="Counts of the last minute", title_justify="left", title_style="bold")
     table.add_column("event type", overflow="fold")
     table.add_column("priority", no_wrap=True)
@@ -253,7 +208,7 @@ def _counts_table(counts: dict[str, Any]) -> RenderableType:
         priority = _text(row.get("priority"))
         table.add_row(
             Text(_text(row.get("event_type"))),
-            Text(priority, _STYLES.get(priority, "")),
+            Text(priority, rich_style(priority)),
             _number(row.get("count")),
             Text(_text(row.get("last_seen"))),
         )
@@ -292,11 +247,4 @@ def _seconds(value: Any) -> str:
 
 
 def _bytes(value: Any) -> str:
-    if not _is_number(value):
-        return "-"
-    size = float(value)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
+    return byte_size(float(value)) if _is_number(value) else "-"

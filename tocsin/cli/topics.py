@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import click
 
+from streams.broker.topics import apply_topics, check_topics, planned_topics
 from streams.settings import Settings, load_settings
-
-_brokers = click.option("--brokers", metavar="HOST:PORT,…", help="Kafka to use instead of TOCSIN_BROKERS.")
+from tocsin.cli.options import brokers_option
+from tocsin.cli.running import silence_client
 
 
 @click.group(name="topics")
@@ -18,11 +18,9 @@ def command() -> None:
 
 
 @command.command()
-@_brokers
+@brokers_option
 def apply(brokers: str | None) -> None:
     """Create the missing topics, and leave existing ones as they are."""
-    from streams.broker.topics import apply_topics, planned_topics
-
     settings = _settings(brokers)
     created = set(asyncio.run(apply_topics(settings)))
     for spec in planned_topics(settings):
@@ -30,12 +28,10 @@ def apply(brokers: str | None) -> None:
 
 
 @command.command()
-@_brokers
+@brokers_option
 @click.pass_context
 def check(ctx: click.Context, brokers: str | None) -> None:
     """Compare the topics with what Tocsin needs; exit code 1 if there is an error."""
-    from streams.broker.topics import check_topics, planned_topics
-
     settings = _settings(brokers)
     problems = asyncio.run(check_topics(settings))
     for problem in problems:
@@ -46,6 +42,5 @@ def check(ctx: click.Context, brokers: str | None) -> None:
 
 
 def _settings(brokers: str | None) -> Settings:
-    # What aiokafka logs on its way to a failure is said by our own sentence.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    silence_client()
     return load_settings(brokers=brokers)

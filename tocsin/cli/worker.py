@@ -12,7 +12,9 @@ from typing import Any
 
 import click
 
+from streams.broker.self_check import self_check
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
+from tocsin.logs import configure_logging
 from tocsin.unknown_settings import unknown_settings
 
 log = logging.getLogger(__name__)
@@ -47,20 +49,15 @@ def command(show_config: bool, **options: Any) -> None:
 
 def run_worker(settings: Settings) -> None:
     """Run a worker until it is told to stop; ends the process."""
-    from tocsin.guard import check_packages
-    from tocsin.logs import configure_logging
-
-    check_packages()
     configure_logging(settings)
     for sentence in unknown_settings(os.environ):
         log.warning("%s", sentence)
-    from streams.broker.self_check import self_check
-
     cluster = asyncio.run(self_check(settings))
-    from faust.worker import Worker
+    # 0.3 s, which --help and --show-config can do without.
+    from faust.worker import Worker  # noqa: PLC0415
 
-    from streams.upstream.store_faults import LocalStateError
-    from tocsin.app import make_app
+    from streams.upstream.store_faults import LocalStateError  # noqa: PLC0415
+    from tocsin.app import make_app  # noqa: PLC0415
 
     install_event_loop()
     tune_garbage_collection()
@@ -99,7 +96,7 @@ def tune_garbage_collection() -> None:
 def install_event_loop() -> None:
     """Use uvloop for all event loops of this process where it is installed."""
     try:
-        import uvloop
+        import uvloop  # noqa: PLC0415 - it is there on Linux only
     except ImportError:
         return
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

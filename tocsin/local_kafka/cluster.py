@@ -26,6 +26,7 @@ from tocsin.local_kafka.config import (
     with_ports,
     write_broker_files,
 )
+from tocsin.local_kafka.extra import check_extra
 from tocsin.local_kafka.jars import (
     KAFKA_VERSION,
     LocalKafkaConfigurationError,
@@ -35,7 +36,7 @@ from tocsin.local_kafka.jars import (
     file_lock,
     no_progress,
 )
-from tocsin.local_kafka.ping import ClusterView, probe
+from tocsin.local_kafka.ping import BrokerAnswer, ping
 from tocsin.local_kafka.process import BrokerProcess, Java
 
 __all__ = ["BrokerStatus", "KafkaStatus", "LocalKafka", "LocalKafkaError", "Progress"]
@@ -176,7 +177,7 @@ class LocalKafka:
         for number in _numbers(cluster):
             pid = self._process(number).pid()
             port = cluster.ports[number - 1]
-            answers = pid is not None and _is_up(probe(HOST, port), cluster, {number})
+            answers = pid is not None and _is_up(ping(HOST, port), cluster, {number})
             brokers.append(BrokerStatus(number, port, pid, answers))
         state: Literal["running", "partial", "stopped"] = "partial"
         if all(broker.answers for broker in brokers):
@@ -190,37 +191,6 @@ class LocalKafka:
         """Bootstrap addresses as remembered in the folder; empty before the first start."""
         cluster = load_cluster(self.data_dir)
         return cluster.bootstrap if cluster else ""
-
-    # --- One broker: for tests of failures ---------------------------------------------------
-
-    def kill(self, broker: int = 1) -> None:
-        """Kill a broker with SIGKILL and return when it is gone."""
-        process = self._running(broker)
-        process.send(signal.SIGKILL)
-        if not process.wait_gone(30.0):
-            raise LocalKafkaError(f"Broker {broker} is still there after SIGKILL.")
-
-    def pause(self, broker: int = 1) -> None:
-        """Freeze a broker with SIGSTOP: its connections stay open and nobody answers."""
-        self._running(broker).send(signal.SIGSTOP)
-
-    def resume(self, broker: int = 1) -> None:
-        """Let a paused broker go on."""
-        self._running(broker).send(signal.SIGCONT)
-
-    def restart_broker(self, broker: int = 1, timeout: float = 90.0) -> None:
-        """Start a broker again at its old port, after an orderly stop when it runs.
-
-        Returns when it answers, and the brokers that run are known to it.
-        """
-        java = self._java()
-        with self._lock():
-            cluster = load_cluster(self.data_dir)
-            if cluster is None or broker not in _numbers(cluster):
-                raise LocalKafkaError(f"There is no broker {broker} in {self.data_dir}.")
-            self._end(self._process(broker), timeout)
-            self._launch(cluster, broker, java)
-            self._wait_until_answering(cluster, [broker], timeout)
 
     # --- Inside ------------------------------------------------------------------------------
 
@@ -237,6 +207,7 @@ class LocalKafka:
             ) from None
 
     def _java(self, progress: Progress = no_progress) -> Java:
+        check_extra()
         jars = class_path(progress)
         return Java(jars, quick_starts.options(_run_once, progress) if self._start_cache else [])
 
@@ -259,12 +230,6 @@ class LocalKafka:
         if broker not in self._processes:
             self._processes[broker] = BrokerProcess(self.data_dir / f"broker-{broker}")
         return self._processes[broker]
-
-    def _running(self, broker: int) -> BrokerProcess:
-        process = self._process(broker)
-        if process.pid() is None:
-            raise LocalKafkaError(f"Broker {broker} of {self.data_dir} does not run.")
-        return process
 
     def _start_missing(self, cluster: Cluster, java: Java, progress: Progress, timeout: float) -> None:
         started: list[BrokerProcess] = []
@@ -338,13 +303,13 @@ class LocalKafka:
                     f"Kafka ended while it started: {process.reason().rstrip('.')}; its log is {process.log}."
                 )
             for number in tuple(waiting):
-                view = probe(HOST, cluster.ports[number - 1])
-                if view is not None and view.cluster_id != cluster.cluster_id:
+                answer = ping(HOST, cluster.ports[number - 1])
+                if answer is not None and answer.cluster_id != cluster.cluster_id:
                     raise LocalKafkaConfigurationError(
                         f"The data of broker {number} in {self.data_dir} are those of another cluster; "
                         "delete the folder, or use another one."
                     )
-                if _is_up(view, cluster, {number, *brokers}):
+                if _is_up(answer, cluster, {number, *brokers}):
                     waiting.remove(number)
             if waiting and time.monotonic() > deadline:
                 process = self._process(waiting[0])
@@ -388,13 +353,13 @@ def _numbers(cluster: Cluster) -> range:
     return range(1, cluster.brokers + 1)
 
 
-def _is_up(view: ClusterView | None, cluster: Cluster, brokers: set[int]) -> bool:
+def _is_up(answer: BrokerAnswer | None, cluster: Cluster, brokers: set[int]) -> bool:
     """Whether a broker answered as one of this cluster and knows a controller and these brokers."""
     return (
-        view is not None
-        and view.cluster_id == cluster.cluster_id
-        and view.controller_id >= 0
-        and view.broker_ids >= brokers
+        answer is not None
+        and answer.cluster_id == cluster.cluster_id
+        and answer.controller_id >= 0
+        and answer.broker_ids >= brokers
     )
 
 

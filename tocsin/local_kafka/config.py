@@ -87,12 +87,12 @@ def save_cluster(data_dir: Path, cluster: Cluster) -> None:
 
 def port_is_free(port: int) -> bool:
     """Whether a broker could listen on ``port`` now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         # As Java does: connections of an earlier broker that fade out are no hindrance.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
-            probe.listen(1)
+            listener.bind((HOST, port))
+            listener.listen(1)
         except OSError:
             return False
     return True

@@ -12,7 +12,7 @@ _MAX_ANSWER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterView:
+class BrokerAnswer:
     """What one broker says of its cluster."""
 
     cluster_id: str
@@ -42,7 +42,7 @@ class _Reader:
         return value.decode("utf-8", "replace")
 
 
-def probe(host: str, port: int, timeout: float = 2.0) -> ClusterView | None:
+def ping(host: str, port: int, timeout: float = 2.0) -> BrokerAnswer | None:
     """Ask the broker at ``host:port`` for its cluster.
 
     Args:
@@ -51,7 +51,7 @@ def probe(host: str, port: int, timeout: float = 2.0) -> ClusterView | None:
         timeout: seconds for the connection and for each read.
 
     Returns:
-        The broker's view, or None when nothing there answers as a Kafka broker does.
+        Its answer, or None when nothing there answers as a Kafka broker does.
     """
     # Version 4: flags after an empty list of topics, so that the answer stays small.
     body = struct.pack(">hhih6sib", _METADATA, _VERSION, 1, 6, b"tocsin", 0, 0)
@@ -76,7 +76,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def _parse(answer: bytes) -> ClusterView | None:
+def _parse(answer: bytes) -> BrokerAnswer | None:
     reader = _Reader(answer)
     if reader.int32() != 1:  # the correlation id we sent
         return None
@@ -87,6 +87,6 @@ def _parse(answer: bytes) -> ClusterView | None:
         reader.string()
         reader.int32()
         reader.string()
-    return ClusterView(
+    return BrokerAnswer(
         cluster_id=reader.string(), broker_ids=frozenset(broker_ids), controller_id=reader.int32()
     )

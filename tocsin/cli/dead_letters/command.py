@@ -12,20 +12,15 @@ from typing import Any
 import click
 import orjson
 
+from streams.notifications.visible import visible
 from streams.settings import Settings, load_settings
-from tocsin.cli.common import (
-    Duration,
-    Output,
-    brokers_option,
-    json_line,
-    run,
-    utc,
-    visible,
-    visible_bytes,
-)
 from tocsin.cli.dead_letters.records import Filter, Found, Skipped, dead_letters, names_of, unknown
 from tocsin.cli.dead_letters.replay import Replay
+from tocsin.cli.options import Duration, brokers_option
+from tocsin.cli.output import Output
 from tocsin.cli.reading import topic_reader
+from tocsin.cli.running import run
+from tocsin.cli.text import json_line, utc, visible_bytes
 
 _reason = click.option(
     "--reason",

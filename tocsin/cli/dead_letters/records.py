@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from agents.dead_letters import DeadLetter, parse
 from streams.settings import Settings
 from tocsin.cli.reading import TopicReader
-
-if TYPE_CHECKING:
-    from agents.dead_letters import DeadLetter
 
 _POSITION = re.compile(r"\d+/\d+")
 
@@ -61,8 +58,6 @@ async def dead_letters(
     reader: TopicReader, skipped: Skipped, *, repeats: bool = False
 ) -> AsyncIterator[Found]:
     """The dead letters that are there now, each id once unless ``repeats``."""
-    from agents.dead_letters import parse
-
     seen: set[str] = set()
     async for batch in reader.to_end():
         for record in batch:

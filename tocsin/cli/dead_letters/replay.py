@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
+from aiokafka.errors import KafkaError
 
+from agents.dead_letters import DeadLetter
+from streams.broker.client_options import client_options
+from streams.broker.producers.confirmed import ConfirmedProducer
+from streams.broker.producers.errors import NOT_TAKEN, RecordRefusedForSizeError
+from streams.notifications.visible import visible
 from streams.outgoing import Outgoing
 from streams.settings import Settings
-from tocsin.cli.common import visible
+from streams.upstream.topic_ids import fetch_topics
 from tocsin.cli.dead_letters.records import Filter, Skipped, dead_letters, names_of, unknown
 from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
-
-if TYPE_CHECKING:
-    from agents.dead_letters import DeadLetter
-    from streams.broker.producers.confirmed import ConfirmedProducer
 
 #: Header of a replayed record: the id of its dead letter.
 REPLAYED_FROM: Final = "tocsin-replayed-from"
@@ -114,10 +116,6 @@ class Replay:
 
     async def _fault(self, reader: TopicReader, topic: str) -> str | None:
         if topic not in self._faults:
-            from aiokafka.errors import KafkaError
-
-            from streams.upstream.topic_ids import fetch_topics
-
             try:
                 found = (await fetch_topics(reader.client, [topic]))[topic]
             except KafkaError as error:
@@ -131,10 +129,6 @@ class Replay:
         return self._faults[topic]
 
     async def _send(self, topic: str, letter: DeadLetter, producer: ConfirmedProducer) -> None:
-        from aiokafka.errors import KafkaError
-
-        from streams.broker.producers.errors import NOT_TAKEN, RecordRefusedForSizeError
-
         headers = [*letter.headers, (REPLAYED_FROM, letter.id.encode())]
         try:
             async with asyncio.timeout(_CONFIRM_S):
@@ -179,9 +173,6 @@ class Replay:
         )
 
     async def _start_producer(self) -> None:
-        from streams.broker.client_options import client_options
-        from streams.broker.producers.confirmed import ConfirmedProducer
-
         producer = ConfirmedProducer(
             "replay",
             client_options(self._settings) | {"client_id": f"{self._settings.app_id}-replay"},

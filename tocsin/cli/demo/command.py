@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -15,12 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from aiokafka.errors import KafkaError
 
+from streams.broker.admin import admin_client
+from streams.broker.topics import ensure_topics
 from streams.settings import ConfigurationError, Settings, load_settings
-from tocsin.cli.common import quiet_pipe
 from tocsin.cli.demo.plan import Plan
+from tocsin.cli.demo.show import Show
 from tocsin.cli.demo.worker_process import DemoError, WorkerProcess, tail, worker_environment
 from tocsin.cli.kafka import shown_progress
+from tocsin.cli.output import quiet_pipe
+from tocsin.cli.running import silence_client
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
 from tocsin.local_kafka.jars import file_lock
 
@@ -58,8 +62,7 @@ def command(seconds: float | None, rate: float, brokers: int) -> None:
     It uses these settings of your environment and no others, so that it cannot reach a real cluster:
     TOCSIN_PROFILE, TOCSIN_WEIGHTS, TOCSIN_PARTITIONS and TOCSIN_WEB_PORT.
     """
-    # What the clients log on their way to a failure is said by our own sentence.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    silence_client()
     with quiet_pipe():
         code = _demo(Plan(seconds, rate, brokers))
     sys.exit(code)
@@ -82,8 +85,6 @@ def _demo(plan: Plan) -> int:
                 worker = WorkerProcess(folder, environment)
                 asyncio.run(_apply_topics(settings))
                 views = worker.wait_ready()
-            from tocsin.cli.demo.show import Show
-
             code = asyncio.run(Show(settings, plan, kafka, worker, views, signals).run())
         except KeyboardInterrupt:
             # Without --seconds this is how a demo ends.
@@ -167,11 +168,6 @@ def _settings(environment: dict[str, str]) -> Settings:
 
 
 async def _apply_topics(settings: Settings) -> None:
-    from aiokafka.errors import KafkaError
-
-    from streams.broker.admin import admin_client
-    from streams.broker.topics import ensure_topics
-
     async with admin_client(settings) as admin:
         with contextlib.suppress(KafkaError):
             # The first question makes Kafka create its topic of offsets, for which the worker would wait.

@@ -7,21 +7,24 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 import orjson
+from aiokafka.errors import KafkaError
 
+from agents.dead_letters import ID, TOPIC
+from streams.broker.client_options import client_options
+from streams.broker.producers.batches import BatchSender
 from streams.notifications.encoding import encode
 from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
+from streams.publishing.bulk import Bulk, Tally
 from streams.publishing.generator import Made, generate
+from streams.records import PlacedRecord
 from streams.settings import Settings
 from tocsin.cli.demo.worker_process import DemoError
-
-if TYPE_CHECKING:
-    from streams.publishing.bulk import Tally
-    from streams.records import PlacedRecord
+from tocsin.cli.reading import topic_reader
 
 #: Share of malformed messages, so that dead letters are seen too.
 BAD_SHARE: Final = 0.005
@@ -49,11 +52,9 @@ class Load:
     """
 
     def __init__(self, settings: Settings, rate: float) -> None:
-        from streams.publishing.bulk import Tally
-
         self._settings = settings
         self._rate = rate
-        self._tally: Tally = Tally()
+        self._tally = Tally()
         self._priorities = {settings.notification_topic(each): each for each in settings.priorities}
         self._topics = {priority: topic for topic, priority in self._priorities.items()}
         #: Notifications confirmed by Kafka, by priority.
@@ -65,12 +66,6 @@ class Load:
         Raises:
             DemoError: Kafka does not take it.
         """
-        from aiokafka.errors import KafkaError
-
-        from streams.broker.client_options import client_options
-        from streams.broker.producers.batches import BatchSender
-        from streams.publishing.bulk import Bulk
-
         stuck = asyncio.Event()
         sender = BatchSender(client_options(self._settings), self._settled, connect_s=_TIMEOUT_S)
         try:
@@ -145,8 +140,6 @@ class Arrivals:
         Raises:
             DemoError: the brokers refuse.
         """
-        from tocsin.cli.reading import topic_reader
-
         topics = [*self._alert_topics, self._settings.dead_letter_topic]
         try:
             async with topic_reader(self._settings, topics, start_ms=0) as reader:
@@ -157,8 +150,6 @@ class Arrivals:
             raise DemoError(error.message) from None
 
     def _take(self, record: PlacedRecord) -> None:
-        from agents.dead_letters import ID, TOPIC
-
         headers: dict[str, Any] = dict(record.headers)
         severity = self._alert_topics.get(record.topic)
         identity = headers.get("ce_id" if severity is not None else ID)

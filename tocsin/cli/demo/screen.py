@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from streams.notifications.priority import Priority
-from tocsin.cli.common import visible
+from streams.notifications.visible import visible
+from tocsin.cli.colours import rich_style
 from tocsin.cli.demo.load import Alert
-from tocsin.cli.demo.sums import Sums
+from tocsin.cli.demo.sums import DemoSums
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
-_STYLES: Final[dict[str, str]] = {
-    Priority.CRITICAL: "bold red",
-    Priority.ERROR: "red",
-    Priority.WARN: "yellow",
-    Priority.INFO: "green",
-    Priority.DEBUG: "blue",
-}
 #: Lines of a picture besides classes, event types and alerts: headings and blank lines.
 _OTHER_LINES: Final = 9
 _MOST_TYPES: Final = 20
@@ -48,7 +42,7 @@ class Picture:
     state: str
     elapsed_s: float
     seconds: float | None
-    sums: Sums
+    sums: DemoSums
     minute: Sequence[dict[str, Any]] = ()
     totals: Sequence[dict[str, Any]] = ()
     classes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -78,9 +72,6 @@ def plain_line(picture: Picture) -> str:
 
 def frame(picture: Picture, height: int) -> RenderableType:
     """The picture for a terminal of ``height`` lines."""
-    from rich.console import Group
-    from rich.text import Text
-
     length = f" of {clock(picture.seconds)}" if picture.seconds is not None else ""
     head = Text.assemble(
         ("Tocsin demo", "bold"),
@@ -105,7 +96,7 @@ def frame(picture: Picture, height: int) -> RenderableType:
     )
 
 
-def summary(sums: Sums) -> RenderableType:
+def summary(sums: DemoSums) -> RenderableType:
     """The final numbers, a line a priority."""
     table = _table("priority", "published", "counted", "dead-lettered", "forwarded")
     for line in sums.lines:
@@ -182,15 +173,13 @@ def top_types(items: Sequence[dict[str, Any]], number: int) -> list[dict[str, An
 
 
 def _alerts(alerts: Sequence[Alert]) -> Iterator[RenderableType]:
-    from rich.text import Text
-
     if not alerts:
         yield Text("none yet", "dim")
     for alert in alerts:
         time_of_day = alert.time.partition("T")[2] or alert.time
         yield Text.assemble(
             f"{visible(time_of_day)}  ",
-            (f"{alert.priority.value:8}", _STYLES.get(alert.priority, "")),
+            (f"{alert.priority.value:8}", rich_style(alert.priority)),
             f"  {visible(alert.event_type)}  {visible(alert.publisher_id)}",
             overflow="ellipsis",
             no_wrap=True,
@@ -198,8 +187,6 @@ def _alerts(alerts: Sequence[Alert]) -> Iterator[RenderableType]:
 
 
 def _table(*names: str, texts: int = 1) -> Table:
-    from rich.table import Table
-
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(names):
         table.add_column(
@@ -209,9 +196,7 @@ def _table(*names: str, texts: int = 1) -> Table:
 
 
 def _styled(priority: str) -> RenderableType:
-    from rich.text import Text
-
-    return Text(visible(priority), _STYLES.get(priority, ""))
+    return Text(visible(priority), rich_style(priority))
 
 
 def _number(value: float | None) -> str:

@@ -7,20 +7,22 @@ import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import click
+from rich.console import Console
+from rich.live import Live
 
 from streams.cancellation import end
 from streams.settings import ConfigurationError, Settings
+from tables.reserved_types import DEAD_LETTERS
 from tocsin.cli.demo.load import Arrivals, Load, newest
+from tocsin.cli.demo.plan import Plan
 from tocsin.cli.demo.screen import Picture, frame, plain_line, summary
-from tocsin.cli.demo.sums import Sums, make_sums
-from tocsin.cli.demo.worker_process import DemoError, NoAnswerError, WorkerProcess, WorkerViews
-
-if TYPE_CHECKING:
-    from tocsin.cli.demo.plan import Plan
-    from tocsin.local_kafka.cluster import KafkaStatus, LocalKafka
+from tocsin.cli.demo.sums import DemoSums, make_sums
+from tocsin.cli.demo.worker_process import DemoError, WorkerProcess, WorkerViews
+from tocsin.cli.web_views import NoAnswerError
+from tocsin.local_kafka.cluster import KafkaStatus, LocalKafka
 
 _FRAME_S: Final = 1.0
 _LINE_S: Final = 5.0
@@ -95,7 +97,7 @@ class Show:
         )
         return 0 if self._plan.seconds is None else 1
 
-    async def _main(self) -> Sums:
+    async def _main(self) -> DemoSums:
         await self._load.run(self._plan.seconds)
         self._state = "all is published, waiting until it is counted"
         return await self._settle()
@@ -111,11 +113,9 @@ class Show:
             self._classes = await asyncio.to_thread(views.scheduler)
             self._fault = ""
         except NoAnswerError as error:
-            self._fault = str(error)
+            self._fault = f"The worker's web views do not answer ({error})."
 
-    def _sums(self) -> Sums:
-        from tables.reserved_types import DEAD_LETTERS
-
+    def _sums(self) -> DemoSums:
         return make_sums(
             self._settings.priorities,
             self._settings.forward_priorities,
@@ -126,7 +126,7 @@ class Show:
             DEAD_LETTERS,
         )
 
-    async def _settle(self) -> Sums:
+    async def _settle(self) -> DemoSums:
         """Wait until the sums agree, and go on doing so: what is counted twice may show a little later."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _SETTLE_S
@@ -173,9 +173,6 @@ class Show:
 
     @contextlib.contextmanager
     def _display(self) -> Iterator[Callable[[Picture], None]]:
-        from rich.console import Console
-        from rich.live import Live
-
         console = Console(file=sys.stdout)
         if not console.is_terminal:
             yield _print_line
@@ -207,9 +204,7 @@ class Show:
             if not in_lines:
                 await asyncio.sleep(_FRAME_S)
 
-    def _conclude(self, sums: Sums) -> int:
-        from rich.console import Console
-
+    def _conclude(self, sums: DemoSums) -> int:
         console = Console(file=sys.stdout)
         if not console.is_terminal:
             console.width = _PIPE_WIDTH
@@ -222,8 +217,8 @@ class Show:
 
 
 async def _first(
-    main: Coroutine[Any, Any, Sums], beside: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Event
-) -> Sums | None:
+    main: Coroutine[Any, Any, DemoSums], beside: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Event
+) -> DemoSums | None:
     """Run ``main`` to its end; None when ``stop`` was set before. What is beside it only ends by failing."""
     running = asyncio.ensure_future(main)
     tasks = [asyncio.ensure_future(routine) for routine in (stop.wait(), *beside)]

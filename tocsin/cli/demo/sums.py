@@ -10,7 +10,7 @@ from streams.notifications.priority import Priority
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PrioritySums:
     """The numbers of one priority.
 
     Attributes:
@@ -52,10 +52,10 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class DemoSums:
     """The numbers of all priorities, from the most urgent to the least."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[PrioritySums, ...]
 
     @property
     def published(self) -> int:
@@ -111,7 +111,7 @@ def make_sums(
     forwarded: Mapping[Priority, int],
     dead_lettered: Mapping[Priority, int],
     dead_name: str,
-) -> Sums:
+) -> DemoSums:
     """Put the numbers side by side.
 
     Args:
@@ -128,9 +128,9 @@ def make_sums(
     for item in totals:
         into = dead if item["event_type"] == dead_name else counted
         into[item["priority"]] = into.get(item["priority"], 0) + item["count"]
-    return Sums(
+    return DemoSums(
         tuple(
-            Line(
+            PrioritySums(
                 priority=priority,
                 published=published.get(priority, 0),
                 counted=counted.get(priority.value, 0),

@@ -9,20 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
+import streams
+from tocsin.cli.web_views import NoAnswerError, WebViews
 
 _ADDRESS = re.compile(r"The web views are at (http://\S+?)/?$", re.MULTILINE)
 _POLL_S: Final = 0.1
 _READY_S: Final = 60.0
 _STOP_S: Final = 20.0
-_TIMEOUT_S: Final = 5.0
 _TAIL_LINES: Final = 15
 _TAIL_BYTES: Final = 2**16
 #: Items of a page; more than a made load has event types.
@@ -40,10 +37,6 @@ class DemoError(Exception):
     def __init__(self, sentence: str, log: Path | None = None) -> None:
         super().__init__(sentence)
         self.log = log
-
-
-class NoAnswerError(Exception):
-    """The worker's web views do not answer, or not with what was asked for."""
 
 
 class WorkerProcess:
@@ -123,25 +116,8 @@ class WorkerProcess:
         return fault
 
 
-class WorkerViews:
-    """The web views of a worker on this machine; every call blocks.
-
-    Args:
-        address: such as ``http://127.0.0.1:6066``.
-    """
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        # A proxy for the world outside is not meant for this machine.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def ready(self) -> bool:
-        """Whether the worker is ready."""
-        try:
-            with self._opener.open(f"{self.address}/readyz", timeout=_TIMEOUT_S) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
+class WorkerViews(WebViews):
+    """What the demo asks of the worker's web views."""
 
     def counts(self, window: str) -> list[dict[str, Any]]:
         """All counts in a window, the largest first.
@@ -153,9 +129,9 @@ class WorkerViews:
         cursor = ""
         while True:
             given = {"window": window, "sort": "-count", "limit": _LIMIT}
-            answer = self._get("counts", given | ({"cursor": cursor} if cursor else {}))
+            answer = self.get("/api/v1/counts", given | ({"cursor": cursor} if cursor else {}))
             if not answer["complete"]:
-                raise NoAnswerError("The worker has not read all counts yet.")
+                raise NoAnswerError("the worker has not read all counts yet")
             items += answer["items"]
             cursor = answer["next"]
             if not cursor:
@@ -167,18 +143,7 @@ class WorkerViews:
         Raises:
             NoAnswerError: there is no answer.
         """
-        return {item["priority"]: item for item in self._get("scheduler", {})["classes"]}
-
-    def _get(self, what: str, parameters: Mapping[str, object]) -> dict[str, Any]:
-        url = f"{self.address}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
-        try:
-            with self._opener.open(url, timeout=_TIMEOUT_S) as response:
-                body = orjson.loads(response.read())
-        except (OSError, ValueError) as error:
-            raise NoAnswerError(f"The worker's web views do not answer ({error}).") from None
-        if not isinstance(body, dict):
-            raise NoAnswerError("The worker's web views do not answer as they should.")
-        return body
+        return {item["priority"]: item for item in self.get("/api/v1/scheduler")["classes"]}
 
 
 def tail(log: Path) -> list[str]:
@@ -194,8 +159,6 @@ def tail(log: Path) -> list[str]:
 
 def _python() -> list[str]:
     """This Python, which must find this very package and not one of the same name in the current folder."""
-    import streams
-
     here = Path(streams.__file__).resolve().parents[1]
     return [sys.executable] if here == Path.cwd().resolve() else [sys.executable, "-P"]
 

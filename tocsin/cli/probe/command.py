@@ -14,13 +14,24 @@ from typing import Any, Final
 import click
 import orjson
 
+from streams.broker.admin import admin_client
 from streams.cancellation import end
 from streams.notifications.priority import Priority
+from streams.notifications.rfc3339 import parse_rfc3339
+from streams.notifications.visible import visible
+from streams.publishing.driver import load_driver
+from streams.publishing.notifier import Notifier
 from streams.records import PlacedRecord
 from streams.settings import ConfigurationError, Settings, load_settings
-from tocsin.cli.common import Output, brokers_option, run, visible
+from streams.upstream.topic_ids import fetch_topics
+from tables.partials import make_slicer
+from tables.public_rows import decode_key
+from tables.reserved_types import PROBES
+from tocsin.cli.options import brokers_option
+from tocsin.cli.output import Output
 from tocsin.cli.probe.results import Probes, Report, keys_of, make_report
 from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
+from tocsin.cli.running import run
 
 _MOST_OPENING: Final = 64
 _CONFIRM_S: Final = 15.0
@@ -111,11 +122,6 @@ class _Run:
             ConfigurationError: the settings, brokers or topics do not allow it.
             click.ClickException: the brokers refuse, or do not confirm.
         """
-        from streams.broker.admin import admin_client
-        from streams.upstream.topic_ids import fetch_topics
-        from tables.partials import make_slicer
-        from tables.reserved_types import PROBES
-
         settings = self._settings
         for name, priorities in (
             ("TOCSIN_PRIORITIES", settings.priorities),
@@ -199,9 +205,6 @@ class _Run:
                 self._probes.counted(self._total, now_s)
 
     def _take_counts(self, batch: Sequence[PlacedRecord]) -> None:
-        from tables.public_rows import decode_key
-        from tables.reserved_types import PROBES
-
         for record in batch:
             try:
                 if record.value is None or decode_key(record.key or b"").priority != Priority.CRITICAL.value:
@@ -216,8 +219,6 @@ class _Run:
     # ---------------------------------------------------------------- publishing
 
     async def _publish_and_wait(self, keys: list[bytes]) -> None:
-        from streams.publishing.driver import load_driver
-
         driver = load_driver("kafka", settings=self._settings)
         try:
             notifiers = self._notifiers(driver, len(keys))
@@ -244,8 +245,6 @@ class _Run:
             await asyncio.to_thread(driver.close, 2.0)
 
     def _notifiers(self, driver: Any, number: int) -> list[Any]:
-        from streams.publishing.notifier import Notifier
-
         # Alerts are keyed by their labels: publishers of several names reach several partitions of answers.
         host = visible(socket.gethostname())
         return [
@@ -254,8 +253,6 @@ class _Run:
         ]
 
     def _publish(self, notifiers: list[Any], keys: list[bytes], partition: int, *, measured: bool) -> None:
-        from tables.reserved_types import PROBES
-
         now_s = time.monotonic()
         payload = {"probe": secrets.token_hex(8)}
         message_id = notifiers[partition].critical(PROBES, payload, key=keys[partition])
@@ -272,10 +269,8 @@ def _message_id(value: bytes | None) -> str | None:
 
 
 def _starts_ms(record: PlacedRecord) -> int:
-    from tables.views.times import parse_time
-
     try:
-        return int(parse_time(orjson.loads(record.value or b"")["startsAt"]) * 1000)
+        return int(parse_rfc3339(orjson.loads(record.value or b"")["startsAt"]) * 1000)
     except (ValueError, KeyError, TypeError, OverflowError):
         return 0
 

@@ -10,7 +10,13 @@ import click
 import orjson
 
 from streams.settings import Settings, load_settings
-from tocsin.cli.common import Duration, Output, brokers_option, run
+from tables.buckets import FINE, parent, retention_s
+from tables.verification import Span
+from tocsin.cli.options import Duration, brokers_option
+from tocsin.cli.output import Output
+from tocsin.cli.running import run
+from tocsin.cli.verify import report as verify_report
+from tocsin.cli.verify.recount import Verification
 
 #: Seconds that rows are left before they expire, so that they are still there when they are read.
 _MARGIN_S: Final = 120
@@ -73,11 +79,6 @@ async def _verify(
     most_counts: int,
     as_json: bool,
 ) -> int:
-    from tables.buckets import FINE, parent, retention_s
-    from tables.verification import Span
-    from tocsin.cli.verify import report as verify_report
-    from tocsin.cli.verify.recount import Verification
-
     kept_s = retention_s(FINE, settings.lateness_s) - _MARGIN_S
     if since > kept_s:
         raise click.UsageError(

@@ -12,20 +12,34 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
+from aiokafka import TopicPartition
 
+from agents.ingest import Ingest
+from streams.broker.admin import admin_client
 from streams.broker.pools import group_names
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings
-from tocsin.cli.reading import topic_fault
-from tocsin.cli.verify.reading import PartitionReader, partition_reader
-
-if TYPE_CHECKING:
-    from aiokafka import TopicPartition
-
-    from tables.verification import Budget, Difference, PublicBounds, SourceRecount, Span
+from streams.transport.batch import RecordBatch
+from streams.upstream.topic_ids import fetch_topics
+from tables.buckets import FINE, FUTURE_S, retention_s
+from tables.rows import VersionedRows
+from tables.source_counter import SourceCounter
+from tables.source_name import source_name
+from tables.verification import (
+    Budget,
+    ChangelogRows,
+    Difference,
+    PublicBounds,
+    PublicCounts,
+    SourceRecount,
+    Span,
+    TooManyCountsError,
+    covered_from_s,
+)
+from tocsin.cli.reading import TopicReader, partition_reader, topic_fault
 
 _POLL_S: Final = 0.3
 _SAY_S: Final = 5.0
@@ -97,14 +111,12 @@ class Verification:
     def __init__(
         self, settings: Settings, span: Span, wait_s: float, most_counts: int, say: Callable[[str], None]
     ) -> None:
-        from tables.verification import Budget
-
         self._settings = settings
         self._span = span
         self._wait_s = wait_s
         self._say = say
         self._said_at = time.monotonic()
-        self._budget: Budget = Budget(most_counts)
+        self._budget = Budget(most_counts)
         self._found = Findings(span)
         self._ids: dict[str, str] = {}
         self._known_ids: set[str] = set()
@@ -118,11 +130,6 @@ class Verification:
             ConfigurationError: brokers, topics or rights are missing.
             click.ClickException: reading failed, or memory would not do.
         """
-        from aiokafka import TopicPartition
-
-        from streams.broker.admin import admin_client
-        from tables.verification import PublicBounds, PublicCounts, TooManyCountsError
-
         settings, found = self._settings, self._found
         async with admin_client(settings) as admin, partition_reader(settings) as reader:
             await self._find_topics(admin)
@@ -166,8 +173,6 @@ class Verification:
     # ---------------------------------------------------------------- what there is
 
     async def _find_topics(self, admin: Any) -> None:
-        from streams.upstream.topic_ids import fetch_topics
-
         settings = self._settings
         wanted = [settings.notification_topic(priority) for priority in settings.priorities]
         wanted += [
@@ -201,10 +206,8 @@ class Verification:
                     committed[tp] = max(committed.get(tp, 0), found.offset)
         return committed
 
-    async def _wait_for_combiners(self, admin: Any, reader: PartitionReader) -> None:
+    async def _wait_for_combiners(self, admin: Any, reader: TopicReader) -> None:
         """Wait until what was committed by now has been combined and published."""
-        from aiokafka import TopicPartition
-
         name = self._settings.internal_topic("partials")
         ends = await reader.ends(TopicPartition(name, number) for number in range(self._partitions))
         until = time.monotonic() + self._wait_s
@@ -216,9 +219,7 @@ class Verification:
             await asyncio.sleep(_POLL_S)
         self._found.waiting = waiting
 
-    async def _read_public(self, reader: PartitionReader, public: Any) -> None:
-        from aiokafka import TopicPartition
-
+    async def _read_public(self, reader: TopicReader, public: Any) -> None:
         topic = self._settings.event_counts_topic
         partitions = [TopicPartition(topic, number) for number in range(self._partitions)]
         beginnings, ends = await reader.beginnings(partitions), await reader.ends(partitions)
@@ -232,19 +233,13 @@ class Verification:
 
     async def _compare_partition(
         self,
-        reader: PartitionReader,
+        reader: TopicReader,
         number: int,
         tps: dict[Priority, TopicPartition],
         committed: dict[Any, int],
         ends: dict[Any, int],
         sums: dict[Priority, PublicBounds],
     ) -> None:
-        from aiokafka import TopicPartition
-
-        from tables.buckets import FINE, retention_s
-        from tables.source_name import source_name
-        from tables.verification import ChangelogRows, SourceRecount
-
         names = {priority: source_name(self._ids[tp.topic], number) for priority, tp in tps.items()}
         known = (source_name(each, number) for each in self._known_ids)
         # Rows that are about to expire may be gone when their records have been read.
@@ -284,11 +279,9 @@ class Verification:
         rows.close()
 
     async def _count_again(
-        self, reader: PartitionReader, priority: Priority, tp: TopicPartition, tally: SourceRecount
+        self, reader: TopicReader, priority: Priority, tp: TopicPartition, tally: SourceRecount
     ) -> float:
         """Count the records of one source with the workers' own code; return from when on it is covered."""
-        from tables.verification import covered_from_s
-
         beginning = (await reader.beginnings([tp]))[tp]
         end = min(tally.end, (await reader.ends([tp]))[tp])
         first = await reader.first(tp, beginning, end)
@@ -298,7 +291,7 @@ class Verification:
             end,
             None if first is None else first.timestamp,
             brokers_clock=brokers_clock,
-            future_s=_future_s(),
+            future_s=FUTURE_S,
         )
         if first is not None:
             start = max(beginning, await self._start(reader, tp, end) if brokers_clock else beginning)
@@ -311,14 +304,14 @@ class Verification:
             self._found.trimmed[f"{tp.topic}/{tp.partition}"] = covered_s
         return covered_s
 
-    async def _start(self, reader: PartitionReader, tp: TopicPartition, end: int) -> int:
+    async def _start(self, reader: TopicReader, tp: TopicPartition, end: int) -> int:
         # A notification's own time may be ahead of the broker's by so much.
-        found = await reader.offset_at(tp, max(0, (self._span.start_s - _future_s()) * 1000))
+        found = await reader.offset_at(tp, max(0, (self._span.start_s - FUTURE_S) * 1000))
         return end if found is None else found
 
     async def _count(
         self,
-        reader: PartitionReader,
+        reader: TopicReader,
         priority: Priority,
         tp: TopicPartition,
         tally: SourceRecount,
@@ -326,11 +319,6 @@ class Verification:
         end: int,
         brokers_clock: bool,
     ) -> None:
-        from agents.ingest import Ingest
-        from streams.transport.batch import RecordBatch
-        from tables.rows import VersionedRows
-        from tables.source_counter import SourceCounter
-
         settings = self._settings
         ingest = Ingest(settings, _Nowhere())  # type: ignore[arg-type]
         counter = SourceCounter(
@@ -362,12 +350,6 @@ class Verification:
         if now - self._said_at > _SAY_S:
             self._said_at = now
             self._say(sentence)
-
-
-def _future_s() -> int:
-    from tables.buckets import FUTURE_S
-
-    return FUTURE_S
 
 
 class _Nowhere:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from tocsin.cli.common import utc, visible
-
-if TYPE_CHECKING:
-    from tocsin.cli.verify.recount import Findings
+from streams.notifications.visible import visible
+from tocsin.cli.text import utc
+from tocsin.cli.verify.recount import Findings
 
 _SHOWN_DIFFERENCES: Final = 20
 _SHOWN_NAMES: Final = 5

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from tables.views.page import amount, breakable, number
+from tables.views.page import breakable, number
 from tables.views.times import age, parse_time, rfc3339
+from tables.views.units import byte_size
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill
 
 HOSTILE = [
@@ -214,7 +215,7 @@ def test_breaking_an_event_type_changes_no_character(text: str) -> None:
 
 def test_numbers_sizes_and_ages_for_people() -> None:
     assert [number(n) for n in (0, 999, 1234567)] == ["0", "999", "1\u202f234\u202f567"]
-    assert [amount(n) for n in (0, 1023, 1536, 5 * 2**20, 3 * 2**30)] == [
+    assert [byte_size(n) for n in (0, 1023, 1536, 5 * 2**20, 3 * 2**30)] == [
         "0 B",
         "1023 B",
         "1.5 KiB",

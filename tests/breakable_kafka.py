@@ -1,0 +1,48 @@
+"""A local Kafka whose brokers a test can kill, freeze and start again, one by one."""
+
+from __future__ import annotations
+
+import signal
+
+from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
+from tocsin.local_kafka.config import load_cluster
+from tocsin.local_kafka.process import BrokerProcess
+
+
+class BreakableKafka(LocalKafka):
+    """A `LocalKafka`, with failures."""
+
+    def kill(self, broker: int = 1) -> None:
+        """Kill a broker with SIGKILL and return when it is gone."""
+        process = self._running(broker)
+        process.send(signal.SIGKILL)
+        if not process.wait_gone(30.0):
+            raise LocalKafkaError(f"Broker {broker} is still there after SIGKILL.")
+
+    def pause(self, broker: int = 1) -> None:
+        """Freeze a broker with SIGSTOP: its connections stay open and nobody answers."""
+        self._running(broker).send(signal.SIGSTOP)
+
+    def resume(self, broker: int = 1) -> None:
+        """Let a paused broker go on."""
+        self._running(broker).send(signal.SIGCONT)
+
+    def restart_broker(self, broker: int = 1, timeout: float = 90.0) -> None:
+        """Start a broker again at its old port, after an orderly stop when it runs.
+
+        Returns when it answers, and the brokers that run are known to it.
+        """
+        java = self._java()
+        with self._lock():
+            cluster = load_cluster(self.data_dir)
+            if cluster is None or not 1 <= broker <= cluster.brokers:
+                raise LocalKafkaError(f"There is no broker {broker} in {self.data_dir}.")
+            self._end(self._process(broker), timeout)
+            self._launch(cluster, broker, java)
+            self._wait_until_answering(cluster, [broker], timeout)
+
+    def _running(self, broker: int) -> BrokerProcess:
+        process = self._process(broker)
+        if process.pid() is None:
+            raise LocalKafkaError(f"Broker {broker} of {self.data_dir} does not run.")
+        return process

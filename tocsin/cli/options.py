@@ -1,0 +1,43 @@
+"""Options that several commands have, and the types of their values."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import click
+
+from streams.notifications.priority import Priority
+
+brokers_option = click.option(
+    "--brokers", metavar="HOST:PORT,...", help="Kafka bootstrap addresses.  [default: TOCSIN_BROKERS]"
+)
+
+
+class Duration(click.ParamType):
+    """A time span such as ``90s``, ``10m``, ``1h30m`` or ``2d``, in seconds."""
+
+    name = "duration"
+    _units: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of ``value``."""
+        if isinstance(value, int | float):
+            return float(value)
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value)
+        if not parts or "".join(number + unit for number, unit in parts) != value:
+            self.fail(f"{value!r} is not a time span; write it as 90s, 10m, 1h30m or 2d.", param, ctx)
+        return sum(float(number) * self._units[unit] for number, unit in parts)
+
+
+class PriorityName(click.ParamType):
+    """A priority by its name, in any case."""
+
+    name = "priority"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Priority:
+        """The priority that ``value`` names."""
+        found = Priority.parse(str(value))
+        if found is None:
+            self.fail(f"{value!r} is unknown; use one of {', '.join(Priority).lower()}.", param, ctx)
+        return found
