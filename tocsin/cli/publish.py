@@ -24,7 +24,8 @@ from streams.notifications.priority import Priority
 from streams.publishing.driver import Outgoing
 from streams.publishing.generator import generate
 from streams.publishing.lines import make_line_reader
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from tocsin.cli.config_option import command_settings, config_option
 
 if TYPE_CHECKING:
     from streams.publishing.bulk import Tally
@@ -96,6 +97,7 @@ class _Job:
     show_default=True,
     help="Give up after this many seconds without an answer from the brokers.",
 )
+@config_option
 def command(
     file: IO[bytes] | None,
     priority: str,
@@ -140,7 +142,7 @@ def command(
     except EncodingError as error:
         raise click.UsageError(str(error)) from None
     job = _Job(
-        settings=load_settings(brokers=brokers),
+        settings=command_settings(brokers=brokers),
         priority=level,
         publisher_id=publisher_id or f"publish.{socket.gethostname()}",
         event_type=event_type,
@@ -159,6 +161,7 @@ def command(
 
 async def _publish(job: _Job) -> int:
     """Do the job, print the count, and return the exit code."""
+    from streams.broker.admin import check_refusals
     from streams.broker.client_options import client_options
     from streams.publishing.batches import BatchSender
     from streams.publishing.bulk import Bulk, Tally
@@ -178,6 +181,7 @@ async def _publish(job: _Job) -> int:
     started = time.monotonic()
     try:
         if (refused := await _connected(sender)) is not None:
+            await check_refusals(job.settings)
             click.echo(
                 f"tocsin publish: Kafka at {job.settings.brokers} does not answer ({refused}); "
                 "start it, or set --brokers or TOCSIN_BROKERS.",

@@ -17,7 +17,7 @@ from streams.notifications.event_time import bucket_time_ms
 from streams.notifications.notification import Rejection
 from streams.notifications.priority import Priority
 from streams.records import PlacedRecord
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
 from tocsin.cli.common import (
     Duration,
     Output,
@@ -29,6 +29,7 @@ from tocsin.cli.common import (
     utc,
     visible,
 )
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.reading import topic_reader
 
 _COLORS: Final = {
@@ -85,6 +86,7 @@ class _View:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--count", type=click.IntRange(min=1), help="End after this many lines.")
 @brokers_option
+@config_option
 def command(
     what: str,
     priorities: tuple[Priority, ...],
@@ -106,7 +108,7 @@ def command(
 
     if from_beginning and since is not None:
         raise click.UsageError("Give --from-beginning or --since, not both.")
-    settings = load_settings(brokers=brokers)
+    settings = command_settings(brokers=brokers)
     start_ms = 0 if from_beginning else None
     if since is not None:
         start_ms = max(1, int((time.time() - since) * 1000))

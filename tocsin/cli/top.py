@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from streams.settings.addresses import host_in_url, reachable_host
 from tocsin.cli.common import quiet_pipe, visible
+from tocsin.cli.config_option import command_settings, config_option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,12 +55,13 @@ class _NoAnswerError(Exception):
     show_default=True,
     help="Seconds between two updates.",
 )
+@config_option
 def command(url: str | None, token_file: Path | None, once: bool, interval: float) -> None:
     """Show a worker's priorities with their shares and lags, and the counts of the last minute, live.
 
     Ends on Ctrl-C. Exit code 1 when no worker answers.
     """
-    settings = load_settings()
+    settings = command_settings()
     worker = _Worker(_address(url, settings), _token(token_file, settings))
     try:
         with quiet_pipe():
@@ -166,8 +169,7 @@ class _Worker:
 def _address(url: str | None, settings: Settings) -> str:
     if url is None:
         # A worker that listens on all addresses is found on the nearest.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web_host, settings.web_host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port or 6066}"
+        return f"http://{host_in_url(reachable_host(settings.web_host))}:{settings.web_port or 6066}"
     try:
         parts = urllib.parse.urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port)

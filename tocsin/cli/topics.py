@@ -7,7 +7,8 @@ import logging
 
 import click
 
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from tocsin.cli.config_option import command_settings, config_option
 
 _brokers = click.option("--brokers", metavar="HOST:PORT,…", help="Kafka to use instead of TOCSIN_BROKERS.")
 
@@ -18,6 +19,7 @@ def command() -> None:
 
 
 @command.command()
+@config_option
 @_brokers
 def apply(brokers: str | None) -> None:
     """Create the missing topics, and leave existing ones as they are."""
@@ -30,6 +32,7 @@ def apply(brokers: str | None) -> None:
 
 
 @command.command()
+@config_option
 @_brokers
 @click.pass_context
 def check(ctx: click.Context, brokers: str | None) -> None:
@@ -48,4 +51,4 @@ def check(ctx: click.Context, brokers: str | None) -> None:
 def _settings(brokers: str | None) -> Settings:
     # What aiokafka logs on its way to a failure is said by our own sentence.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    return load_settings(brokers=brokers)
+    return command_settings(brokers=brokers)

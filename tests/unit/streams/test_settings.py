@@ -69,7 +69,7 @@ def test_a_secret_comes_from_a_file_and_is_never_shown(
         ("TOCSIN_WEIGHTS", "urgent=3", "is not a priority"),
         ("TOCSIN_WEIGHTS", "critical=0", "must be a number above 0"),
         ("TOCSIN_PRIORITIES", "loud", "is not a priority"),
-        ("TOCSIN_PRIORITIES", "", "names no priority"),
+        ("TOCSIN_PRIORITIES", ",", "names no priority"),
         ("TOCSIN_BROKERS", "kafka", "is not host:port"),
         ("TOCSIN_BROKERS", "me:secret@kafka:9092", "without user, password"),
         ("TOCSIN_PARTITIONS", "0", "TOCSIN_PARTITIONS"),

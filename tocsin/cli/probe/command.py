@@ -17,8 +17,9 @@ import orjson
 from streams.cancellation import end
 from streams.notifications.priority import Priority
 from streams.records import PlacedRecord
-from streams.settings import ConfigurationError, Settings, load_settings
+from streams.settings import ConfigurationError, Settings
 from tocsin.cli.common import Output, brokers_option, run, visible
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.probe.results import Probes, Report, keys_of, make_report
 from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
 
@@ -53,6 +54,7 @@ _RECENT_MS: Final = 15_000
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @brokers_option
+@config_option
 def command(
     rate: float, seconds: float, wait_s: float, max_p99_ms: float | None, as_json: bool, brokers: str | None
 ) -> None:
@@ -64,7 +66,7 @@ def command(
 
     Exit code 1 if a probe did not arrive, or if --max-p99-ms is exceeded, so that a CronJob can run it.
     """
-    settings = load_settings(brokers=brokers)
+    settings = command_settings(brokers=brokers)
     number = max(1, round(rate * seconds))
     job = _Run(settings, rate, number, wait_s, max_p99_ms).report()
     sys.exit(run(_shown(job, as_json), interrupted=1))

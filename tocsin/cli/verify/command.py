@@ -9,8 +9,9 @@ from typing import Final
 import click
 import orjson
 
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
 from tocsin.cli.common import Duration, Output, brokers_option, run
+from tocsin.cli.config_option import command_settings, config_option
 
 #: Seconds that rows are left before they expire, so that they are still there when they are read.
 _MARGIN_S: Final = 120
@@ -48,6 +49,7 @@ _NO_END_S: Final = 2**41
     "--json", "as_json", is_flag=True, help="Print one JSON object, with at most 1,000 differences."
 )
 @brokers_option
+@config_option
 def command(
     since: float, window: float | None, wait_s: float, most_counts: int, as_json: bool, brokers: str | None
 ) -> None:
@@ -61,7 +63,7 @@ def command(
     10 s counts are kept for 75 minutes plus TOCSIN_LATENESS_S. Exit code 0 if the counts agree, 1 if they
     differ or cannot be compared.
     """
-    settings = load_settings(brokers=brokers)
+    settings = command_settings(brokers=brokers)
     sys.exit(run(_verify(settings, since, window, wait_s, most_counts, as_json), interrupted=1))
 
 
