@@ -204,7 +204,7 @@ class EndpointTokens(_KeptTokens):
             async for part in response.content.iter_any():
                 body += part
                 if len(body) > _MOST_BYTES:
-                    break
+                    return response.status, b""
             return response.status, body
 
 

@@ -186,13 +186,6 @@ class Settings(KafkaSettings):
     def _split_age_limits(cls, value: Any) -> Any:
         return numbers_by_priority(value, "age limit", "debug=300,info=60")
 
-    @field_validator("web_token", "admin_token")
-    @classmethod
-    def _check_web_tokens(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().isascii():
-            raise ValueError("give a token of ASCII characters, since it goes into an HTTP header")
-        return value
-
     @field_validator("admin_token")
     @classmethod
     def _check_admin_token(cls, value: SecretStr | None) -> SecretStr | None:

@@ -122,7 +122,8 @@ class _Worker:
         self.url = url
         self._headers = {"Accept": "application/json"}
         if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
+            # As UTF-8, which the worker reads; a header is written as Latin-1.
+            self._headers["Authorization"] = f"Bearer {token}".encode().decode("latin-1")
         # A proxy for the world outside is not meant for a worker.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
 
@@ -184,7 +185,7 @@ def _token(path: Path | None, settings: Settings) -> str | None:
     if path is None:
         return settings.web_token.get_secret_value() if settings.web_token is not None else None
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        token = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError):
         token = ""
     if not token or not token.isascii() or not token.isprintable():

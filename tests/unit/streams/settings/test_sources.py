@@ -11,15 +11,6 @@ from streams.notifications import Priority
 from streams.settings import PROFILES, ConfigurationError, load_settings
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the surroundings decides a test."""
-    import os
-
-    for name in [name for name in os.environ if name.startswith("TOCSIN_")]:
-        monkeypatch.delenv(name)
-
-
 def test_environment_wins_over_file_and_file_over_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,0 +1,73 @@
+"""aiokafka takes a refused bearer token for an accepted one; with the change it does not."""
+
+from __future__ import annotations
+
+import aiokafka.conn
+import pytest
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.errors import SaslAuthenticationFailed
+
+from streams.upstream import oauth_refusals
+from streams.upstream.oauth_refusals import install_oauth_refusals
+
+REFUSAL = b'{"status":"invalid_token"}'
+ORIGINAL = oauth_refusals.OAuthAuthenticator
+
+
+class Provider(AbstractTokenProvider):
+    def __init__(self) -> None:
+        self.forgotten = 0
+
+    async def token(self) -> str:
+        return "t0ken"
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aiokafka.conn, "OAuthAuthenticator", ORIGINAL)
+    install_oauth_refusals()
+    install_oauth_refusals()
+
+
+def authenticator(provider: Provider) -> object:
+    """As a connection makes it."""
+    connection = aiokafka.conn.AIOKafkaConnection(
+        "127.0.0.1",
+        1,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="OAUTHBEARER",
+        sasl_oauth_token_provider=provider,
+    )
+    return connection.authenticator_oauth()
+
+
+@pytest.mark.usefixtures("installed")
+async def test_an_answer_after_the_token_is_a_refusal() -> None:
+    provider = Provider()
+    made = authenticator(provider)
+    payload, expects = await made.step(None)
+    assert (b"auth=Bearer t0ken" in payload, expects) == (True, True)
+    with pytest.raises(SaslAuthenticationFailed) as caught:
+        await made.step(REFUSAL)
+    assert provider.forgotten == 1
+    assert "invalid_token" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_no_answer_is_none() -> None:
+    provider = Provider()
+    made = authenticator(provider)
+    await made.step(None)
+    assert await made.step(b"") is None
+    assert provider.forgotten == 0
+
+
+async def test_the_change_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: aiokafka as it is goes on. When this fails, the change can go."""
+    monkeypatch.setattr(aiokafka.conn, "OAuthAuthenticator", ORIGINAL)
+    made = authenticator(Provider())
+    await made.step(None)
+    assert await made.step(REFUSAL) is None
