@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import base64
 import re
 import ssl
 import time
@@ -147,7 +148,11 @@ class EndpointTokens(_KeptTokens):
         super().__init__(clock)
         self._url = url
         # Both are encoded first: a colon would end the id, and a header is ASCII.
-        self._auth = aiohttp.BasicAuth(quote_plus(client_id), quote_plus(client_secret))
+        pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+        self._headers = {
+            "Accept": "application/json",
+            "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}",
+        }
         self._form = {"grant_type": "client_credentials"} | ({"scope": scope} if scope else {})
         self._context = context
         parts = urlsplit(url)
@@ -194,8 +199,7 @@ class EndpointTokens(_KeptTokens):
             session.post(
                 self._url,
                 data=self._form,
-                auth=self._auth,
-                headers={"Accept": "application/json"},
+                headers=self._headers,
                 allow_redirects=False,
                 ssl=tls,
             ) as response,
