@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.settings import ConfigurationError, Settings
 from streams.settings.files import CONFIG_BYTES, read_text
-from streams.upstream.oauth_refusals import install_oauth_refusals
+from streams.upstream.sasl import install_hidden_secrets, install_oauth_refusals
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
         "security_protocol": settings.security_protocol,
     }
     if settings.security_protocol.startswith("SASL"):
+        install_hidden_secrets()
         if (provider := token_provider(settings)) is not None:
             # What MSK calls a mechanism of its own is this one on the wire.
             options["sasl_mechanism"] = "OAUTHBEARER"

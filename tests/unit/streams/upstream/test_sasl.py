@@ -1,4 +1,4 @@
-"""aiokafka takes a refused bearer token for an accepted one; with the change it does not."""
+"""aiokafka does not see that a token is refused, and logs secrets; with the changes it does, and not."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import aiokafka.conn
 import pytest
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import SaslAuthenticationFailed
+from aiokafka.protocol.admin import (
+    SaslAuthenticateRequest,
+    SaslAuthenticateRequest_v0,
+    SaslAuthenticateRequest_v1,
+)
 
-from streams.upstream import oauth_refusals
-from streams.upstream.oauth_refusals import install_oauth_refusals
+from streams.upstream import sasl
+from streams.upstream.sasl import install_hidden_secrets, install_oauth_refusals
 
 REFUSAL = b'{"status":"invalid_token"}'
-ORIGINAL = oauth_refusals.OAuthAuthenticator
+ORIGINAL = sasl.OAuthAuthenticator
 
 
 class Provider(AbstractTokenProvider):
@@ -71,3 +76,17 @@ async def test_the_change_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     made = authenticator(Provider())
     await made.step(None)
     assert await made.step(REFUSAL) is None
+
+
+@pytest.mark.parametrize("struct", [SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1])
+def test_the_request_with_the_secret_does_not_show_it(monkeypatch: pytest.MonkeyPatch, struct: type) -> None:
+    request = SaslAuthenticateRequest(b"\0me\0hunter2").build(struct)
+    with monkeypatch.context() as patch:
+        # The control: as it is, it does.
+        if "__repr__" in vars(struct):
+            patch.delattr(struct, "__repr__")
+        assert "hunter2" in repr(request)
+    install_hidden_secrets()
+    install_hidden_secrets()
+    assert "hunter2" not in f"{request} {request!r}"
+    assert b"hunter2" in request.encode()
