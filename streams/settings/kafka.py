@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -203,6 +204,7 @@ class KafkaSettings(BaseSettings):
         return self.brokers.split(",")
 
     @classmethod
+    @cache
     def secret_names(cls) -> tuple[str, ...]:
         """The settings that are secrets, each of which may be given as the path of a file too."""
         return tuple(
