@@ -104,7 +104,7 @@ class _KeptTokens(AbstractTokenProvider, abc.ABC):  # type: ignore[misc]
                 return held.token
             asked_at = self._clock()
             try:
-                token, life_s = await self._fetch()
+                token, life_s = await self.fetch()
             except TokenError:
                 # One that is to be renewed, and cannot be yet, is good until it ends.
                 if held is not None and self._clock() < held.ends_at:
@@ -119,7 +119,7 @@ class _KeptTokens(AbstractTokenProvider, abc.ABC):  # type: ignore[misc]
         self._held = None
 
     @abc.abstractmethod
-    async def _fetch(self) -> tuple[str, float]:
+    async def fetch(self) -> tuple[str, float]:
         """A new token, and the seconds for which it holds from now on; 0 when nobody says."""
 
 
@@ -159,7 +159,12 @@ class EndpointTokens(_KeptTokens):
         #: A query may hold what nobody is to read in a log.
         self._where = f"{parts.scheme}://{parts.netloc}{parts.path}"
 
-    async def _fetch(self) -> tuple[str, float]:
+    async def fetch(self) -> tuple[str, float]:
+        """A new token from the endpoint, and the seconds for which it holds.
+
+        Raises:
+            TokenError: the endpoint gives none.
+        """
         look = "look at TOCSIN_SASL_OAUTH_TOKEN_URL"
         try:
             status, answer = await self._ask()
@@ -252,7 +257,12 @@ class MskTokens(_KeptTokens):
         self._region = region
         self._signer = MSKAuthTokenProvider
 
-    async def _fetch(self) -> tuple[str, float]:
+    async def fetch(self) -> tuple[str, float]:
+        """A token that is signed now, and the seconds for which it holds.
+
+        Raises:
+            TokenError: there are no credentials to sign with.
+        """
         loop = asyncio.get_running_loop()
         # Where credentials come from a service of AWS, it is asked here, and the event loop would wait.
         try:

@@ -198,6 +198,10 @@ class KafkaSettings(BaseSettings):
         """The settings file that was read; None when there was none."""
         return self._config_file
 
+    def remember_file(self, path: str | None) -> None:
+        """Note which settings file was read; ``load_settings`` does."""
+        self._config_file = path
+
     @property
     def broker_list(self) -> list[str]:
         """The bootstrap addresses, one an item."""

@@ -61,7 +61,7 @@ def load_settings(*, config_file: str | os.PathLike[str] | None = None, **overri
         settings = Settings(**values)
     except ValidationError as error:
         raise ConfigurationError(_sentence(error, called)) from None
-    settings._config_file = path or None
+    settings.remember_file(path or None)
     return settings
 
 
