@@ -112,8 +112,8 @@ COMPILE = $(LOCK_ENV)/bin/uv pip compile --no-config --universal --python-versio
 lock: ## Pin the Python packages anew after a change of pyproject.toml; UPGRADE=1 takes newer ones.
 	@$(PYTHON) -m venv $(LOCK_ENV)
 	@$(LOCK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(COMPILE) pyproject.toml -o requirements/runtime.txt
-	$(COMPILE) pyproject.toml --extra local --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -c requirements/constraints.in -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra local --extra msk --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
 	$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) --group peers -o requirements/peers.txt
 

@@ -6,9 +6,7 @@ import os
 import socket
 from typing import Any
 
-import faust
-
-from streams.broker.client_options import ssl_context
+from streams.broker.faust_credentials import faust_credentials
 from streams.settings import Settings
 from streams.upstream.faust_tables import SharedTable
 
@@ -18,7 +16,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
     instance = settings.instance_id
     return {
         "broker": [f"kafka://{address}" for address in settings.broker_list],
-        "broker_credentials": _credentials(settings),
+        "broker_credentials": faust_credentials(settings),
         "broker_session_timeout": settings.session_timeout_s,
         "broker_heartbeat_interval": min(3.0, settings.session_timeout_s / 3),
         "broker_request_timeout": max(30.0, settings.session_timeout_s + 5),
@@ -46,16 +44,3 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "autodiscover": False,
         "loghandlers": [],
     }
-
-
-def _credentials(settings: Settings) -> Any:
-    context = ssl_context(settings) if settings.security_protocol.endswith("SSL") else None
-    if settings.security_protocol.startswith("SASL"):
-        password = settings.sasl_password
-        return faust.SASLCredentials(
-            username=settings.sasl_username,
-            password=password.get_secret_value() if password else None,
-            mechanism=settings.sasl_mechanism,
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context=context) if context is not None else None

@@ -40,7 +40,7 @@ class LiveProfile:
     def reload(self) -> None:
         """Read the settings again and take over profile, mode and weights; other changes need a restart."""
         try:
-            fresh = load_settings()
+            fresh = load_settings(config_file=self.settings.config_file)
         except ConfigurationError as error:
             log.error("The settings were not reloaded: %s", error)  # noqa: TRY400 - the reason is in the line
             return

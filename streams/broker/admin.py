@@ -22,6 +22,7 @@ from aiokafka.errors import (
 )
 
 from streams.broker.client_options import client_options
+from streams.broker.token_error import TokenError
 from streams.cancellation import cancellable, end
 from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings
@@ -89,6 +90,19 @@ async def admin_client(
             await admin.close()
 
 
+async def check_refusals(settings: Settings) -> None:
+    """Look why there is no connection, where waiting does not help.
+
+    Raises:
+        ConfigurationError: a broker refuses, or there is no token to go there with.
+    """
+    options = client_options(settings)
+    tried = await asyncio.gather(*(_try(address, options, _ATTEMPT_S) for address in settings.broker_list))
+    failures = {address: failure for address, failure in tried if failure is not None}
+    if len(failures) == len(tried) and not all(failure.temporary for failure in failures.values()):
+        raise ConfigurationError(unusable(settings, failures))
+
+
 async def _first_usable(
     settings: Settings, options: dict[str, Any], attempt_s: float, patience_s: float
 ) -> str:
@@ -120,7 +134,11 @@ async def _try(address: str, options: dict[str, Any], limit_s: float) -> tuple[s
         async with asyncio.timeout(limit_s):
             await try_broker(host.strip("[]"), int(port), arguments, limit_s)
     except Exception as error:  # noqa: BLE001  # whatever it is, it belongs in the sentence
-        return address, failure_of(error, tls=options["security_protocol"].endswith("SSL"))
+        return address, failure_of(
+            error,
+            tls=options["security_protocol"].endswith("SSL"),
+            token="sasl_oauth_token_provider" in options,
+        )
     return address, None
 
 
@@ -133,13 +151,16 @@ def unusable(settings: Settings, failures: dict[str, Failure]) -> str:
     return f"No Kafka broker can be used ({reasons}): {telling.advice}."
 
 
-def failure_of(error: BaseException, *, tls: bool) -> Failure:
+def failure_of(error: BaseException, *, tls: bool, token: bool = False) -> Failure:
     """Tell what an error at connecting means.
 
     Args:
         error: as aiokafka or the event loop raised it.
         tls: whether TLS was spoken.
+        token: whether a bearer token was sent, in place of a user name and a password.
     """
+    if isinstance(error, TokenError):
+        return Failure(f"was not asked, {error.reason}", error.advice, temporary=error.temporary)
     start = Failure("", "start Kafka, or set TOCSIN_BROKERS", temporary=True)
     protocol = "set TOCSIN_SECURITY_PROTOCOL to that of this port"
     for cause in _causes(error):
@@ -161,6 +182,11 @@ def failure_of(error: BaseException, *, tls: bool) -> Failure:
                 return Failure("does not offer this SASL mechanism", "set TOCSIN_SASL_MECHANISM")
             case IllegalSaslStateError():
                 return Failure("does not ask for SASL", protocol)
+            case SaslAuthenticationFailed() | AuthenticationFailedError() if token:
+                return Failure(
+                    "refuses the bearer token",
+                    "look at the broker's log, and at TOCSIN_SASL_MECHANISM and the settings of its token",
+                )
             case SaslAuthenticationFailed() | AuthenticationFailedError():
                 return Failure(
                     "refuses the user name or password",

@@ -69,4 +69,14 @@ async def disconnect(consumer: Any) -> None:
     for fetch in fetches:
         fetch.cancel()
     await asyncio.gather(*fetches, return_exceptions=True)
-    await consumer._client.close()
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await consumer._client.close()
+    except TimeoutError:
+        log.warning("A connection was left to close by itself.")
+    except asyncio.CancelledError:
+        # A connection of TLS may take its time to close. The future of one that ``stop`` waited for was
+        # cancelled with it, and comes out here as if the caller had been.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise

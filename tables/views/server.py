@@ -13,10 +13,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from streams.settings import ConfigurationError, Settings
+from streams.settings.addresses import WILDCARDS, host_in_url, reachable_host
 from tables.views.access import Access
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.healthz import HEALTHZ_PATHS, add_healthz
+from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
 from tables.views.metrics import add_metrics, make_registry
 from tables.views.page import Page
@@ -69,7 +71,8 @@ class ViewServer:
         self._runner: web.AppRunner | None = None
         #: Set while it runs.
         self.connections: Connections | None = None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._address: str | None = None
 
     def show(self, scheduler: SchedulerSource, stats: WorkerStats) -> None:
         """Show these from now on: the worker has got beyond its start."""
@@ -78,13 +81,10 @@ class ViewServer:
 
     @property
     def address(self) -> str:
-        """The URL of the page, with the real port; only once started."""
-        if self._server is None:
+        """A URL of the page that can be opened on this machine, with the real port; only once started."""
+        if self._address is None:
             raise RuntimeError("The web views are not started.")
-        host, port = self._server.sockets[0].getsockname()[:2]
-        if self._settings.web_host == "localhost":
-            host = "localhost"
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        return self._address
 
     async def start(self) -> None:
         """Start listening.
@@ -100,20 +100,24 @@ class ViewServer:
         connections = Connections(runner.server)
         host, port = self._settings.web_host, self._settings.web_port
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                connections, host, port, backlog=128
-            )
-        except OSError as error:
+            sockets = await asyncio.to_thread(listening_sockets, host, port)
+        except (OSError, UnicodeError) as error:
             await self.stop()
             raise ConfigurationError(_sentence(error, host, port)) from None
+        self._address = _url(host, sockets[0])
+        for one in sockets:
+            self._servers.append(
+                await asyncio.get_running_loop().create_server(connections, sock=one, backlog=BACKLOG)
+            )
         self.connections = connections
         connections.start()
-        log.info("The web views are at %s", self.address)
+        everywhere = " (on all addresses)" if host in WILDCARDS else ""
+        log.info("The web views are at %s%s", self.address, everywhere)
 
     async def stop(self) -> None:
         """Stop listening; answers under way may take two seconds more."""
-        server, self._server = self._server, None
-        if server is not None:
+        servers, self._servers, self._address = self._servers, [], None
+        for server in servers:
             server.close()
         if self.connections is not None:
             await self.connections.stop()
@@ -142,7 +146,17 @@ class ViewServer:
         return response
 
 
-def _sentence(error: OSError, host: str, port: int) -> str:
+def _url(host: str, listening: socket.socket) -> str:
+    """The URL of a server that listens on ``host``, by one of its sockets."""
+    found, port = listening.getsockname()[:2]
+    # A name stands for several addresses, all of them with this port; the others are as they came out.
+    shown = reachable_host(host) if host in WILDCARDS or host == "localhost" else found
+    return f"http://{host_in_url(shown)}:{port}/"
+
+
+def _sentence(error: Exception, host: str, port: int) -> str:
+    if not isinstance(error, OSError):
+        return f"TOCSIN_WEB_HOST: {host} is no name of a host; use 127.0.0.1, or * for all addresses."
     if error.errno == errno.EADDRINUSE:
         return (
             f"TOCSIN_WEB_PORT: another program listens on {host}:{port}; choose another, or 0 for a free one."
@@ -150,7 +164,5 @@ def _sentence(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"TOCSIN_WEB_PORT: port {port} needs rights that this process lacks; choose one from 1024 on."
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return (
-            f"TOCSIN_WEB_HOST: {host} is not an address of this machine; use 127.0.0.1, or 0.0.0.0 for all."
-        )
+        return f"TOCSIN_WEB_HOST: {host} is not an address of this machine; use 127.0.0.1, or * for all."
     return f"TOCSIN_WEB_HOST: cannot listen on {host}:{port} ({error.strerror})."

@@ -142,7 +142,7 @@ class Bench:
             notification_topic_prefix=point.prefix,
             dead_letter_topic=f"{group}-dead-letters",
             event_counts_topic=f"{group}-event-counts",
-            forward_priorities="",
+            forward_priorities="none",
         )
 
     def _prepare(self, point: Point, group: str) -> None:

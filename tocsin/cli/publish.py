@@ -17,6 +17,7 @@ import click
 import orjson
 from aiokafka.errors import KafkaError
 
+from streams.broker.admin import check_refusals
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
 from streams.notifications.decoding import Limits
@@ -26,7 +27,8 @@ from streams.outgoing import Outgoing
 from streams.publishing.bulk import Bulk, Lines, Tally, chunked
 from streams.publishing.generator import generate
 from streams.publishing.lines import make_line_reader
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option
 from tocsin.cli.running import on_signals, silence_client
 
@@ -95,6 +97,7 @@ class _Job:
     show_default=True,
     help="Give up after this many seconds without an answer from the brokers.",
 )
+@config_option
 def command(
     file: IO[bytes] | None,
     priority: str,
@@ -139,7 +142,7 @@ def command(
     except EncodingError as error:
         raise click.UsageError(str(error)) from None
     job = _Job(
-        settings=load_settings(brokers=brokers),
+        settings=command_settings(brokers=brokers),
         priority=level,
         publisher_id=publisher_id or f"publish.{socket.gethostname()}",
         event_type=event_type,
@@ -172,6 +175,7 @@ async def _publish(job: _Job) -> int:
     started = time.monotonic()
     try:
         if (refused := await _connected(sender)) is not None:
+            await check_refusals(job.settings)
             click.echo(
                 f"tocsin publish: Kafka at {job.settings.brokers} does not answer ({refused}); "
                 "start it, or set --brokers or TOCSIN_BROKERS.",

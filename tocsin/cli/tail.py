@@ -18,10 +18,11 @@ from streams.notifications.notification import Reason, Rejection
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
 from streams.records import PlacedRecord, UnreadableRecord
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
 from tables.public_rows import decode_key
 from tables.totals import make_matcher
 from tocsin.cli.colours import coloured
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import Duration, PriorityName, brokers_option
 from tocsin.cli.output import Output
 from tocsin.cli.reading import topic_reader
@@ -73,6 +74,7 @@ class _View:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--count", type=click.IntRange(min=1), help="End after this many lines.")
 @brokers_option
+@config_option
 def command(
     what: str,
     priorities: tuple[Priority, ...],
@@ -92,7 +94,7 @@ def command(
     """
     if from_beginning and since is not None:
         raise click.UsageError("Give --from-beginning or --since, not both.")
-    settings = load_settings(brokers=brokers)
+    settings = command_settings(brokers=brokers)
     start_ms = 0 if from_beginning else None
     if since is not None:
         start_ms = max(1, int((time.time() - since) * 1000))

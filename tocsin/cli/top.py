@@ -17,9 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.notifications.visible import visible
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from streams.settings.addresses import host_in_url, reachable_host
 from tables.views.units import byte_size
 from tocsin.cli.colours import rich_style
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.output import quiet_pipe
 from tocsin.cli.web_views import NoAnswerError, WebViews
 
@@ -51,12 +53,13 @@ class _NothingToShowError(Exception):
     show_default=True,
     help="Seconds between two updates.",
 )
+@config_option
 def command(url: str | None, token_file: Path | None, once: bool, interval: float) -> None:
     """Show a worker's priorities with their shares and lags, and the counts of the last minute, live.
 
     Ends on Ctrl-C. Exit code 1 when no worker answers.
     """
-    settings = load_settings()
+    settings = command_settings()
     token = _token(token_file, settings)
     views = WebViews(_address(url, settings), token)
     try:
@@ -130,8 +133,7 @@ def _sentence(error: NoAnswerError, address: str, has_token: bool) -> str:
 def _address(url: str | None, settings: Settings) -> str:
     if url is None:
         # A worker that listens on all addresses is found on the nearest.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web_host, settings.web_host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port or 6066}"
+        return f"http://{host_in_url(reachable_host(settings.web_host))}:{settings.web_port or 6066}"
     try:
         parts = urllib.parse.urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port)
@@ -146,7 +148,7 @@ def _token(path: Path | None, settings: Settings) -> str | None:
     if path is None:
         return settings.web_token.get_secret_value() if settings.web_token is not None else None
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        token = path.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError):
         token = ""
     if not token or not token.isascii() or not token.isprintable():

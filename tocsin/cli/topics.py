@@ -7,7 +7,8 @@ import asyncio
 import click
 
 from streams.broker.topics import apply_topics, check_topics, planned_topics
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option
 from tocsin.cli.running import silence_client
 
@@ -18,6 +19,7 @@ def command() -> None:
 
 
 @command.command()
+@config_option
 @brokers_option
 def apply(brokers: str | None) -> None:
     """Create the missing topics, and leave existing ones as they are."""
@@ -28,6 +30,7 @@ def apply(brokers: str | None) -> None:
 
 
 @command.command()
+@config_option
 @brokers_option
 @click.pass_context
 def check(ctx: click.Context, brokers: str | None) -> None:
@@ -43,4 +46,4 @@ def check(ctx: click.Context, brokers: str | None) -> None:
 
 def _settings(brokers: str | None) -> Settings:
     silence_client()
-    return load_settings(brokers=brokers)
+    return command_settings(brokers=brokers)

@@ -47,7 +47,8 @@ class WebViews:
         self.address = address
         self._headers = {"Accept": "application/json"}
         if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
+            # As UTF-8, which the worker reads; a header is written as Latin-1.
+            self._headers["Authorization"] = f"Bearer {token}".encode().decode("latin-1")
         # A proxy for the world outside is not meant for a worker.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
 

@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from streams.broker.self_check import self_check
-from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
+from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.logs import configure_logging
 from tocsin.unknown_settings import unknown_settings
 
@@ -32,13 +33,14 @@ log = logging.getLogger(__name__)
     help="Least level that is logged [TOCSIN_LOG_LEVEL].",
 )
 @click.option("--show-config", is_flag=True, help="Print the settings with secrets masked, and exit.")
+@config_option
 def command(show_config: bool, **options: Any) -> None:
     """Consume notifications by priority, count them, forward alerts, serve the web views.
 
     A setting is taken from an option here, else from TOCSIN_* in the environment, else from the TOML file
-    that TOCSIN_CONFIG_FILE names, else it has its default.
+    that --config or TOCSIN_CONFIG_FILE names, else it has its default.
     """
-    settings = load_settings(**options)
+    settings = command_settings(**options)
     if show_config:
         click.echo(json.dumps(settings.shown(), indent=2))
         for sentence in unknown_settings(os.environ):

@@ -91,7 +91,7 @@ def main() -> None:
     install(spec)
     trial = (spec.option("tune") or {}).get("settings", {})
     if not spec.option("forward"):
-        trial = {"forward_priorities": ""} | trial
+        trial = {"forward_priorities": "none"} | trial
     settings = load_settings(
         brokers=spec.brokers,
         app_id=spec.group,

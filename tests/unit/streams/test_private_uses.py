@@ -23,6 +23,7 @@ PUBLIC_MODULES = {
     "faust.types",
     "faust.worker",
     "aiokafka",
+    "aiokafka.abc",  # token providers
     "aiokafka.admin",
     "aiokafka.admin.config_resource",  # what a public method of the admin client takes
     "aiokafka.errors",

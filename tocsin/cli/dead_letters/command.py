@@ -13,7 +13,8 @@ import click
 import orjson
 
 from streams.notifications.visible import visible
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.dead_letters.records import Filter, Found, Skipped, dead_letters, names_of, unknown
 from tocsin.cli.dead_letters.replay import Replay
 from tocsin.cli.options import Duration, brokers_option
@@ -67,6 +68,7 @@ def command() -> None:
     help="Print one JSON object a line; the summary goes to standard error.",
 )
 @brokers_option
+@config_option
 def list_(
     reasons: tuple[str, ...],
     topics: tuple[str, ...],
@@ -80,7 +82,7 @@ def list_(
 
     A record that was sent twice because of a crash has one id, and is listed and counted once.
     """
-    settings = load_settings(brokers=brokers)
+    settings = command_settings(brokers=brokers)
     job = _list(settings, Filter(reasons, topics), _start_ms(since), None if everything else limit, as_json)
     sys.exit(run(job, interrupted=1))
 
@@ -175,12 +177,13 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 @click.argument("which", metavar="ID|PARTITION/OFFSET")
 @click.option("--raw", is_flag=True, help="Print only the original bytes of the value.")
 @brokers_option
+@config_option
 def show(which: str, raw: bool, brokers: str | None) -> None:
     """Show a dead letter: where it came from, why it could not be read, its headers and its value.
 
     Control characters in the value are escaped; --raw prints the bytes unchanged.
     """
-    sys.exit(run(_show(load_settings(brokers=brokers), which, raw), interrupted=1))
+    sys.exit(run(_show(command_settings(brokers=brokers), which, raw), interrupted=1))
 
 
 async def _show(settings: Settings, which: str, raw: bool) -> int:
@@ -232,6 +235,7 @@ async def _show(settings: Settings, which: str, raw: bool) -> int:
 @click.option("--to-topic", metavar="TOPIC", help="Send them to this topic instead.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @brokers_option
+@config_option
 def replay(
     which: tuple[str, ...],
     everything: bool,
@@ -251,7 +255,7 @@ def replay(
         raise click.UsageError("Give the ids of dead letters, or --all.")
     if which and (reasons or topics or since is not None):
         raise click.UsageError("--reason, --topic and --since go with --all, not with ids.")
-    settings = load_settings(brokers=brokers)
+    settings = command_settings(brokers=brokers)
     if to_topic == settings.dead_letter_topic:
         raise click.UsageError("--to-topic is the dead-letter topic itself; give one that is read.")
     job = Replay(settings, set(which), Filter(reasons, topics), to_topic=to_topic, dry_run=dry_run)

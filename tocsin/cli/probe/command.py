@@ -22,11 +22,12 @@ from streams.notifications.visible import visible
 from streams.publishing.driver import load_driver
 from streams.publishing.notifier import Notifier
 from streams.records import PlacedRecord
-from streams.settings import ConfigurationError, Settings, load_settings
+from streams.settings import ConfigurationError, Settings
 from streams.upstream.topic_ids import fetch_topics
 from tables.partials import make_slicer
 from tables.public_rows import decode_key
 from tables.reserved_types import PROBES
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option
 from tocsin.cli.output import Output
 from tocsin.cli.probe.results import Probes, Report, keys_of, make_report
@@ -64,6 +65,7 @@ _RECENT_MS: Final = 15_000
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @brokers_option
+@config_option
 def command(
     rate: float, seconds: float, wait_s: float, max_p99_ms: float | None, as_json: bool, brokers: str | None
 ) -> None:
@@ -75,7 +77,7 @@ def command(
 
     Exit code 1 if a probe did not arrive, or if --max-p99-ms is exceeded, so that a CronJob can run it.
     """
-    settings = load_settings(brokers=brokers)
+    settings = command_settings(brokers=brokers)
     number = max(1, round(rate * seconds))
     job = _Run(settings, rate, number, wait_s, max_p99_ms).report()
     sys.exit(run(_shown(job, as_json), interrupted=1))

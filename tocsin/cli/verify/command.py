@@ -9,9 +9,10 @@ from typing import Final
 import click
 import orjson
 
-from streams.settings import Settings, load_settings
+from streams.settings import Settings
 from tables.buckets import FINE, parent, retention_s
 from tables.verification import Span
+from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import Duration, brokers_option
 from tocsin.cli.output import Output
 from tocsin.cli.running import run
@@ -54,6 +55,7 @@ _NO_END_S: Final = 2**41
     "--json", "as_json", is_flag=True, help="Print one JSON object, with at most 1,000 differences."
 )
 @brokers_option
+@config_option
 def command(
     since: float, window: float | None, wait_s: float, most_counts: int, as_json: bool, brokers: str | None
 ) -> None:
@@ -67,7 +69,7 @@ def command(
     10 s counts are kept for 75 minutes plus TOCSIN_LATENESS_S. Exit code 0 if the counts agree, 1 if they
     differ or cannot be compared.
     """
-    settings = load_settings(brokers=brokers)
+    settings = command_settings(brokers=brokers)
     sys.exit(run(_verify(settings, since, window, wait_s, most_counts, as_json), interrupted=1))
 
 

@@ -71,7 +71,7 @@ def test_plan_follows_names_and_priorities_of_the_settings() -> None:
     plan = _plan(
         app_id="me",
         priorities="audit",
-        forward_priorities="",
+        forward_priorities="none",
         notification_topic_prefix="n-",
         dead_letter_topic="d",
         event_counts_topic="e",

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiokafka
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -86,6 +87,20 @@ async def test_the_fetches_of_a_real_consumer_end(monkeypatch: pytest.MonkeyPatc
     await disconnect(consumer)
     assert [fetch.cancelled() for fetch in fetches] == [True, True]
     assert "_pending_tasks" in Fetcher._fetch_requests_routine.__code__.co_names
+
+
+async def test_a_connection_that_is_slow_to_close_is_no_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of TLS is, whose other side does not say goodbye: what the caller had to do went undone."""
+    monkeypatch.setattr(connections, "_STOP_S", 0.01)
+    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    connection = AIOKafkaConnection("127.0.0.1", 1)
+    connection._closed_fut = asyncio.get_running_loop().create_future()
+    consumer._client._conns["slow"] = connection
+    await disconnect(consumer)
+    assert connection._closed_fut.cancelled()
+    # The control: its own second close is what looks like a cancellation.
+    with pytest.raises(asyncio.CancelledError):
+        await consumer._client.close()
 
 
 @pytest.mark.parametrize("how", ["waits for a broker", "loses cancellations"])

@@ -191,3 +191,20 @@ def test_the_address_is_that_of_the_settings(server: _Server) -> None:
     result = CliRunner().invoke(command, ["--once"], env={"TOCSIN_WEB_PORT": port})
     assert result.exit_code == 0
     assert len(server.asked) == 2
+
+
+def test_a_token_that_is_not_ascii_is_sent_as_utf_8(server: _Server) -> None:
+    server.answer = lambda _, headers: (
+        (200, {}, b"{}")
+        if headers.get("authorization", "").encode("latin-1").decode() == "Bearer s3crët-€"
+        else (401, {}, b"{}")
+    )
+    assert _once(server.url, TOCSIN_WEB_TOKEN="s3crët-€").exit_code == 0
+    assert _once(server.url, TOCSIN_WEB_TOKEN="s3cret-E").exit_code == 1
+
+
+def test_a_token_file_may_begin_with_a_byte_order_mark(server: _Server, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(b"\xef\xbb\xbfs3cret\r\n")
+    assert _once(server.url, "--token-file", str(path)).exit_code == 0
+    assert server.asked[0][1]["authorization"] == "Bearer s3cret"

@@ -11,15 +11,6 @@ from streams.notifications import Priority
 from streams.settings import PROFILES, ConfigurationError, load_settings
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the surroundings decides a test."""
-    import os
-
-    for name in [name for name in os.environ if name.startswith("TOCSIN_")]:
-        monkeypatch.delenv(name)
-
-
 def test_environment_wins_over_file_and_file_over_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -69,7 +60,7 @@ def test_a_secret_comes_from_a_file_and_is_never_shown(
         ("TOCSIN_WEIGHTS", "urgent=3", "is not a priority"),
         ("TOCSIN_WEIGHTS", "critical=0", "must be a number above 0"),
         ("TOCSIN_PRIORITIES", "loud", "is not a priority"),
-        ("TOCSIN_PRIORITIES", "", "names no priority"),
+        ("TOCSIN_PRIORITIES", ",", "names no priority"),
         ("TOCSIN_BROKERS", "kafka", "is not host:port"),
         ("TOCSIN_BROKERS", "me:secret@kafka:9092", "without user, password"),
         ("TOCSIN_PARTITIONS", "0", "TOCSIN_PARTITIONS"),
