@@ -1,4 +1,4 @@
-"""A real Kafka for the tests that ask for one: started once a session, in a scratch folder, at free ports."""
+"""A real Kafka for the tests that ask for one: one for a whole run, in a scratch folder, at free ports."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.shared_kafka import shared_kafka
 from tocsin.local_kafka.cluster import LocalKafka
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    """A running Kafka; tests use ``kafka.bootstrap`` and share it, so each names its topics by ``unique``."""
-    data_dir = tmp_path_factory.mktemp("kafka") / "data"
-    # The quick compiler alone: a short life never pays the thorough one's work back.
-    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
-    local.start()
-    yield local
-    local.stop()
-    assert processes_of(data_dir) == []
-    local.reset()
+def kafka(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[LocalKafka]:
+    """A running Kafka; tests use ``kafka.bootstrap`` and share it, also with those that run at the same time.
+
+    So each names its topics and groups by ``unique``, and one that stops a broker asks for ``own_kafka``.
+    """
+    base = tmp_path_factory.getbasetemp()
+    # A process of pytest-xdist has a folder of its own in that of the run.
+    run = base.parent if hasattr(pytestconfig, "workerinput") else base
+    with shared_kafka(run / "shared-kafka") as local:
+        yield local
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pty
 import re
@@ -10,6 +11,8 @@ import signal
 import subprocess
 import sys
 import termios
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,14 +22,14 @@ import psutil
 import pytest
 
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from tests import children
+from tests.integration.worker_process import BOUND_S
 from tests.kafka_fixture import processes_of
 from tests.paths import ROOT
 from tocsin.cli.demo.command import own_folder
 from tocsin.cli.demo.screen import top_types
 from tocsin.cli.demo.sums import Line, Sums, make_sums
 
-#: Longer than anything here takes; a hang then fails the test.
-_BOUND_S = 150
 _NUMBERS = re.compile(r"^(CRITICAL|ERROR|WARN|INFO|DEBUG|all) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+|-)$")
 
 
@@ -44,7 +47,7 @@ class Demo:
             "TERM": "xterm",
         }
         with self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
+            self.process = children.start(
                 [sys.executable, "-P", "-m", "tocsin", "demo", *arguments],
                 cwd=folder,
                 env=environment,
@@ -65,12 +68,12 @@ class Demo:
     def errors(self) -> str:
         return self._errors.read_text()
 
-    def wait_for(self, text: str) -> None:
-        """Read standard output up to a line that holds ``text``."""
+    def wait_for(self, text: str) -> str:
+        """Read standard output up to a line that holds ``text``, and return that line."""
         for line in self.out:
             if text in line:
                 self.children |= set(psutil.Process(self.process.pid).children(recursive=True))
-                return
+                return line
         pytest.fail(f"it ended without {text!r}: {self.errors}")
 
     def child(self, argument: str) -> psutil.Process:
@@ -81,7 +84,7 @@ class Demo:
     def end(self) -> tuple[int, str]:
         """Exit code and the rest of standard output, when it has ended."""
         rest = self.out.read()
-        return self.process.wait(_BOUND_S), rest
+        return self.process.wait(BOUND_S), rest
 
     def left(self) -> list[Any]:
         """What is left of it: processes and folders."""
@@ -98,6 +101,13 @@ def _demo(*arguments: Any, **options: Any) -> Iterator[Demo]:
         if demo.process.poll() is None:
             demo.process.kill()
             demo.process.wait()
+
+
+def counted(page: str, event_type: str) -> bool:
+    """Whether the worker whose page this is shows an event type."""
+    query = f"{page}api/v1/counts?window=total&event_type={event_type}"
+    with urllib.request.urlopen(query, timeout=BOUND_S) as answer:
+        return bool(json.load(answer)["items"])
 
 
 def _summary(output: str) -> dict[str, list[str]]:
@@ -125,7 +135,9 @@ def test_two_demos_at_once_count_all_that_they_published_and_leave_nothing(tmp_p
             published, counted, dead, forwarded = map(int, lines["all"])
             assert published == counted + dead > 0
             assert forwarded == int(lines["CRITICAL"][1]) + int(lines["ERROR"][1]) > 0
-            assert re.search(r"^0:05  published [\d,]+  counted ", output, re.MULTILINE), "a line of progress"
+            assert re.search(r"^0:\d\d  published [\d,]+  counted ", output, re.MULTILINE), (
+                "a line of progress"
+            )
             assert "Starting Apache Kafka" in demo.errors
     assert one.left() + two.left() == []
 
@@ -133,14 +145,21 @@ def test_two_demos_at_once_count_all_that_they_published_and_leave_nothing(tmp_p
 @pytest.mark.kafka
 def test_a_notification_that_the_demo_did_not_publish_makes_its_sums_disagree(tmp_path: Path) -> None:
     with _demo(tmp_path, "demo", "--seconds", "4") as demo:
-        demo.wait_for("The page is at ")
+        page = demo.wait_for("The page is at ").split()[-1]
         brokers = demo.child("worker").environ()["TOCSIN_BROKERS"]
-        subprocess.run(
+        # It must not compare its sums before the worker has counted the stranger, however long that takes.
+        demo.process.send_signal(signal.SIGSTOP)
+        children.run(
             [sys.executable, "-m", "tocsin", "publish", "--event-type", "a.stranger", "--brokers", brokers],
             cwd=ROOT,
-            timeout=_BOUND_S,
+            timeout=BOUND_S,
             check=True,
         )
+        until = time.monotonic() + BOUND_S
+        while not counted(page, "a.stranger"):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        demo.process.send_signal(signal.SIGCONT)
         code, output = demo.end()
         assert (code, "The sums do not agree." in output) == (1, True), output + demo.errors
         lines = _summary(output)
@@ -165,7 +184,7 @@ def test_ctrl_c_in_a_terminal_ends_it_cleanly(tmp_path: Path) -> None:
         os.killpg(demo.process.pid, signal.SIGINT)
         os.killpg(demo.process.pid, signal.SIGINT)
         rest = _read_until(ours, None)
-        assert demo.process.wait(_BOUND_S) == 0, rest + demo.errors
+        assert demo.process.wait(BOUND_S) == 0, rest + demo.errors
         assert "Interrupted: " in rest
         assert "Traceback" not in rest + demo.errors
     os.close(ours)
@@ -178,7 +197,7 @@ def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
         demo.wait_for("forwarded")
         assert len(processes_of(tmp_path)) == 2, "Kafka and the worker"
         demo.process.kill()
-        _, alive = psutil.wait_procs(demo.children, timeout=_BOUND_S)
+        _, alive = psutil.wait_procs(demo.children, timeout=BOUND_S)
         assert alive == []
     assert processes_of(tmp_path) == []
 
