@@ -24,7 +24,7 @@ import pytest
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from tests import children
 from tests.integration.worker_process import BOUND_S
-from tests.kafka_fixture import processes_of
+from tests.kafka_fixture import living, processes_of, wait_until_gone
 from tests.paths import ROOT
 from tocsin.cli.demo.command import own_folder
 from tocsin.cli.demo.screen import top_types
@@ -88,8 +88,7 @@ class Demo:
 
     def left(self) -> list[Any]:
         """What is left of it: processes and folders."""
-        _, alive = psutil.wait_procs(self.children, timeout=0)
-        return [*alive, *processes_of(self.folder), *self.folder.glob(".tocsin/demo-*/")]
+        return [*living(self.children), *processes_of(self.folder), *self.folder.glob(".tocsin/demo-*/")]
 
 
 @contextmanager
@@ -197,8 +196,7 @@ def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
         demo.wait_for("forwarded")
         assert len(processes_of(tmp_path)) == 2, "Kafka and the worker"
         demo.process.kill()
-        _, alive = psutil.wait_procs(demo.children, timeout=BOUND_S)
-        assert alive == []
+        wait_until_gone(demo.children, BOUND_S)
     assert processes_of(tmp_path) == []
 
 
