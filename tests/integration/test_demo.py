@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pty
@@ -21,14 +20,11 @@ from typing import IO, Any
 import psutil
 import pytest
 
-from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from streams.notifications.priority import DEFAULT_PRIORITIES
 from tests import children
 from tests.integration.worker_process import BOUND_S
 from tests.kafka_fixture import living, processes_of, wait_until_gone
 from tests.paths import ROOT
-from tocsin.cli.demo.command import own_folder
-from tocsin.cli.demo.screen import top_types
-from tocsin.cli.demo.sums import Line, Sums, make_sums
 
 _NUMBERS = re.compile(r"^(CRITICAL|ERROR|WARN|INFO|DEBUG|all) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+|-)$")
 
@@ -238,92 +234,3 @@ def _read_until(descriptor: int, text: str | None) -> str:
             break
         seen += part
     return seen.decode(errors="replace")
-
-
-# ---------------------------------------------------------------- without Kafka
-
-
-def test_a_demo_deletes_the_folder_of_one_that_was_killed_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    left = [tmp_path / ".tocsin" / name for name in ("demo-7-killed", "demo-8-half-deleted")]
-    other = tmp_path / ".tocsin" / "kafka"
-    for folder in (*left, other):
-        (folder / "worker").mkdir(parents=True)
-    (left[0] / "lock").touch()
-    with own_folder() as first:
-        assert not any(folder.exists() for folder in left)
-        with own_folder() as second:
-            assert first.is_dir()
-            assert second.is_dir()
-            assert first != second
-    assert not first.exists()
-    assert not second.exists()
-    assert other.is_dir()
-
-
-_AGREEING = Line(
-    Priority.ERROR, 10, counted=8, dead_lettered=2, counted_dead=2, forwarded=8, is_forwarded=True
-)
-
-
-def test_sums_agree() -> None:
-    sums = Sums((_AGREEING, Line(Priority.INFO, 5, 5, 0, 0, 0, is_forwarded=False)))
-    assert sums.agree
-    assert sums.verdict() == [
-        "The sums agree: 13 counted + 2 dead-lettered = 15 published; 8 forwarded = all counted ERROR."
-    ]
-
-
-@pytest.mark.parametrize("name", ["published", "counted", "dead_lettered", "counted_dead", "forwarded"])
-@pytest.mark.parametrize("by", [-1, 1])
-def test_sums_disagree_when_any_number_is_off_by_one(name: str, by: int) -> None:
-    wrong = dataclasses.replace(_AGREEING, **{name: getattr(_AGREEING, name) + by})
-    sums = Sums((wrong,))
-    assert not sums.agree
-    assert sums.too_many == ((name, by) in {("published", -1), ("counted", 1), ("counted_dead", 1)})
-    assert sums.verdict()[0] == "The sums do not agree."
-    assert all(sentence.startswith("ERROR: ") for sentence in sums.verdict()[1:])
-
-
-def test_sums_disagree_when_two_priorities_are_mixed_up_though_the_whole_agrees() -> None:
-    one, two = (Line(each, 5, 5, 0, 0, 0, is_forwarded=False) for each in (Priority.INFO, Priority.DEBUG))
-    mixed = (dataclasses.replace(one, counted=6), dataclasses.replace(two, counted=4))
-    assert Sums((one, two)).agree
-    assert not Sums(mixed).agree
-
-
-def test_sums_disagree_when_what_is_not_to_be_forwarded_was() -> None:
-    assert not Sums((Line(Priority.INFO, 5, 5, 0, 0, forwarded=1, is_forwarded=False),)).agree
-
-
-def test_sums_are_made_of_the_counts_by_priority_without_dead_letters() -> None:
-    totals = [
-        {"event_type": "a", "priority": "ERROR", "count": 5},
-        {"event_type": "b", "priority": "ERROR", "count": 3},
-        {"event_type": "(dead)", "priority": "ERROR", "count": 2},
-        {"event_type": "a", "priority": "INFO", "count": 1},
-    ]
-    sums = make_sums(
-        (Priority.INFO, Priority.ERROR),
-        (Priority.ERROR,),
-        {Priority.ERROR: 10, Priority.INFO: 1},
-        totals,
-        {Priority.ERROR: 8},
-        {Priority.ERROR: 2},
-        "(dead)",
-    )
-    assert sums.lines == (_AGREEING, Line(Priority.INFO, 1, 1, 0, 0, 0, is_forwarded=False))
-
-
-def test_the_top_event_types_have_some_of_every_priority_and_the_largest() -> None:
-    items = [{"event_type": f"debug.{n}", "priority": "DEBUG", "count": 100 - n} for n in range(20)]
-    items += [{"event_type": f"host.{n}", "priority": "CRITICAL", "count": 3 - n} for n in range(3)]
-    shown = top_types(items, 8)
-    assert [item["event_type"] for item in shown] == [
-        "host.0",
-        "host.1",
-        *(f"debug.{n}" for n in range(6)),
-    ]
-    assert top_types([], 8) == []

@@ -27,8 +27,6 @@ from tables.verification import (
     compare,
     covered_from_s,
 )
-from tocsin.cli.verify.recount import Findings
-from tocsin.cli.verify.report import agrees, as_json, sentences, table
 
 B = 1_700_000_000
 SPAN = Span(B, B + 1000)
@@ -286,52 +284,3 @@ def test_from_when_on_a_partition_is_covered(
     assert (
         covered_from_s(beginning, end, first_ms, brokers_clock=brokers_clock, future_s=FUTURE_S) == expected
     )
-
-
-# ---------------------------------------------------------------- what is said
-
-
-def test_agreement_is_one_sentence_and_what_it_holds_for() -> None:
-    found = Findings(SPAN, partitions=40, records=1234, dead_letters=4, buckets=57)
-    assert agrees(found)
-    result, compared = sentences(found)
-    assert result == "The counts agree: each of 1,234 records is counted once, 4 of them as dead letters."
-    assert compared == (
-        "Compared 57 rows of 10 s of 40 partitions, from 2023-11-14T22:13:20.000Z "
-        "to before 2023-11-14T22:30:00.000Z."
-    )
-    assert table(found) == []
-
-
-def test_retention_is_told_with_its_share() -> None:
-    found = Findings(SPAN, partitions=40, trimmed={"t/1": B + 60.5, "t/2": B + 5.0, "t/3": math.inf})
-    assert agrees(found)
-    assert sentences(found)[2] == (
-        "3 of 40 partitions (8 %) have lost records of this time to retention (t/1, t/2, t/3): "
-        "compared in full from 2023-11-14T22:14:21.000Z on, 1 of them not in full at all; "
-        "every record that is left was looked for."
-    )
-    assert as_json(found)["covered_from"]["t/3"] is None
-
-
-def test_nothing_covered_is_no_agreement() -> None:
-    found = Findings(SPAN, partitions=1, trimmed={"t/0": math.inf})
-    assert not agrees(found)
-    assert "Nothing can be compared" in sentences(found)[0]
-
-
-def test_differences_are_summed_and_shown_safely() -> None:
-    found = Findings(SPAN, partitions=1)
-    for number in range(1500):
-        found.add(Difference("INFO", "t/0", B, "\x1b[31m", 3, 1 + 4 * (number % 2)), public=False)
-    found.add(Difference("INFO", "event-counts", B, "a", 3, 1), public=True)
-    assert not agrees(found)
-    assert sentences(found)[0] == (
-        "The counts do not agree with the records: 1,500 records are not counted, "
-        "1,500 more records are counted than published, 1 public count differs."
-    )
-    lines = table(found)
-    assert len(lines) == 22
-    assert lines[-1] == "and 1,481 more"
-    assert not any("\x1b" in line for line in lines)
-    assert len(as_json(found)["differences"]) == 1000
