@@ -24,7 +24,7 @@ from streams.broker.topics import apply_topics, check_topics, planned_topics
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings, load_settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
-from tests.integration.worker_process import BOUND_S
+from tests.integration.worker_process import BOUND_S, eventually
 from tocsin.cli import main
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -260,7 +260,12 @@ async def test_self_check_tells_how_many_brokers_writes_need(
     counts = next(it for it in planned_topics(settings) if it.name == settings.event_counts_topic)
     config = counts.config | {"min.insync.replicas": "2"}
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, counts.name, config)])
-    assert (await self_check(settings)).writes_need == 2
+
+    async def heard() -> bool:
+        """The controller has taken it; the broker itself hears of it a moment later."""
+        return (await self_check(settings)).writes_need == 2
+
+    await eventually("two brokers are needed", heard)
 
 
 async def test_self_check_names_missing_topics_that_it_may_not_create(
