@@ -28,4 +28,6 @@ def die_with_parent(parent: int | None = None) -> None:
 
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[1]))
+    # A shell lets what it runs in the background ignore Ctrl-C, and so would all that is started there.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execvp(sys.argv[2], sys.argv[2:])
