@@ -10,6 +10,8 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --no-input
 # Wheels only: building from source would fetch build tools that no hash pins.
 # Where a wheel is missing, say make setup ONLY_BINARY=
 ONLY_BINARY = --only-binary :all:
+# Tests on a Kafka mostly wait. Tests of one xdist_group run in one process, all others wherever there is room.
+SIDE_BY_SIDE = -n 5 --dist loadgroup
 STAMP = $(VENV)/.set-up
 BENCH_STAMP = $(VENV)/.set-up-bench
 # What benchmarks compare Tocsin with has dependencies of its own, kept away from the product's.
@@ -58,7 +60,7 @@ demo: $(STAMP) ## Start Kafka, a worker and a load here, and show what they do; 
 
 test: lint types ## Run all checks and tests, on a real Kafka; PYTEST_ARGS are passed on.
 	@echo "==> pytest"
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations 10 $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style, form and the direction of imports.
 	@echo "==> ruff"
@@ -76,7 +78,7 @@ types: $(STAMP) ## Check types.
 	@$(BIN)/mypy
 
 unit: $(STAMP) ## Run the tests that need no Kafka.
-	@$(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 tests/unit tests/property $(PYTEST_ARGS)
 
 check-wheel: $(STAMP) ## Install the wheel into an empty environment, without the extra, and test it there.
 	rm -rf $(WHEEL_ENV) .tocsin/wheel

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import aiokafka
+from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -32,6 +33,16 @@ class PausingListener(driver.ConsumerRebalanceListener):
         if lanes:
             thread._ensure_consumer().pause(*lanes)
         await super().on_partitions_assigned(assigned)
+
+
+def _check_that_brokers_are_known(consumer: Any) -> None:
+    """Raise when the broker that answered knows of none, not even of itself: it has only just come back.
+
+    aiokafka takes that for an answer, and its task that would join the group ends at once: the worker would
+    wait for ever.
+    """
+    if not consumer._client.cluster.brokers():
+        raise KafkaConnectionError("the broker that answered knows of no broker")
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -56,6 +67,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _connect(self) -> None:
         try:
             await super().on_start()  # with a client of its own each time
+            _check_that_brokers_are_known(self._consumer)
         except BaseException:
             await disconnect(self._consumer)
             raise

@@ -19,8 +19,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from tests.benchmarks.load import Load, notifications
-from tests.benchmarks.processes import die_with_parent
 from tests.benchmarks.progress import Progress
+from tests.leash import die_with_parent
 
 _MOST_RECORDS = 500
 _VARIANTS = 8

@@ -22,8 +22,9 @@ from aiokafka import AIOKafkaProducer
 
 from streams.broker.producers.batches import BatchSender
 from streams.outgoing import Outgoing
-from tests.benchmarks.processes import BenchmarkError, Child, die_with_parent
+from tests.benchmarks.processes import BenchmarkError, Child
 from tests.benchmarks.progress import Progress
+from tests.leash import die_with_parent
 
 _AHEAD_BYTES = 16 * 2**20
 _CHUNK = 500

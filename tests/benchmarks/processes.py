@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,17 +13,9 @@ from typing import Any
 
 from tests.paths import ROOT
 
-_PR_SET_PDEATHSIG = 1
-
 
 class BenchmarkError(Exception):
     """A benchmark could not be carried out; the message says why."""
-
-
-def die_with_parent() -> None:
-    """Let this process be killed when the one that started it is gone, in whatever way."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Child:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.processes import die_with_parent
+from tests.leash import die_with_parent
 
 
 @dataclass(frozen=True, slots=True)

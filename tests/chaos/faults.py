@@ -68,7 +68,7 @@ async def kill_flush_twice(world: World) -> None:
     for place in ("before-partials", "before-commit"):
         member = world.random.choice(world.members)
         await asyncio.sleep(world.random.uniform(0.5, 1.0))
-        await _strike(world, member, place)
+        await _strike(world, member, place, world.bound_s)
         member.start()
         await world.all_ready()
 
@@ -145,7 +145,7 @@ async def sigstop(world: World) -> None:
 async def _sleep(world: World, sleeper: Member, place: str | None = None) -> None:
     """A worker sleeps through its session, and wakes up."""
     world.say(f"SIGSTOP {sleeper.name}")
-    if place is None or not world.arm.recorded or not await sleeper.strike(place, "SIGSTOP", 8):
+    if place is None or not world.arm.recorded or not await sleeper.strike(place, "SIGSTOP", world.bound_s):
         sleeper.send(signal.SIGSTOP)
     await asyncio.sleep(SESSION_S + world.random.uniform(4.0, 6.0))
     world.say(f"SIGCONT {sleeper.name}")

@@ -108,7 +108,8 @@ class Load:
             await asyncio.wait(self._under_way, timeout=60)
         if self._producer is not None:
             with contextlib.suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(self._producer.stop(), 10)
+                async with asyncio.timeout(10):
+                    await self._producer.stop()
 
     def _new_producer(self) -> aiokafka.AIOKafkaProducer:
         # No idempotence: a publisher of another kind may send twice, and then there are two records.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import orjson
 
+from tests import children
 from tests.paths import ROOT
 
 _POLL_S = 0.05
@@ -85,7 +86,7 @@ class Member:
         self.strike_file.unlink(missing_ok=True)
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = children.start(
                 [sys.executable, "-m", self._module],
                 cwd=ROOT,
                 env=self.environment | {"TOCSIN_DATA_DIR": str(self.data_dir)} | environment,
@@ -115,7 +116,7 @@ class Member:
     async def kill(self) -> None:
         """End it with SIGKILL."""
         self.send(signal.SIGKILL)
-        await self.gone(10)
+        await self.gone(60)
 
     async def gone(self, timeout_s: float) -> float:
         """Wait for its end, and return the seconds that it took."""
@@ -129,7 +130,7 @@ class Member:
         try:
             await until("struck", lambda: not self.strike_file.exists() or not self.runs, timeout_s)
             if with_signal == "SIGKILL":
-                await self.gone(5)
+                await self.gone(timeout_s)
             else:
                 self.frozen = True
             return True

@@ -32,10 +32,10 @@ from tables.buckets import FINE, RETENTION_S
 from tables.combined_counter import CombinedCounter
 from tables.durable_table import DurableTable
 from tables.source_counter import SourceCounter
-from tests.benchmarks.processes import die_with_parent
 from tests.chaos import relay
 from tests.chaos.history import History, content_of
 from tests.chaos.variants import VARIANTS
+from tests.leash import die_with_parent
 
 #: Where a worker may strike itself; in the order in which a record meets them.
 PLACES = (

@@ -14,8 +14,8 @@ import faust
 import orjson
 
 from streams.settings import Settings, load_settings
-from tests.benchmarks.processes import die_with_parent
 from tests.chaos import relay
+from tests.leash import die_with_parent
 
 
 def make_app(settings: Settings) -> Any:

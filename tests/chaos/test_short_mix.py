@@ -10,9 +10,10 @@ import pytest
 
 from tests.chaos.faults import kill_flush_twice, short_mix
 from tests.chaos.world import TOCSIN, Fault, Result, World, run
+from tests.integration.worker_process import BOUND_S
 from tocsin.local_kafka.cluster import LocalKafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.kafka
 
 RATE = 300
 
@@ -25,7 +26,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 async def carried_out(kafka: LocalKafka, folder: Path, fault: Fault, **options: Any) -> Result:
-    world = World(kafka, folder, TOCSIN, seed=7, rate=RATE, **options)
+    world = World(kafka, folder, TOCSIN, seed=7, rate=RATE, bound_s=BOUND_S, **options)
     result = await run(world, getattr(fault, "__name__", "fault"), fault)
     print(result.line())
     return result

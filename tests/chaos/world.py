@@ -30,7 +30,6 @@ from tests.integration.reading import committed_offsets, end_offsets, notificati
 
 SESSION_S = 6.0
 PARTITIONS = 4
-_SETTLE_S = 60.0
 _QUIET_S = 4.0
 
 
@@ -105,6 +104,7 @@ class World:
         rate: int,
         variant: str | None = None,
         relayed: bool = False,
+        bound_s: float = 60.0,
         **settings: str,
     ) -> None:
         self.kafka = kafka
@@ -130,6 +130,8 @@ class World:
         #: Worker's name -> what lies between it and the broker; empty when nothing does.
         self.relays: dict[str, Relay] = {}
         self._relayed = relayed
+        #: Seconds after which what is waited for will not come.
+        self.bound_s = bound_s
         self.settings: Settings = load_settings(**self._values)
         self.history = History(folder / "history.jsonl")
         self.members: list[Member] = []
@@ -179,7 +181,7 @@ class World:
             await admin.close()
         return state == "Stable" and len(members) == sum(member.runs for member in self.members)
 
-    async def all_ready(self, timeout_s: float = 60.0) -> float:
+    async def all_ready(self, timeout_s: float | None = None) -> float:
         """Wait until every running worker is ready; returns the seconds that it took."""
 
         async def ready() -> bool:
@@ -191,7 +193,7 @@ class World:
             # The stock worker has no probe: it is taken for ready when the group is at rest.
             return self.arm.recorded or await self.group_is_stable()
 
-        return await until("every worker is ready", ready, timeout_s)
+        return await until("every worker is ready", ready, timeout_s or self.bound_s)
 
     async def ends(self) -> dict[Any, int]:
         """Ends of the notification topics."""
@@ -205,14 +207,17 @@ class World:
             return False
         return all(committed.get(place, 0) >= end for place, end in goal.items())
 
-    async def caught_up(self, timeout_s: float = 60.0) -> float:
+    async def caught_up(self, timeout_s: float | None = None) -> float:
         """Wait until all that is published now is committed; returns the seconds that it took."""
         goal = await self.ends()
-        return await until("what was published is committed", lambda: self.committed_past(goal), timeout_s)
+        return await until(
+            "what was published is committed", lambda: self.committed_past(goal), timeout_s or self.bound_s
+        )
 
-    async def recovered(self, timeout_s: float = 60.0) -> float:
+    async def recovered(self, timeout_s: float | None = None) -> float:
         """Wait until every worker is ready and has caught up; returns the seconds that it took."""
         begun = time.monotonic()
+        timeout_s = timeout_s or self.bound_s
         await self.all_ready(timeout_s)
         await self.caught_up(max(1.0, timeout_s - (time.monotonic() - begun)))
         return time.monotonic() - begun
@@ -251,8 +256,8 @@ class World:
         """End the load, and wait until everything is committed and counts no longer change."""
         await self.load.stop()
         try:
-            await self.all_ready(_SETTLE_S)
-            await self.caught_up(_SETTLE_S)
+            await self.all_ready(self.bound_s)
+            await self.caught_up(self.bound_s)
             await self._counts_at_rest()
         except (ChaosError, AssertionError, KafkaError) as error:
             self.broken.append(f"did not settle: {error}")
@@ -264,8 +269,8 @@ class World:
             for member in self.members:
                 await member.kill()
                 member.start()
-            await self.all_ready(_SETTLE_S)
-            await self.caught_up(_SETTLE_S)
+            await self.all_ready(self.bound_s)
+            await self.caught_up(self.bound_s)
             await self._counts_at_rest()
             self.notes.append("was stuck until every worker was started anew")
         except (ChaosError, AssertionError, KafkaError):
@@ -291,7 +296,7 @@ class World:
                 last, since = now, time.monotonic()
             return time.monotonic() - since > _QUIET_S / (1 if not self.arm.recorded else 2)
 
-        await until("the counts have come to rest", quiet, 40)
+        await until("the counts have come to rest", quiet, self.bound_s)
 
     async def stop(self) -> None:
         """Stop the workers in good order."""
@@ -305,9 +310,9 @@ class World:
             if member.process is None:
                 continue
             try:
-                await member.gone(30)
+                await member.gone(self.bound_s)
             except ChaosError:
-                self.broken.append(f"{member.name} did not end within 30 s of SIGTERM")
+                self.broken.append(f"{member.name} did not end within {self.bound_s:.0f} s of SIGTERM")
                 await member.kill()
             if member.exit_code:
                 self.broken.append(f"{member.name} ended with exit code {member.exit_code}")
@@ -351,7 +356,8 @@ async def cleaned(world: World) -> AsyncIterator[World]:
         if world._watcher is not None:
             world._watcher.cancel()
         with contextlib.suppress(TimeoutError, KafkaError, OSError):
-            await asyncio.wait_for(world.load.stop(), 20)
+            async with asyncio.timeout(20):
+                await world.load.stop()
         world.cleanup()
         for relay in world.relays.values():
             await relay.stop()

@@ -27,13 +27,13 @@ from streams.notifications import Decoder, Limits, Notification, Priority, Reaso
 from streams.outgoing import Outgoing
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.row_bodies import TypeTotal
+from tests import children
+from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
-#: Longer than anything here takes; a hang then fails the test.
-_BOUND_S = 60
 _NOW_MS = 1_700_000_000_000
 _HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m"
 
@@ -60,13 +60,12 @@ class Tocsin:
         }
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
+        return children.run(
             [sys.executable, "-m", "tocsin", *arguments],
             cwd=ROOT,
             env=self.env,
             capture_output=True,
-            timeout=_BOUND_S,
-            check=False,
+            timeout=BOUND_S,
         )
 
     def lines(self, *arguments: str) -> list[str]:
@@ -84,7 +83,7 @@ class Tocsin:
         return [orjson.loads(line) for line in ended.stdout.splitlines()]
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        return children.start(
             [sys.executable, "-m", "tocsin", *arguments],
             cwd=ROOT,
             env=self.env,
@@ -125,7 +124,7 @@ class Tocsin:
             consumer.assign([partition])
             end = (await consumer.end_offsets([partition]))[partition]
             found: list[Record] = []
-            async with asyncio.timeout(_BOUND_S):
+            async with asyncio.timeout(BOUND_S):
                 while await consumer.position(partition) < end:
                     for part in (await consumer.getmany(timeout_ms=200)).values():
                         found += [(record.key, record.value, list(record.headers)) for record in part]
@@ -324,14 +323,14 @@ async def test_tail_follows_from_now_on_and_ends_on_ctrl_c(
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    async with asyncio.timeout(_BOUND_S):
+    async with asyncio.timeout(BOUND_S):
         # Nobody knows from when on it follows: write until it tells.
         while heard.empty():
             await tocsin.produce(topic, _alert(tocsin, _value("after"), Priority.ERROR))
     assert b"after" in heard.get()
     process.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(process.wait, _BOUND_S) == 0
-    listener.join(_BOUND_S)
+    assert await asyncio.to_thread(process.wait, BOUND_S) == 0
+    listener.join(BOUND_S)
     assert not any(b"before" in line for line in list(heard.queue))
     assert process.stderr is not None
     assert process.stderr.read() == b""
@@ -350,7 +349,7 @@ async def test_tail_ends_quietly_when_its_reader_goes(
     assert b"one" in await asyncio.to_thread(process.stdout.readline)
     # Nothing more comes, so that it is not a failed write that ends it.
     process.stdout.close()
-    assert await asyncio.to_thread(process.wait, _BOUND_S) == 0
+    assert await asyncio.to_thread(process.wait, BOUND_S) == 0
     assert process.stderr.read() == b""
 
 

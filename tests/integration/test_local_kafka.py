@@ -20,8 +20,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
 from streams.settings import ConfigurationError
+from tests import children
 from tests.breakable_kafka import BreakableKafka
-from tests.kafka_fixture import processes_of
+from tests.integration.worker_process import BOUND_S
+from tests.kafka_fixture import processes_of, wait_until_gone
 from tests.paths import ROOT
 from tocsin.local_kafka import config as kafka_config
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
@@ -40,19 +42,33 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
     assert processes_of(folder) == []
 
 
+@pytest.fixture
+def watched_data_dir(data_dir: Path) -> Iterator[Path]:
+    """For brokers that are to outlive the process that starts them: they do not outlive this test run."""
+    # The pipe closes when this process is gone, even by SIGKILL; a line on it says all is well.
+    stop = 'read -r line || exec "$0" -m tocsin kafka stop --data-dir "$1"'
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", stop, sys.executable, str(data_dir)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    yield data_dir
+    guard.communicate(b"\n")
+
+
 def _tocsin(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command with nothing of our environment but what is needed, so without any Java."""
     clean = {"PATH": "/nonexistent", "HOME": str(cwd), "PYTHONPATH": str(ROOT)}
     # The jars that are there already, to stay quick.
     clean["XDG_CACHE_HOME"] = str(cache_dir().parents[1])
-    return subprocess.run(
+    return children.run(
         [*TOCSIN, *arguments],
         cwd=cwd,
         env=clean | env,
         capture_output=True,
         text=True,
-        timeout=200,
-        check=False,
+        timeout=2 * BOUND_S,
     )
 
 
@@ -266,7 +282,7 @@ def test_a_broker_dies_with_the_process_that_said_so(data_dir: Path) -> None:
         "LocalKafka(Path(sys.argv[1]), die_with_parent=True).start()\n"
         "print('up', flush=True); sys.stdin.read()"
     )
-    parent = subprocess.Popen(
+    parent = children.start(
         [sys.executable, "-c", code, str(data_dir)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert parent.stdout is not None
@@ -275,12 +291,12 @@ def test_a_broker_dies_with_the_process_that_said_so(data_dir: Path) -> None:
     assert len(brokers) == 1
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
-    _, alive = psutil.wait_procs(brokers, timeout=60)
-    assert alive == []
+    wait_until_gone(brokers, BOUND_S)
 
 
-def test_command_without_java_and_with_an_empty_home(tmp_path: Path, data_dir: Path) -> None:
+def test_command_without_java_and_with_an_empty_home(tmp_path: Path, watched_data_dir: Path) -> None:
     """Start, survive the command's end, start again, status, stop, reset: codes and standard output."""
+    data_dir = watched_data_dir
     home = tmp_path / "home"
     home.mkdir()
     option = ("--data-dir", str(data_dir))

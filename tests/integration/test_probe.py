@@ -13,6 +13,7 @@ import pytest
 from agents.probes import TYPE
 from streams.notifications import Priority
 from tables.reserved_types import PROBES
+from tests import children
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import Counts, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
@@ -21,16 +22,18 @@ from tocsin.cli.probe.results import keys_of
 
 pytestmark = pytest.mark.kafka
 
+#: For a worker on a busy machine: it ends as soon as the last answer is there.
+LONG = ("--wait", "120")
+
 
 def probe(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
+    return children.run(
         [sys.executable, "-m", "tocsin", "probe", *arguments],
         cwd=ROOT,
         env=deployment.environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=BOUND_S,
-        check=False,
     )
 
 
@@ -42,7 +45,7 @@ async def test_probe_measures_and_leaves_counts_and_alerts_of_others_alone(deplo
         expected = out.published.counts
         await counts.reach(expected)
 
-        ended = await asyncio.to_thread(probe, deployment, "--json", "--rate", "10", "--seconds", "2")
+        ended = await asyncio.to_thread(probe, deployment, "--json", "--rate", "10", "--seconds", "2", *LONG)
         assert ended.returncode == 0, ended
         report: dict[str, Any] = orjson.loads(ended.stdout)
         assert report["ok"] is True
@@ -58,7 +61,7 @@ async def test_probe_measures_and_leaves_counts_and_alerts_of_others_alone(deplo
 
         # A second one starts from what the first left, and no worker is as fast as this.
         slow = await asyncio.to_thread(
-            probe, deployment, "--rate", "5", "--seconds", "1", "--max-p99-ms", "0.001"
+            probe, deployment, "--rate", "5", "--seconds", "1", "--max-p99-ms", "0.001", *LONG
         )
         assert slow.returncode == 1, slow
         assert b"is above the 0.001 ms allowed" in slow.stdout

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,16 @@ from streams.publishing.driver import Outgoing, Stats
 from streams.publishing.drivers.kafka import KafkaDriver
 from streams.publishing.notifier import AsyncNotifier, Notifier
 from streams.settings import Settings, load_settings
+from tests import children
 from tests.breakable_kafka import BreakableKafka
+from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
 from tocsin.cli.publish import command
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
 FIVE = [priority.value.lower() for priority in DEFAULT_PRIORITIES]
-#: Longer than anything here takes; a hang then fails the test.
-BOUND_S = 60.0
 
 
 @pytest.fixture
@@ -44,8 +46,24 @@ def settings(kafka: BreakableKafka, unique: str) -> Settings:
 
 
 @pytest.fixture
+def own_settings(own_kafka: LocalKafka, unique: str) -> Settings:
+    """Those of a broker that may be stopped."""
+    return load_settings(brokers=own_kafka.bootstrap, notification_topic_prefix=f"{unique}.")
+
+
+@pytest.fixture
 def topics(settings: Settings) -> list[str]:
     """The five notification topics, just created, with three partitions each."""
+    return create_five(settings)
+
+
+@pytest.fixture
+def own_topics(own_settings: Settings) -> list[str]:
+    """The same on a broker that may be stopped."""
+    return create_five(own_settings)
+
+
+def create_five(settings: Settings) -> list[str]:
     names = [settings.notification_topic(priority) for priority in DEFAULT_PRIORITIES]
     create(settings, *names)
     return names
@@ -212,9 +230,12 @@ def test_missing_topic_fails_its_own_messages_until_it_is_there(
     from streams.broker.producers import batches
     from streams.publishing.drivers import kafka as kafka_module
 
+    senders: list[batches.BatchSender] = []
+
     class Impatient(batches.BatchSender):
         def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, topic_wait_s=0.3, **options)
+            super().__init__(*args, topic_wait_s=2.0, **options)
+            senders.append(self)
 
     monkeypatch.setattr(kafka_module, "BatchSender", Impatient)
     missing = settings.notification_topic_prefix + "later"
@@ -224,6 +245,8 @@ def test_missing_topic_fails_its_own_messages_until_it_is_there(
         assert driver.flush(BOUND_S)
         assert driver.stats == Stats(pushed=2, delivered=1, failed=1)
         create(settings, missing)
+        (sender,) = senders
+        sender._topic_wait_s = BOUND_S
         driver.push(Outgoing(missing, b"in time"))
         assert driver.flush(BOUND_S)
         assert driver.stats == Stats(pushed=3, delivered=2, failed=1)
@@ -231,17 +254,18 @@ def test_missing_topic_fails_its_own_messages_until_it_is_there(
 
 
 def test_broker_that_hangs_fills_the_buffer_and_gets_it_all_later(
-    kafka: BreakableKafka, settings: Settings, topics: list[str]
+    own_kafka: BreakableKafka, own_settings: Settings, own_topics: list[str]
 ):
+    settings, topics = own_settings, own_topics
     with KafkaDriver(settings=settings, buffer_bytes=200_000, max_wait_s=0.01) as driver:
         driver.push(Outgoing(topics[0], b"before"))
         assert driver.flush(BOUND_S)
-        kafka.pause()
+        own_kafka.pause()
         try:
             taken = [driver.push(Outgoing(topics[0], b"%d" % number)) for number in range(5000)]
             assert not driver.flush(0.0)
         finally:
-            kafka.resume()
+            own_kafka.resume()
         assert driver.flush(BOUND_S)
         assert sum(taken) < 5000
         assert driver.stats == Stats(pushed=5001, delivered=1 + sum(taken), dropped=5000 - sum(taken))
@@ -251,14 +275,15 @@ def test_broker_that_hangs_fills_the_buffer_and_gets_it_all_later(
 
 
 def test_broker_that_is_killed_and_started_again_gets_everything_once(
-    kafka: BreakableKafka, settings: Settings, topics: list[str]
+    own_kafka: BreakableKafka, own_settings: Settings, own_topics: list[str]
 ):
+    settings, topics = own_settings, own_topics
     with KafkaDriver(settings=settings) as driver:
         for number in range(10_000):
             driver.push(Outgoing(topics[0], b"%d" % number))
             if number == 5000:
-                kafka.kill()
-        kafka.restart_broker()
+                own_kafka.kill()
+        own_kafka.restart_broker()
         assert driver.flush(BOUND_S)
         assert driver.stats == Stats(pushed=10_000, delivered=10_000)
     counts = Counter(record.value for record in read(settings, topics[0]))
@@ -276,9 +301,7 @@ def script(settings: Settings, text: str) -> subprocess.CompletedProcess[str]:
     }
     # Python 3.12 warns of any fork beside threads; that one works here is what a test below is about.
     arguments = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", text]
-    return subprocess.run(
-        arguments, check=False, env=environment, capture_output=True, text=True, timeout=BOUND_S
-    )
+    return children.run(arguments, env=environment, capture_output=True, text=True, timeout=BOUND_S)
 
 
 def test_script_that_ends_without_closing_still_delivers(settings: Settings, topics: list[str]):
@@ -324,14 +347,18 @@ def test_fork_gets_a_publisher_of_its_own(settings: Settings, topics: list[str])
 
 
 @pytest.fixture
-def publish(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def publish(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     monkeypatch.setenv("TOCSIN_BROKERS", settings.brokers)
     monkeypatch.setenv("TOCSIN_NOTIFICATION_TOPIC_PREFIX", settings.notification_topic_prefix)
+
+    level = logging.getLogger("aiokafka").level
 
     def run(*arguments: str, stdin: bytes = b"") -> Result:
         return CliRunner().invoke(command, arguments, input=stdin, catch_exceptions=False)
 
-    return run
+    yield run
+    # The command silences the client for the rest of its process, which here is that of other tests.
+    logging.getLogger("aiokafka").setLevel(level)
 
 
 def test_publish_one(publish: Callable[..., Result], settings: Settings, topics: list[str]):
@@ -403,7 +430,7 @@ def test_publish_generated_load_counts_what_is_there(
 
 
 def test_publish_without_topics_fails_and_says_what_to_do(publish: Callable[..., Result], settings: Settings):
-    result = publish("--event-type", "a.b", "--timeout", "1")
+    result = publish("--event-type", "a.b", "--timeout", "5")
     assert result.exit_code == 1
     assert f"there is no topic {settings.notification_topic(Priority.INFO)}" in result.stderr
     assert "tocsin topics apply" in result.stderr
@@ -424,7 +451,7 @@ def test_endless_load_ends_with_a_signal_and_confirms_what_it_sent(settings: Set
         "PYTHONPATH": str(ROOT),
     }
     arguments = [sys.executable, "-c", "from tocsin.cli import main; main()"]
-    process = subprocess.Popen(
+    process = children.start(
         [*arguments, "publish", "--generate", "--rate", "2000"],
         env=environment,
         stdout=subprocess.PIPE,

@@ -124,6 +124,8 @@ async def check(deployment: Deployment, expected: Counts) -> None:
 
 
 async def test_recovery_from_local_state_and_from_the_changelog(deployment: Deployment) -> None:
+    # The second member waits until the first is given up, which keeps its name in the group when it ends.
+    deployment.configure(session_timeout_s="15")
     settings = deployment.settings
     first = deployment.worker("first", instance_id=f"{deployment.unique}-0")
     data = deployment.folder / "first"

@@ -234,6 +234,8 @@ async def told(settings: Settings, topic: str, *, usable: bool) -> None:
         await eventually(f"the rules of {topic} hold", acts)
 
 
+# They share a broker of their own, which takes longer to start than they do.
+@pytest.mark.xdist_group("guarded")
 @pytest.mark.parametrize(
     ("kind", "operation", "words"),
     [

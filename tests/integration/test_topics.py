@@ -24,13 +24,14 @@ from streams.broker.topics import apply_topics, check_topics, planned_topics
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings, load_settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
+from tests.integration.worker_process import BOUND_S, eventually
 from tocsin.cli import main
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
-#: Longer than anything here takes; a hang then fails the test.
-_BOUND_S = 60
+#: Seconds for a self-check that is to fail: enough to tell why on a busy machine.
+_FAILS_S = 8
 
 
 def _names(unique: str) -> dict[str, str]:
@@ -64,7 +65,7 @@ async def _create(admin: AIOKafkaAdminClient, *topics: NewTopic) -> None:
 
 async def _until(admin: AIOKafkaAdminClient, names: set[str], error: str | None) -> None:
     """Wait until the broker says this of every topic."""
-    async with asyncio.timeout(_BOUND_S):
+    async with asyncio.timeout(BOUND_S):
         while {topic.error for topic in (await fetch_topics(admin, names)).values()} != {error}:
             await asyncio.sleep(0.02)
 
@@ -92,7 +93,7 @@ async def test_id_is_the_one_that_another_client_sees(
     await _create(admin, NewTopic(unique, 1, 1))
     other = AdminClient({"bootstrap.servers": kafka.bootstrap})
     described = await asyncio.to_thread(
-        other.describe_topics(TopicCollection([unique]))[unique].result, _BOUND_S
+        other.describe_topics(TopicCollection([unique]))[unique].result, BOUND_S
     )
     # librdkafka prints the id in plain base64, Kafka's own tools in the alphabet that is safe in addresses.
     expected = str(described.topic_id).replace("+", "-").replace("/", "_")
@@ -196,7 +197,7 @@ async def test_partitions_added_to_one_topic_only_are_reported(
     await apply_topics(settings)
     internal = settings.internal_topic("partials")
     await admin.create_partitions({internal: NewPartitions(3)})
-    async with asyncio.timeout(_BOUND_S):
+    async with asyncio.timeout(BOUND_S):
         while not (problems := await check_topics(settings)):
             await asyncio.sleep(0.02)
     assert [(it.severity, it.topic) for it in problems] == [("error", internal)]
@@ -259,7 +260,12 @@ async def test_self_check_tells_how_many_brokers_writes_need(
     counts = next(it for it in planned_topics(settings) if it.name == settings.event_counts_topic)
     config = counts.config | {"min.insync.replicas": "2"}
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, counts.name, config)])
-    assert (await self_check(settings)).writes_need == 2
+
+    async def heard() -> bool:
+        """The controller has taken it; the broker itself hears of it a moment later."""
+        return (await self_check(settings)).writes_need == 2
+
+    await eventually("two brokers are needed", heard)
 
 
 async def test_self_check_names_missing_topics_that_it_may_not_create(
@@ -291,22 +297,29 @@ async def test_self_check_logs_warnings(
 
 
 @contextlib.contextmanager
-def _port(*, listening: bool) -> Iterator[str]:
-    """An address that refuses connections, or one that takes them and never answers."""
+def _held_port(*, listening: bool) -> Iterator[tuple[socket.socket, str]]:
+    """A socket, and its address: it refuses connections, or takes them and never answers."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         if listening:
             taken.listen()
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
+        yield taken, f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _port(*, listening: bool) -> Iterator[str]:
+    """The address alone."""
+    with _held_port(listening=listening) as (_, address):
+        yield address
 
 
 @pytest.mark.parametrize(("listening", "reason"), [(False, "refuses connections"), (True, "does not answer")])
 async def test_unreachable_brokers_end_in_one_sentence(listening: bool, reason: str, unique: str) -> None:
     with _port(listening=listening) as address:
         settings = load_settings(brokers=address, app_id=unique)
-        async with asyncio.timeout(_BOUND_S):
+        async with asyncio.timeout(BOUND_S):
             with pytest.raises(ConfigurationError) as caught:
-                await self_check(settings, timeout_s=2)
+                await self_check(settings, timeout_s=_FAILS_S)
     message = str(caught.value)
     assert f"{address} {reason}" in message
     assert message.endswith("TOCSIN_BROKERS.")
@@ -337,18 +350,19 @@ async def test_self_check_waits_for_brokers_that_start_later(
 
         await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
 
-    with _port(listening=False) as address:
+    with _held_port(listening=False) as (taken, address):
         check = asyncio.create_task(
-            self_check(settings.model_copy(update={"brokers": address}), timeout_s=_BOUND_S)
+            self_check(settings.model_copy(update={"brokers": address}), timeout_s=BOUND_S)
         )
-        async with asyncio.timeout(_BOUND_S):
+        async with asyncio.timeout(BOUND_S):
             while f"{address} refuses connections" not in caplog.text:
                 await asyncio.sleep(0.02)
-    server = await asyncio.start_server(forward, "127.0.0.1", int(address.rpartition(":")[2]))
-    try:
-        assert (await check).partitions == 2
-    finally:
-        server.close()
+        # The same socket begins to listen: nobody else can take the port in between.
+        server = await asyncio.start_server(forward, sock=taken)
+        try:
+            assert (await check).partitions == 2
+        finally:
+            server.close()
 
 
 @pytest.mark.parametrize(
@@ -368,7 +382,7 @@ async def test_wrong_protocol_is_told_apart(settings: Settings, protocol: str, w
         sasl_password="secret",
     )
     with pytest.raises(ConfigurationError, match=words) as caught:
-        await self_check(wrong, timeout_s=2)
+        await self_check(wrong, timeout_s=_FAILS_S)
     assert "TOCSIN_SECURITY_PROTOCOL" in str(caught.value)
     assert "secret" not in str(caught.value)
 

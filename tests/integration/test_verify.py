@@ -18,25 +18,32 @@ from streams.settings import Settings
 from tables.public_rows import decode_key
 from tables.reserved_types import DEAD_LETTERS
 from tables.rows import bucket_in
+from tests import children
 from tests.integration.reading import Counts, all_committed, end_offsets, public_counts, read_all
-from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
+from tests.integration.worker_process import (
+    BOUND_S,
+    PARTITIONS,
+    ROOT,
+    SHORT_SESSION_TIMEOUT_S,
+    Deployment,
+    eventually,
+)
 from tests.integration.writing import Writer, made_load, writer
 
 pytestmark = pytest.mark.kafka
 
 
 async def verify(deployment: Deployment, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and report."""
+    """Exit code and report; without a ``--wait`` it waits for as long as a busy machine may need."""
 
     def run() -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, "-m", "tocsin", "verify", "--json", *arguments],
+        return children.run(
+            [sys.executable, "-m", "tocsin", "verify", "--json", "--wait", "150", *arguments],
             cwd=ROOT,
             env=deployment.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=2 * BOUND_S,
-            check=False,
         )
 
     ended = await asyncio.to_thread(run)
@@ -75,6 +82,7 @@ async def counted_load(deployment: Deployment, count: int) -> Counts:
 
 
 async def test_verify_agrees_while_workers_and_traffic_go_on(deployment: Deployment) -> None:
+    deployment.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
     settings = deployment.settings
     worker = await deployment.worker().start().ready()
     async with writer(settings) as out, public_counts(settings) as counts:
@@ -226,13 +234,12 @@ async def test_usage(deployment: Deployment) -> None:
 async def run_text(deployment: Deployment, *arguments: str) -> tuple[int, str]:
     """Exit code and what is said."""
     ended = await asyncio.to_thread(
-        subprocess.run,
+        children.run,
         [sys.executable, "-m", "tocsin", "verify", *arguments],
         cwd=ROOT,
         env=deployment.environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=BOUND_S,
-        check=False,
     )
     return ended.returncode, ended.stdout.decode() + ended.stderr.decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -20,7 +22,7 @@ from tests.integration.reading import (
     public_counts,
     published_by_bucket,
 )
-from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.worker_process import SHORT_SESSION_TIMEOUT_S, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
 
 pytestmark = pytest.mark.kafka
@@ -51,6 +53,8 @@ async def more_counted(counts: PublicCounts, goal: int) -> None:
 
 @pytest.mark.parametrize("fresh_folder", [False, True], ids=["same-folder", "fresh-folder"])
 async def test_kill_9_in_the_middle(deployment: Deployment, fresh_folder: bool) -> None:
+    # A worker in a fresh folder has no name in the group: the next one waits until it is given up.
+    deployment.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
     settings = deployment.settings
 
     def next_worker(number: int) -> Worker:
@@ -61,7 +65,7 @@ async def test_kill_9_in_the_middle(deployment: Deployment, fresh_folder: bool) 
 
     first = await next_worker(1).start().ready()
     async with writer(settings) as out, public_counts(settings) as counts:
-        load = made_load(seed=2, count=50_000)
+        load = made_load(seed=2)
 
         # The first one dies as soon as a count shows: rows, counts and offsets are partly written.
         async with out.steadily(load):
@@ -80,8 +84,7 @@ async def test_kill_9_in_the_middle(deployment: Deployment, fresh_folder: bool) 
             second.kill()
 
         third = next_worker(3).start()
-        await out.made(load)
-        assert out.published.counts.total() == 50_000
+        await out.made(islice(load, 20_000))
         await counts.reach(out.published.counts)
         await eventually("the ends are committed", lambda: all_committed(settings))
         await third.stop()

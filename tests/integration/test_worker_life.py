@@ -109,7 +109,7 @@ async def test_sigterm_is_clean(deployment: Deployment) -> None:
         async with out.steadily(load):
             await eventually("it is in mid-stream", counted)
             worker.terminate()
-            assert await worker.ended(settings.drain_deadline_s) == 0
+            assert await worker.ended() == 0
         assert "did not finish" not in worker.log()
         assert "Traceback" not in worker.log()
         # All that it forwarded is committed, and nothing else.
@@ -139,5 +139,5 @@ async def test_faust_command(deployment: Deployment, module: str) -> None:
         await counts.reach(out.published.counts)
         await eventually("the ends are committed", lambda: all_committed(settings))
     worker.process.send_signal(signal.SIGTERM)
-    assert await worker.ended(settings.drain_deadline_s) == 0
+    assert await worker.ended() == 0
     await check_forwards(settings, out.published, repeats=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tests.integration.reading import (
     public_counts,
     published_by_bucket,
 )
-from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.worker_process import SHORT_SESSION_TIMEOUT_S, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
 
 pytestmark = pytest.mark.kafka
@@ -83,13 +84,14 @@ async def more_counted(counts: PublicCounts, goal: int) -> None:
 
 
 async def test_two_pools_and_kill_9_of_each(deployment: Deployment) -> None:
+    deployment.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
     settings = deployment.settings
     rest = await deployment.worker("rest", **REST).start().ready()
     urgent = await deployment.worker("urgent", instance_id="urgent-0", **URGENT).start().ready()
     assert "Working on 8 partitions" in urgent.log()
     assert "Working on 12 partitions" in rest.log()
     async with writer(settings) as out, public_counts(settings) as counts:
-        load = made_load(seed=21, count=30_000)
+        load = made_load(seed=21)
         async with out.steadily(load):
             await more_counted(counts, out.published.counts.total() + 1000)
             urgent.kill()
@@ -100,7 +102,7 @@ async def test_two_pools_and_kill_9_of_each(deployment: Deployment) -> None:
             rest.kill()
         # The urgent one counts and forwards on its own; the combiner comes back in another folder.
         rest = await deployment.worker("rest-again", **REST).start().ready()
-        await out.made(load)
+        await out.made(islice(load, 10_000))
         await counts.reach(out.published.counts)
         await eventually("the ends are committed", lambda: all_pools_committed(deployment))
 
@@ -182,6 +184,7 @@ async def test_disjoint_pools_start_and_a_pool_without_the_main_one_says_so(depl
 
 async def test_pools_that_overlap_all_the_same_count_exactly(deployment: Deployment) -> None:
     """Two that start at once may not see each other: they forward twice with one id, and count once."""
+    deployment.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
     settings = deployment.settings
     unchecked = ["tests.integration.unchecked_worker", "worker"]
     main = await deployment.worker("main", command=unchecked).start().ready()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,6 +13,7 @@ import orjson
 import pytest
 
 from streams.notifications import Priority
+from tests import children
 from tests.integration.forwards import read_forwards
 from tests.integration.reading import Counts, counts_at_rest, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, ROOT, Deployment
@@ -34,7 +34,7 @@ async def test_oslo_messaging(deployment: Deployment) -> None:
         topic = settings.notification_topic_prefix.removesuffix(".")
         script = Path(__file__).with_name("oslo_publisher.py")
         ended = await asyncio.to_thread(
-            subprocess.run,
+            children.run,
             [sys.executable, str(script), settings.brokers, topic, driver, "20"],
             cwd=ROOT,
             capture_output=True,

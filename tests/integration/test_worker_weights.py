@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.integration.reading import public_counts
-from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.worker_process import BOUND_S, Deployment, Worker, eventually
 from tests.integration.writing import made_load, writer
 
 pytestmark = pytest.mark.kafka
@@ -23,7 +23,7 @@ PATH = "/api/v1/scheduler"
 def put(worker: Worker, change: object, token: str | None = TOKEN) -> tuple[int, Any]:
     """Status and JSON of the answer to a change."""
     assert worker.address is not None
-    connection = http.client.HTTPConnection(*worker.address, timeout=30)
+    connection = http.client.HTTPConnection(*worker.address, timeout=BOUND_S)
     headers = {"Content-Type": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -75,11 +75,14 @@ async def test_weights_change_while_the_worker_counts(deployment: Deployment, tm
             worker.process.send_signal(signal.SIGHUP)
             await eventually("the refusal is logged", lambda: "not reloaded" in worker.log())
             assert shown(worker)["changed"] == body["changed"]
+            # While records still come: a minute after the last one there is nothing to share.
+            await eventually(
+                "classes were served in the last minute",
+                lambda: (
+                    sum(c["share"]["last_minute"] for c in shown(worker)["classes"]) == pytest.approx(1.0)
+                ),
+            )
         await counts.reach(out.published.counts)
-        await eventually(
-            "classes were served in the last minute",
-            lambda: sum(c["share"]["last_minute"] for c in shown(worker)["classes"]) == pytest.approx(1.0),
-        )
     assert "in strict order (changed by a call)" in worker.log()
     assert TOKEN not in worker.tail()
     await worker.stop()

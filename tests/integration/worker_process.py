@@ -15,13 +15,19 @@ from pathlib import Path
 import pytest
 
 from streams.settings import Settings, load_settings
+from tests import children
 from tests.breakable_kafka import BreakableKafka
 from tests.paths import ROOT
+from tests.shared_kafka import JVM_OPTIONS, START_S
+from tocsin.local_kafka.cluster import LocalKafka
 
 PARTITIONS = 4
-SESSION_TIMEOUT_S = 6
-#: Longer than anything here takes; a hang then fails the test.
-BOUND_S = 90.0
+#: Seconds that a worker may be silent: no busy machine keeps one so long from saying that it lives.
+SESSION_TIMEOUT_S = 30
+#: The same where a test kills a worker that has no name in the group, and waits until it is given up.
+SHORT_SESSION_TIMEOUT_S = 6
+#: Longer than anything here takes, on a busy machine too; a hang then fails the test.
+BOUND_S = 180.0
 
 _POLL_S = 0.1
 _LOG_TAIL_LINES = 80
@@ -66,7 +72,7 @@ class Worker:
         assert self._process is None or self._process.poll() is not None, "it runs already"
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = children.start(
                 [sys.executable, "-m", *self._command],
                 cwd=ROOT,
                 env=self._environment,
@@ -107,7 +113,7 @@ class Worker:
         """Status and body that the web views answer; status 0 when they do not."""
         if (address := self.address) is None:
             return 0, b""
-        connection = http.client.HTTPConnection(*address, timeout=5)
+        connection = http.client.HTTPConnection(*address, timeout=BOUND_S)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -206,7 +212,7 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(kafka: BreakableKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+def deployment(kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
     """Topics and a consumer group of this test's own; its workers are ended with it."""
     yield from _deployed(kafka, unique, tmp_path)
 
@@ -214,19 +220,21 @@ def deployment(kafka: BreakableKafka, unique: str, tmp_path: Path) -> Iterator[D
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[BreakableKafka]:
     """A broker that no other test needs, so that it may be killed."""
-    local = BreakableKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
-    local.start()
+    local = BreakableKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=JVM_OPTIONS)
+    local.start(timeout=START_S)
     yield local
-    local.stop()
+    local.reset()
 
 
 @pytest.fixture
 def own_deployment(own_kafka: BreakableKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
-    """The same on a broker of this test's own."""
-    yield from _deployed(own_kafka, unique, tmp_path)
+    """The same on a broker of this test's own, which may be away for longer than a worker may be silent."""
+    for made in _deployed(own_kafka, unique, tmp_path):
+        made.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
+        yield made
 
 
-def _deployed(kafka: BreakableKafka, unique: str, folder: Path) -> Iterator[Deployment]:
+def _deployed(kafka: LocalKafka, unique: str, folder: Path) -> Iterator[Deployment]:
     made = Deployment(kafka.bootstrap, unique, folder)
     yield made
     for worker in made.workers:

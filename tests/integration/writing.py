@@ -90,26 +90,26 @@ class Writer:
             )
 
     @asynccontextmanager
-    async def steadily(self, load: Iterator[Made], rate: int = 3000) -> AsyncIterator[None]:
-        """Publish from ``load`` as long as the block runs, ``rate`` a second; it must not run dry.
+    async def steadily(self, load: Iterator[Made], rate: int = 1500) -> AsyncIterator[None]:
+        """Publish from ``load``, which is endless, as long as the block runs, ``rate`` a second.
 
         A worker keeps up with this, so that it is in mid-stream at any time. The first tenth of a second's
-        load is published before the block begins, since a block need not let other tasks run.
+        load is published before the block begins, since a block need not let other tasks run. What a busy
+        machine holds back is not made up for: a load that is faster than said would only hold it up more.
         """
+        # Nobody knows how long the block lasts on a slow machine, so no number is enough for it.
+        assert not isinstance(load, islice), "a load with an end need not last as long as the block"
         enough = asyncio.Event()
         loop = asyncio.get_running_loop()
-        begun, sent = loop.time(), 0
 
         async def publish() -> None:
-            nonlocal sent
-            chunk = list(islice(load, rate // 10))
-            assert chunk, "the load ran dry before the end of the block"
-            await self.made(chunk)
-            sent += len(chunk)
+            await self.made(list(islice(load, rate // 10)))
 
         async def go_on() -> None:
+            due = loop.time()
             while not enough.is_set():
-                await asyncio.sleep(max(0.0, begun + sent / rate - loop.time()))
+                due = max(due + 0.1, loop.time())
+                await asyncio.sleep(due - loop.time())
                 await publish()
 
         await publish()

@@ -14,6 +14,10 @@ from typing import Any
 import aiokafka
 from aiokafka import TopicPartition
 
+from streams.transport import fetch_lane
+from streams.transport.fetch_lane import FetchLane
+from streams.upstream import bulk_records
+
 
 def replace(owner: Any, name: str, value: Any) -> None:
     """Put ``value`` in the place of an attribute that must be there."""
@@ -75,8 +79,14 @@ def one_producer() -> None:
     from streams.broker.producers.confirmed import ConfirmedProducer
 
     class Shared(ConfirmedProducer):
-        async def start(self, wanted: Callable[[], bool] = lambda: True) -> bool:
-            return not self.closed or await super().start(wanted)
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._starting = asyncio.Lock()
+
+        async def start(self, *arguments: Any, **options: Any) -> bool:
+            # It is started as either of the two that it stands for, at the same time.
+            async with self._starting:
+                return not self.closed or await super().start(*arguments, **options)
 
     made: list[Shared] = []
 
@@ -133,116 +143,53 @@ class FirstInFirstOut:
 
 
 class _Hub:
-    """The consumer that the lanes of a worker share."""
+    """What the lanes of a worker share: one of them, the last to be assigned, fetches for all."""
 
     def __init__(self) -> None:
         self.lanes: dict[str, SharedLane] = {}
         self.assigned: dict[str, Mapping[int, int | None]] = {}
-        self.consumer: Any = None
+        self.fetching: SharedLane | None = None
         self.room = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     async def assign(self, lane: SharedLane, offsets: Mapping[int, int | None]) -> None:
         self.assigned[lane.topic] = offsets
         if len(self.assigned) == len(self.lanes) and any(self.assigned.values()):
-            from streams.upstream.bulk_records import install_bulk_records
-
-            install_bulk_records()
-            self.consumer = aiokafka.AIOKafkaConsumer(**lane.options)
-            await self.consumer.start()
-            places = {
-                TopicPartition(topic, partition): offset
-                for topic, offsets in self.assigned.items()
-                for partition, offset in offsets.items()
-            }
-            self.consumer.assign(list(places))
-            for tp, offset in places.items():
-                if offset is not None:
-                    self.consumer.seek(tp, offset)
-            self._task = asyncio.create_task(self._fetch(), name="fetch-all")
-            self._task.add_done_callback(lane.ended)
+            self.fetching = lane
+            await lane.fetch_for_all(
+                {
+                    TopicPartition(topic, partition): offset
+                    for topic, offsets in self.assigned.items()
+                    for partition, offset in offsets.items()
+                }
+            )
 
     async def revoke(self) -> None:
         self.assigned = {}
-        task, self._task = self._task, None
-        consumer, self.consumer = self.consumer, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if consumer is not None:
-            await consumer.stop()
-
-    async def _fetch(self) -> None:
-        from streams.transport import fetch_lane as lanes
-
-        while True:
-            wanted = [
-                TopicPartition(lane.topic, partition)
-                for lane in self.lanes.values()
-                for partition in lane.scheduler.wanted(lane.priority)
-            ]
-            if not wanted:
-                self.room.clear()
-                await self.room.wait()
-                continue
-            every = sum(len(offsets) for offsets in self.assigned.values())
-            fetched = await self.consumer.getmany(
-                *wanted,
-                timeout_ms=lanes._IDLE_WAIT_MS if len(wanted) == every else lanes._BUSY_WAIT_MS,
-                max_records=lanes._MAX_RECORDS,
-            )
-            for tp, records in fetched.items():
-                self.lanes[tp.topic].take_over(tp.partition, records)
-            if fetched:
-                await asyncio.sleep(0)
+        lane, self.fetching = self.fetching, None
+        if lane is not None:
+            await lane.end_fetching()
 
 
 _HUB = _Hub()
 
 
-class SharedLane:
+class SharedLane(FetchLane):
     """Stands for ``FetchLane``; all of them fetch over one connection."""
 
-    def __init__(
-        self,
-        priority: Any,
-        topic: str,
-        scheduler: Any,
-        options: dict[str, Any],
-        *,
-        fetch_bytes: int,
-        on_records: Callable[[], None],
-        on_failed: Callable[[BaseException], None],
-    ) -> None:
-        from streams.upstream.bulk_records import AS_PARSED
-
-        self.options = options | {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            "fetch_max_wait_ms": 500,
-            "max_partition_fetch_bytes": fetch_bytes,
-            "fetch_max_bytes": 8 * fetch_bytes,
-            "value_deserializer": AS_PARSED,
-        }
-        self.priority = priority
-        self.topic = topic
-        self.scheduler = scheduler
-        self.positions: dict[int, int] = {}
-        self._on_records = on_records
-        self._on_failed = on_failed
-        _HUB.lanes[topic] = self
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        _HUB.lanes[self.topic] = self
 
     async def assign(self, offsets: Mapping[int, int | None]) -> None:
         """Fetch these partitions, once all lanes know theirs."""
-        self.scheduler.assign(self.priority, offsets)
+        self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
         await _HUB.assign(self, offsets)
 
     async def revoke(self) -> None:
         """Stop fetching."""
         await _HUB.revoke()
-        self.scheduler.revoke(self.priority, list(self.positions))
+        self._scheduler.revoke(self.priority, list(self.positions))
         self.positions = {}
 
     def has_room(self) -> None:
@@ -251,20 +198,48 @@ class SharedLane:
 
     def end_offset(self, partition: int) -> int | None:
         """As of the last fetch."""
-        if _HUB.consumer is None or partition not in self.positions:
+        consumer = None if _HUB.fetching is None else _HUB.fetching._consumer
+        if consumer is None or partition not in self.positions:
             return None
-        end: int | None = _HUB.consumer.highwater(TopicPartition(self.topic, partition))
+        end: int | None = consumer.highwater(TopicPartition(self.topic, partition))
         return end
 
-    def take_over(self, partition: int, records: list[Any]) -> None:
+    async def fetch_for_all(self, places: Mapping[TopicPartition, int | None]) -> None:
+        """Connect, and fetch these partitions of all lanes."""
+        await self.end_fetching()
+        bulk_records.install_bulk_records(self._largest)
+        consumer = await self._connect({})
+        consumer.assign(list(places))
+        for tp, offset in places.items():
+            if offset is not None:
+                consumer.seek(tp, offset)
+        self._start(self._fetch_shared(consumer, len(places)))
+
+    async def end_fetching(self) -> None:
+        """Stop what ``fetch_for_all`` started."""
+        await self._disconnect()
+
+    async def _fetch_shared(self, consumer: aiokafka.AIOKafkaConsumer, every: int) -> None:
+        while True:
+            wanted = [
+                TopicPartition(lane.topic, partition)
+                for lane in _HUB.lanes.values()
+                for partition in lane._scheduler.wanted(lane.priority)
+            ]
+            if not wanted:
+                _HUB.room.clear()
+                await _HUB.room.wait()
+                continue
+            fetched = await consumer.getmany(
+                *wanted,
+                timeout_ms=fetch_lane._IDLE_WAIT_MS if len(wanted) == every else fetch_lane._BUSY_WAIT_MS,
+                max_records=fetch_lane._MAX_RECORDS,
+            )
+            for tp, records in fetched.items():
+                _HUB.lanes[tp.topic].take_over_all(tp.partition, records)
+            if fetched:
+                await asyncio.sleep(0)
+
+    def take_over_all(self, partition: int, records: list[Any]) -> None:
         """Records that were fetched for this lane."""
-        from streams.upstream.bulk_records import size_of
-
-        self.scheduler.add(self.priority, partition, records, size_of(records))
-        self.positions[partition] = records[-1].offset + 1
-        self._on_records()
-
-    def ended(self, task: asyncio.Task[None]) -> None:
-        """The common fetching has ended."""
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_failed(error)
+        self._take_over(partition, records, bulk_records.size_of(records), records[-1].offset + 1)

@@ -8,8 +8,10 @@ from typing import Any
 import aiokafka
 import faust
 import pytest
+from aiokafka.client import AIOKafkaClient
 from faust.transport.drivers import aiokafka as driver
 
+from streams.upstream import connections
 from streams.upstream.faust_consumer import Consumer, ConsumerThread, PausingListener
 from streams.upstream.faust_messages import batch_message
 from tests.unit.streams.upstream.stand_ins import MANAGED, OTHER, FakeCoordinator
@@ -95,6 +97,35 @@ async def test_lane_topics_are_paused_in_the_group_consumer(monkeypatch: pytest.
     await PausingListener(thread).on_partitions_assigned([MANAGED, OTHER])
     assert paused == [MANAGED]
     assert order == ["give up fetches", "pause", "assigned"]
+
+
+async def test_a_broker_that_knows_of_no_broker_is_asked_again(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[set[str]] = [set(), {"one"}]
+    closed: list[Any] = []
+
+    async def started(thread: Any) -> None:
+        brokers = told.pop(0)
+        client = SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: brokers))
+
+        async def stop() -> None:
+            closed.append(brokers)
+
+        thread._consumer = SimpleNamespace(_client=client, _group_instance_id=None, stop=stop)
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", started)
+    monkeypatch.setattr(connections, "_AGAIN_S", 0)
+    thread = app.consumer._thread
+    await thread.on_start()
+    assert (told, closed) == ([], [set()])
+    assert thread._consumer._client.cluster.brokers() == {"one"}
+
+
+async def test_aiokafka_gives_up_a_group_when_it_knows_of_no_broker() -> None:
+    """The control: if this fails, aiokafka asks again by itself, and the one above may go."""
+    with pytest.raises(AssertionError, match="bootstrap"):
+        await AIOKafkaClient().coordinator_lookup(0, "group")
 
 
 async def test_the_group_consumer_does_not_wait_long_for_idle_partitions(app: TocsinApp) -> None:

@@ -158,7 +158,8 @@ async def test_whoever_was_fenced_asks_the_group_for_nothing_more(watched: Watch
     await watched.coordinator._do_heartbeat()
     asked = len(watched.client.asked)
     join = asyncio.create_task(watched.join())
-    await asyncio.sleep(0.02)
+    for _ in range(100):
+        await asyncio.sleep(0)
     assert not join.done()
     watched.coordinator._closing.set_result(None)
     assert await join is None
