@@ -192,6 +192,19 @@ class Consumer(driver.Consumer):
         if not self._coordinator.manages(tp.topic):
             await super()._add_gap(tp, offset_from, offset_to)
 
+    async def maybe_wait_for_commit_to_finish(self) -> bool:
+        """Wait for a commit that is under way; whether there was one, and it has ended.
+
+        Faust takes a cancellation of whoever waits here for one of that commit, and begins another commit. A
+        worker that stopped while its broker was away then waited for that one for ever: the limit in
+        ``wait_empty`` had been spent.
+        """
+        under_way = self._commit_fut
+        if under_way is None:
+            return False
+        await asyncio.wait([under_way])
+        return not under_way.cancelled()
+
     async def wait_empty(self) -> None:
         """Wait for work in flight, with a deadline; then flush and commit."""
         await self._coordinator.drain()

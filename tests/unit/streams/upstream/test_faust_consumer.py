@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +12,18 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 from faust.transport.drivers import aiokafka as driver
 
+from streams.cancellation import end
 from streams.upstream import connections
 from streams.upstream.faust_consumer import Consumer, ConsumerThread, PausingListener
 from streams.upstream.faust_messages import batch_message
 from tests.unit.streams.upstream.stand_ins import MANAGED, OTHER, FakeCoordinator
 from tocsin.app import TocsinApp
+
+
+async def turns() -> None:
+    """Let everything else come as far as it can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 async def test_the_app_uses_our_consumer(app: TocsinApp) -> None:
@@ -70,6 +78,63 @@ async def test_waiting_for_agents_drains_then_commits(
     await app.consumer.wait_empty()
     assert app.coordinator.calls == ["drain", "commit"]
     assert not app.consumer.unacked
+
+
+class _NeverConfirmed:
+    """Commits that a broker which has gone never answers."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    async def force_commit(self, *_arguments: Any, **_options: Any) -> bool:
+        self.begun += 1
+        await asyncio.Event().wait()
+        return True
+
+
+async def _two_commits(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bool]:
+    """Let a commit wait for another, and cancel it once: commits that were begun, whether it has ended."""
+    broker = _NeverConfirmed()
+    monkeypatch.setattr(consumer, "force_commit", broker.force_commit)
+    first, second = (asyncio.create_task(consumer.commit()) for _ in range(2))
+    await turns()
+    second.cancel()
+    await turns()
+    ended = second.done()
+    await end(first, second)
+    return broker.begun, ended
+
+
+async def test_who_waits_for_a_commit_can_be_cancelled(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a worker that stops while a commit hangs, for its broker is away, would never end."""
+    assert await _two_commits(app.consumer, monkeypatch) == (1, True)
+
+
+async def test_stock_faust_would_begin_another_commit(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: the cancellation is taken for one of the commit that is waited for."""
+    stock = driver.Consumer.maybe_wait_for_commit_to_finish
+    monkeypatch.setattr(Consumer, "maybe_wait_for_commit_to_finish", stock)
+    assert await _two_commits(app.consumer, monkeypatch) == (2, False)
+
+
+async def test_who_waits_for_a_commit_is_told_that_it_has_ended(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = asyncio.Event()
+
+    async def force_commit(*_arguments: Any, **_options: Any) -> bool:
+        await answered.wait()
+        return True
+
+    monkeypatch.setattr(app.consumer, "force_commit", force_commit)
+    commits = [asyncio.create_task(app.consumer.commit()) for _ in range(2)]
+    await turns()
+    answered.set()
+    assert await asyncio.gather(*commits) == [True, False]
 
 
 async def test_faust_waits_for_agents_through_wait_empty(app: TocsinApp) -> None:
