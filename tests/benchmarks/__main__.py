@@ -19,7 +19,7 @@ from tests.benchmarks.processes import ROOT
 from tests.benchmarks.targets import Target, all_met
 
 #: In the order in which they run. All of ``make bench``, unless one is asked for by name.
-BENCHMARKS = ("latency", "throughput", "shares", "memory", "growth", "idle", "restart")
+BENCHMARKS = ("latency", "throughput", "storm", "shares", "memory", "growth", "idle", "restart")
 #: Only when asked for.
 FURTHER = ("ablation", "scale")
 

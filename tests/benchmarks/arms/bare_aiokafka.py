@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from tests.benchmarks.cluster import notification_topics
 from tests.benchmarks.handled import HandledTimes
+from tests.benchmarks.produce_requests import count_produce_requests
 from tests.benchmarks.progress import Progress, burn
 from tests.benchmarks.spec import RunSpec, from_command_line
 
@@ -19,7 +20,10 @@ _COMMIT_S = 1.0
 
 
 async def run(spec: RunSpec) -> None:
-    """Consume until stopped; commit every second. With the option ``forward``, send CRITICAL on."""
+    """Consume until stopped; commit every second. With the option ``forward``, send CRITICAL on.
+
+    Then ``linger_ms`` and ``acks`` are the producer's; 0 and 1 by default.
+    """
     progress = Progress(spec.progress, spec.target)
     topics = {topic: priority.value for priority, topic in notification_topics(spec.prefix).items()}
     consumer = AIOKafkaConsumer(
@@ -32,7 +36,12 @@ async def run(spec: RunSpec) -> None:
     await consumer.start()
     producer = None
     if spec.option("forward"):
-        producer = AIOKafkaProducer(bootstrap_servers=spec.brokers, linger_ms=0)
+        count_produce_requests(spec.folder, spec.alerts)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=spec.brokers,
+            linger_ms=spec.option("linger_ms") or 0,
+            acks=spec.option("acks") or 1,
+        )
         await producer.start()
     handled = HandledTimes(spec.folder)
     loop = asyncio.get_running_loop()

@@ -36,7 +36,14 @@ def run(spec: RunSpec) -> None:
         }
     )
     consumer.subscribe(list(topics))
-    producer = Producer({"bootstrap.servers": spec.brokers, "linger.ms": 0})
+    producer = Producer(
+        {
+            "bootstrap.servers": spec.brokers,
+            "linger.ms": spec.option("linger_ms") or 0,
+            "acks": spec.option("acks") or "all",
+            "queue.buffering.max.messages": 1_000_000,
+        }
+    )
     alerts = spec.alerts + "critical"
     forward = bool(spec.option("forward"))
     stopped: list[int] = []

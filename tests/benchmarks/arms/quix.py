@@ -35,7 +35,7 @@ def make_app(spec: RunSpec) -> Application:
         commit_interval=1.0,
         state_dir=Path(spec.folder) / "state",
         # An alert is not to wait for others; a changelog gains by waiting, as is the default.
-        producer_extra_config={"linger.ms": 0} if forward else {},
+        producer_extra_config={"linger.ms": spec.option("linger_ms") or 0} if forward else {},
         loglevel="WARNING",
     )
     alerts = app.topic(spec.alerts + "critical", value_serializer="bytes") if forward else None

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.benchmarks.arms.ablations import ABLATIONS
 from tests.benchmarks.handled import HandledTimes
+from tests.benchmarks.produce_requests import count_produce_requests
 from tests.benchmarks.progress import Progress, burn
 from tests.benchmarks.service import PRIORITIES, Gate, ServiceTimes, work_seconds
 from tests.benchmarks.spec import RunSpec, from_command_line
@@ -32,6 +33,7 @@ def install(spec: RunSpec) -> None:
     from streams.notifications.priority import Priority
 
     progress = Progress(spec.progress, spec.target)
+    count_produce_requests(spec.folder, spec.alerts)
     service = ServiceTimes(spec.folder)
     handled = HandledTimes(spec.folder)
     gate = Gate(spec)
