@@ -1,12 +1,16 @@
-"""Records that ingest sends out at once: forwarded alerts and dead letters, until they are confirmed."""
+"""Records that ingest sends out at once: forwarded alerts and dead letters, until they are confirmed.
+
+Most go straight into a batch that the client has open, and are confirmed with it: a parcel. So the cost of a
+storm is that of its batches. A record that finds no open batch is sent by itself, and opens one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import TP
@@ -20,10 +24,28 @@ from streams.transport.outstanding import OutstandingOffsets
 log = logging.getLogger(__name__)
 
 #: Bytes under way above which ingest waits; bounds what a broker outage can pile up.
-_MOST_BYTES = 2 * 2**20
+_MOST_BYTES: Final = 2 * 2**20
 #: Bytes that a record costs besides its value, about.
-_RECORD_BYTES = 500
-_REFUSED_RETRY_S = 10.0
+_RECORD_BYTES: Final = 500
+_REFUSED_RETRY_S: Final = 10.0
+
+#: Makes the record to send instead of one that the brokers refuse for its size.
+Smaller = Callable[[Outgoing], Outgoing]
+
+
+class _Parcel:
+    """Records that lie in one batch of the client, in order.
+
+    Attributes:
+        floors: for each input partition, the lowest offset of it that has a record here.
+    """
+
+    __slots__ = ("floors", "nbytes", "records")
+
+    def __init__(self) -> None:
+        self.records: list[tuple[Outgoing, Smaller]] = []
+        self.floors: dict[OutstandingOffsets, tuple[TP, int]] = {}
+        self.nbytes = 0
 
 
 class Effects:
@@ -42,6 +64,7 @@ class Effects:
         self._room = asyncio.Event()
         self._room.set()
         self._empty = asyncio.Event()
+        self._parcels: dict[asyncio.Future[Any], _Parcel] = {}
         self._retries: set[asyncio.Task[None]] = set()
 
     @property
@@ -54,87 +77,134 @@ class Effects:
         """Whether ingest waits for confirmations."""
         return not self._room.is_set()
 
-    async def send(self, tp: TP, offset: int, record: Outgoing, smaller: Callable[[], Outgoing]) -> None:
+    def send_now(self, tp: TP, offset: int, record: Outgoing, smaller: Smaller) -> bool:
+        """Do as `send` where that needs no waiting; else nothing, and False is returned.
+
+        Records of one input partition come in the order of their offsets.
+        """
+        if self._bytes >= _MOST_BYTES or (future := self._producer.put_now(record)) is None:
+            return False
+        parcel = self._parcels.get(future)
+        if parcel is None:
+            parcel = self._parcels[future] = _Parcel()
+            future.add_done_callback(self._parcel_done)
+        outstanding = self._offsets.outstanding(tp)
+        if outstanding not in parcel.floors:
+            outstanding.begin(offset)
+            parcel.floors[outstanding] = tp, offset
+        parcel.records.append((record, smaller))
+        nbytes = _size(record)
+        parcel.nbytes += nbytes
+        self._bytes += nbytes
+        self._under_way += 1
+        return True
+
+    async def send(self, tp: TP, offset: int, record: Outgoing, smaller: Smaller) -> None:
         """Send a record for the input at ``offset``; returns before it is confirmed.
 
         Args:
             tp: input partition.
             offset: input offset.
             record: what to send.
-            smaller: makes the record to send instead when the brokers refuse it for its size.
+            smaller: makes of it what to send instead when the brokers refuse it for its size.
         """
         while self._bytes >= _MOST_BYTES:
             self._room.clear()
             await self._room.wait()
+        if self.send_now(tp, offset, record, smaller):
+            return
         outstanding = self._offsets.outstanding(tp)
         outstanding.begin(offset)
         self._under_way += 1
         self._bytes += _size(record)
-        future = self._producer.enqueue_now(record)
-        if future is None:
-            try:
-                future = await self._producer.enqueue(record)
-            except RecordRefusedForSizeError:
-                self._retry(tp, outstanding, offset, smaller())
-                return
-            except KafkaError:
-                self._retry(tp, outstanding, offset, record)
-                return
-        future.add_done_callback(partial(self._confirmed, tp, outstanding, offset, record, smaller))
+        ended = partial(self._ended, {outstanding: (tp, offset)}, 1, _size(record))
+        try:
+            future = await self._producer.enqueue(record)
+        except KafkaError as error:
+            self._retry([(record, smaller)], error, ended)
+            return
+        future.add_done_callback(partial(self._confirmed, [(record, smaller)], ended))
+
+    def _parcel_done(self, future: asyncio.Future[Any]) -> None:
+        parcel = self._parcels.pop(future, None)
+        if parcel is None:  # of an assignment that has ended
+            if not future.cancelled():
+                future.exception()
+            return
+        ended = partial(self._ended, parcel.floors, len(parcel.records), parcel.nbytes)
+        self._confirmed(parcel.records, ended, future)
 
     def _confirmed(
         self,
-        tp: TP,
-        outstanding: OutstandingOffsets,
-        offset: int,
-        record: Outgoing,
-        smaller: Callable[[], Outgoing],
+        records: Sequence[tuple[Outgoing, Smaller]],
+        ended: Callable[[], None],
         future: asyncio.Future[Any],
     ) -> None:
         if future.cancelled():
-            # When stopping, the offset stays outstanding and will be read again.
+            # When stopping, the offsets stay outstanding and will be read again.
             if not self._producer.closed:
-                self._retry(tp, outstanding, offset, record)
-            return
-        error = future.exception()
-        if error is None:
-            self._ended(tp, outstanding, offset, record)
-        elif isinstance(error, MessageSizeTooLargeError):
-            self._retry(tp, outstanding, offset, smaller())
+                self._retry(records, None, ended)
+        elif (error := future.exception()) is not None:
+            self._retry(records, error, ended)
         else:
-            self._retry(tp, outstanding, offset, record)
+            ended()
 
-    def _ended(self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing) -> None:
-        if not self._offsets.is_current(tp, outstanding):
+    def _ended(self, floors: dict[OutstandingOffsets, tuple[TP, int]], number: int, nbytes: int) -> None:
+        current = False
+        for outstanding, (tp, offset) in floors.items():
+            if self._offsets.is_current(tp, outstanding):
+                outstanding.end(offset)
+                current = True
+        if not current:
             return  # of an assignment that has ended
-        outstanding.end(offset)
-        self._under_way -= 1
-        self._bytes -= _size(record)
+        self._under_way -= number
+        self._bytes -= nbytes
         if not self._under_way:
-            # What was sent in a smaller form gives back less than it took.
-            self._bytes = 0
             self._empty.set()
         if self._bytes < _MOST_BYTES // 2:
             self._room.set()
 
-    def _retry(self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing) -> None:
-        task = asyncio.get_running_loop().create_task(self._send_again(tp, outstanding, offset, record))
+    def _retry(
+        self,
+        records: Sequence[tuple[Outgoing, Smaller]],
+        error: BaseException | None,
+        ended: Callable[[], None],
+    ) -> None:
+        refused = isinstance(error, MessageSizeTooLargeError | RecordRefusedForSizeError)
+        task = asyncio.get_running_loop().create_task(self._send_again(records, refused, ended))
         self._retries.add(task)
         task.add_done_callback(self._retries.discard)
 
     async def _send_again(
-        self, tp: TP, outstanding: OutstandingOffsets, offset: int, record: Outgoing
+        self, records: Sequence[tuple[Outgoing, Smaller]], refused: bool, ended: Callable[[], None]
     ) -> None:
+        """Send until all is confirmed, in order; one by one once a record is refused for its size."""
+        if not refused:
+            try:
+                await self._producer.send([record for record, _ in records])
+            except RecordRefusedForSizeError:
+                refused = True
+        if refused:
+            alone = len(records) == 1
+            for record, smaller in records:
+                # Of several, most are not too large.
+                await self._send_one(smaller(record) if alone else record, smaller)
+        ended()
+
+    async def _send_one(self, record: Outgoing, smaller: Smaller) -> None:
+        is_smaller = False
         while True:
             try:
                 await self._producer.send([record])
-                break
+                return
             except RecordRefusedForSizeError as error:
+                if not is_smaller:
+                    record, is_smaller = smaller(record), True
+                    continue
                 # Somebody has lowered the topic's limit. Nothing is left out: until the limit is raised,
                 # the offset is not committed.
                 log.error("Raise max.message.bytes of %s: %s", record.topic, error)  # noqa: TRY400
                 await asyncio.sleep(_REFUSED_RETRY_S)
-        self._ended(tp, outstanding, offset, record)
 
     async def wait(self, deadline_s: float) -> bool:
         """Wait until nothing is under way; False when the deadline came first."""
@@ -151,6 +221,7 @@ class Effects:
         """Send nothing of the assignment again; what is under way may still arrive, and does no harm."""
         for task in list(self._retries):
             task.cancel()
+        self._parcels = {}
         self._under_way = 0
         self._bytes = 0
         self._room.set()

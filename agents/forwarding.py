@@ -2,40 +2,43 @@
 
 The record is a CloudEvent in binary mode whose JSON value can be posted to Alertmanager as it is.
 A repeat after a crash carries the same ``ce_id``, which subscribers can drop.
+
+In a storm this is made for every record, so the JSON is put together from parts: what depends on event type
+and publisher is written once and kept, the notification goes in as the bytes that came.
 """
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from faust.types import TP
 
-from streams.notifications import Notification
+from streams.notifications import Notification, Priority
+from streams.notifications.masking import Masker
 from streams.notifications.rfc3339 import format_rfc3339
 from streams.outgoing import Outgoing
-from streams.records import Record
 
 RULE: Final = "forward"
 TYPE: Final = "io.tocsin.alert.forwarded.v1"
 #: Larger notifications are forwarded without their body.
 _MAX_BODY_BYTES: Final = 900_000
-_TOKEN: Final = b"auth_token"
-_MASK: Final = "***"
-
-
-@lru_cache(maxsize=10_000)
-def _labels(event_type: str, severity: str, publisher_id: str) -> tuple[dict[str, str], str]:
-    """Labels of an alert and their fingerprint; do not change them."""
-    labels = {"alertname": event_type, "severity": severity, "publisher_id": publisher_id, "rule": RULE}
-    return labels, fingerprint(labels)
-
-
-def alert_id(source: str, offset: int) -> str:
-    """Id of the alert that forwards the record at ``offset`` of ``source``."""
-    return hashlib.blake2b(f"{RULE}/{source}/{offset}".encode(), digest_size=16).hexdigest()
+#: Bytes of what is kept of event types and publishers, for one priority.
+_MOST_KEPT_BYTES: Final = 8 * 2**20
+#: Bytes that what is kept of one takes besides its texts, about.
+_KEPT_BYTES: Final = 600
+_NOTIFICATION: Final = b',"notification":'
+_NO_NOTIFICATION: Final = _NOTIFICATION + b'null,"truncated":true}'
+_SPECVERSION: Final = ("ce_specversion", b"1.0")
+_CE_TYPE: Final = ("ce_type", TYPE.encode())
+_CONTENT_TYPE: Final = ("content-type", b"application/json")
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_STATE: Final = (
+    b'","state":"firing","previousState":null,"reason":"forwarded","value":1,"threshold":1,"window_s":0,"count":1,'
+    b'"examples":[{"topic":'
+)
 
 
 def fingerprint(labels: dict[str, str]) -> str:
@@ -44,108 +47,148 @@ def fingerprint(labels: dict[str, str]) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def forwarded(
-    topic: str,
-    tp: TP,
-    notification: Notification,
-    record: Record,
-    source: str,
-    event_ms: int,
-    *,
-    body: bool = True,
-) -> Outgoing:
-    """The alert record of one notification.
+class _Labelled:
+    """What alerts of one event type, severity and publisher have in common."""
+
+    __slots__ = ("begin", "fingerprint", "key", "subject")
+
+    def __init__(self, event_type: str, priority: Priority, publisher_id: str) -> None:
+        severity = priority.value.lower()
+        labels = {"alertname": event_type, "severity": severity, "publisher_id": publisher_id, "rule": RULE}
+        summary = f"{priority} {event_type} from {publisher_id or 'an unnamed publisher'}"
+        of_labels = fingerprint(labels)
+        self.key = of_labels.encode()
+        self.begin = (
+            b'{"labels":'
+            + orjson.dumps(labels)
+            + b',"annotations":'
+            + orjson.dumps({"summary": summary})
+            + b',"startsAt":"'
+        )
+        self.fingerprint = b'","fingerprint":"' + self.key + b'","episode":"'
+        self.subject = ("ce_subject", event_type.encode("utf-8", "replace"))
+
+
+class AlertLabels:
+    """What alerts of one priority have in common, by event type and publisher; kept within a bound."""
+
+    def __init__(self, priority: Priority) -> None:
+        self._priority = priority
+        self._kept: dict[tuple[str, str], _Labelled] = {}
+        self._kept_bytes = 0
+
+    def of(self, event_type: str, publisher_id: str) -> _Labelled:
+        """The parts of alerts of one event type and publisher."""
+        found = self._kept.get((event_type, publisher_id))
+        if found is None:
+            found = _Labelled(event_type, self._priority, publisher_id)
+            nbytes = 2 * len(found.begin) + _KEPT_BYTES
+            if nbytes > _MOST_KEPT_BYTES // 100:
+                return found
+            if self._kept_bytes + nbytes > _MOST_KEPT_BYTES:
+                self._kept.clear()
+                self._kept_bytes = 0
+            self._kept[event_type, publisher_id] = found
+            self._kept_bytes += nbytes
+        return found
+
+
+class Forwarding:
+    """Makes the alert records of one input partition.
 
     Args:
         topic: the alert topic.
-        tp: partition that the record came from.
-        notification: what was read.
-        record: what it was read from.
+        tp: partition that the records come from.
         source: name of the source: topic id and partition.
-        event_ms: the event time that counting used, in milliseconds since 1970.
-        body: whether to include the notification as published.
+        labels: of the priority of the topic.
+        masker: takes secrets out of the notification.
     """
-    severity = notification.priority.value.lower()
-    labels, print_of_labels = _labels(notification.event_type, severity, notification.publisher_id)
-    identity = alert_id(source, record.offset)
-    starts_at = _rfc3339(event_ms)
-    value: dict[str, Any] = {
-        "labels": labels,
-        "annotations": {
-            "summary": f"{notification.priority} {notification.event_type} from "
-            f"{notification.publisher_id or 'an unnamed publisher'}"
-        },
-        "startsAt": starts_at,
-        "generatorURL": "",
-        "id": identity,
-        "fingerprint": print_of_labels,
-        "episode": identity,
-        "state": "firing",
-        "previousState": None,
-        "reason": "forwarded",
-        "value": 1,
-        "threshold": 1,
-        "window_s": 0,
-        "count": 1,
-        "examples": [
-            {
-                "topic": tp.topic,
-                "partition": tp.partition,
-                "offset": record.offset,
-                "message_id": notification.message_id,
-            }
-        ],
-        "rule": RULE,
-        "repairs": notification.repairs,
-    }
-    if notification.stated_priority is not None:
-        value["statedPriority"] = notification.stated_priority
-    published = record.value
-    if body and published is not None and len(published) <= _MAX_BODY_BYTES:
-        # The original bytes: they were parsed just now, and what parses cannot always be written again.
-        original = published.removeprefix(b"\xef\xbb\xbf")
-        try:
-            safe = without_tokens(original) if _TOKEN in original else original
-        except orjson.JSONDecodeError:  # numbers too large for a float: not even a token can be looked for
-            safe = b"null"
-            value["truncated"] = True
-        value["notification"] = orjson.Fragment(safe)
-    else:
-        value["notification"] = None
-        value["truncated"] = True
-    headers = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", identity.encode()),
-        ("ce_source", f"tocsin/{tp.topic}".encode()),
-        ("ce_type", TYPE.encode()),
-        ("ce_time", starts_at.encode()),
-        ("ce_subject", notification.event_type.encode("utf-8", "replace")),
-        ("content-type", b"application/json"),
-    ]
-    return Outgoing(topic, orjson.dumps(value), print_of_labels.encode(), None, headers)
+
+    def __init__(self, topic: str, tp: TP, source: str, labels: AlertLabels, masker: Masker) -> None:
+        self._topic = topic
+        self._labels_of = labels.of
+        self._masked = masker.masked
+        self._ids = hashlib.blake2b(f"{RULE}/{source}/".encode(), digest_size=16)
+        self._place = _STATE + orjson.dumps(tp.topic) + b',"partition":%d,"offset":' % tp.partition
+        self._ce_source = ("ce_source", f"tocsin/{tp.topic}".encode())
+
+    def alert(
+        self,
+        offset: int,
+        value: bytes,
+        event_ms: int,
+        read: Notification,
+        *,
+        body: bool = True,
+    ) -> Outgoing:
+        """The alert record of one notification.
+
+        Args:
+            offset: of the record.
+            value: of the record, as it came.
+            event_ms: the event time that counting used, in milliseconds since 1970.
+            read: the notification that was read from it.
+            body: whether to include the notification as published.
+        """
+        labelled = self._labels_of(read.event_type, read.publisher_id)
+        ids = self._ids.copy()
+        ids.update(b"%d" % offset)
+        identity = ids.hexdigest().encode()
+        starts_at = _starts_at(event_ms)
+        parts = [
+            labelled.begin,
+            starts_at,
+            b'","generatorURL":"","id":"',
+            identity,
+            labelled.fingerprint,
+            identity,
+            self._place,
+            b'%d,"message_id":' % offset,
+            b"null" if read.message_id is None else orjson.dumps(read.message_id),
+            b'}],"rule":"forward","repairs":',
+            orjson.dumps(read.repairs) if read.repairs else b"[]",
+        ]
+        if read.stated_priority is not None:
+            parts += (b',"statedPriority":', orjson.dumps(read.stated_priority))
+        if not body or len(value) > _MAX_BODY_BYTES:
+            parts.append(_NO_NOTIFICATION)
+        else:
+            try:
+                # The bytes that came, but for secrets: what parses cannot always be written again.
+                parts += (
+                    _NOTIFICATION,
+                    self._masked(value.removeprefix(_BYTE_ORDER_MARK), read.document),
+                    b"}",
+                )
+            except orjson.JSONDecodeError:  # numbers too large for a float: secrets cannot be looked for
+                parts.append(_NO_NOTIFICATION)
+        headers = [
+            _SPECVERSION,
+            ("ce_id", identity),
+            self._ce_source,
+            _CE_TYPE,
+            ("ce_time", starts_at),
+            labelled.subject,
+            _CONTENT_TYPE,
+        ]
+        return Outgoing(self._topic, b"".join(parts), labelled.key, None, headers)
 
 
-def without_tokens(notification: bytes) -> bytes:
-    """The notification with the value of every ``auth_token`` masked, at any depth and in an envelope's text.
-
-    Old services put the caller's token into the context; more people read alerts than notifications.
-    """
-    return orjson.dumps(_masked(orjson.loads(notification)))
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _MASK if k.endswith("auth_token") and v else _masked(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_masked(item) for item in value]
-    if isinstance(value, str) and "auth_token" in value and value.lstrip().startswith("{"):
-        try:
-            return without_tokens(value.encode()).decode()
-        except (ValueError, TypeError, RecursionError):
-            return _MASK  # text that only looks like JSON, or is nested too deep to look into
-    return value
+def without_body(alert: Outgoing) -> Outgoing:
+    """An alert that the brokers take when the whole is too large: it says where the notification lies."""
+    # Quotes are escaped within strings, so these bytes stand nowhere else before it.
+    begin, found, _ = (alert.value or b"").partition(_NOTIFICATION)
+    value = begin + _NO_NOTIFICATION if found else alert.value
+    return Outgoing(alert.topic, value, alert.key, alert.partition, alert.headers)
 
 
-@lru_cache(maxsize=1000)
-def _rfc3339(time_ms: int) -> str:
-    return format_rfc3339(time_ms / 1000) or "1970-01-01T00:00:00.000Z"
+@lru_cache(maxsize=10_000)
+def _second(time_s: int) -> bytes:
+    return (format_rfc3339(time_s, "seconds") or "").removesuffix("Z").encode()
+
+
+def _starts_at(time_ms: int) -> bytes:
+    """Milliseconds since 1970 as text; 1970 for what is no date."""
+    seconds, milliseconds = divmod(time_ms, 1000)
+    text = _second(seconds)
+    return b"%b.%03dZ" % (text, milliseconds) if text else b"1970-01-01T00:00:00.000Z"

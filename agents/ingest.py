@@ -6,14 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 from faust.types import TP
 
 from agents.dead_letters import dead_letter, truncated
-from agents.effects import Effects
-from agents.forwarding import forwarded
+from agents.effects import Effects, Smaller
+from agents.forwarding import AlertLabels, Forwarding, without_body
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
 from agents.tally import RunTally
 from streams.notifications import (
@@ -26,6 +25,7 @@ from streams.notifications import (
     Repair,
     bucket_time_ms,
 )
+from streams.notifications.masking import Masker
 from streams.records import UnreadableRecord
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
@@ -56,6 +56,10 @@ class Ingest:
         limits = Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length)
         self._decode = Decoder(limits).decode
         self._alert_topics = {p: settings.alert_topic(p.value) for p in settings.forward_priorities}
+        self._masker = Masker(settings.masked_keys)
+        self._labels = {priority: AlertLabels(priority) for priority in self._alert_topics}
+        #: Source -> what makes its alerts, and its answers to probes.
+        self._forwardings: dict[str, tuple[Forwarding, Forwarding]] = {}
         self._dead_letter_topic = settings.dead_letter_topic
         self._probe_topic = settings.internal_topic("probes")
         self._lateness_ms = settings.lateness_s * 1000
@@ -124,10 +128,18 @@ class Ingest:
         """Send a notification on as an alert, or answer it when it is a probe; then count it."""
         event_type = _counted_as(read.event_type)
         event_ms = self._noted(read, record)
+        alerts, answers = self._forwardings_of(tp, read.priority, counter.source)
+        smaller: Smaller
         if event_type == PROBES:
-            await self._send_answer(tp, read, record, counter.source, event_ms)
+            small = len(record.value) <= MOST_BODY_BYTES
+            made = answer_of(answers.alert(record.offset, record.value, event_ms, read, body=small))
+            smaller = without_value
         else:
-            await self._send_alert(tp, read, record, counter.source, event_ms)
+            made = alerts.alert(record.offset, record.value, event_ms, read)
+            smaller = without_body
+            self.stats.forwarded[read.priority] += 1
+        if not self._effects.send_now(tp, record.offset, made, smaller):
+            await self._effects.send(tp, record.offset, made, smaller)
         counter.add(record.offset, event_type, bucket_of(event_ms, FINE), event_ms)
 
     # ---------------------------------------------------------------- steps of it
@@ -152,22 +164,20 @@ class Ingest:
         broker_ms = record.timestamp if record.timestamp is not None else -1
         return bucket_time_ms(stated_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
 
-    async def _send_alert(self, tp: TP, read: Notification, record: Any, source: str, event_ms: int) -> None:
-        topic = self._alert_topics[read.priority]
-        alert = forwarded(topic, tp, read, record, source, event_ms)
-        smaller = partial(forwarded, topic, tp, read, record, source, event_ms, body=False)
-        await self._effects.send(tp, record.offset, alert, smaller)
-        self.stats.forwarded[read.priority] += 1
-
-    async def _send_answer(self, tp: TP, read: Notification, record: Any, source: str, event_ms: int) -> None:
-        small = len(record.value) <= MOST_BODY_BYTES
-        answer = answer_of(forwarded(self._probe_topic, tp, read, record, source, event_ms, body=small))
-        await self._effects.send(tp, record.offset, answer, partial(without_value, answer))
+    def _forwardings_of(self, tp: TP, priority: Priority, source: str) -> tuple[Forwarding, Forwarding]:
+        found = self._forwardings.get(source)
+        if found is None:
+            labels, masker = self._labels[priority], self._masker
+            found = self._forwardings[source] = (
+                Forwarding(self._alert_topics[priority], tp, source, labels, masker),
+                Forwarding(self._probe_topic, tp, source, labels, masker),
+            )
+        return found
 
     async def _send_dead_letter(self, tp: TP, record: Any, source: str, why: Rejection) -> None:
         letter = dead_letter(self._dead_letter_topic, tp, record, source, why)
         self.stats.dead_letters[why.reason] += 1
-        await self._effects.send(tp, record.offset, letter, partial(truncated, letter))
+        await self._effects.send(tp, record.offset, letter, truncated)
 
 
 def _counted_as(event_type: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streams.notifications.priority import Priority
@@ -75,6 +75,7 @@ class Notification:
         message_id: the publisher's id; None when it gave none. It need not be unique.
         context: the request context without the ``_context_`` prefix; None when there is none.
         repairs: what was put right, each at most once.
+        document: the dictionary that all this was read from, for those who look for more; None when unknown.
     """
 
     publisher_id: str
@@ -86,6 +87,7 @@ class Notification:
     message_id: str | None
     context: dict[str, Any] | None
     repairs: tuple[Repair, ...]
+    document: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

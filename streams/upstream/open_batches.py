@@ -36,17 +36,37 @@ class OpenBatches:
         Returns:
             The future of its confirmation, as ``send`` returns it; None when nothing was done.
         """
+        batch = self._batch(topic, key)
+        if batch is None:
+            return None
+        future: asyncio.Future[Any] | None = batch.append(
+            key, value, None, self._make_future, headers=list(headers)
+        )
+        return future
+
+    def put(
+        self, topic: str, value: bytes, key: bytes, headers: Sequence[tuple[str, bytes]]
+    ) -> asyncio.Future[Any] | None:
+        """Do as `add`, without a future for the record: a third of the cost.
+
+        Returns:
+            The future of the batch, the same for all records that lie in it; None when nothing was done.
+        """
+        batch = self._batch(topic, key)
+        if batch is None:
+            return None
+        written = batch._builder.append(timestamp=None, key=key, value=value, headers=headers)
+        future: asyncio.Future[Any] = batch.future
+        return None if written is None else future
+
+    def _batch(self, topic: str, key: bytes) -> Any:
+        """The batch that is open for a key; None when there is none."""
         accumulator = self._producer._message_accumulator
         if accumulator._closed or accumulator._exception is not None:
             return None
         place = self._place(topic, key)
         batches = None if place is None else accumulator._batches.get(place)
-        if not batches:
-            return None
-        future: asyncio.Future[Any] | None = batches[-1].append(
-            key, value, None, self._make_future, headers=list(headers)
-        )
-        return future
+        return batches[-1] if batches else None
 
     def _place(self, topic: str, key: bytes) -> TopicPartition | None:
         producer = self._producer

@@ -22,8 +22,9 @@ from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
 from agents.dead_letters import dead_letter, truncated
-from agents.forwarding import forwarded
+from agents.forwarding import AlertLabels, Forwarding
 from streams.notifications import Decoder, Limits, Notification, Priority, Reason, Rejection, encode
+from streams.notifications.masking import Masker
 from streams.outgoing import Outgoing
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.row_bodies import TypeTotal
@@ -156,18 +157,14 @@ def _value(
 def _alert(tocsin: Tocsin, value: bytes, priority: Priority, offset: int = 0) -> Record:
     read = Decoder(Limits()).decode(value, priority)
     assert isinstance(read, Notification)
-    topic = f"{tocsin.notifications}{priority.lower()}"
-    record = SimpleNamespace(
-        topic=topic, partition=0, offset=offset, timestamp=_NOW_MS, value=value, key=None, headers=[]
-    )
-    sent = forwarded(
+    forwarding = Forwarding(
         f"{tocsin.alerts}{priority.lower()}",
-        TP(record.topic, record.partition),
-        read,
-        record,
+        TP(f"{tocsin.notifications}{priority.lower()}", 0),
         "source:0",
-        _NOW_MS,
+        AlertLabels(priority),
+        Masker(),
     )
+    sent = forwarding.alert(offset, value, _NOW_MS, read)
     return sent.key, sent.value, list(sent.headers)
 
 

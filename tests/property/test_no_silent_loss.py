@@ -47,8 +47,15 @@ class Sent:
     def __init__(self) -> None:
         self.records: dict[str, set[int]] = {}
 
+    def send_now(self, _tp: Any, offset: int, record: Outgoing, _smaller: Any) -> bool:
+        return False if offset % 2 else self._take(offset, record)
+
     async def send(self, _tp: Any, offset: int, record: Outgoing, _smaller: Any) -> None:
+        self._take(offset, record)
+
+    def _take(self, offset: int, record: Outgoing) -> bool:
         self.records.setdefault(record.topic, set()).add(offset)
+        return True
 
 
 class Forgetful(Ingest):

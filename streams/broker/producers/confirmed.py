@@ -101,6 +101,18 @@ class ConfirmedProducer:
         future = self._open.add(topic, value, key, headers)
         return None if future is None else self._watched(future)
 
+    def put_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
+        """Do as `enqueue_now`, with one future for all records of a batch, which are confirmed together."""
+        if self._open is None:
+            return None
+        topic, value, key, partition, headers = record
+        if key is None or value is None or partition is not None:
+            return None
+        future = self._open.put(topic, value, key, headers)
+        if future is not None and future not in self._unconfirmed:
+            self._watched(future)
+        return future
+
     async def enqueue(self, record: Outgoing) -> asyncio.Future[Any]:
         """Hand a record to the client and return the future of its confirmation.
 

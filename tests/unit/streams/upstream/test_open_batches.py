@@ -148,3 +148,37 @@ async def test_records_that_are_not_plain_alerts_take_the_usual_way(producer: An
     confirmed._client.current, confirmed._open = producer, OpenBatches(producer)
     await sent(producer, b"k")
     assert confirmed.enqueue_now(record) is None
+
+
+async def test_put_writes_what_add_writes_with_one_future_for_the_batch(producer: Any) -> None:
+    from aiokafka.record.memory_records import MemoryRecords
+
+    batches = OpenBatches(producer)
+    place = await sent(producer, b"k", b"first")
+    put = [batches.put("t", b"%d" % number, b"k", HEADERS) for number in range(2)]
+    batches.add("t", b"2", b"k", HEADERS)
+    batch = producer._message_accumulator._batches[place][-1]
+    assert put == [batch.future] * 2
+    records = MemoryRecords(bytes(batch.get_data_buffer()))
+    written = [(r.key, r.value, r.headers) for r in records.next_batch()]
+    assert written == [(b"k", value, HEADERS) for value in (b"first", b"0", b"1", b"2")]
+    batch.done(40)
+    assert put[0] is not None
+    assert put[0].done()
+
+
+async def test_put_does_nothing_where_no_batch_is_open_or_has_room(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    assert batches.put("t", b"v", b"k", HEADERS) is None
+    await sent(producer, b"k")
+    assert batches.put("t", bytes(20_000), b"k", HEADERS) is None
+    assert batches.put("t", b"v", b"k", HEADERS) is None  # it is closed now, and will be sent
+
+
+async def test_a_batch_that_fails_tells_its_future(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    place = await sent(producer, b"k")
+    future = batches.put("t", b"v", b"k", HEADERS)
+    producer._message_accumulator._batches[place][-1].failure(KafkaError())
+    assert future is not None
+    assert isinstance(future.exception(), KafkaError)
