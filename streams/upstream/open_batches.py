@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import aiokafka
@@ -27,6 +28,8 @@ class OpenBatches:
         #: What the partitions were chosen from; aiokafka has another dictionary when it looks again.
         self._known: Any = None
         self._places: dict[tuple[str, bytes], TopicPartition] = {}
+        #: Batch -> the future of what was put into it.
+        self._shared: dict[Any, asyncio.Future[Any]] = {}
 
     def add(
         self, topic: str, value: bytes, key: bytes, headers: Sequence[tuple[str, bytes]]
@@ -50,14 +53,31 @@ class OpenBatches:
         """Do as `add`, without a future for the record: a third of the cost.
 
         Returns:
-            The future of the batch, the same for all records that lie in it; None when nothing was done.
+            The future of the batch, the same for all records put into it; None when nothing was done.
+            It is not the client's own, whose end the client has more to do with: whoever gives the client up
+            may end it.
         """
         batch = self._batch(topic, key)
         if batch is None:
             return None
         written = batch._builder.append(timestamp=None, key=key, value=value, headers=headers)
-        future: asyncio.Future[Any] = batch.future
-        return None if written is None else future
+        if written is None:
+            return None
+        future = self._shared.get(batch)
+        if future is None:
+            future = self._shared[batch] = self._make_future()
+            batch.future.add_done_callback(partial(self._settle, batch))
+        return future
+
+    def _settle(self, batch: Any, told: asyncio.Future[Any]) -> None:
+        future = self._shared.pop(batch)
+        if told.cancelled():
+            future.cancel()
+        elif (error := told.exception()) is None:
+            if not future.done():
+                future.set_result(told.result())
+        elif not future.done():
+            future.set_exception(error)
 
     def _batch(self, topic: str, key: bytes) -> Any:
         """The batch that is open for a key; None when there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,13 +159,14 @@ async def test_put_writes_what_add_writes_with_one_future_for_the_batch(producer
     put = [batches.put("t", b"%d" % number, b"k", HEADERS) for number in range(2)]
     batches.add("t", b"2", b"k", HEADERS)
     batch = producer._message_accumulator._batches[place][-1]
-    assert put == [batch.future] * 2
+    assert put[0] is put[1]
+    assert put[0] is not batch.future
     records = MemoryRecords(bytes(batch.get_data_buffer()))
     written = [(r.key, r.value, r.headers) for r in records.next_batch()]
     assert written == [(b"k", value, HEADERS) for value in (b"first", b"0", b"1", b"2")]
     batch.done(40)
     assert put[0] is not None
-    assert put[0].done()
+    assert (await put[0]).offset == 40
 
 
 async def test_put_does_nothing_where_no_batch_is_open_or_has_room(producer: Any) -> None:
@@ -179,6 +181,22 @@ async def test_a_batch_that_fails_tells_its_future(producer: Any) -> None:
     batches = OpenBatches(producer)
     place = await sent(producer, b"k")
     future = batches.put("t", b"v", b"k", HEADERS)
-    producer._message_accumulator._batches[place][-1].failure(KafkaError())
     assert future is not None
+    producer._message_accumulator._batches[place][-1].failure(KafkaError())
+    with pytest.raises(KafkaError):
+        await future
+
+
+async def test_what_was_given_up_may_be_confirmed_later(producer: Any) -> None:
+    """Who gives up a client ends our futures, and the client goes on with its own."""
+    batches = OpenBatches(producer)
+    place = await sent(producer, b"k")
+    future = batches.put("t", b"v", b"k", HEADERS)
+    assert future is not None
+    future.set_exception(KafkaError("the client was replaced"))
+    batch = producer._message_accumulator._batches[place][-1]
+    batch.done(40)
+    assert (await batch.future).offset == 40
+    await asyncio.sleep(0)
     assert isinstance(future.exception(), KafkaError)
+    assert batches._shared == {}
