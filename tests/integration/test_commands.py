@@ -203,6 +203,10 @@ def _id(offset: int) -> str:
     return f"TopicIdOf22Characters:0:{offset}"
 
 
+def _replay_of(offset: int, number: int = 1) -> list[tuple[str, bytes]]:
+    return [("tocsin-replayed-from", _id(offset).encode()), ("tocsin-replays", str(number).encode())]
+
+
 # ---------------------------------------------------------------- tail
 
 
@@ -407,6 +411,11 @@ async def test_list_shows_each_once_with_a_summary(tocsin: Tocsin) -> None:
         "dead_since": found[0]["dead_since"],
         "bytes": 65_536,
         "truncated": True,
+        "replayed_from": None,
+        "replays": 0,
+        "state": "new",
+        "replayed_at": None,
+        "came_back_as": None,
     }
     assert [it["bytes"] for it in found[1:]] == [len(_HOSTILE.encode()), None, 1]
     summary = ended.stderr.decode().splitlines()
@@ -477,16 +486,79 @@ async def test_replay_sends_back_what_was_there(tocsin: Tocsin) -> None:
         "replayed 2, failed 0"
     ]
     assert await tocsin.records(info) == [
-        (b"only a key", None, [("tocsin-replayed-from", _id(1).encode())]),
-        (None, None, [("tocsin-replayed-from", _id(2).encode())]),
+        (b"only a key", None, _replay_of(1)),
+        (None, None, _replay_of(2)),
     ]
     assert tocsin.lines("dead-letters", "replay", _id(0), "0/3", _id(3)) == ["replayed 2, failed 0"]
-    replayed = (b"\x01key", b"\x00\xff{", [*headers[:2], ("tocsin-replayed-from", _id(0).encode())])
+    replayed = (b"\x01key", b"\x00\xff{", [*headers[:2], *_replay_of(0)])
     assert (await tocsin.records(info))[2:] == [replayed]
-    assert await tocsin.records(debug) == [(None, big, [("tocsin-replayed-from", _id(3).encode())])]
+    assert await tocsin.records(debug) == [(None, big, _replay_of(3))]
     # Elsewhere: as if it had come from there.
-    assert tocsin.lines("dead-letters", "replay", "0/4", "--to-topic", debug) == ["replayed 1, failed 0"]
-    assert (await tocsin.records(debug))[1:] == [replayed]
+    elsewhere = ("dead-letters", "replay", "0/4", "--to-topic", debug)
+    left_out = tocsin.run(*elsewhere)
+    assert (left_out.returncode, left_out.stdout) == (0, b"replayed 0, failed 0\n")
+    assert b"left out 1 that were replayed before and have not come back" in left_out.stderr
+    assert tocsin.lines(*elsewhere, "--again") == ["replayed 1, failed 0"]
+    assert (await tocsin.records(debug))[1:] == [
+        (b"\x01key", b"\x00\xff{", [*headers[:2], *_replay_of(0, 2)])
+    ]
+
+
+async def test_replay_leaves_out_what_was_replayed(tocsin: Tocsin) -> None:
+    info = f"{tocsin.notifications}info"
+    await tocsin.create(tocsin.dead, info)
+    await tocsin.write(*(_letter(tocsin, b"{", number) for number in range(4)))
+    assert tocsin.lines("dead-letters", "replay", "--all") == ["replayed 4, failed 0"]
+    # Two of the four are bad again, as a worker would say it; one of these for the second time.
+    sent = await tocsin.records(info)
+    again = [_letter(tocsin, b"{", 10 + index, headers=tuple(sent[index][2])) for index in (0, 1)]
+    assert ("tocsin-replayed-from", _id(0).encode()) in again[0].headers
+    await tocsin.write(*again)
+    for _ in range(2):
+        ended = tocsin.run("dead-letters", "replay", "--all")
+        assert (ended.returncode, ended.stdout) == (0, b"replayed 0, failed 0\n")
+        said = ended.stderr.decode()
+        assert "left out 2 that were replayed before and have not come back" in said
+        assert "left out 2 that were replayed before and are bad again: --again sends" in said
+        assert "left out 2 for which a newer dead letter" in said
+    assert await tocsin.records(info) == sent
+
+    states = {it["id"]: (it["state"], it["replays"]) for it in tocsin.objects_of_list()}
+    assert states == {
+        _id(0): ("older", 0),
+        _id(1): ("older", 0),
+        _id(2): ("replayed", 0),
+        _id(3): ("replayed", 0),
+        _id(10): ("bad again", 1),
+        _id(11): ("bad again", 1),
+    }
+    table = tocsin.lines("dead-letters", "list")
+    assert any(_id(10) in line and "bad again (1)" in line for line in table)
+    assert {"Replayed, and not back: 2.", "Bad again after a replay: 2."} < set(table)
+    shown = "\n".join(tocsin.lines("dead-letters", "show", _id(0)))
+    assert "\nreplayed   20" in shown
+    assert f"\ncame back  {_id(10)}" in shown
+    assert f"replay     1 of {_id(0)}" in tocsin.lines("dead-letters", "show", _id(10))
+
+    dry = tocsin.run("dead-letters", "replay", "--all", "--again", "--dry-run")
+    assert dry.stdout.decode().splitlines()[-1] == "would replay 2, failed 0"
+    assert b", its replay 2)" in dry.stdout
+    ended = tocsin.run("dead-letters", "replay", "--all", "--again")
+    assert (ended.returncode, ended.stdout) == (0, b"replayed 2, failed 0\n")
+    assert "that were replayed before and have not come back" in ended.stderr.decode()
+    assert [headers for _, _, headers in (await tocsin.records(info))[4:]] == [
+        _replay_of(10, 2),
+        _replay_of(11, 2),
+    ]
+    # Until they come back, even --again has nothing to send.
+    ended = tocsin.run("dead-letters", "replay", "--all", "--again")
+    assert (ended.returncode, ended.stdout) == (0, b"replayed 0, failed 0\n")
+    # By its id, any is sent.
+    assert tocsin.lines("dead-letters", "replay", "--again", _id(2)) == ["replayed 1, failed 0"]
+    assert [headers for _, _, headers in (await tocsin.records(info))[6:]] == [_replay_of(2, 2)]
+    # What new letters there are is sent, whatever is left out.
+    await tocsin.write(_letter(tocsin, b"{", 20))
+    assert tocsin.run("dead-letters", "replay", "--all").stdout == b"replayed 1, failed 0\n"
 
 
 async def test_replay_refuses_what_it_cannot_send_whole(tocsin: Tocsin) -> None:
@@ -507,6 +579,9 @@ async def test_replay_refuses_what_it_cannot_send_whole(tocsin: Tocsin) -> None:
     assert f"{tocsin.notifications}gone is missing" in said
     assert "MessageSizeTooLarge" in said
     assert [value for _, value, _ in await tocsin.records(info)] == [b"{"]
-    unknown = tocsin.run("dead-letters", "replay", _id(99), _id(2))
+    # What failed was not replayed: another run tries it again.
+    ended = tocsin.run("dead-letters", "replay", "--all")
+    assert (ended.returncode, ended.stdout) == (1, b"replayed 0, failed 3\n")
+    unknown = tocsin.run("dead-letters", "replay", "--again", _id(99), _id(2))
     assert (unknown.returncode, unknown.stdout) == (1, b"replayed 1, failed 1\n")
     assert _id(99) in unknown.stderr.decode()

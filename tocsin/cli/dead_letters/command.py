@@ -15,7 +15,18 @@ import orjson
 from streams.notifications.visible import visible
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.dead_letters.records import Filter, Found, Skipped, dead_letters, names_of, unknown
+from tocsin.cli.dead_letters.records import (
+    NOT_BACK,
+    OLDER,
+    STILL_BAD,
+    Filter,
+    Found,
+    History,
+    Skipped,
+    dead_letters,
+    names_of,
+    unknown,
+)
 from tocsin.cli.dead_letters.replay import Replay
 from tocsin.cli.options import Duration, brokers_option
 from tocsin.cli.output import Output
@@ -81,6 +92,9 @@ def list_(
     """List dead letters, newest first, and how many there are for each reason.
 
     A record that was sent twice because of a crash has one id, and is listed and counted once.
+
+    STATE is new, replayed (and not back), bad again (of a record that was replayed) or older (a newer dead
+    letter of the same record stands for it); behind it is how often the record had been replayed before.
     """
     settings = command_settings(brokers=brokers)
     job = _list(settings, Filter(reasons, topics), _start_ms(since), None if everything else limit, as_json)
@@ -94,23 +108,31 @@ class _Entry:
     key: tuple[int, int, int]
     fields: dict[str, Any] = field(compare=False)
 
+    def add_replays(self, history: History) -> None:
+        """Add what became of its replays, once all is read."""
+        self.fields |= _replays(self.fields["id"], self.fields["replays"], history)
+
 
 async def _list(settings: Settings, only: Filter, start_ms: int, limit: int | None, as_json: bool) -> int:
     output = Output()
     entries: list[_Entry] = []
     by_reason: Counter[str] = Counter()
-    skipped = Skipped()
+    skipped, history = Skipped(), History()
+    states: dict[str, int] = {}
     async with topic_reader(settings, [settings.dead_letter_topic], start_ms=start_ms) as reader:
-        async for found in dead_letters(reader, skipped):
+        async for found in dead_letters(reader, skipped, history=history):
             if not only.keeps(found.letter):
                 continue
             by_reason[found.letter.reason] += 1
+            states[found.letter.id] = found.letter.replays
             entry = _Entry((found.time_ms, found.partition, found.offset), _fields(found))
             if limit is None or len(entries) < limit:
                 heapq.heappush(entries, entry)
             else:
                 heapq.heappushpop(entries, entry)
     entries.sort(reverse=True)
+    for entry in entries:
+        entry.add_replays(history)
     if as_json:
         output.lines(json_line(orjson.dumps(entry.fields)) or "" for entry in entries)
     else:
@@ -120,6 +142,7 @@ async def _list(settings: Settings, only: Filter, start_ms: int, limit: int | No
     if len(entries) < total:
         lines[0] += f", the newest {len(entries)} listed"
     lines += [f"{number:7}  {visible(reason)}" for reason, number in by_reason.most_common()]
+    lines += _replay_sentences(states, history)
     lines += skipped.sentences(settings)
     if as_json:
         for line in lines:
@@ -143,13 +166,37 @@ def _fields(found: Found) -> dict[str, Any]:
         "dead_since": utc(found.time_ms),
         "bytes": None if letter.value is None else len(letter.value),
         "truncated": letter.truncated,
+        "replayed_from": letter.replayed_from,
+        "replays": letter.replays,
     }
+
+
+def _replays(letter_id: str, replays: int, history: History) -> dict[str, Any]:
+    """What became of the replays of a dead letter."""
+    note = history.notes.get(letter_id)
+    return {
+        "state": history.state(letter_id, replays),
+        "replayed_at": None if note is None else utc(note.last_ms),
+        "came_back_as": history.came_back.get(letter_id),
+    }
+
+
+def _replay_sentences(states: dict[str, int], history: History) -> list[str]:
+    number = Counter(history.state(letter_id, replays) for letter_id, replays in states.items())
+    said = []
+    if number[NOT_BACK]:
+        said.append(f"Replayed, and not back: {number[NOT_BACK]}.")
+    if number[STILL_BAD]:
+        said.append(f"Bad again after a replay: {number[STILL_BAD]}.")
+    if number[OLDER]:
+        said.append(f"Older ones, for which a newer dead letter of the same record stands: {number[OLDER]}.")
+    return said
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
-    head = ("DEAD SINCE", "AT", "REASON", "FROM", "BYTES", "ID", "DETAIL")
+    head = ("DEAD SINCE", "AT", "REASON", "FROM", "BYTES", "STATE", "ID", "DETAIL")
     cells = [
         (
             row["dead_since"],
@@ -157,6 +204,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
             visible(row["reason"]),
             visible(f"{row['topic']}/{row['partition']}/{row['offset']}"),
             "-" if row["bytes"] is None else f"{row['bytes']}{'+' if row['truncated'] else ''}",
+            f"{row['state']} ({row['replays']})" if row["replays"] else row["state"],
             visible(row["id"]),
             visible(row["detail"]),
         )
@@ -188,11 +236,12 @@ def show(which: str, raw: bool, brokers: str | None) -> None:
 
 async def _show(settings: Settings, which: str, raw: bool) -> int:
     found: Found | None = None
+    history = History()
     async with topic_reader(settings, [settings.dead_letter_topic], start_ms=0) as reader:
-        async for each in dead_letters(reader, Skipped(), repeats=True):
-            if which in names_of(each):
+        # To the end: what became of it lies behind it.
+        async for each in dead_letters(reader, Skipped(), repeats=True, history=history):
+            if found is None and which in names_of(each):
                 found = each
-                break
     if found is None:
         raise click.ClickException(unknown(settings, which))
     letter = found.letter
@@ -208,6 +257,7 @@ async def _show(settings: Settings, which: str, raw: bool) -> int:
         f"detail     {visible(letter.detail)}",
         f"from       {visible(letter.topic)}/{letter.partition}/{letter.offset}, {utc(letter.timestamp_ms)}",
         f"lies in    {settings.dead_letter_topic}/{found.partition}/{found.offset}, {utc(found.time_ms)}",
+        *_replay_lines(found, history),
         f"key        {'(none)' if letter.key is None else visible_bytes(letter.key)}",
         *(f"header     {visible(name)}: {visible_bytes(content or b'')}" for name, content in letter.headers),
         f"value      {size}{', cut: only its beginning is kept' if letter.truncated else ''}",
@@ -219,6 +269,18 @@ async def _show(settings: Settings, which: str, raw: bool) -> int:
         ]
     Output().lines(lines)
     return 0
+
+
+def _replay_lines(found: Found, history: History) -> list[str]:
+    letter = found.letter
+    lines = []
+    if letter.replayed_from is not None:
+        lines.append(f"replay     {letter.replays} of {visible(letter.replayed_from)}")
+    if (note := history.notes.get(letter.id)) is not None:
+        lines.append(f"replayed   {utc(note.last_ms)}{f', {note.times} times' if note.times > 1 else ''}")
+    if (successor := history.came_back.get(letter.id)) is not None:
+        lines.append(f"came back  {visible(successor)}")
+    return lines
 
 
 # ---------------------------------------------------------------- replay
@@ -233,6 +295,11 @@ async def _show(settings: Settings, which: str, raw: bool) -> int:
 @_topic
 @_since
 @click.option("--to-topic", metavar="TOPIC", help="Send them to this topic instead.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Send what was replayed before as well: with --all those that are bad again, by id any.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @brokers_option
 @config_option
@@ -243,13 +310,20 @@ def replay(
     topics: tuple[str, ...],
     since: float | None,
     to_topic: str | None,
+    again: bool,
     dry_run: bool,
     brokers: str | None,
 ) -> None:
     """Send dead letters unchanged to the topic they came from.
 
-    Key, value and headers are the original ones. A header tocsin-replayed-from is added that holds the id of
-    the dead letter, which stays where it is. A dead letter whose value was cut is refused.
+    Key, value and headers are the original ones. The header tocsin-replayed-from is added, which holds the id
+    of the dead letter, and tocsin-replays, how often it has been replayed with that. The dead letter stays
+    where it is, and a note behind it says that it was replayed. What was replayed is left out of later runs,
+    which say so.
+
+    A record that is bad again makes a new dead letter. With --all --again each such record is sent once more,
+    from its newest dead letter. What was replayed and has not come back was counted; it is sent again only by
+    its id with --again. A dead letter whose value was cut is refused.
     """
     if bool(which) == everything:
         raise click.UsageError("Give the ids of dead letters, or --all.")
@@ -258,7 +332,9 @@ def replay(
     settings = command_settings(brokers=brokers)
     if to_topic == settings.dead_letter_topic:
         raise click.UsageError("--to-topic is the dead-letter topic itself; give one that is read.")
-    job = Replay(settings, set(which), Filter(reasons, topics), to_topic=to_topic, dry_run=dry_run)
+    job = Replay(
+        settings, set(which), Filter(reasons, topics), to_topic=to_topic, dry_run=dry_run, again=again
+    )
     sys.exit(run(job.run(_start_ms(since)), interrupted=1))
 
 
