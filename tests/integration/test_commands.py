@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import signal
 import subprocess
@@ -225,7 +226,12 @@ async def test_tail_alerts_filters_and_keeps_the_value(tocsin: Tocsin) -> None:
     assert line.startswith("2023-11-14T22:13:20.000Z  CRITICAL  compute.create.error  compute.h1  ")
     assert line.endswith("CRITICAL compute.create.error from compute.h1")
     only = ("--from-beginning", "--severity", "error", "--event-type", "compute.*", "--count", "1")
-    assert tocsin.lines("tail", "alerts", *only, "--json") == [(third[1] or b"").decode()]
+    (printed,) = tocsin.lines("tail", "alerts", *only, "--json")
+    assert printed.endswith(f',"value":{(third[1] or b"").decode()}}}')
+    found = orjson.loads(printed)
+    assert (found["topic"], found["partition"], found["offset"]) == (error, 0, 1)
+    assert found["key"] == (third[0] or b"").decode()
+    assert found["headers"] == [[name, content.decode()] for name, content in third[2]]
     assert "compute.resize.error" in tocsin.lines("tail", "alerts", *only)[0]
     assert len(tocsin.lines("tail", "alerts", "--since", "1h", "--count", "2")) == 2
 
@@ -249,7 +255,8 @@ async def test_tail_notifications_decodes_shows_repairs_and_escapes(tocsin: Tocs
         None,
         b'{\n"event_type": "spread.out", "n": 1.50e3}',
     ]
-    await tocsin.produce(topic, *((None, value, []) for value in values))
+    twice = [("h", b"\xff\x00"), ("h", b"text\x1b"), ("", b"")]
+    await tocsin.produce(topic, (b"\xfekey", values[0], twice), *((None, value, []) for value in values[1:]))
     arguments = ("tail", "notifications", "--from-beginning", "--priority", "error", "--count", "5")
 
     shown = tocsin.lines(*arguments)
@@ -266,15 +273,27 @@ async def test_tail_notifications_decodes_shows_repairs_and_escapes(tocsin: Tocs
     assert all(line.isprintable() for line in shown)
 
     printed = tocsin.lines(*arguments, "--json")
-    assert printed[0] == (values[0] or b"").decode()
-    assert orjson.loads(printed[1]) == orjson.loads(hostile)
-    assert [orjson.loads(line)["unreadable"] for line in printed[2:4]] == ["bad-utf8", "null-value"]
-    assert orjson.loads(printed[2])["offset"] == 2
-    assert printed[4] == '{ "event_type": "spread.out", "n": 1.50e3}'
+    objects = [orjson.loads(line) for line in printed]
+    assert objects[0] == {
+        "topic": topic,
+        "partition": 0,
+        "offset": 0,
+        "timestamp_ms": objects[0]["timestamp_ms"],
+        "key": {"base64": "/mtleQ=="},
+        "headers": [["h", {"base64": "/wA="}], ["h", "text\x1b"], ["", ""]],
+        "value": orjson.loads(values[0] or b""),
+    }
+    assert [it["key"] for it in objects[1:]] == [None] * 4
+    assert objects[1]["value"] == orjson.loads(hostile)
+    assert [it["unreadable"] for it in objects[2:4]] == ["bad-utf8", "null-value"]
+    assert [it["offset"] for it in objects] == [0, 1, 2, 3, 4]
+    assert base64.b64decode(objects[2]["value"]["base64"]) == values[2]
+    assert objects[3]["value"] is None
+    assert printed[4].endswith(',"value":{ "event_type": "spread.out", "n": 1.50e3}}')
     assert all(line.isprintable() for line in printed)
     # What cannot be read has no event type.
     matching = tocsin.objects(*arguments[:-1], "3", "--json", "--event-type", "*.?*")
-    assert [it["event_type"] for it in matching] == ["plain.end", "a.b", "spread.out"]
+    assert [it["value"]["event_type"] for it in matching] == ["plain.end", "a.b", "spread.out"]
 
 
 async def test_tail_counts_tells_changes_of_totals(tocsin: Tocsin) -> None:
@@ -304,6 +323,7 @@ async def test_tail_counts_tells_changes_of_totals(tocsin: Tocsin) -> None:
         ("a", 1000, 1009),
     ]
     assert found[0]["priority"] == "ERROR"
+    assert (found[0]["topic"], found[0]["offset"]) == (tocsin.counts, 0)
     assert found[0]["last_seen"] == "2023-11-14T22:13:20.000Z"
     since = tocsin.lines("tail", "counts", "--since", "1h", "--count", "2")
     assert "+4  = 9" in since[0]
@@ -455,6 +475,11 @@ async def test_show_gives_the_original(tocsin: Tocsin) -> None:
     assert "tocsin-x" not in text
     assert "\\x00\\xff\\x1b]0;owned\\x07" in text
     assert shown[-1] == "  id  forged"
+    (found,) = tocsin.objects("dead-letters", "show", _id(7), "--json")
+    assert base64.b64decode(found["value"]["base64"]) == value
+    assert (found["key"], found["headers"]) == ("k\x1b", [["h", "v\x07"]])
+    assert (found["id"], found["state"], found["bytes"]) == (_id(7), "new", len(value))
+    assert tocsin.run("dead-letters", "show", _id(7), "--raw", "--json").returncode == 2
     assert tocsin.run("dead-letters", "show", _id(7), "--raw").stdout == value
     assert tocsin.run("dead-letters", "show", f"0/{written.offset}", "--raw").stdout == value
     for missing in (_id(8), "0/1", "5/0"):

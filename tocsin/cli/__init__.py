@@ -6,9 +6,11 @@ import importlib
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from streams import __version__
 from streams.settings import EXIT_CONFIG, ConfigurationError
+from tocsin.cli.options import examples
 from tocsin.guard import ForeignPackageError, check_packages
 
 #: Command name -> module that holds a click command called ``command``, and its one-line help.
@@ -52,12 +54,26 @@ class _LazyGroup(click.Group):
         command: click.Command = importlib.import_module(module).command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands and options, without importing a command."""
+        names = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    # One style for all: click shows each default, of every command.
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog=examples("tocsin demo", "tocsin worker --help"),
+)
 @click.version_option(__version__, prog_name="tocsin")
 def cli() -> None:
     """Tocsin: a priority-aware consumer of notifications."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import click
-import orjson
 
 from streams.notifications.visible import visible
 from streams.settings import Settings
@@ -28,11 +27,12 @@ from tocsin.cli.dead_letters.records import (
     unknown,
 )
 from tocsin.cli.dead_letters.replay import Replay
-from tocsin.cli.options import Duration, brokers_option
+from tocsin.cli.json_records import bytes_json, headers_json, object_line
+from tocsin.cli.options import Duration, brokers_option, examples, json_option
 from tocsin.cli.output import Output
 from tocsin.cli.reading import topic_reader
 from tocsin.cli.running import run
-from tocsin.cli.text import json_line, utc, visible_bytes
+from tocsin.cli.text import utc, visible_bytes
 
 _reason = click.option(
     "--reason",
@@ -64,20 +64,18 @@ def command() -> None:
 # ---------------------------------------------------------------- list
 
 
-@command.command(name="list")
+@command.command(
+    name="list",
+    epilog=examples(
+        "tocsin dead-letters list", "tocsin dead-letters list --reason not-json --since 1h --json"
+    ),
+)
 @_reason
 @_topic
 @_since
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List this many, the newest."
-)
+@click.option("--limit", type=click.IntRange(min=1), default=50, help="List this many, the newest.")
 @click.option("--all", "everything", is_flag=True, help="List all.")
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print one JSON object a line; the summary goes to standard error.",
-)
+@json_option("one JSON object a line, and the summary to standard error")
 @brokers_option
 @config_option
 def list_(
@@ -134,7 +132,7 @@ async def _list(settings: Settings, only: Filter, start_ms: int, limit: int | No
     for entry in entries:
         entry.add_replays(history)
     if as_json:
-        output.lines(json_line(orjson.dumps(entry.fields)) or "" for entry in entries)
+        output.lines(object_line(entry.fields) for entry in entries)
     else:
         output.lines(_table([entry.fields for entry in entries]))
     total = by_reason.total()
@@ -221,20 +219,29 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 # ---------------------------------------------------------------- show
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "tocsin dead-letters show 0/17",
+        "tocsin dead-letters show 0/17 --raw > value",
+        "tocsin dead-letters show 0/17 --json | jq .headers",
+    )
+)
 @click.argument("which", metavar="ID|PARTITION/OFFSET")
 @click.option("--raw", is_flag=True, help="Print only the original bytes of the value.")
+@json_option('one JSON object; what is no text is in it as {"base64": ...}')
 @brokers_option
 @config_option
-def show(which: str, raw: bool, brokers: str | None) -> None:
+def show(which: str, raw: bool, as_json: bool, brokers: str | None) -> None:
     """Show a dead letter: where it came from, why it could not be read, its headers and its value.
 
     Control characters in the value are escaped; --raw prints the bytes unchanged.
     """
-    sys.exit(run(_show(command_settings(brokers=brokers), which, raw), interrupted=1))
+    if raw and as_json:
+        raise click.UsageError("Give --raw or --json, not both.")
+    sys.exit(run(_show(command_settings(brokers=brokers), which, raw, as_json), interrupted=1))
 
 
-async def _show(settings: Settings, which: str, raw: bool) -> int:
+async def _show(settings: Settings, which: str, raw: bool, as_json: bool) -> int:
     found: Found | None = None
     history = History()
     async with topic_reader(settings, [settings.dead_letter_topic], start_ms=0) as reader:
@@ -249,6 +256,14 @@ async def _show(settings: Settings, which: str, raw: bool) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(letter.value or b"")
         sys.stdout.buffer.flush()
+        return 0
+    if as_json:
+        parts = {
+            "key": bytes_json(letter.key),
+            "headers": headers_json(letter.headers),
+            "value": bytes_json(letter.value),
+        }
+        Output().lines([object_line(_fields(found) | _replays(letter.id, letter.replays, history) | parts)])
         return 0
     size = "no value" if letter.value is None else f"{len(letter.value)} bytes"
     lines = [
@@ -286,7 +301,13 @@ def _replay_lines(found: Found, history: History) -> list[str]:
 # ---------------------------------------------------------------- replay
 
 
-@command.command()
+@command.command(
+    epilog=examples(
+        "tocsin dead-letters replay 0/17",
+        "tocsin dead-letters replay --all --reason event-type-too-long --dry-run",
+        "tocsin dead-letters replay --all --again",
+    )
+)
 @click.argument("which", nargs=-1, metavar="[ID|PARTITION/OFFSET]...")
 @click.option(
     "--all", "everything", is_flag=True, help="Replay all that match --reason, --topic and --since."

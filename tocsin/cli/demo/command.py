@@ -23,6 +23,7 @@ from tocsin.cli.demo.plan import Plan
 from tocsin.cli.demo.show import Show
 from tocsin.cli.demo.worker_process import DemoError, WorkerProcess, tail, worker_environment
 from tocsin.cli.kafka import shown_progress
+from tocsin.cli.options import examples
 from tocsin.cli.output import quiet_pipe
 from tocsin.cli.running import silence_client
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
@@ -37,7 +38,7 @@ _JVM_OPTIONS: Final = ("-XX:TieredStopAtLevel=1",)
 _STOP_KAFKA_S: Final = 5.0
 
 
-@click.command()
+@click.command(epilog=examples("tocsin demo", "tocsin demo --seconds 30 --rate 1000"))
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -47,12 +48,9 @@ _STOP_KAFKA_S: Final = 5.0
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     default=300.0,
-    show_default=True,
     help="Notifications a second, on average.",
 )
-@click.option(
-    "--brokers", type=click.IntRange(1, 9), default=1, show_default=True, help="Number of Kafka brokers."
-)
+@click.option("--brokers", type=click.IntRange(1, 9), default=1, help="Number of Kafka brokers.")
 def command(seconds: float | None, rate: float, brokers: int) -> None:
     """Start a Kafka, a worker and a load of all five priorities on this machine, and show what they do.
 
