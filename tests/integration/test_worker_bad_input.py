@@ -56,6 +56,10 @@ def message(**changes: Any) -> bytes:
     return orjson.dumps({name: value for name, value in (plain | changes).items() if value is not ...})
 
 
+def cloud_event(**attributes: Any) -> bytes:
+    return orjson.dumps({"specversion": "1.0", "type": "a", "source": "b", "id": "c"} | attributes)
+
+
 CASES = [
     Case("not JSON", b"Traceback (most recent call last):", reason=Reason.NOT_JSON),
     Case("cut off", message()[:-7], reason=Reason.NOT_JSON),
@@ -93,6 +97,9 @@ CASES = [
     Case("payload null", message(payload=None)),
     Case("message_id a list", message(message_id=[]), repair=Repair.MESSAGE_ID_NOT_TEXT),
     Case("timestamp an object", message(timestamp={}), repair=Repair.TIMESTAMP_BROKEN),
+    Case("CloudEvent", cloud_event(data=orjson.loads(message())), repair=Repair.CLOUD_EVENT),
+    Case("CloudEvent, base64", cloud_event(data_base64="e30="), reason=Reason.BAD_CLOUD_EVENT),
+    Case("CloudEvents", b"[" + cloud_event(data={}) + b"]", reason=Reason.BAD_CLOUD_EVENT),
     Case("priority missing", message(), repair=Repair.PRIORITY_MISSING),
     Case("priority unknown", message(priority="URGENT"), repair=Repair.PRIORITY_UNKNOWN),
     Case("priority a number", message(priority=3), repair=Repair.PRIORITY_UNKNOWN),
