@@ -36,7 +36,7 @@ from tocsin.local_kafka.cluster import LocalKafka
 pytestmark = pytest.mark.kafka
 
 _NOW_MS = 1_700_000_000_000
-_HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m"
+_HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\u3164"
 
 Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
@@ -270,7 +270,8 @@ async def test_tail_notifications_decodes_shows_repairs_and_escapes(tocsin: Tocs
     assert f"unreadable: bad-utf8  {topic}/0/2" in shown[2]
     assert "unreadable: null-value" in shown[3]
     assert "payload-missing" in shown[4]
-    assert all(line.isprintable() for line in shown)
+    assert all(line.isprintable() and "\u3164" not in line for line in shown)
+    assert "\\u3164" in shown[1]
 
     printed = tocsin.lines(*arguments, "--json")
     objects = [orjson.loads(line) for line in printed]
@@ -290,7 +291,7 @@ async def test_tail_notifications_decodes_shows_repairs_and_escapes(tocsin: Tocs
     assert base64.b64decode(objects[2]["value"]["base64"]) == values[2]
     assert objects[3]["value"] is None
     assert printed[4].endswith(',"value":{ "event_type": "spread.out", "n": 1.50e3}}')
-    assert all(line.isprintable() for line in printed)
+    assert all(line.isprintable() and "\u3164" not in line for line in printed)
     # What cannot be read has no event type.
     matching = tocsin.objects(*arguments[:-1], "3", "--json", "--event-type", "*.?*")
     assert [it["value"]["event_type"] for it in matching] == ["plain.end", "a.b", "spread.out"]
@@ -465,7 +466,7 @@ async def test_show_gives_the_original(tocsin: Tocsin) -> None:
     (written,) = await tocsin.write(letter)
 
     shown = tocsin.lines("dead-letters", "show", _id(7))
-    assert all(line.isprintable() for line in shown)
+    assert all(line.isprintable() and "\u3164" not in line for line in shown)
     text = "\n".join(shown)
     assert f"id         {_id(7)}" in shown
     assert "reason     not-json" in shown

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from streams import __version__
+from streams.notifications.visible import visible_lines
 from streams.settings import EXIT_CONFIG, ConfigurationError
 from tocsin.cli.options import examples
 from tocsin.guard import ForeignPackageError, check_packages
@@ -41,6 +43,14 @@ _ON_STREAMS_ALONE = frozenset({"publish", "kafka", "topics"})
 
 class _LazyGroup(click.Group):
     """A group that imports a command's module only when that command is used."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what an error repeats of the arguments, or of a record, is shown as it can be."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = visible_lines(error.message)
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
@@ -87,5 +97,5 @@ def main() -> None:
     try:
         cli(prog_name="tocsin")
     except (ConfigurationError, ForeignPackageError) as error:
-        click.echo(f"tocsin: {error}", err=True)
+        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
         sys.exit(EXIT_CONFIG)

@@ -23,6 +23,7 @@ from streams.broker.producers.batches import BatchSender
 from streams.notifications.decoding import Limits
 from streams.notifications.encoding import EncodingError, encode
 from streams.notifications.priority import Priority
+from streams.notifications.visible import visible
 from streams.outgoing import Outgoing
 from streams.publishing.bulk import Bulk, Lines, Tally, chunked
 from streams.publishing.generator import generate
@@ -212,7 +213,7 @@ async def _publish(job: _Job) -> int:
         await sender.close(0)
     bad_lines.show_rest()
     for text, number in tally.troubles.items():
-        click.echo(f"tocsin publish: {number} failed: {text}", err=True)
+        click.echo(f"tocsin publish: {number} failed: {visible(text)}", err=True)
     if any("UnknownTopic" in text for text in tally.troubles):
         click.echo("tocsin publish: create the topics with `tocsin topics apply`.", err=True)
     seconds = time.monotonic() - started
@@ -310,7 +311,7 @@ class _BadLines:
         self._tally.failed += 1
         self._count += 1
         if self._count <= _SHOWN_LINES:
-            click.echo(f"tocsin publish: line {number}: {why}", err=True)
+            click.echo(f"tocsin publish: line {number}: {visible(why)}", err=True)
 
     def show_rest(self) -> None:
         if self._count > _SHOWN_LINES:

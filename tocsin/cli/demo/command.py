@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
 from streams.broker.topics import ensure_topics
+from streams.notifications.visible import visible
 from streams.settings import ConfigurationError, Settings, load_settings
 from tocsin.cli.demo.plan import Plan
 from tocsin.cli.demo.show import Show
@@ -126,7 +127,7 @@ def _explain(error: DemoError | LocalKafkaError, folder: Path) -> None:
     lines = tail(log)
     click.echo(f"tocsin demo: {error} Its log, {_keep(log, folder)}, ends with:", err=True)
     for line in lines:
-        click.echo(f"    {line}", err=True)
+        click.echo(f"    {visible(line)}", err=True)
 
 
 def _keep(log: Path, folder: Path) -> Path:

@@ -276,4 +276,4 @@ def _starts_ms(record: PlacedRecord) -> int:
 
 
 def _say(sentence: str) -> None:
-    click.echo(f"tocsin probe: {sentence}", err=True)
+    click.echo(f"tocsin probe: {visible(sentence)}", err=True)

@@ -9,6 +9,7 @@ from typing import Final
 import click
 import orjson
 
+from streams.notifications.visible import visible, visible_json
 from streams.settings import Settings
 from tables.buckets import FINE, parent, retention_s
 from tables.verification import Span
@@ -92,11 +93,11 @@ async def _verify(
     found = await job.run()
     output = Output()
     if as_json:
-        output.lines([orjson.dumps(verify_report.as_json(found)).decode()])
+        output.lines([visible_json(orjson.dumps(verify_report.as_json(found)).decode())])
     else:
         output.lines([*verify_report.table(found), *verify_report.sentences(found)])
     return 0 if verify_report.agrees(found) else 1
 
 
 def _say(sentence: str) -> None:
-    click.echo(f"tocsin verify: {sentence}", err=True)
+    click.echo(f"tocsin verify: {visible(sentence)}", err=True)
