@@ -126,8 +126,8 @@ class Replay:
                     await self._one(reader, found, choice.history.times_replayed(found.letter))
                 if not missing:
                     break
-            await self._settle()
-            await self._settle_notes()
+            if await self._settle():
+                raise self._stuck()
 
     async def _one(self, reader: TopicReader, found: Found, times: int) -> None:
         letter = found.letter
@@ -183,28 +183,35 @@ class Replay:
         future.add_done_callback(_look_at)
         self._waiting.append(_Sent(letter.id, found.partition, topic, future))
         self._waiting_bytes += len(letter.value or b"")
-        if len(self._waiting) >= _CHUNK_RECORDS or self._waiting_bytes >= _CHUNK_BYTES:
-            await self._settle()
+        full = len(self._waiting) >= _CHUNK_RECORDS or self._waiting_bytes >= _CHUNK_BYTES
+        if full and await self._settle():
+            raise self._stuck()
 
-    async def _settle(self) -> None:
-        """Wait until what was sent is confirmed, and count it."""
+    async def _settle(self, timeout_s: float = _CONFIRM_S) -> int:
+        """Wait until what was sent is confirmed, count it and note it; returns how many were not confirmed.
+
+        Where it is cancelled, another call does the rest: what was replayed must be noted.
+        """
         if not self._waiting:
-            return
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        await asyncio.wait([sent.confirmed for sent in waiting], timeout=_CONFIRM_S)
-        unconfirmed = 0
-        for sent in waiting:
+            return 0
+        await asyncio.wait([sent.confirmed for sent in self._waiting], timeout=timeout_s)
+        confirmed, unconfirmed = [], 0
+        for sent in self._waiting:
             if not sent.confirmed.done():
                 unconfirmed += 1
             elif (error := sent.confirmed.exception()) is not None:
                 self._fail(f"{sent.letter_id}: {_why(error)}")
             else:
-                self._done += 1
-                await self._note(sent)
-        await self._settle_notes()
+                confirmed.append(sent)
+        self._waiting, self._waiting_bytes = confirmed, 0
         if unconfirmed:
             self._fail(f"{unconfirmed} were sent and not confirmed; they may have arrived.", unconfirmed)
-            raise self._stuck()
+        while self._waiting:
+            await self._note(self._waiting[0])
+            del self._waiting[0]
+            self._done += 1
+        await self._settle_notes(timeout_s)
+        return unconfirmed
 
     async def _note(self, sent: _Sent) -> None:
         """Note in the dead-letter topic that a record was replayed."""
@@ -221,9 +228,9 @@ class Replay:
             self._noting.append((sent.letter_id, future))
 
     async def _settle_notes(self, timeout_s: float = _CONFIRM_S) -> None:
+        if self._noting:
+            await asyncio.wait([future for _, future in self._noting], timeout=timeout_s)
         noting, self._noting = self._noting, []
-        if noting:
-            await asyncio.wait([future for _, future in noting], timeout=timeout_s)
         for letter_id, future in noting:
             error = future.exception() if future.done() else TimeoutError("not confirmed")
             if error is not None:
@@ -231,7 +238,8 @@ class Replay:
 
     def _not_noted(self, letter_id: str, error: BaseException) -> None:
         self._fail(
-            f"{letter_id}: was replayed, which could not be noted, so do not replay it again ({_why(error)})"
+            f"{letter_id}: was replayed, but no note of it could be written, so that another run would send "
+            f"it again: {_why(error)}"
         )
 
     def _stuck(self) -> click.ClickException:
@@ -258,19 +266,8 @@ class Replay:
     async def _stop_producer(self) -> None:
         if self._producer is None:
             return
-        # Cut short: what is under way is settled, so that the count is true.
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            await asyncio.wait([sent.confirmed for sent in waiting], timeout=5.0)
-            for sent in waiting:
-                if sent.confirmed.done() and sent.confirmed.exception() is None:
-                    self._done += 1
-                    await self._note(sent)
-            unconfirmed = sum(
-                not sent.confirmed.done() or sent.confirmed.exception() is not None for sent in waiting
-            )
-            if unconfirmed:
-                self._fail(f"{unconfirmed} were sent and not confirmed; they may have arrived.", unconfirmed)
+        # Cut short: what is under way is settled, so that the count is true and the notes are complete.
+        await self._settle(5.0)
         await self._settle_notes(5.0)
         if not await self._producer.stop(5.0):
             click.echo("tocsin dead-letters: the connection did not close in time.", err=True)
