@@ -13,6 +13,8 @@ ONLY_BINARY = --only-binary :all:
 # Tests on a Kafka mostly wait. Tests of one xdist_group run in one process, all others wherever there is room.
 SIDE_BY_SIDE = -n 5 --dist loadgroup
 STAMP = $(VENV)/.set-up
+SETUP_LOG = .tocsin/setup.log
+QUIETLY = sh requirements/quietly.sh $(SETUP_LOG)
 BENCH_STAMP = $(VENV)/.set-up-bench
 # What benchmarks compare Tocsin with has dependencies of its own, kept away from the product's.
 PEERS = .tocsin/bench-peers
@@ -28,7 +30,7 @@ ifneq ($(MADE_FOR),$(CURDIR))
 $(STAMP): FORCE
 endif
 
-.PHONY: help setup demo test lint format types unit check-wheel chaos soak bench bench-latency docs screenshots lock lock-kafka clean FORCE
+.PHONY: help setup demo test lint format types unit check-wheel chaos soak bench bench-latency docs screenshots lock lock-kafka clean first-demo FORCE
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -38,11 +40,14 @@ setup: $(STAMP) ## Make .venv with everything in it, pinned by hash.
 $(STAMP): pyproject.toml requirements/dev.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11, 3.12, 3.13 or 3.14, or name one, as in make PYTHON=python3.12." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else "Tocsin needs Python 3.11, 3.12, 3.13 or 3.14 and $(PYTHON) is %d.%d: name another one, as in make PYTHON=python3.12." % v)'
-	@echo "==> Setting up $(VENV): a minute or two, once"
-	@[ "$(MADE_FOR)" = "$(CURDIR)" ] || $(PYTHON) -m venv --clear $(VENV)
+	@echo "==> Setting up $(VENV): once, a minute or two. What the installer says goes to $(SETUP_LOG)"
+	@mkdir -p .tocsin && : > $(SETUP_LOG)
+	@[ "$(MADE_FOR)" = "$(CURDIR)" ] || $(QUIETLY) "1/3  An empty Python environment: some seconds" 0 $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $(STAMP) $(BENCH_STAMP)
-	$(PIP) install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/dev.txt
-	$(PIP) install --no-index --no-deps --no-build-isolation --editable '.[local]'
+	@$(QUIETLY) "2/3  Python packages, pinned by hash: about 150 MB, most of the time" $$(grep -c == requirements/dev.txt) \
+		$(PIP) install --progress-bar off --require-hashes --no-deps $(ONLY_BINARY) -r requirements/dev.txt
+	@$(QUIETLY) "3/3  Tocsin itself: some seconds" 0 \
+		$(PIP) install --no-index --no-deps --no-build-isolation --editable '.[local]'
 	@printf '%s\n' "$(CURDIR)" > $(STAMP)
 	@echo "==> $(VENV) is ready; the command is $(BIN)/tocsin"
 
@@ -55,8 +60,12 @@ $(PEERS_STAMP): $(STAMP) requirements/peers.txt
 	$(PEERS)/bin/python -m pip --disable-pip-version-check --no-input install --require-hashes --no-deps $(ONLY_BINARY) -r requirements/peers.txt
 	@touch $(PEERS_STAMP)
 
-demo: $(STAMP) ## Start Kafka, a worker and a load here, and show what they do; DEMO_SECONDS=30 ends it by itself.
+demo: $(if $(wildcard $(STAMP)),,first-demo) $(STAMP) ## Start Kafka, a worker and a load here, and show what they do; DEMO_SECONDS=30 ends it by itself.
 	@exec $(BIN)/tocsin demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+# What is ahead, said before the first step of it.
+first-demo:
+	@echo "==> A first demo sets up Python packages, fetches Kafka (45 MB), and starts it with a worker: about three minutes. Later ones take seconds."
 
 test: lint types ## Run all checks and tests, on a real Kafka; PYTEST_ARGS are passed on.
 	@echo "==> pytest"

@@ -2,11 +2,15 @@
 
 A dead letter has the original key, value and headers, and headers that say where it came from and why
 it is here. One input record has one id, so a repeat after a crash can be told from another record.
+
+A replayed record says of which dead letter it is the replay, and how often it has been replayed. When it is
+bad again, its own dead letter says so too. What was replayed is known from notes in the dead-letter topic: a
+note lies behind its dead letter in the same partition, so that retention never deletes it first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +30,18 @@ TIMESTAMP: Final = "tocsin-timestamp-ms"
 ID: Final = "tocsin-id"
 #: Present when the value is cut, because no topic takes the whole of it.
 TRUNCATED: Final = "tocsin-truncated"
+#: Of a replayed record, and of its dead letter when it is bad again: the dead letter that it was sent from.
+REPLAYED_FROM: Final = "tocsin-replayed-from"
+#: Beside it: how often the record had been replayed with that, 1 for the first time.
+REPLAYS: Final = "tocsin-replays"
+#: Of a note: the id of the dead letter that was replayed.
+REPLAYED: Final = "tocsin-replayed"
+#: Of a note: the topic that it was sent to.
+REPLAYED_TO: Final = "tocsin-replayed-to"
 _TRUNCATED_BYTES: Final = 64 * 1024
+# Publishers can write these headers too: what is carried on has bounds.
+_LONGEST_ID: Final = 512
+_MOST_REPLAY_DIGITS: Final = 6
 
 
 def dead_letter(topic: str, tp: TP, record: Record, source: str, rejection: Rejection) -> Outgoing:
@@ -40,7 +55,7 @@ def dead_letter(topic: str, tp: TP, record: Record, source: str, rejection: Reje
         rejection: why it cannot be read.
     """
     # Kafka, and so the client, allows a header without a value.
-    given: Iterable[tuple[str, Any]] = record.headers or ()
+    given: Sequence[tuple[str, Any]] = record.headers or ()
     headers = [(name, value) for name, value in given if not name.startswith(_PREFIX)]
     headers += [
         (REASON, rejection.reason.encode()),
@@ -51,6 +66,8 @@ def dead_letter(topic: str, tp: TP, record: Record, source: str, rejection: Reje
         (TIMESTAMP, str(record.timestamp).encode()),
         (ID, f"{source}:{record.offset}".encode()),
     ]
+    if (origin := _origin(dict(given))) is not None:
+        headers += replay_headers(*origin)
     return Outgoing(topic, record.value, record.key, None, headers)
 
 
@@ -76,12 +93,17 @@ class DeadLetter:
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     truncated: bool
+    #: Id of the dead letter that this record was replayed from; None when it was not replayed.
+    replayed_from: str | None = None
+    #: How often the record was replayed before this dead letter of it.
+    replays: int = 0
 
 
 def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, Any]]) -> DeadLetter | None:
     """Read a record of the dead-letter topic; None when it is not a dead letter of Tocsin."""
     headers = tuple(headers)
     named = {name: content for name, content in headers if name.startswith(_PREFIX) and content is not None}
+    replayed_from, replays = _origin(named) or (None, 0)
     try:
         return DeadLetter(
             id=named[ID].decode(),
@@ -95,8 +117,57 @@ def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, A
             value=value,
             headers=original_headers(headers),
             truncated=TRUNCATED in named,
+            replayed_from=replayed_from,
+            replays=replays,
         )
     except (KeyError, ValueError):
+        return None
+
+
+def replay_headers(letter_id: str, number: int) -> list[tuple[str, bytes]]:
+    """The headers that say of a record that it is the replay ``number`` of a dead letter."""
+    return [(REPLAYED_FROM, letter_id.encode()), (REPLAYS, str(number).encode())]
+
+
+def replay_note(topic: str, partition: int, letter_id: str, to_topic: str) -> Outgoing:
+    """The note that a dead letter was replayed.
+
+    Args:
+        topic: the dead-letter topic.
+        partition: that the dead letter lies in.
+        letter_id: of the dead letter.
+        to_topic: where the record was sent.
+    """
+    headers = [(REPLAYED, letter_id.encode()), (REPLAYED_TO, to_topic.encode())]
+    return Outgoing(topic, None, letter_id.encode(), partition, headers)
+
+
+def noted_replay(headers: Iterable[tuple[str, Any]]) -> str | None:
+    """The id of the dead letter that a note is about; None when the record is no note."""
+    named = dict(headers)
+    if ID in named:
+        return None
+    return _text_id(named.get(REPLAYED))
+
+
+def _origin(named: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Id of the dead letter that a record was replayed from, and the number of the replay."""
+    letter_id = _text_id(named.get(REPLAYED_FROM))
+    if letter_id is None:
+        return None
+    number = named.get(REPLAYS)
+    if not isinstance(number, bytes) or not number.isdigit() or len(number) > _MOST_REPLAY_DIGITS:
+        # As versions wrote that did not count.
+        return letter_id, 1
+    return letter_id, max(1, int(number))
+
+
+def _text_id(content: Any) -> str | None:
+    if not isinstance(content, bytes) or not 0 < len(content) <= _LONGEST_ID:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
         return None
 
 

@@ -1,4 +1,4 @@
-"""Logging of a worker: lines on standard error, as text or JSON, with control characters escaped.
+"""Logging of a worker: lines on standard error, as text or JSON, with what cannot be seen escaped.
 
 Warnings and errors that repeat are bounded: an outage of the brokers makes the Kafka client say the same
 thousands of times. Of each kind of line the first few are written, and once a minute how many were left out.
@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from streams.log_lines import LineLimit
+from streams.notifications.visible import visible, visible_json, visible_lines
 from streams.settings import Settings
 
 _QUIET = {
@@ -141,13 +142,15 @@ class LimitedHandler(logging.StreamHandler[Any]):
 
 
 class _OneLine(logging.Formatter):
-    """One line a record, whatever the message holds."""
+    """One line a record, whatever the message holds; the lines of a traceback follow it."""
 
     converter = staticmethod(time.gmtime)
 
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return text if record.exc_info else text.replace("\r", "\\r").replace("\n", "\\n")
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return visible_lines(super().formatException(ei))
 
 
 class _Json(logging.Formatter):
@@ -157,11 +160,16 @@ class _Json(logging.Formatter):
             + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _encodable(record.getMessage()),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+            line["exception"] = _encodable(self.formatException(record.exc_info))
+        return visible_json(orjson.dumps(line, default=str).decode())
+
+
+def _encodable(text: str) -> str:
+    # Lone surrogates are no JSON, and a line must not be lost for one.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def configure_logging(settings: Settings) -> None:

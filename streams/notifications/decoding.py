@@ -1,9 +1,10 @@
 """From the bytes of a record to a notification, or to the reason why it is none. Pure.
 
 Accepted: the seed's flat dictionary; oslo.messaging's envelope (the JSON text of a flat one in
-``oslo.message``); the request context nested (``_context``), flattened (``_context_*``) or in the
-listener's form (``ctxt``, with id and timestamp in ``metadata``); any payload, versioned objects
-included. What is untidy but unambiguous is repaired, each repair by its name.
+``oslo.message``); a CloudEvent in structured mode (a flat one in ``data``); the request context nested
+(``_context``), flattened (``_context_*``) or in the listener's form (``ctxt``, with id and timestamp in
+``metadata``); any payload, versioned objects included. What is untidy but unambiguous is repaired, each
+repair by its name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from streams.notifications.cloud_events import is_cloud_event, notification_in, rejected_batch
 from streams.notifications.event_types import event_type_fault
 from streams.notifications.notification import Notification, Reason, Rejection, Repair, excerpt
 from streams.notifications.priority import Priority
@@ -102,16 +104,26 @@ class Decoder:
 
     def _read(self, message: object, priority: Priority, value: bytes) -> Notification | Rejection:
         if type(message) is dict:
-            if "event_type" not in message and "oslo.message" in message:
-                return self._envelope(message["oslo.message"], priority, value)
-            return self._message(message, priority, value)
+            return self._object(message, priority, value)
         if self._is_too_deep(message, value):
             return self._too_deep()
         return self._text(message, priority)
 
+    def _object(
+        self, message: dict[str, Any], priority: Priority, raw: bytes | str
+    ) -> Notification | Rejection:
+        if "event_type" not in message:
+            if "oslo.message" in message:
+                return self._envelope(message["oslo.message"], priority, raw)
+            if is_cloud_event(message):
+                return self._cloud_event(message, priority, raw)
+        return self._message(message, priority, raw)
+
     def _text(self, text: object, priority: Priority) -> Notification | Rejection:
         """Decode JSON that is no object, but perhaps a string that holds one."""
         if not isinstance(text, str):
+            if type(text) is list and (batch := rejected_batch(text)) is not None:
+                return batch
             return Rejection(Reason.NOT_AN_OBJECT, f"The value is {_kind(text)}, not a JSON object.")
         message = self._inner_object(text)
         if isinstance(message, Rejection):
@@ -120,11 +132,7 @@ class Decoder:
             return Rejection(
                 Reason.NOT_AN_OBJECT, f"The value is the text '{excerpt(text)}', not a JSON object."
             )
-        if "event_type" not in message and "oslo.message" in message:
-            found = self._envelope(message["oslo.message"], priority, text)
-        else:
-            found = self._message(message, priority, text)
-        return _with_repair(found, Repair.DOUBLE_ENCODED)
+        return _with_repair(self._object(message, priority, text), Repair.DOUBLE_ENCODED)
 
     def _envelope(self, inner: object, priority: Priority, raw: bytes | str) -> Notification | Rejection:
         if type(inner) is dict:
@@ -142,6 +150,16 @@ class Decoder:
                 f"oslo.message is the text '{excerpt(inner)}', not that of a JSON object.",
             )
         return self._message(message, priority, inner)
+
+    def _cloud_event(
+        self, event: dict[str, Any], priority: Priority, raw: bytes | str
+    ) -> Notification | Rejection:
+        if self._is_too_deep(event, raw):
+            return self._too_deep()
+        data = notification_in(event)
+        if isinstance(data, Rejection):
+            return data
+        return _with_repair(self._message(data, priority, raw), Repair.CLOUD_EVENT)
 
     def _inner_object(self, text: str) -> dict[str, Any] | Rejection | None:
         """Return the JSON object that ``text`` holds; None if it holds none."""

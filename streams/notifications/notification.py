@@ -19,6 +19,7 @@ class Repair(enum.StrEnum):
     BYTE_ORDER_MARK = "byte-order-mark"  # the value began with a UTF-8 byte order mark; skipped
     DOUBLE_ENCODED = "double-encoded"  # the value was a JSON string that holds the object; unwrapped once
     ENVELOPE_NOT_TEXT = "envelope-not-text"  # oslo.message held the object itself instead of its JSON text
+    CLOUD_EVENT = "cloud-event"  # the value was a CloudEvent in structured mode; its data is taken
     EVENT_TYPE_STRIPPED = "event-type-stripped"  # blanks around the event type were removed
     PRIORITY_MISSING = "priority-missing"  # absent or null; the topic's is taken
     PRIORITY_DISAGREES = "priority-disagrees"  # another priority than the topic's; the topic's is taken
@@ -49,6 +50,7 @@ class Reason(enum.StrEnum):
     NOT_JSON = "not-json"  # also NaN, Infinity, lone surrogates and Python's single quotes
     NOT_AN_OBJECT = "not-an-object"  # JSON, but a list, text, number, boolean or null
     BAD_ENVELOPE = "bad-envelope"  # oslo.message holds no JSON object
+    BAD_CLOUD_EVENT = "bad-cloud-event"  # in structured mode without a notification as data, or a batch
     EVENT_TYPE_MISSING = "missing-event-type"  # absent or null
     EVENT_TYPE_NOT_TEXT = "event-type-not-text"  # any other JSON type than a string
     EVENT_TYPE_BLANK = "event-type-blank"  # empty, or nothing but blanks

@@ -35,6 +35,27 @@ def visible(text: str) -> str:
     )
 
 
+def visible_lines(text: str) -> str:
+    """The same of text of several lines, whose line ends stay."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def visible_json(text: str) -> str:
+    r"""JSON text that means the same, with ``\u`` escapes for what ``visible`` escapes.
+
+    Args:
+        text: JSON in one line, so that all of that is within its strings.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_json_escape(character) if is_hidden(character) else character for character in text)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
 def is_hidden(character: str) -> bool:
     """Whether a character cannot be seen, or is not safe to show."""
     return not character.isprintable() or _HIDDEN.match(character) is not None

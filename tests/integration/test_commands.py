@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import signal
 import subprocess
@@ -36,7 +37,7 @@ from tocsin.local_kafka.cluster import LocalKafka
 pytestmark = pytest.mark.kafka
 
 _NOW_MS = 1_700_000_000_000
-_HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m"
+_HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\u3164"
 
 Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
 
@@ -200,6 +201,10 @@ def _id(offset: int) -> str:
     return f"TopicIdOf22Characters:0:{offset}"
 
 
+def _replay_of(offset: int, number: int = 1) -> list[tuple[str, bytes]]:
+    return [("tocsin-replayed-from", _id(offset).encode()), ("tocsin-replays", str(number).encode())]
+
+
 # ---------------------------------------------------------------- tail
 
 
@@ -218,7 +223,12 @@ async def test_tail_alerts_filters_and_keeps_the_value(tocsin: Tocsin) -> None:
     assert line.startswith("2023-11-14T22:13:20.000Z  CRITICAL  compute.create.error  compute.h1  ")
     assert line.endswith("CRITICAL compute.create.error from compute.h1")
     only = ("--from-beginning", "--severity", "error", "--event-type", "compute.*", "--count", "1")
-    assert tocsin.lines("tail", "alerts", *only, "--json") == [(third[1] or b"").decode()]
+    (printed,) = tocsin.lines("tail", "alerts", *only, "--json")
+    assert printed.endswith(f',"value":{(third[1] or b"").decode()}}}')
+    found = orjson.loads(printed)
+    assert (found["topic"], found["partition"], found["offset"]) == (error, 0, 1)
+    assert found["key"] == (third[0] or b"").decode()
+    assert found["headers"] == [[name, content.decode()] for name, content in third[2]]
     assert "compute.resize.error" in tocsin.lines("tail", "alerts", *only)[0]
     assert len(tocsin.lines("tail", "alerts", "--since", "1h", "--count", "2")) == 2
 
@@ -242,7 +252,8 @@ async def test_tail_notifications_decodes_shows_repairs_and_escapes(tocsin: Tocs
         None,
         b'{\n"event_type": "spread.out", "n": 1.50e3}',
     ]
-    await tocsin.produce(topic, *((None, value, []) for value in values))
+    twice = [("h", b"\xff\x00"), ("h", b"text\x1b"), ("", b"")]
+    await tocsin.produce(topic, (b"\xfekey", values[0], twice), *((None, value, []) for value in values[1:]))
     arguments = ("tail", "notifications", "--from-beginning", "--priority", "error", "--count", "5")
 
     shown = tocsin.lines(*arguments)
@@ -256,18 +267,31 @@ async def test_tail_notifications_decodes_shows_repairs_and_escapes(tocsin: Tocs
     assert f"unreadable: bad-utf8  {topic}/0/2" in shown[2]
     assert "unreadable: null-value" in shown[3]
     assert "payload-missing" in shown[4]
-    assert all(line.isprintable() for line in shown)
+    assert all(line.isprintable() and "\u3164" not in line for line in shown)
+    assert "\\u3164" in shown[1]
 
     printed = tocsin.lines(*arguments, "--json")
-    assert printed[0] == (values[0] or b"").decode()
-    assert orjson.loads(printed[1]) == orjson.loads(hostile)
-    assert [orjson.loads(line)["unreadable"] for line in printed[2:4]] == ["bad-utf8", "null-value"]
-    assert orjson.loads(printed[2])["offset"] == 2
-    assert printed[4] == '{ "event_type": "spread.out", "n": 1.50e3}'
-    assert all(line.isprintable() for line in printed)
+    objects = [orjson.loads(line) for line in printed]
+    assert objects[0] == {
+        "topic": topic,
+        "partition": 0,
+        "offset": 0,
+        "timestamp_ms": objects[0]["timestamp_ms"],
+        "key": {"base64": "/mtleQ=="},
+        "headers": [["h", {"base64": "/wA="}], ["h", "text\x1b"], ["", ""]],
+        "value": orjson.loads(values[0] or b""),
+    }
+    assert [it["key"] for it in objects[1:]] == [None] * 4
+    assert objects[1]["value"] == orjson.loads(hostile)
+    assert [it["unreadable"] for it in objects[2:4]] == ["bad-utf8", "null-value"]
+    assert [it["offset"] for it in objects] == [0, 1, 2, 3, 4]
+    assert base64.b64decode(objects[2]["value"]["base64"]) == values[2]
+    assert objects[3]["value"] is None
+    assert printed[4].endswith(',"value":{ "event_type": "spread.out", "n": 1.50e3}}')
+    assert all(line.isprintable() and "\u3164" not in line for line in printed)
     # What cannot be read has no event type.
     matching = tocsin.objects(*arguments[:-1], "3", "--json", "--event-type", "*.?*")
-    assert [it["event_type"] for it in matching] == ["plain.end", "a.b", "spread.out"]
+    assert [it["value"]["event_type"] for it in matching] == ["plain.end", "a.b", "spread.out"]
 
 
 async def test_tail_counts_tells_changes_of_totals(tocsin: Tocsin) -> None:
@@ -297,6 +321,7 @@ async def test_tail_counts_tells_changes_of_totals(tocsin: Tocsin) -> None:
         ("a", 1000, 1009),
     ]
     assert found[0]["priority"] == "ERROR"
+    assert (found[0]["topic"], found[0]["offset"]) == (tocsin.counts, 0)
     assert found[0]["last_seen"] == "2023-11-14T22:13:20.000Z"
     since = tocsin.lines("tail", "counts", "--since", "1h", "--count", "2")
     assert "+4  = 9" in since[0]
@@ -404,6 +429,11 @@ async def test_list_shows_each_once_with_a_summary(tocsin: Tocsin) -> None:
         "dead_since": found[0]["dead_since"],
         "bytes": 65_536,
         "truncated": True,
+        "replayed_from": None,
+        "replays": 0,
+        "state": "new",
+        "replayed_at": None,
+        "came_back_as": None,
     }
     assert [it["bytes"] for it in found[1:]] == [len(_HOSTILE.encode()), None, 1]
     summary = ended.stderr.decode().splitlines()
@@ -433,7 +463,7 @@ async def test_show_gives_the_original(tocsin: Tocsin) -> None:
     (written,) = await tocsin.write(letter)
 
     shown = tocsin.lines("dead-letters", "show", _id(7))
-    assert all(line.isprintable() for line in shown)
+    assert all(line.isprintable() and "\u3164" not in line for line in shown)
     text = "\n".join(shown)
     assert f"id         {_id(7)}" in shown
     assert "reason     not-json" in shown
@@ -443,6 +473,11 @@ async def test_show_gives_the_original(tocsin: Tocsin) -> None:
     assert "tocsin-x" not in text
     assert "\\x00\\xff\\x1b]0;owned\\x07" in text
     assert shown[-1] == "  id  forged"
+    (found,) = tocsin.objects("dead-letters", "show", _id(7), "--json")
+    assert base64.b64decode(found["value"]["base64"]) == value
+    assert (found["key"], found["headers"]) == ("k\x1b", [["h", "v\x07"]])
+    assert (found["id"], found["state"], found["bytes"]) == (_id(7), "new", len(value))
+    assert tocsin.run("dead-letters", "show", _id(7), "--raw", "--json").returncode == 2
     assert tocsin.run("dead-letters", "show", _id(7), "--raw").stdout == value
     assert tocsin.run("dead-letters", "show", f"0/{written.offset}", "--raw").stdout == value
     for missing in (_id(8), "0/1", "5/0"):
@@ -474,16 +509,79 @@ async def test_replay_sends_back_what_was_there(tocsin: Tocsin) -> None:
         "replayed 2, failed 0"
     ]
     assert await tocsin.records(info) == [
-        (b"only a key", None, [("tocsin-replayed-from", _id(1).encode())]),
-        (None, None, [("tocsin-replayed-from", _id(2).encode())]),
+        (b"only a key", None, _replay_of(1)),
+        (None, None, _replay_of(2)),
     ]
     assert tocsin.lines("dead-letters", "replay", _id(0), "0/3", _id(3)) == ["replayed 2, failed 0"]
-    replayed = (b"\x01key", b"\x00\xff{", [*headers[:2], ("tocsin-replayed-from", _id(0).encode())])
+    replayed = (b"\x01key", b"\x00\xff{", [*headers[:2], *_replay_of(0)])
     assert (await tocsin.records(info))[2:] == [replayed]
-    assert await tocsin.records(debug) == [(None, big, [("tocsin-replayed-from", _id(3).encode())])]
+    assert await tocsin.records(debug) == [(None, big, _replay_of(3))]
     # Elsewhere: as if it had come from there.
-    assert tocsin.lines("dead-letters", "replay", "0/4", "--to-topic", debug) == ["replayed 1, failed 0"]
-    assert (await tocsin.records(debug))[1:] == [replayed]
+    elsewhere = ("dead-letters", "replay", "0/4", "--to-topic", debug)
+    left_out = tocsin.run(*elsewhere)
+    assert (left_out.returncode, left_out.stdout) == (0, b"replayed 0, failed 0\n")
+    assert b"left out 1 that were replayed before and have not come back" in left_out.stderr
+    assert tocsin.lines(*elsewhere, "--again") == ["replayed 1, failed 0"]
+    assert (await tocsin.records(debug))[1:] == [
+        (b"\x01key", b"\x00\xff{", [*headers[:2], *_replay_of(0, 2)])
+    ]
+
+
+async def test_replay_leaves_out_what_was_replayed(tocsin: Tocsin) -> None:
+    info = f"{tocsin.notifications}info"
+    await tocsin.create(tocsin.dead, info)
+    await tocsin.write(*(_letter(tocsin, b"{", number) for number in range(4)))
+    assert tocsin.lines("dead-letters", "replay", "--all") == ["replayed 4, failed 0"]
+    # Two of the four are bad again, as a worker would say it; one of these for the second time.
+    sent = await tocsin.records(info)
+    again = [_letter(tocsin, b"{", 10 + index, headers=tuple(sent[index][2])) for index in (0, 1)]
+    assert ("tocsin-replayed-from", _id(0).encode()) in again[0].headers
+    await tocsin.write(*again)
+    for _ in range(2):
+        ended = tocsin.run("dead-letters", "replay", "--all")
+        assert (ended.returncode, ended.stdout) == (0, b"replayed 0, failed 0\n")
+        said = ended.stderr.decode()
+        assert "left out 2 that were replayed before and have not come back" in said
+        assert "left out 2 that were replayed before and are bad again: --again sends" in said
+        assert "left out 2 for which a newer dead letter" in said
+    assert await tocsin.records(info) == sent
+
+    states = {it["id"]: (it["state"], it["replays"]) for it in tocsin.objects_of_list()}
+    assert states == {
+        _id(0): ("older", 0),
+        _id(1): ("older", 0),
+        _id(2): ("replayed", 0),
+        _id(3): ("replayed", 0),
+        _id(10): ("bad again", 1),
+        _id(11): ("bad again", 1),
+    }
+    table = tocsin.lines("dead-letters", "list")
+    assert any(_id(10) in line and "bad again (1)" in line for line in table)
+    assert {"Replayed, and not back: 2.", "Bad again after a replay: 2."} < set(table)
+    shown = "\n".join(tocsin.lines("dead-letters", "show", _id(0)))
+    assert "\nreplayed   20" in shown
+    assert f"\ncame back  {_id(10)}" in shown
+    assert f"replay     1 of {_id(0)}" in tocsin.lines("dead-letters", "show", _id(10))
+
+    dry = tocsin.run("dead-letters", "replay", "--all", "--again", "--dry-run")
+    assert dry.stdout.decode().splitlines()[-1] == "would replay 2, failed 0"
+    assert b", its replay 2)" in dry.stdout
+    ended = tocsin.run("dead-letters", "replay", "--all", "--again")
+    assert (ended.returncode, ended.stdout) == (0, b"replayed 2, failed 0\n")
+    assert "that were replayed before and have not come back" in ended.stderr.decode()
+    assert [headers for _, _, headers in (await tocsin.records(info))[4:]] == [
+        _replay_of(10, 2),
+        _replay_of(11, 2),
+    ]
+    # Until they come back, even --again has nothing to send.
+    ended = tocsin.run("dead-letters", "replay", "--all", "--again")
+    assert (ended.returncode, ended.stdout) == (0, b"replayed 0, failed 0\n")
+    # By its id, any is sent.
+    assert tocsin.lines("dead-letters", "replay", "--again", _id(2)) == ["replayed 1, failed 0"]
+    assert [headers for _, _, headers in (await tocsin.records(info))[6:]] == [_replay_of(2, 2)]
+    # What new letters there are is sent, whatever is left out.
+    await tocsin.write(_letter(tocsin, b"{", 20))
+    assert tocsin.run("dead-letters", "replay", "--all").stdout == b"replayed 1, failed 0\n"
 
 
 async def test_replay_refuses_what_it_cannot_send_whole(tocsin: Tocsin) -> None:
@@ -504,6 +602,9 @@ async def test_replay_refuses_what_it_cannot_send_whole(tocsin: Tocsin) -> None:
     assert f"{tocsin.notifications}gone is missing" in said
     assert "MessageSizeTooLarge" in said
     assert [value for _, value, _ in await tocsin.records(info)] == [b"{"]
-    unknown = tocsin.run("dead-letters", "replay", _id(99), _id(2))
+    # What failed was not replayed: another run tries it again.
+    ended = tocsin.run("dead-letters", "replay", "--all")
+    assert (ended.returncode, ended.stdout) == (1, b"replayed 0, failed 3\n")
+    unknown = tocsin.run("dead-letters", "replay", "--again", _id(99), _id(2))
     assert (unknown.returncode, unknown.stdout) == (1, b"replayed 1, failed 1\n")
     assert _id(99) in unknown.stderr.decode()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import orjson
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -185,6 +186,19 @@ def test_start_is_idempotent_and_refuses_another_shape(data_dir: Path) -> None:
     with pytest.raises(ConfigurationError, match="already runs at"):
         LocalKafka(data_dir, port=int(address.rpartition(":")[2]) + 1).start()
     assert first.status().state == "running"
+
+
+def test_status_as_json(data_dir: Path) -> None:
+    ended = _tocsin("status", "--json", "--data-dir", str(data_dir), cwd=data_dir.parent)
+    assert (ended.returncode, orjson.loads(ended.stdout)["brokers"]) == (1, [])
+    address = LocalKafka(data_dir).start()
+    ended = _tocsin("status", "--json", "--data-dir", str(data_dir), cwd=data_dir.parent)
+    assert ended.returncode == 0
+    found = orjson.loads(ended.stdout)
+    assert (found["state"], found["bootstrap"]) == ("running", address)
+    (broker,) = found["brokers"]
+    assert broker["answers"] is True
+    assert address.endswith(f":{broker['port']}")
 
 
 def test_a_paused_broker_does_not_answer_until_it_is_resumed(data_dir: Path) -> None:

@@ -429,6 +429,16 @@ def test_publish_generated_load_counts_what_is_there(
     assert set(Counter(record.topic for record in found)) == set(topics)
 
 
+def test_publish_says_the_counts_as_json(
+    publish: Callable[..., Result], settings: Settings, topics: list[str]
+):
+    result = publish("--json", "-", stdin=b'{"event_type": "a"}\nbroken\n')
+    assert result.exit_code == 1
+    found = orjson.loads(result.stdout)
+    assert found.pop("seconds") > 0
+    assert found == {"published": 1, "failed": 1}
+
+
 def test_publish_without_topics_fails_and_says_what_to_do(publish: Callable[..., Result], settings: Settings):
     result = publish("--event-type", "a.b", "--timeout", "5")
     assert result.exit_code == 1

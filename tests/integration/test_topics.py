@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -424,6 +425,25 @@ def test_commands_apply_and_check(kafka: LocalKafka, tocsin: Any, unique: str) -
     assert [line.split()[0] for line in out.splitlines()] == ["there"] * 13
 
     assert tocsin("check", "--brokers", kafka.bootstrap) == (0, "13 topics: 0 errors, 0 warnings.\n", "")
+
+
+def test_commands_apply_and_check_as_json(kafka: LocalKafka, tocsin: Any, unique: str) -> None:
+    code, out, _ = tocsin("check", "--json", "--brokers", kafka.bootstrap)
+    found = orjson.loads(out)
+    assert (code, found["topics"], found["errors"], found["warnings"]) == (1, 13, 13, 0)
+    assert {"severity", "topic", "sentence"} == set(found["problems"][0])
+    assert f"{unique}.dead" in {problem["topic"] for problem in found["problems"]}
+    for created in (True, False):
+        code, out, _ = tocsin("apply", "--json", "--brokers", kafka.bootstrap)
+        topics = orjson.loads(out)["topics"]
+        assert code == 0
+        assert [topic["created"] for topic in topics] == [created] * 13
+    assert orjson.loads(tocsin("check", "--json", "--brokers", kafka.bootstrap)[1]) == {
+        "topics": 13,
+        "errors": 0,
+        "warnings": 0,
+        "problems": [],
+    }
 
 
 @pytest.mark.parametrize("action", ["apply", "check"])

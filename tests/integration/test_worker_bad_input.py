@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import orjson
 import pytest
 
 from streams.notifications import Priority, Reason, Repair
+from tests import children
 from tests.integration.forwards import read_forwards
 from tests.integration.reading import (
     Counts,
@@ -20,8 +23,9 @@ from tests.integration.reading import (
     read_all,
     without_dead_letters,
 )
-from tests.integration.worker_process import Deployment, eventually
+from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.integration.writing import Place, writer
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.kafka
 
@@ -50,6 +54,10 @@ def message(**changes: Any) -> bytes:
         "payload": {"a": 1},
     }
     return orjson.dumps({name: value for name, value in (plain | changes).items() if value is not ...})
+
+
+def cloud_event(**attributes: Any) -> bytes:
+    return orjson.dumps({"specversion": "1.0", "type": "a", "source": "b", "id": "c"} | attributes)
 
 
 CASES = [
@@ -89,6 +97,9 @@ CASES = [
     Case("payload null", message(payload=None)),
     Case("message_id a list", message(message_id=[]), repair=Repair.MESSAGE_ID_NOT_TEXT),
     Case("timestamp an object", message(timestamp={}), repair=Repair.TIMESTAMP_BROKEN),
+    Case("CloudEvent", cloud_event(data=orjson.loads(message())), repair=Repair.CLOUD_EVENT),
+    Case("CloudEvent, base64", cloud_event(data_base64="e30="), reason=Reason.BAD_CLOUD_EVENT),
+    Case("CloudEvents", b"[" + cloud_event(data={}) + b"]", reason=Reason.BAD_CLOUD_EVENT),
     Case("priority missing", message(), repair=Repair.PRIORITY_MISSING),
     Case("priority unknown", message(priority="URGENT"), repair=Repair.PRIORITY_UNKNOWN),
     Case("priority a number", message(priority=3), repair=Repair.PRIORITY_UNKNOWN),
@@ -195,3 +206,59 @@ def metric(text: bytes, name: str, label: str) -> float:
     found = re.findall(rf"^{name}(?:{{(.*)}})? ([0-9.e+]+)$", text.decode(), re.MULTILINE)
     assert found, name
     return sum(float(value) for labels, value in found if f'"{label}"' in labels or not label)
+
+
+async def test_replays_of_what_stays_bad_do_not_multiply(deployment: Deployment) -> None:
+    settings = deployment.settings
+    worker = await deployment.worker().start().ready()
+    topic = settings.notification_topic(Priority.INFO)
+    # Ten stay bad, two are good once the limit is mended.
+    bad, long = 10, message(event_type="a" * 300)
+    async with writer(settings) as out, public_counts(settings) as counts:
+        for _ in range(bad):
+            await out.raw(topic, b"garbage", HEADERS, key=KEY)
+        for _ in range(2):
+            await out.raw(topic, long)
+        published = bad + 2
+
+        async def counted(number: int) -> None:
+            async def there() -> bool:
+                return (await counts.refresh()).total() == number
+
+            await eventually(f"{number} counted", there)
+
+        async def replay(*arguments: str) -> str:
+            ended = await asyncio.to_thread(
+                children.run,
+                [sys.executable, "-m", "tocsin", "dead-letters", "replay", "--all", *arguments],
+                cwd=ROOT,
+                env=deployment.environment(),
+                capture_output=True,
+                timeout=BOUND_S,
+            )
+            assert ended.returncode == 0, ended.stderr
+            return str(ended.stdout.decode())
+
+        await counted(published)
+        await worker.stop()
+        worker = await deployment.worker("mended", max_event_type_length="300").start().ready()
+        for number in (published, 0, 0):
+            assert await replay() == f"replayed {number}, failed 0\n"
+            await counted(2 * published)
+        for times in (2, 3):
+            assert await replay("--again") == f"replayed {bad}, failed 0\n"
+            await counted(2 * published + (times - 1) * bad)
+        assert (await counts.refresh())["INFO", "a" * 300] == 2
+    await worker.stop()
+
+    dead = [it for it in await read_all(settings.brokers, settings.dead_letter_topic) if it.value is not None]
+    said = [dict(letter.headers) for letter in dead]
+    replays = Counter(int(headers.get("tocsin-replays", b"0")) for headers in said)
+    assert replays == {0: published, 1: bad, 2: bad, 3: bad}
+    by_id = {headers["tocsin-id"]: headers for headers in said}
+    for letter, headers in zip(dead, said, strict=True):
+        if "tocsin-replays" in headers:
+            before = by_id[headers["tocsin-replayed-from"]]
+            assert int(before.get("tocsin-replays", b"0")) == int(headers["tocsin-replays"]) - 1
+            assert letter.key == KEY
+            assert [it for it in letter.headers if not it[0].startswith("tocsin-")] == HEADERS

@@ -58,6 +58,9 @@ keys = st.sampled_from(
         "ctxt",
         "oslo.message",
         "oslo.version",
+        "specversion",
+        "data",
+        "data_base64",
     ]
 )
 # Untidy messages: known keys with any values, good event types often enough to get past them.
@@ -104,6 +107,8 @@ def test_any_json_value_becomes_a_notification_or_a_rejection(value: Any, priori
     decode = Decoder(Limits()).decode
     check(decode(orjson.dumps(value), priority), priority)
     check(decode(orjson.dumps({"oslo.message": value}), priority), priority)
+    check(decode(orjson.dumps({"specversion": "1.0", "data": value}), priority), priority)
+    check(decode(orjson.dumps([{"specversion": value}]), priority), priority)
 
 
 @UNTIMED

@@ -74,10 +74,14 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
     return message
 
 
+#: All fields of a tidy record but the event type.
+TIDY = {"publisher_id": "a", "timestamp": "2011-05-09 22:00:14.621831", "priority": "WARN", "payload": {}}
+
+
 @st.composite
 def values(draw: st.DrawFn) -> bytes | None:
     """What a record may hold."""
-    kind = draw(field(*["flat"] * 8, *["envelope"] * 4, "broken", "bytes", "none", "twice"))
+    kind = draw(field(*["flat"] * 8, *["envelope"] * 4, "cloud event", "broken", "bytes", "none", "twice"))
     if kind == "none":
         return None
     if kind == "bytes":
@@ -86,6 +90,10 @@ def values(draw: st.DrawFn) -> bytes | None:
     if kind == "envelope":
         extra = draw(field({}, {}, {"event_type": "compute.create"}, {"oslo.version": "2.0"}))
         return orjson.dumps({"oslo.message": text.decode()} | extra)
+    if kind == "cloud event":
+        # With some fields outside as well, as a tidy record has them.
+        outside = draw(st.dictionaries(st.sampled_from(list(TIDY)), st.just("WARN"))) | draw(field({}, TIDY))
+        return orjson.dumps({"specversion": "1.0", "data": orjson.loads(text)} | outside)
     if kind == "twice":  # the last of equal keys holds
         return text[:-1] + b',"event_type":"compute.delete","priority":"WARN"}'
     if kind == "broken":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests import children
 from tests.paths import ROOT
 from tocsin.local_kafka.jars import KAFKA_VERSION, locked_jars
 
@@ -99,6 +102,47 @@ def test_jars_are_of_one_kafka_and_can_log() -> None:
     assert {"kafka_2.13", "kafka-clients", "log4j-slf4j-impl"} <= {jar.artifact for jar in jars}
     assert len({jar.file_name for jar in jars}) == len(jars)
     assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256) and jar.size > 0 for jar in jars)
+
+
+QUIETLY = ["sh", str(ROOT / "requirements" / "quietly.sh")]
+
+
+def test_a_step_of_the_set_up_says_how_far_it_is_and_keeps_the_rest_for_the_log(tmp_path: Path) -> None:
+    log, enough = tmp_path / "log", tmp_path / "enough"
+    script = f"echo Collecting a; echo Collecting b; until [ -e {enough} ]; do sleep 0.1; done; echo done >&2"
+    step = children.start(
+        [*QUIETLY, str(log), "2/3  Packages", "5", "sh", "-c", script],
+        env=os.environ | {"EVERY_S": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert step.stdout is not None
+    assert step.stdout.readline() == "    2/3  Packages\n"
+    assert re.fullmatch(r" +\d+ s: 2 of 5 fetched\n", step.stdout.readline())
+    enough.touch()
+    rest = step.stdout.read()
+    assert step.wait(60) == 0
+    assert "Collecting" not in rest
+    assert log.read_text() == "== 2/3  Packages\nCollecting a\nCollecting b\ndone\n"
+
+
+def test_a_step_of_the_set_up_that_fails_shows_the_end_of_the_log_and_names_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = "for i in $(seq 30); do echo line $i; done; echo the fault >&2; exit 3"
+    ended = children.run(
+        [*QUIETLY, str(log), "1/3  Packages", "0", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 3
+    assert ended.stdout == "    1/3  Packages\n"
+    said = ended.stderr.splitlines()
+    assert said[0] == "==> This step failed: 1/3  Packages"
+    assert said[-2:-1] == ["    the fault"]
+    assert "    line 30" in said
+    assert "    line 1" not in said
+    assert f"is in {log}" in said[-1]
 
 
 def test_ci_runs_the_tests() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from streams import __version__
+from streams.notifications.visible import visible_lines
 from streams.settings import EXIT_CONFIG, ConfigurationError
+from tocsin.cli.options import examples
 from tocsin.guard import ForeignPackageError, check_packages
 
 #: Command name -> module that holds a click command called ``command``, and its one-line help.
@@ -40,6 +44,14 @@ _ON_STREAMS_ALONE = frozenset({"publish", "kafka", "topics"})
 class _LazyGroup(click.Group):
     """A group that imports a command's module only when that command is used."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what an error repeats of the arguments, or of a record, is shown as it can be."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = visible_lines(error.message)
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
 
@@ -52,12 +64,26 @@ class _LazyGroup(click.Group):
         command: click.Command = importlib.import_module(module).command
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands and options, without importing a command."""
+        names = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    # One style for all: click shows each default, of every command.
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog=examples("tocsin demo", "tocsin worker --help"),
+)
 @click.version_option(__version__, prog_name="tocsin")
 def cli() -> None:
     """Tocsin: a priority-aware consumer of notifications."""
@@ -71,5 +97,5 @@ def main() -> None:
     try:
         cli(prog_name="tocsin")
     except (ConfigurationError, ForeignPackageError) as error:
-        click.echo(f"tocsin: {error}", err=True)
+        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
         sys.exit(EXIT_CONFIG)

@@ -20,7 +20,8 @@ def _keep(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
 config_option = click.option(
     "--config",
     metavar="FILE",
-    help="Settings file, in TOML.  [default: TOCSIN_CONFIG_FILE]",
+    show_default="TOCSIN_CONFIG_FILE",
+    help="Settings file, in TOML.",
     # A file that cannot be read is a wrong configuration like any other, so click does not look at it.
     callback=_keep,
     expose_value=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as Display
 
 from streams.settings import ConfigurationError
+from tocsin.cli.json_records import object_line
+from tocsin.cli.options import examples, json_option
 from tocsin.local_kafka.cluster import KafkaStatus, LocalKafka, LocalKafkaError, Progress
 
 DEFAULT_DATA_DIR = Path(".tocsin/kafka")
@@ -27,7 +30,6 @@ def _data_dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--data-dir",
         type=click.Path(path_type=Path, file_okay=False),
         default=DEFAULT_DATA_DIR,
-        show_default=True,
         help="Folder of Kafka's data, logs and pid files.",
     )(function)
 
@@ -37,12 +39,15 @@ def command() -> None:
     """Start, stop, reset or inspect a Kafka on this machine, for development."""
 
 
-@command.command()
-@click.option("--brokers", type=click.IntRange(1, 9), help="Number of brokers; by default as before, or one.")
+@command.command(epilog=examples("tocsin kafka start", "tocsin kafka start --brokers 3 --port 19092"))
+@click.option(
+    "--brokers", type=click.IntRange(1, 9), show_default="as before, else 1", help="Number of brokers."
+)
 @click.option(
     "--port",
     type=click.IntRange(1, 65_535),
-    help=f"Port of the first broker; further ones count up. By default as before, or {USUAL_PORT} if free.",
+    show_default=f"as before, else {USUAL_PORT} if free",
+    help="Port of the first broker; further ones count up.",
 )
 @_data_dir_option
 def start(brokers: int | None, port: int | None, data_dir: Path) -> None:
@@ -56,12 +61,11 @@ def start(brokers: int | None, port: int | None, data_dir: Path) -> None:
     click.echo(address)
 
 
-@command.command()
+@command.command(epilog=examples("tocsin kafka stop"))
 @click.option(
     "--timeout",
     type=click.FloatRange(0),
     default=30.0,
-    show_default=True,
     help="Seconds to wait before the processes are killed.",
 )
 @_data_dir_option
@@ -71,18 +75,19 @@ def stop(timeout: float, data_dir: Path) -> None:
         LocalKafka(data_dir).stop(timeout)
 
 
-@command.command()
+@command.command(epilog=examples("tocsin kafka status", "tocsin kafka status --json | jq .bootstrap"))
+@json_option("one JSON object")
 @_data_dir_option
-def status(data_dir: Path) -> None:
+def status(as_json: bool, data_dir: Path) -> None:
     """Show which brokers run; exit code 0 if every broker answers, else 1."""
     with _one_sentence():
         found = LocalKafka(data_dir).status()
-    click.echo(_described(found, data_dir))
+    click.echo(object_line(asdict(found)) if as_json else _described(found, data_dir))
     if found.state != "running":
         sys.exit(1)
 
 
-@command.command()
+@command.command(epilog=examples("tocsin kafka reset"))
 @_data_dir_option
 def reset(data_dir: Path) -> None:
     """Stop Kafka and delete all its data."""

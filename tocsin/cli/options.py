@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -10,8 +11,22 @@ import click
 from streams.notifications.priority import Priority
 
 brokers_option = click.option(
-    "--brokers", metavar="HOST:PORT,...", help="Kafka bootstrap addresses.  [default: TOCSIN_BROKERS]"
+    "--brokers", metavar="HOST:PORT,...", show_default="TOCSIN_BROKERS", help="Kafka bootstrap addresses."
 )
+
+
+def json_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--json``, as the parameter ``as_json``.
+
+    Args:
+        what: is printed, to be read after "Print".
+    """
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what}.")
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: examples, a line each, which click leaves as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 class Duration(click.ParamType):

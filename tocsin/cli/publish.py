@@ -23,13 +23,15 @@ from streams.broker.producers.batches import BatchSender
 from streams.notifications.decoding import Limits
 from streams.notifications.encoding import EncodingError, encode
 from streams.notifications.priority import Priority
+from streams.notifications.visible import visible
 from streams.outgoing import Outgoing
 from streams.publishing.bulk import Bulk, Lines, Tally, chunked
 from streams.publishing.generator import generate
 from streams.publishing.lines import make_line_reader
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import brokers_option
+from tocsin.cli.json_records import object_line
+from tocsin.cli.options import brokers_option, examples, json_option
 from tocsin.cli.running import on_signals, silence_client
 
 _SHOWN_LINES = 20
@@ -52,21 +54,27 @@ class _Job:
     bad_share: float
     rate: float | None
     timeout_s: float
+    as_json: bool
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        """tocsin publish --priority critical --event-type disk.full --payload '{"disk": "sda"}'""",
+        "tocsin publish - < notifications.jsonl",
+        "tocsin publish --generate --count 10000 --rate 500",
+    )
+)
 @click.argument("file", type=click.File("rb"), required=False)
 @click.option(
     "--priority",
     default="INFO",
-    show_default=True,
     metavar="PRIORITY",
     help="Priority for --event-type, for --raw, and for lines that name none: "
     "CRITICAL, ERROR, WARN, INFO, DEBUG, AUDIT or SAMPLE.",
 )
 @click.option("--event-type", help="Publish one notification of this type.")
 @click.option("--payload", default="{}", help="Payload of that notification, as JSON.")
-@click.option("--publisher-id", help="Sender, as worker_type.host.  [default: publish.<this host>]")
+@click.option("--publisher-id", show_default="publish.<this host>", help="Sender, as worker_type.host.")
 @click.option("--raw", is_flag=True, help="Send the lines of FILE as they are, to the topic of --priority.")
 @click.option(
     "--generate", "generated", is_flag=True, help="Publish a generated load of all five priorities."
@@ -77,7 +85,6 @@ class _Job:
     "--seed",
     type=int,
     default=0,
-    show_default=True,
     help="With --generate: the same seed gives the same load.",
 )
 @click.option(
@@ -94,9 +101,9 @@ class _Job:
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
-    show_default=True,
     help="Give up after this many seconds without an answer from the brokers.",
 )
+@json_option("the counts at the end as one JSON object")
 @config_option
 def command(
     file: IO[bytes] | None,
@@ -113,6 +120,7 @@ def command(
     rate: float | None,
     brokers: str | None,
     timeout: float,
+    as_json: bool,
 ) -> None:
     """Publish notifications: one (--event-type), those in FILE, or a generated load (--generate).
 
@@ -155,6 +163,7 @@ def command(
         bad_share=bad_share,
         rate=rate,
         timeout_s=timeout,
+        as_json=as_json,
     )
     sys.exit(asyncio.run(_publish(job)))
 
@@ -204,10 +213,15 @@ async def _publish(job: _Job) -> int:
         await sender.close(0)
     bad_lines.show_rest()
     for text, number in tally.troubles.items():
-        click.echo(f"tocsin publish: {number} failed: {text}", err=True)
+        click.echo(f"tocsin publish: {number} failed: {visible(text)}", err=True)
     if any("UnknownTopic" in text for text in tally.troubles):
         click.echo("tocsin publish: create the topics with `tocsin topics apply`.", err=True)
-    click.echo(f"published {tally.published}, failed {tally.failed} in {time.monotonic() - started:.1f} s")
+    seconds = time.monotonic() - started
+    if job.as_json:
+        found = {"published": tally.published, "failed": tally.failed, "seconds": round(seconds, 3)}
+        click.echo(object_line(found))
+    else:
+        click.echo(f"published {tally.published}, failed {tally.failed} in {seconds:.1f} s")
     # An endless load is ended by a signal; anything else that is interrupted is not done.
     endless = job.file is None and job.event_type is None and job.count is None and job.seconds is None
     return 1 if tally.failed or (interrupted and not endless) or (stop.is_set() and not interrupted) else 0
@@ -297,7 +311,7 @@ class _BadLines:
         self._tally.failed += 1
         self._count += 1
         if self._count <= _SHOWN_LINES:
-            click.echo(f"tocsin publish: line {number}: {why}", err=True)
+            click.echo(f"tocsin publish: line {number}: {visible(why)}", err=True)
 
     def show_rest(self) -> None:
         if self._count > _SHOWN_LINES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ from tables.public_rows import decode_key
 from tables.totals import make_matcher
 from tocsin.cli.colours import coloured
 from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import Duration, PriorityName, brokers_option
+from tocsin.cli.json_records import bytes_json, object_line, place_json
+from tocsin.cli.options import Duration, PriorityName, brokers_option, examples, json_option
 from tocsin.cli.output import Output
 from tocsin.cli.reading import topic_reader
 from tocsin.cli.running import run
@@ -57,7 +57,13 @@ class _View:
         return self.matches is not None and (event_type is None or not self.matches(event_type))
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "tocsin tail alerts",
+        "tocsin tail notifications --priority error --event-type 'compute.*' --since 10m",
+        "tocsin tail alerts --json --from-beginning | jq .value.labels",
+    )
+)
 @click.argument("what", type=click.Choice(["alerts", "notifications", "counts"]))
 @click.option(
     "--priority",
@@ -71,7 +77,7 @@ class _View:
 @click.option("--event-type", metavar="PATTERN", help="Only event types that match, as 'compute.*'.")
 @click.option("--from-beginning", is_flag=True, help="Begin with the oldest that Kafka still has.")
 @click.option("--since", type=Duration(), metavar="SPAN", help="Begin this long ago: 90s, 10m, 1h30m, 2d.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option("one JSON object a line")
 @click.option("--count", type=click.IntRange(min=1), help="End after this many lines.")
 @brokers_option
 @config_option
@@ -87,8 +93,9 @@ def command(
 ) -> None:
     """Follow alerts, notifications or counts until Ctrl-C.
 
-    With --json, alerts and notifications are printed as they are in Kafka. One that cannot be read is
-    printed as an object whose "unreadable" says why. Counts are printed as an object for each changed total.
+    With --json, a line has topic, partition, offset, timestamp_ms, key and headers of the record, and its
+    "value" as it is in Kafka. What is no text is given as {"base64": ...}. For a value that cannot be read
+    "unreadable" and "detail" say why. Counts are printed as an object for each changed total.
 
     It joins no consumer group, so workers are not affected.
     """
@@ -166,7 +173,7 @@ def _alerts(view: _View) -> Show:
         if view.leaves_out(event_type):
             return
         if view.as_json:
-            yield json_line(record.value) or ""
+            yield _as_json(record)
             return
         severity = _text(labels.get("severity"))
         summary = _text(_dict(body.get("annotations")).get("summary"))
@@ -209,7 +216,7 @@ def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority
         if view.leaves_out(read.event_type):
             return
         if view.as_json:
-            yield json_line(record.value) or ""
+            yield _as_json(record)
             return
         broker_ms = -1 if record.timestamp is None else record.timestamp
         at_ms, replaced = bucket_time_ms(read.event_time_ms, broker_ms, settings.lateness_s * 1000)
@@ -281,7 +288,7 @@ class _Counts:
                     "last_seen": utc(seen_ms),
                     "as_of": utc(as_of_ms),
                 }
-                yield json_line(orjson.dumps(change)) or ""
+                yield object_line(place_json(record) | change)
                 continue
             yield "  ".join(
                 (
@@ -304,15 +311,15 @@ def _unreadable(view: _View, record: PlacedRecord, reason: str, detail: str) -> 
     if not view.as_json:
         note = click.style(f"unreadable: {reason}", fg="yellow")
         return f"{utc(record.timestamp)}  {note}  {where}  {visible(detail)}"
-    body = {
-        "unreadable": reason,
-        "detail": detail,
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "value_base64": None if record.value is None else base64.b64encode(record.value).decode(),
-    }
-    return json_line(orjson.dumps(body)) or ""
+    said = {"unreadable": reason, "detail": detail, "value": bytes_json(record.value)}
+    return object_line(place_json(record) | said)
+
+
+def _as_json(record: PlacedRecord) -> str:
+    # Its value as it was written: a number keeps its form, and a large one its digits.
+    line = json_line(record.value)
+    value = bytes_json(record.value) if line is None else orjson.Fragment(line)
+    return object_line(place_json(record) | {"value": value})
 
 
 def _dict(value: Any) -> dict[str, Any]:

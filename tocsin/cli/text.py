@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from streams.notifications.rfc3339 import format_rfc3339
-from streams.notifications.visible import is_hidden, visible
+from streams.notifications.visible import visible, visible_json
 
 
 def visible_bytes(content: bytes) -> str:
@@ -40,11 +40,4 @@ def json_line(value: bytes | None) -> str | None:
     if not isinstance(found, dict):
         return None
     line = text.strip().translate({0x0A: " ", 0x0D: " ", 0x09: " "})
-    if line.isascii() and line.isprintable():
-        return line
-    return "".join(_json_escape(c) if is_hidden(c) else c for c in line)
-
-
-def _json_escape(character: str) -> str:
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+    return visible_json(line)

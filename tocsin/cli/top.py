@@ -22,6 +22,8 @@ from streams.settings.addresses import host_in_url, reachable_host
 from tables.views.units import byte_size
 from tocsin.cli.colours import rich_style
 from tocsin.cli.config_option import command_settings, config_option
+from tocsin.cli.json_records import object_line
+from tocsin.cli.options import examples, json_option
 from tocsin.cli.output import quiet_pipe
 from tocsin.cli.web_views import NoAnswerError, WebViews
 
@@ -35,41 +37,61 @@ class _NothingToShowError(Exception):
     """One sentence that says why there is nothing to show."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "tocsin top", "tocsin top --url http://worker-1:6066", "tocsin top --once --json | jq .counts"
+    )
+)
 @click.option(
     "--url",
-    help="Address of the worker's web views.  [default: as TOCSIN_WEB_HOST and TOCSIN_WEB_PORT say]",
+    show_default="TOCSIN_WEB_HOST and TOCSIN_WEB_PORT",
+    help="Address of the worker's web views.",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="File that holds the web token of the worker.  [default: TOCSIN_WEB_TOKEN]",
+    show_default="TOCSIN_WEB_TOKEN",
+    help="File that holds the web token of the worker.",
 )
 @click.option("--once", is_flag=True, help="Show it once and exit.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1),
     default=2.0,
-    show_default=True,
     help="Seconds between two updates.",
 )
+@json_option("what the worker answers as JSON, an object a line")
 @config_option
-def command(url: str | None, token_file: Path | None, once: bool, interval: float) -> None:
+def command(url: str | None, token_file: Path | None, once: bool, interval: float, as_json: bool) -> None:
     """Show a worker's priorities with their shares and lags, and the counts of the last minute, live.
 
-    Ends on Ctrl-C. Exit code 1 when no worker answers.
+    Ends on Ctrl-C. Exit code 1 when no worker answers. With --json an object has two keys: "scheduler" is the
+    answer at /api/v1/scheduler, "counts" the one at /api/v1/counts.
     """
     settings = command_settings()
     token = _token(token_file, settings)
     views = WebViews(_address(url, settings), token)
     try:
         with quiet_pipe():
-            _show(views, token is not None, once, interval)
+            if as_json:
+                _print_json(views, token is not None, once, interval)
+            else:
+                _show(views, token is not None, once, interval)
     except KeyboardInterrupt:
         return
     except _NothingToShowError as error:
         click.echo(f"tocsin top: {error}", err=True)
         sys.exit(1)
+
+
+def _print_json(views: WebViews, has_token: bool, once: bool, interval: float) -> None:
+    while True:
+        scheduler, counts = _read(views, has_token)
+        click.echo(object_line({"scheduler": scheduler, "counts": counts}))
+        if once:
+            return
+        sys.stdout.flush()
+        time.sleep(interval)
 
 
 def _show(views: WebViews, has_token: bool, once: bool, interval: float) -> None:

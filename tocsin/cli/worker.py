@@ -15,22 +15,40 @@ import click
 from streams.broker.self_check import self_check
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
 from tocsin.cli.config_option import command_settings, config_option
+from tocsin.cli.options import examples
 from tocsin.logs import configure_logging
 from tocsin.unknown_settings import unknown_settings
 
 log = logging.getLogger(__name__)
 
 
-@click.command("worker", short_help="Run a worker.")
-@click.option("--brokers", help="Kafka bootstrap addresses [TOCSIN_BROKERS].")
-@click.option("--priorities", help="Priorities to serve, separated by commas [TOCSIN_PRIORITIES].")
-@click.option("--pool", help="Name of a pool of workers with priorities of its own [TOCSIN_POOL].")
-@click.option("--web-port", type=int, help="Port of the web views; 0 takes a free one [TOCSIN_WEB_PORT].")
-@click.option("--data-dir", type=click.Path(), help="Folder of the local state [TOCSIN_DATA_DIR].")
+@click.command(
+    "worker",
+    short_help="Run a worker.",
+    epilog=examples(
+        "tocsin worker",
+        "tocsin worker --pool urgent --priorities critical,error",
+        "tocsin worker --config /etc/tocsin.toml --show-config",
+    ),
+)
+@click.option("--brokers", show_default="TOCSIN_BROKERS", help="Kafka bootstrap addresses.")
+@click.option(
+    "--priorities", show_default="TOCSIN_PRIORITIES", help="Priorities to serve, separated by commas."
+)
+@click.option(
+    "--pool", show_default="TOCSIN_POOL", help="Name of a pool of workers with priorities of its own."
+)
+@click.option(
+    "--web-port", type=int, show_default="TOCSIN_WEB_PORT", help="Port of the web views; 0 takes a free one."
+)
+@click.option(
+    "--data-dir", type=click.Path(), show_default="TOCSIN_DATA_DIR", help="Folder of the local state."
+)
 @click.option(
     "--log-level",
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
-    help="Least level that is logged [TOCSIN_LOG_LEVEL].",
+    show_default="TOCSIN_LOG_LEVEL",
+    help="Least level that is logged.",
 )
 @click.option("--show-config", is_flag=True, help="Print the settings with secrets masked, and exit.")
 @config_option

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from streams.notifications.priority import Priority
+from streams.notifications.visible import visible
 from streams.outgoing import Outgoing
 from streams.publishing.driver import DirectDriver
 from streams.settings import Settings
@@ -48,7 +49,4 @@ class LogDriver(DirectDriver):
         if len(text) > self._max_chars:
             text = text[: self._max_chars] + "…"
         # A line break within would let a publisher forge lines of the log.
-        safe = "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-        )
-        self._logger.log(level, "%s %s", message.topic, safe)
+        self._logger.log(level, "%s %s", message.topic, visible(text))

@@ -88,7 +88,7 @@ def commands() -> Iterator[tuple[str, click.Context]]:
                 assert child is not None, name
                 yield from walk(child, click.Context(child, info_name=name, parent=context))
 
-    yield from walk(cli, click.Context(cli, info_name="tocsin"))
+    yield from walk(cli, click.Context(cli, info_name="tocsin", **cli.context_settings))
 
 
 def command_reference(context: click.Context) -> str:
@@ -100,6 +100,9 @@ def command_reference(context: click.Context) -> str:
     options = [record for each in command.get_params(context) if (record := _option(each, context))]
     if options:
         parts.append("\n".join([*_table("option", "meaning"), *(_row(*option) for option in options)]))
+    if command.epilog:
+        head, *lines = command.epilog.removeprefix("\b\n").splitlines()
+        parts.append(f"{head}\n\n```\n" + "\n".join(line.strip() for line in lines) + "\n```")
     return "\n\n".join(parts)
 
 

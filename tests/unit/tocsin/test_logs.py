@@ -7,14 +7,18 @@ import inspect
 import io
 import logging
 import pkgutil
+import sys
 from collections.abc import Iterator
 
+import orjson
 import pytest
 from mode import Service
 
 import streams.upstream
 from streams.log_lines import BOUNDED
-from tocsin.logs import _QUIET, LimitedHandler
+from streams.notifications.visible import visible
+from streams.settings import load_settings
+from tocsin.logs import _QUIET, LimitedHandler, configure_logging
 
 
 class Clock:
@@ -175,3 +179,35 @@ def test_what_faust_says_of_our_services_is_kept_quiet() -> None:
 def test_the_loggers_on_the_list_are_those_of_modules() -> None:
     for name in _QUIET:
         importlib.import_module(name)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_cannot_be_seen_is_escaped_in_every_line(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, root = io.StringIO(), logging.getLogger()
+    monkeypatch.setattr(sys, "stderr", out)
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    levels = {name: logging.getLogger(name).level for name in _QUIET}
+    configure_logging(load_settings(log_format=form))
+    hostile = "a\u3164b\x1b[2Jc\nd\u202ee\ud800f"
+    try:
+        logging.getLogger("tocsin.tested").error("It is %s.", hostile)
+        logging.getLogger("tocsin.tested").error("It was %s.", hostile, exc_info=ValueError(hostile))
+    finally:
+        root.handlers[0].close()
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+    lines = out.getvalue().splitlines()
+    assert [visible(line) for line in lines] == lines
+    if form == "json":
+        first, second = map(orjson.loads, lines)
+        # For a program it says what it was, but for what is no text at all.
+        shown = hostile.replace("\ud800", "\\ud800")
+        assert first["message"] == f"It is {shown}."
+        assert second["exception"].endswith(f"ValueError: {shown}")
+    else:
+        shown = hostile.encode("unicode_escape").decode()
+        assert lines[0].endswith(f"It is {shown}.")
+        assert lines[1].endswith(f"It was {shown}.")
+        # An error's own line ends stay, as a traceback has them.
+        assert lines[2] == f"ValueError: {shown.partition(chr(92) + 'n')[0]}"

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
-from agents.dead_letters import DeadLetter, parse
+from agents.dead_letters import DeadLetter, noted_replay, parse
 from streams.settings import Settings
 from tocsin.cli.reading import TopicReader
+
+#: States of a dead letter.
+NEW: Final = "new"
+NOT_BACK: Final = "replayed"
+STILL_BAD: Final = "bad again"
+OLDER: Final = "older"
 
 _POSITION = re.compile(r"\d+/\d+")
 
@@ -54,27 +61,78 @@ class Skipped:
         return said
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """That a dead letter was replayed: how often from here, and when last, in milliseconds since 1970."""
+
+    times: int
+    last_ms: int
+
+
+@dataclass(slots=True)
+class History:
+    """What became of dead letters, as far as the topic was read; complete at its end."""
+
+    notes: dict[str, Note] = field(default_factory=dict)
+    #: Dead letters whose replay is a dead letter again -> the id of the newest such one.
+    came_back: dict[str, str] = field(default_factory=dict)
+
+    def times_replayed(self, letter: DeadLetter) -> int:
+        """How often the record of a dead letter was replayed, before and since."""
+        note = self.notes.get(letter.id)
+        since = note.times if note is not None else int(letter.id in self.came_back)
+        return letter.replays + since
+
+    def state(self, letter_id: str, replays: int) -> str:
+        """Where a dead letter stands.
+
+        Args:
+            letter_id: of the dead letter.
+            replays: how often its record had been replayed when it came here.
+        """
+        if letter_id in self.came_back:
+            return OLDER
+        if letter_id in self.notes:
+            return NOT_BACK
+        return STILL_BAD if replays else NEW
+
+
 async def dead_letters(
-    reader: TopicReader, skipped: Skipped, *, repeats: bool = False
+    reader: TopicReader, skipped: Skipped, *, repeats: bool = False, history: History | None = None
 ) -> AsyncIterator[Found]:
-    """The dead letters that are there now, each id once unless ``repeats``."""
+    """The dead letters that are there now, each id once unless ``repeats``.
+
+    Args:
+        reader: of the dead-letter topic.
+        skipped: takes in what is passed over.
+        repeats: whether to hand out those too that a crash wrote twice.
+        history: takes in what was replayed.
+    """
+    history = History() if history is None else history
     seen: set[str] = set()
     async for batch in reader.to_end():
         for record in batch:
+            written_ms = -1 if record.timestamp is None else record.timestamp
             try:
                 letter = parse(record.key, record.value, record.headers)
+                replayed = None if letter is not None else noted_replay(record.headers)
             except (AttributeError, TypeError):
                 # Somebody else's record: a header of ours without a value.
-                letter = None
+                letter = replayed = None
+            if replayed is not None:
+                before = history.notes.get(replayed)
+                history.notes[replayed] = Note(1 if before is None else before.times + 1, written_ms)
+                continue
             if letter is None:
                 skipped.foreign += 1
                 continue
+            if letter.replayed_from is not None:
+                history.came_back[letter.replayed_from] = letter.id
             if not repeats:
                 if letter.id in seen:
                     skipped.repeats += 1
                     continue
                 seen.add(letter.id)
-            written_ms = -1 if record.timestamp is None else record.timestamp
             yield Found(letter, record.partition, record.offset, written_ms)
 
 

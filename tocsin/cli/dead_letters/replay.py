@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 from aiokafka.errors import KafkaError
 
-from agents.dead_letters import DeadLetter
+from agents.dead_letters import replay_headers, replay_note
 from streams.broker.client_options import client_options
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.producers.errors import NOT_TAKEN, RecordRefusedForSizeError
 from streams.notifications.visible import visible
 from streams.outgoing import Outgoing
 from streams.settings import Settings
-from streams.upstream.topic_ids import fetch_topics
-from tocsin.cli.dead_letters.records import Filter, Skipped, dead_letters, names_of, unknown
+from streams.upstream.topic_ids import TopicDescription, fetch_topics
+from tocsin.cli.dead_letters.choice import Choice, choose
+from tocsin.cli.dead_letters.records import Filter, Found, Skipped, dead_letters, unknown
 from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
 
-#: Header of a replayed record: the id of its dead letter.
-REPLAYED_FROM: Final = "tocsin-replayed-from"
 _CHUNK_RECORDS: Final = 500
 _CHUNK_BYTES: Final = 16 * 2**20
 _CONFIRM_S: Final = 30.0
 _SHOWN_FAILURES: Final = 20
+
+
+class _Sent(NamedTuple):
+    """A record that was given to the producer."""
+
+    letter_id: str
+    #: Of the dead-letter topic.
+    partition: int
+    topic: str
+    confirmed: asyncio.Future[Any]
 
 
 class Replay:
@@ -36,20 +45,32 @@ class Replay:
         only: which, when they are not named.
         to_topic: where to, instead of the topic each came from.
         dry_run: send nothing.
+        again: send what was replayed before, too; see `choose`.
     """
 
     def __init__(
-        self, settings: Settings, wanted: set[str], only: Filter, *, to_topic: str | None, dry_run: bool
+        self,
+        settings: Settings,
+        wanted: set[str],
+        only: Filter,
+        *,
+        to_topic: str | None,
+        dry_run: bool,
+        again: bool,
     ) -> None:
         self._settings = settings
+        self._topic = settings.dead_letter_topic
         self._wanted = wanted
         self._only = only
         self._to_topic = to_topic
         self._dry_run = dry_run
+        self._again = again
         self._producer: ConfirmedProducer | None = None
         self._faults: dict[str, str | None] = {}
-        self._waiting: list[tuple[str, asyncio.Future[Any]]] = []
+        self._waiting: list[_Sent] = []
         self._waiting_bytes = 0
+        #: Notes on their way to the dead-letter topic, with the ids of their dead letters.
+        self._noting: list[tuple[str, asyncio.Future[Any]]] = []
         self._done = 0
         self._failed = 0
         self._told = 0
@@ -58,12 +79,9 @@ class Replay:
         """Replay, say how many, and return the exit code."""
         cut_short = False
         try:
-            async with topic_reader(
-                self._settings, [self._settings.dead_letter_topic], start_ms=start_ms
-            ) as reader:
-                if not self._dry_run:
-                    await self._start_producer()
-                await self._replay(reader)
+            choice = await self._choose(start_ms)
+            if choice.ids:
+                await self._replay(choice, start_ms)
         except asyncio.CancelledError:
             cut_short = True
             if (task := asyncio.current_task()) is not None:
@@ -80,24 +98,39 @@ class Replay:
         click.echo(f"{verb} {self._done}, failed {self._failed}")
         return 1 if self._failed or cut_short else 0
 
-    async def _replay(self, reader: TopicReader) -> None:
-        missing = set(self._wanted)
-        async for found in dead_letters(reader, Skipped(), repeats=bool(self._wanted)):
-            if self._wanted:
-                named = names_of(found) & missing
-                if not named:
-                    continue
-                missing -= named
-            elif not self._only.keeps(found.letter):
-                continue
-            await self._one(reader, found.letter)
-            if self._wanted and not missing:
-                break
-        for name in sorted(missing):
+    async def _choose(self, start_ms: int) -> Choice:
+        """Choose what to send, and say what is left out."""
+        named = bool(self._wanted)
+        async with topic_reader(self._settings, [self._topic], start_ms=start_ms) as reader:
+            # Without notes, a second run would send everything once more.
+            if not self._dry_run and not (await self._described(reader, self._topic)).may_write:
+                raise click.ClickException(
+                    f"The topic {self._topic} may not be written by this user, and what is replayed is "
+                    "noted there: grant Write on it."
+                )
+            choice = await choose(reader, self._wanted, self._only, again=self._again)
+        for name in sorted(choice.missing):
             self._fail(unknown(self._settings, name))
-        await self._settle()
+        for sentence in choice.sentences(named=named, again=self._again):
+            click.echo(f"tocsin dead-letters: {sentence}", err=True)
+        return choice
 
-    async def _one(self, reader: TopicReader, letter: DeadLetter) -> None:
+    async def _replay(self, choice: Choice, start_ms: int) -> None:
+        if not self._dry_run:
+            await self._start_producer()
+        missing = set(choice.ids)
+        async with topic_reader(self._settings, [self._topic], start_ms=start_ms) as reader:
+            async for found in dead_letters(reader, Skipped()):
+                if found.letter.id in missing:
+                    missing.remove(found.letter.id)
+                    await self._one(reader, found, choice.history.times_replayed(found.letter))
+                if not missing:
+                    break
+            if await self._settle():
+                raise self._stuck()
+
+    async def _one(self, reader: TopicReader, found: Found, times: int) -> None:
+        letter = found.letter
         topic = self._to_topic or letter.topic
         if letter.truncated:
             self._fail(
@@ -108,28 +141,33 @@ class Replay:
             self._fail(f"{letter.id}: {fault}")
             return
         if self._producer is None:  # a dry run
-            what = f"{letter.id} ({letter.reason}, {len(letter.value or b'')} bytes)"
+            before = f", its replay {times + 1}" if times else ""
+            what = f"{letter.id} ({letter.reason}, {len(letter.value or b'')} bytes{before})"
             click.echo(visible(f"would send {what} to {topic}"))
             self._done += 1
             return
-        await self._send(topic, letter, self._producer)
+        await self._send(topic, found, times + 1, self._producer)
 
     async def _fault(self, reader: TopicReader, topic: str) -> str | None:
         if topic not in self._faults:
-            try:
-                found = (await fetch_topics(reader.client, [topic]))[topic]
-            except KafkaError as error:
-                raise click.ClickException(
-                    f"Kafka at {self._settings.brokers} cannot be asked ({error})."
-                ) from None
+            found = await self._described(reader, topic)
             fault = topic_fault(found)
             if fault is None and not found.may_write:
                 fault = f"The topic {topic} may not be written by this user: grant Write on it."
             self._faults[topic] = fault
         return self._faults[topic]
 
-    async def _send(self, topic: str, letter: DeadLetter, producer: ConfirmedProducer) -> None:
-        headers = [*letter.headers, (REPLAYED_FROM, letter.id.encode())]
+    async def _described(self, reader: TopicReader, topic: str) -> TopicDescription:
+        try:
+            return (await fetch_topics(reader.client, [topic]))[topic]
+        except KafkaError as error:
+            raise click.ClickException(
+                f"Kafka at {self._settings.brokers} cannot be asked ({error})."
+            ) from None
+
+    async def _send(self, topic: str, found: Found, number: int, producer: ConfirmedProducer) -> None:
+        letter = found.letter
+        headers = [*letter.headers, *replay_headers(letter.id, number)]
         try:
             async with asyncio.timeout(_CONFIRM_S):
                 future = await producer.enqueue(Outgoing(topic, letter.value, letter.key, headers=headers))
@@ -143,28 +181,66 @@ class Replay:
             self._fail(f"{letter.id}: {_why(error)}")
             return
         future.add_done_callback(_look_at)
-        self._waiting.append((letter.id, future))
+        self._waiting.append(_Sent(letter.id, found.partition, topic, future))
         self._waiting_bytes += len(letter.value or b"")
-        if len(self._waiting) >= _CHUNK_RECORDS or self._waiting_bytes >= _CHUNK_BYTES:
-            await self._settle()
+        full = len(self._waiting) >= _CHUNK_RECORDS or self._waiting_bytes >= _CHUNK_BYTES
+        if full and await self._settle():
+            raise self._stuck()
 
-    async def _settle(self) -> None:
-        """Wait until what was sent is confirmed, and count it."""
+    async def _settle(self, timeout_s: float = _CONFIRM_S) -> int:
+        """Wait until what was sent is confirmed, count it and note it; returns how many were not confirmed.
+
+        Where it is cancelled, another call does the rest: what was replayed must be noted.
+        """
         if not self._waiting:
-            return
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        await asyncio.wait([future for _, future in waiting], timeout=_CONFIRM_S)
-        unconfirmed = 0
-        for name, future in waiting:
-            if not future.done():
+            return 0
+        await asyncio.wait([sent.confirmed for sent in self._waiting], timeout=timeout_s)
+        confirmed, unconfirmed = [], 0
+        for sent in self._waiting:
+            if not sent.confirmed.done():
                 unconfirmed += 1
-            elif (error := future.exception()) is not None:
-                self._fail(f"{name}: {_why(error)}")
+            elif (error := sent.confirmed.exception()) is not None:
+                self._fail(f"{sent.letter_id}: {_why(error)}")
             else:
-                self._done += 1
+                confirmed.append(sent)
+        self._waiting, self._waiting_bytes = confirmed, 0
         if unconfirmed:
             self._fail(f"{unconfirmed} were sent and not confirmed; they may have arrived.", unconfirmed)
-            raise self._stuck()
+        while self._waiting:
+            await self._note(self._waiting[0])
+            del self._waiting[0]
+            self._done += 1
+        await self._settle_notes(timeout_s)
+        return unconfirmed
+
+    async def _note(self, sent: _Sent) -> None:
+        """Note in the dead-letter topic that a record was replayed."""
+        if self._producer is None:
+            return
+        note = replay_note(self._topic, sent.partition, sent.letter_id, sent.topic)
+        try:
+            async with asyncio.timeout(_CONFIRM_S):
+                future = await self._producer.enqueue(note)
+        except (*NOT_TAKEN, TimeoutError, KafkaError) as error:
+            self._not_noted(sent.letter_id, error)
+        else:
+            future.add_done_callback(_look_at)
+            self._noting.append((sent.letter_id, future))
+
+    async def _settle_notes(self, timeout_s: float = _CONFIRM_S) -> None:
+        if self._noting:
+            await asyncio.wait([future for _, future in self._noting], timeout=timeout_s)
+        noting, self._noting = self._noting, []
+        for letter_id, future in noting:
+            error = future.exception() if future.done() else TimeoutError("not confirmed")
+            if error is not None:
+                self._not_noted(letter_id, error)
+
+    def _not_noted(self, letter_id: str, error: BaseException) -> None:
+        self._fail(
+            f"{letter_id}: was replayed, but no note of it could be written, so that another run would send "
+            f"it again: {_why(error)}"
+        )
 
     def _stuck(self) -> click.ClickException:
         # Waiting as long again for each of what is left would help nobody.
@@ -190,14 +266,9 @@ class Replay:
     async def _stop_producer(self) -> None:
         if self._producer is None:
             return
-        # Cut short: what is under way is settled, so that the count is true.
-        if self._waiting:
-            done, _ = await asyncio.wait([future for _, future in self._waiting], timeout=5.0)
-            confirmed = sum(future.exception() is None for future in done)
-            self._done += confirmed
-            if unconfirmed := len(self._waiting) - confirmed:
-                self._fail(f"{unconfirmed} were sent and not confirmed; they may have arrived.", unconfirmed)
-            self._waiting = []
+        # Cut short: what is under way is settled, so that the count is true and the notes are complete.
+        await self._settle(5.0)
+        await self._settle_notes(5.0)
         if not await self._producer.stop(5.0):
             click.echo("tocsin dead-letters: the connection did not close in time.", err=True)
 

@@ -18,11 +18,13 @@ from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
 from streams.broker.topics import ensure_topics
+from streams.notifications.visible import visible
 from streams.settings import ConfigurationError, Settings, load_settings
 from tocsin.cli.demo.plan import Plan
 from tocsin.cli.demo.show import Show
 from tocsin.cli.demo.worker_process import DemoError, WorkerProcess, tail, worker_environment
 from tocsin.cli.kafka import shown_progress
+from tocsin.cli.options import examples
 from tocsin.cli.output import quiet_pipe
 from tocsin.cli.running import silence_client
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
@@ -37,7 +39,7 @@ _JVM_OPTIONS: Final = ("-XX:TieredStopAtLevel=1",)
 _STOP_KAFKA_S: Final = 5.0
 
 
-@click.command()
+@click.command(epilog=examples("tocsin demo", "tocsin demo --seconds 30 --rate 1000"))
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -47,12 +49,9 @@ _STOP_KAFKA_S: Final = 5.0
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     default=300.0,
-    show_default=True,
     help="Notifications a second, on average.",
 )
-@click.option(
-    "--brokers", type=click.IntRange(1, 9), default=1, show_default=True, help="Number of Kafka brokers."
-)
+@click.option("--brokers", type=click.IntRange(1, 9), default=1, help="Number of Kafka brokers.")
 def command(seconds: float | None, rate: float, brokers: int) -> None:
     """Start a Kafka, a worker and a load of all five priorities on this machine, and show what they do.
 
@@ -128,7 +127,7 @@ def _explain(error: DemoError | LocalKafkaError, folder: Path) -> None:
     lines = tail(log)
     click.echo(f"tocsin demo: {error} Its log, {_keep(log, folder)}, ends with:", err=True)
     for line in lines:
-        click.echo(f"    {line}", err=True)
+        click.echo(f"    {visible(line)}", err=True)
 
 
 def _keep(log: Path, folder: Path) -> Path:

@@ -144,7 +144,8 @@ def _types(picture: Picture, number: int) -> RenderableType:
     for item in top_types(picture.minute, number):
         key = (item["event_type"], item["priority"])
         table.add_row(
-            visible(item["event_type"]),
+            # As text: brackets in it are no markup.
+            Text(visible(item["event_type"])),
             _styled(item["priority"]),
             f"{item['count']:,}",
             _number(totals.get(key)),

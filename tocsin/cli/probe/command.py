@@ -28,7 +28,7 @@ from tables.partials import make_slicer
 from tables.public_rows import decode_key
 from tables.reserved_types import PROBES
 from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import brokers_option
+from tocsin.cli.options import brokers_option, examples, json_option
 from tocsin.cli.output import Output
 from tocsin.cli.probe.results import Probes, Report, keys_of, make_report
 from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
@@ -41,13 +41,12 @@ _POLL_S: Final = 0.05
 _RECENT_MS: Final = 15_000
 
 
-@click.command()
-@click.option("--rate", type=click.FloatRange(0.1, 20), default=2, show_default=True, help="Probes a second.")
+@click.command(epilog=examples("tocsin probe", "tocsin probe --seconds 10 --max-p99-ms 500"))
+@click.option("--rate", type=click.FloatRange(0.1, 20), default=2, help="Probes a second.")
 @click.option(
     "--seconds",
     type=click.FloatRange(1, 600),
     default=30,
-    show_default=True,
     help="Seconds to publish probes for.",
 )
 @click.option(
@@ -55,7 +54,6 @@ _RECENT_MS: Final = 15_000
     "wait_s",
     type=click.FloatRange(1, 300),
     default=15,
-    show_default=True,
     help="Seconds to wait after the last probe; one that has not arrived then counts as infinitely late.",
 )
 @click.option(
@@ -63,7 +61,7 @@ _RECENT_MS: Final = 15_000
     type=click.FloatRange(min=0, min_open=True),
     help="Exit code 1 if the p99 to the alert topic is above this.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option("one JSON object")
 @brokers_option
 @config_option
 def command(
@@ -278,4 +276,4 @@ def _starts_ms(record: PlacedRecord) -> int:
 
 
 def _say(sentence: str) -> None:
-    click.echo(f"tocsin probe: {sentence}", err=True)
+    click.echo(f"tocsin probe: {visible(sentence)}", err=True)

@@ -9,11 +9,12 @@ from typing import Final
 import click
 import orjson
 
+from streams.notifications.visible import visible, visible_json
 from streams.settings import Settings
 from tables.buckets import FINE, parent, retention_s
 from tables.verification import Span
 from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import Duration, brokers_option
+from tocsin.cli.options import Duration, brokers_option, examples, json_option
 from tocsin.cli.output import Output
 from tocsin.cli.running import run
 from tocsin.cli.verify import report as verify_report
@@ -24,36 +25,35 @@ _MARGIN_S: Final = 120
 _NO_END_S: Final = 2**41
 
 
-@click.command()
+@click.command(epilog=examples("tocsin verify", "tocsin verify --since 30m --window 10m --json"))
 @click.option(
     "--since",
     type=Duration(),
     default="1h",
-    show_default=True,
     metavar="SPAN",
     help="Begin this long ago: 90s, 10m, 1h30m.",
 )
 @click.option(
-    "--window", type=Duration(), metavar="SPAN", help="Compare this long from there.  [default: up to now]"
+    "--window",
+    type=Duration(),
+    metavar="SPAN",
+    show_default="up to now",
+    help="Compare this long from there.",
 )
 @click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(0, 600),
     default=30,
-    show_default=True,
     help="Seconds to wait for the workers to combine what they have counted.",
 )
 @click.option(
     "--most-counts",
     type=click.IntRange(min=1000),
     default=3_000_000,
-    show_default=True,
     help="Refuse to hold more counts than this in memory, at about 150 bytes each.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object, with at most 1,000 differences."
-)
+@json_option("one JSON object, with at most 1,000 differences")
 @brokers_option
 @config_option
 def command(
@@ -93,11 +93,11 @@ async def _verify(
     found = await job.run()
     output = Output()
     if as_json:
-        output.lines([orjson.dumps(verify_report.as_json(found)).decode()])
+        output.lines([visible_json(orjson.dumps(verify_report.as_json(found)).decode())])
     else:
         output.lines([*verify_report.table(found), *verify_report.sentences(found)])
     return 0 if verify_report.agrees(found) else 1
 
 
 def _say(sentence: str) -> None:
-    click.echo(f"tocsin verify: {sentence}", err=True)
+    click.echo(f"tocsin verify: {visible(sentence)}", err=True)

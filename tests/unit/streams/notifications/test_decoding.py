@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import orjson
@@ -42,6 +43,12 @@ def seed_value(**changes: Any) -> bytes:
 
 def envelope(message: Any) -> bytes:
     return orjson.dumps({"oslo.version": "2.0", "oslo.message": orjson.dumps(message).decode()})
+
+
+def cloud_event(**attributes: Any) -> bytes:
+    """A CloudEvent in structured mode, as a record's value."""
+    given = {"specversion": "1.0", "type": "org.example.made", "source": "/made", "id": "1"}
+    return orjson.dumps(given | {"time": "2020-01-01T00:00:00Z"} | attributes)
 
 
 def nested(levels: int) -> Any:
@@ -209,6 +216,7 @@ REPAIRED: dict[Repair, bytes] = {
     Repair.BYTE_ORDER_MARK: b"\xef\xbb\xbf" + seed_value(),
     Repair.DOUBLE_ENCODED: orjson.dumps(seed_value().decode()),
     Repair.ENVELOPE_NOT_TEXT: orjson.dumps({"oslo.version": "2.0", "oslo.message": seed_message()}),
+    Repair.CLOUD_EVENT: cloud_event(data=seed_message()),
     Repair.EVENT_TYPE_STRIPPED: seed_value(event_type=" compute.create_instance\n"),
     Repair.PRIORITY_MISSING: seed_value(priority=...),
     Repair.PRIORITY_DISAGREES: seed_value(priority="DEBUG"),
@@ -234,6 +242,30 @@ class TestRepairs:
         assert found.repairs == (repair,)
         assert found.event_type == "compute.create_instance"
         assert found.priority is Priority.WARN
+
+    def test_a_cloud_event_is_read_as_its_data(self) -> None:
+        plain = decoded(seed_value())
+        found = decoded(cloud_event(data=seed_message(), datacontenttype="application/json"))
+        assert found.repairs == (Repair.CLOUD_EVENT,)
+        found.repairs = ()
+        assert found == plain
+        twice = decoded(orjson.dumps(cloud_event(data=seed_message()).decode()))
+        assert twice.repairs == (Repair.DOUBLE_ENCODED, Repair.CLOUD_EVENT)
+
+    def test_an_event_type_of_its_own_makes_it_the_flat_form(self) -> None:
+        found = decoded(seed_value(specversion="1.0", data=seed_message(event_type="other")))
+        assert (found.event_type, found.repairs) == ("compute.create_instance", ())
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            (cloud_event(), "in structured mode without data: data must be the notification"),
+            (cloud_event(data_base64="e30="), "in structured mode with data_base64, which is not read"),
+            (b"[" + cloud_event() + b"," + cloud_event() + b"]", "a batch of 2 CloudEvents: send each in a"),
+        ],
+    )
+    def test_a_cloud_event_that_is_not_read_is_called_one(self, value: bytes, words: str) -> None:
+        assert words in rejected(value).detail
 
     def test_several_repairs_of_one_message_are_all_named(self) -> None:
         value = b"\xef\xbb\xbf" + orjson.dumps(orjson.dumps({"event_type": " a "}).decode())
@@ -320,6 +352,19 @@ REJECTED: list[tuple[Reason, bytes | None]] = [
     (Reason.BAD_ENVELOPE, orjson.dumps({"oslo.version": "2.0", "oslo.message": "[]"})),
     (Reason.BAD_ENVELOPE, orjson.dumps({"oslo.version": "2.0", "oslo.message": None})),
     (Reason.BAD_ENVELOPE, orjson.dumps({"oslo.message": ["a"]})),
+    (Reason.BAD_CLOUD_EVENT, cloud_event()),
+    (Reason.BAD_CLOUD_EVENT, cloud_event(data=None)),
+    (Reason.BAD_CLOUD_EVENT, cloud_event(data=[seed_message()])),
+    (Reason.BAD_CLOUD_EVENT, cloud_event(data=seed_value().decode())),
+    (Reason.BAD_CLOUD_EVENT, cloud_event(data=seed_message(event_type=...))),
+    (Reason.BAD_CLOUD_EVENT, cloud_event(data={"oslo.message": seed_value().decode()})),
+    (Reason.BAD_CLOUD_EVENT, cloud_event(data_base64=base64.b64encode(seed_value()).decode())),
+    (Reason.BAD_CLOUD_EVENT, b"[" + cloud_event(data=seed_message()) + b"]"),
+    (Reason.BAD_CLOUD_EVENT, orjson.dumps(cloud_event().decode())),
+    (Reason.TOO_DEEP, cloud_event(data=seed_message(), more=nested(200))),
+    (Reason.TOO_DEEP, cloud_event(data=nested(200))),
+    (Reason.NOT_AN_OBJECT, b"[{}]"),
+    (Reason.EVENT_TYPE_NOT_TEXT, cloud_event(data=seed_message(event_type=5))),
     (Reason.EVENT_TYPE_MISSING, b"{}"),
     (Reason.EVENT_TYPE_MISSING, seed_value(event_type=...)),
     (Reason.EVENT_TYPE_MISSING, seed_value(event_type=None)),

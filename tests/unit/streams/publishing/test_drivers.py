@@ -89,8 +89,10 @@ def test_log_driver_picks_the_level_by_topic(caplog: pytest.LogCaptureFixture, t
 def test_log_driver_writes_one_line_whatever_the_bytes(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.DEBUG, "tocsin.notifications"):
         LogDriver(max_chars=20).push(Outgoing("t.info", b"a\nb\xff\x1b[2J" + b"x" * 50))
-    (record,) = caplog.records
+        LogDriver().push(Outgoing("t.info", "a\u3164b".encode()))
+    record, other = caplog.records
     assert record.message == "t.info a\\nb\\xff\\x1b[2J" + "x" * 9 + "…"
+    assert other.message == "t.info a\\u3164b"
 
 
 def test_drivers_load_by_name(closed_port: str):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from streams.notifications.visible import visible
 from tests.paths import ROOT
+from tocsin.cli import main
 from tocsin.cli.dead_letters.command import command as dead_letters
 from tocsin.cli.options import Duration
 from tocsin.cli.tail import command as tail
@@ -145,3 +146,26 @@ def test_unreachable_brokers_are_a_wrong_configuration(command: list[str]) -> No
     assert "127.0.0.1:1" in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("publish", "--event-type", "a", "--priority", "b\u3164"),
+        ("publish", "--event-type", "a\u3164\x07"),
+        ("no\u3164command",),
+        ("tail", "no\u3164such"),
+        ("dead-letters", "list", "--since", "1\u3164"),
+        ("topics", "check", "--brokers", "a\u3164b"),
+    ],
+)
+def test_errors_show_what_cannot_be_seen_in_what_was_given(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tocsin", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code in {2, 78}
+    assert "\u3164" not in said
+    assert "3164" in said

@@ -120,6 +120,14 @@ def test_one_frame_has_every_figure(server: _Server) -> None:
     assert "authorization" not in server.asked[0][1]
 
 
+def test_as_json_it_prints_what_the_worker_answers(server: _Server) -> None:
+    result = _once(server.url, "--json")
+    assert result.exit_code == 0
+    (line,) = result.output.splitlines()
+    assert orjson.loads(line) == {"scheduler": _SCHEDULER, "counts": _COUNTS}
+    assert line.isprintable()
+
+
 def test_what_a_publisher_wrote_reaches_no_terminal(server: _Server) -> None:
     result = _once(server.url)
     assert "\x1b" not in result.output

@@ -44,7 +44,7 @@ def test_nothing_covered_is_no_agreement() -> None:
 def test_differences_are_summed_and_shown_safely() -> None:
     found = Findings(SPAN, partitions=1)
     for number in range(1500):
-        found.add(Difference("INFO", "t/0", B, "\x1b[31m", 3, 1 + 4 * (number % 2)), public=False)
+        found.add(Difference("INFO", "t/0", B, "\x1b[31m\u3164", 3, 1 + 4 * (number % 2)), public=False)
     found.add(Difference("INFO", "event-counts", B, "a", 3, 1), public=True)
     assert not agrees(found)
     assert sentences(found)[0] == (
@@ -54,5 +54,6 @@ def test_differences_are_summed_and_shown_safely() -> None:
     lines = table(found)
     assert len(lines) == 22
     assert lines[-1] == "and 1,481 more"
-    assert not any("\x1b" in line for line in lines)
+    assert not any("\x1b" in line or "\u3164" in line for line in lines)
+    assert lines[1].endswith("\\x1b[31m\\u3164")
     assert len(as_json(found)["differences"]) == 1000
