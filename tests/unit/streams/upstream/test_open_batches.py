@@ -182,9 +182,11 @@ async def test_a_batch_that_fails_tells_its_future(producer: Any) -> None:
     place = await sent(producer, b"k")
     future = batches.put("t", b"v", b"k", HEADERS)
     assert future is not None
-    producer._message_accumulator._batches[place][-1].failure(KafkaError())
+    batch = producer._message_accumulator._batches[place][-1]
+    batch.failure(KafkaError())
     with pytest.raises(KafkaError):
         await future
+    assert all(isinstance(each.exception(), KafkaError) for each, _ in batch._msg_futures)
 
 
 async def test_what_was_given_up_may_be_confirmed_later(producer: Any) -> None:
