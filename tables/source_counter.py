@@ -22,7 +22,7 @@ from tables.restoring import restore
 from tables.row_bodies import FineEntry, ReplayedEntry
 from tables.rows import VersionedRows, bucket_name
 from tables.source_totals import SourceTotals, sums
-from tables.type_cap import TypeCap
+from tables.type_cap import MOST_GUEST_BYTES, TypeCap, bytes_of
 
 
 class SourceCounter:
@@ -33,12 +33,23 @@ class SourceCounter:
         rows: the rows of the table partition, as this worker writes them.
         max_event_types: distinct event types per bucket and in the totals; the rest is OVERFLOW.
         lateness_s: how far back in time a record may still fall.
+        max_type_bytes: most bytes of the event types in the totals; None for what ``TypeCap`` allows.
+        max_guest_bytes: most bytes of the event types that a bucket names and the totals do not.
     """
 
-    def __init__(self, source: str, rows: VersionedRows, *, max_event_types: int, lateness_s: int) -> None:
+    def __init__(
+        self,
+        source: str,
+        rows: VersionedRows,
+        *,
+        max_event_types: int,
+        lateness_s: int,
+        max_type_bytes: int | None = None,
+        max_guest_bytes: int = MOST_GUEST_BYTES,
+    ) -> None:
         self.source = source
         self._rows = rows
-        self._cap = TypeCap(max_event_types)
+        self._cap = TypeCap(max_event_types, max_type_bytes, max_guest_bytes)
         restored = restore(source, rows)
         self.totals = SourceTotals(source, rows, restored, self._cap)
         self._fine = FineRows(source, rows)
@@ -125,10 +136,21 @@ class SourceCounter:
             return
         row = self._fine.row(bucket)
         if offset > row.offset:
-            counted = self._cap.admitted(event_type, row.counts)
+            counted = self._admitted(event_type, row)
             row.counts[counted] = row.counts.get(counted, 0) + 1
         self.totals.base_due |= self._is_left_out(total_type, row)
         row.dirty = row.resend = True
+
+    def _admitted(self, event_type: str, row: FineRow) -> str:
+        """What a row counts ``event_type`` as, when the totals have it."""
+        if event_type in row.counts or event_type in self.totals.counts:
+            return self._cap.admitted(event_type, row.counts, 0, self._cap.most_bytes)
+        if row.guest_bytes is None:
+            row.guest_bytes = bytes_of(row.counts.keys() - self.totals.counts.keys())
+        counted = self._cap.admitted(event_type, row.counts, row.guest_bytes, self._cap.most_guest_bytes)
+        if counted == event_type:
+            row.guest_bytes += bytes_of((event_type,))
+        return counted
 
     def _is_left_out(self, total_type: str, row: FineRow) -> bool:
         """Whether the row does not carry this total, because the cap hit the row and not the totals."""
@@ -151,12 +173,13 @@ class SourceCounter:
         """Add what the totals hold already; return the event types whose count changed."""
         row.dirty = True
         held = row.counts
-        if len(held) + len(counts) < self._cap.most:  # all by name
+        # All by name: there are places, and none is a guest.
+        if len(held) + len(counts) < self._cap.most and counts.keys() <= self.totals.counts.keys():
             held.update(sums(held, counts) if held else counts)
             return counts
         changed = set()
         for event_type, count in counts.items():
-            counted = self._cap.admitted(event_type, held)
+            counted = self._admitted(event_type, row)
             held[counted] = held.get(counted, 0) + count
             changed.add(counted)
             total_type = event_type if event_type in self.totals.counts else OVERFLOW
@@ -195,6 +218,7 @@ class SourceCounter:
         if not self.replaying:
             self.totals.replayed()
         flush.cleanup += self._expiry.deletions()
+        flush.cleanup += [(key, None) for key in self._rows.take_superseded()]
         return flush
 
     def _close(self, resolution: int, now_s: float, dirty: Mapping[int, FineRow], flush: Flush) -> None:
@@ -217,13 +241,13 @@ class SourceCounter:
             self._expiry.before,
             replaying=self.replaying,
         )
-        flush.first.append(base)
+        flush.first += base
         flush.cleanup += [(key, None) for key in stale_keys]
 
     def _write_row(self, bucket: int, row: FineRow, changed: Collection[str], flush: Flush) -> None:
         as_of = max(row.offset, flush.offset)
         body = self._body(row, flush.offset)
-        flush.then.append(self._rows.encode(bucket_name(self.source, FINE, bucket), as_of, body))
+        flush.then += self._rows.changes(bucket_name(self.source, FINE, bucket), as_of, body)
         flush.cleanup += [(key, None) for key in row.stale_keys]
         sent = row.counts if row.resend else changed
         flush.emission.buckets[FINE, bucket] = dict(zip(sent, map(row.counts.__getitem__, sent), strict=True))

@@ -47,7 +47,7 @@ class StoredRow:
     counts: bytes
 
 
-#: (priority, resolution) -> bucket -> slice -> row
+#: (priority, resolution) -> bucket -> place of the public key, which is the slice or a part of it -> row
 StoredRows = dict[tuple[str, int], dict[int, dict[int, StoredRow]]]
 
 
@@ -59,7 +59,7 @@ class Totals:
         self.rows: StoredRows = {}
         #: priority -> event type -> total
         self._totals: dict[str, dict[str, TypeTotal]] = {}
-        #: (priority, slice) -> input offset that its row of totals is as of
+        #: (priority, place) -> input offset that its row of totals is as of
         self._total_offsets: dict[tuple[str, int], int] = {}
         #: Rows taken in, for the metrics.
         self.applied = 0
@@ -86,7 +86,7 @@ class Totals:
         if name.bucket is not None and row.counts is None:
             raise ValueError(f"the value of {key!r} has no counts")
         self.applied += 1
-        part = (name.priority, name.slice)
+        part = (name.priority, name.place)
         if name.resolution_s is None:
             if row.offset < self._total_offsets.get(part, -1):
                 self.outdated += 1
@@ -98,11 +98,11 @@ class Totals:
             return True
         buckets = self.rows.setdefault((name.priority, name.resolution_s), {})
         slices = buckets.setdefault(name.bucket, {})
-        known = slices.get(name.slice)
+        known = slices.get(name.place)
         if known is not None and known.offset > row.offset:
             self.outdated += 1
             return False
-        slices[name.slice] = StoredRow(row.offset, orjson.dumps(row.counts))
+        slices[name.place] = StoredRow(row.offset, orjson.dumps(row.counts))
         return True
 
     def _merge_totals(self, priority: str, found: dict[str, TypeTotal]) -> None:
@@ -119,7 +119,7 @@ class Totals:
         buckets = self.rows.get((name.priority, name.resolution_s), {})
         slices = buckets.get(name.bucket)
         if slices is not None:
-            slices.pop(name.slice, None)
+            slices.pop(name.place, None)
             if not slices:
                 del buckets[name.bucket]
 
