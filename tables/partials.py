@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,8 +21,9 @@ _BUCKET_BYTES: Final = 60
 _PART_BYTES: Final = 200
 #: Bytes of an entry whose name is plain.
 _TYPICAL_BYTES: Final = 70
-#: Event types whose slice is remembered, about.
+#: Event types whose slice is remembered, about, and most of their bytes.
 _MOST_REMEMBERED: Final = 100_000
+_MOST_REMEMBERED_BYTES: Final = 16 * 2**20
 
 
 class BucketCounts(msgspec.Struct, array_like=True):
@@ -62,10 +64,13 @@ class _Slices(dict[str, int]):
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
+        self._bytes = 0
 
     def __missing__(self, event_type: str) -> int:
-        if len(self) > _MOST_REMEMBERED:
+        if len(self) > _MOST_REMEMBERED or self._bytes > _MOST_REMEMBERED_BYTES:
             self.clear()
+            self._bytes = 0
+        self._bytes += sys.getsizeof(event_type)
         found = self[event_type] = zlib.crc32(event_type.encode("utf-8", "surrogatepass")) % self._partitions
         return found
 

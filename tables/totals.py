@@ -9,7 +9,6 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import orjson
 
@@ -19,6 +18,8 @@ from tables.row_bodies import Counts, TypeTotal
 
 #: Buckets are forgotten so many seconds after workers give them up, which may lag.
 _MARGIN_S = 2 * HOUR
+#: Bytes of rows that are kept as they were parsed, which takes several times as much.
+_MOST_PARSED_BYTES = 16 * 2**20
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,6 +52,21 @@ class StoredRow:
 StoredRows = dict[tuple[str, int], dict[int, dict[int, StoredRow]]]
 
 
+class _Parsed(dict[bytes, Counts]):
+    """Rows as JSON -> what they say; remembers the latest, up to a number of bytes."""
+
+    _bytes = 0
+
+    def __missing__(self, row: bytes) -> Counts:
+        if self._bytes > _MOST_PARSED_BYTES:
+            self.clear()
+            self._bytes = 0
+        self._bytes += len(row)
+        found: Counts = orjson.loads(row)
+        self[row] = found
+        return found
+
+
 class Totals:
     """Sums per event type, priority and bucket."""
 
@@ -65,7 +81,7 @@ class Totals:
         self.applied = 0
         #: Rows left out because a newer one was known.
         self.outdated = 0
-        self._parse: Callable[[bytes], Counts] = lru_cache(maxsize=4096)(orjson.loads)
+        self._parse: Callable[[bytes], Counts] = _Parsed().__getitem__
 
     # ---------------------------------------------------------------- taking in
 

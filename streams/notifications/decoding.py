@@ -8,14 +8,15 @@ included. What is untidy but unambiguous is repaired, each repair by its name.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import orjson
 
-from streams.notifications.event_types import event_type_fault
+from streams.notifications.event_types import as_seen, event_type_fault, has_controls
 from streams.notifications.notification import Notification, Reason, Rejection, Repair, excerpt
 from streams.notifications.priority import Priority
 from streams.notifications.timestamps import make_timestamp_parser, repair_timestamp
@@ -26,6 +27,11 @@ _LARGEST_FLOAT = sys.float_info.max
 _decode_any = msgspec.json.Decoder(float_hook=float).decode
 # publisher_id, timestamp, event_type, priority, payload and message_id: further keys may hold a context.
 _FLAT_KEYS = 6
+#: Longest id of a publisher or a message, in characters.
+LONGEST_ID: Final = 255
+_DIGEST_CHARACTERS: Final = 16
+#: Most bytes of the event types that a decoder keeps for reuse, about.
+_MOST_REMEMBERED_BYTES: Final = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,8 @@ class Limits:
         max_depth: deepest nesting of objects and lists, of the record and of the text in an
             envelope alike; the outermost is 1. Above 250 what is decoded might not be encodable again.
         max_event_type_length: longest event type, in characters.
-        remembered_event_types: how many event types a decoder keeps for reuse (at most about
-            1 KB each); a matter of speed only.
+        remembered_event_types: how many event types a decoder keeps for reuse (fewer where they are long:
+            at most about 8 MiB of them); a matter of speed only.
     """
 
     max_bytes: int = 2**20
@@ -60,7 +66,14 @@ class Decoder:
     Notifications of the same event type share one string.
     """
 
-    __slots__ = ("_event_types", "_limits", "_max_bytes", "_max_depth", "_parse_timestamp")
+    __slots__ = (
+        "_event_types",
+        "_limits",
+        "_max_bytes",
+        "_max_depth",
+        "_parse_timestamp",
+        "_remembered_bytes",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -68,6 +81,7 @@ class Decoder:
         self._max_depth = limits.max_depth
         self._parse_timestamp = make_timestamp_parser()
         self._event_types: dict[str, str] = {}
+        self._remembered_bytes = 0
 
     def decode(self, value: bytes | None, priority: Priority) -> Notification | Rejection:
         """Turn a record's value into a notification or a rejection; it never raises, whatever the bytes.
@@ -171,7 +185,8 @@ class Decoder:
                 return self._too_deep() if self._is_too_deep(message, raw) else checked
             event_type = checked
             if event_type != stated_type:
-                repairs += (Repair.EVENT_TYPE_STRIPPED,)
+                same = isinstance(stated_type, str) and event_type == stated_type.strip()
+                repairs += (Repair.EVENT_TYPE_STRIPPED if same else Repair.EVENT_TYPE_INVISIBLE,)
 
         stated = get("priority")
         stated_priority: str | None = None
@@ -186,6 +201,9 @@ class Decoder:
             plain_keys -= type(publisher_id) is not str
             publisher_id, repair = _other_publisher_id(publisher_id)
             repairs += (repair,)
+        if len(publisher_id) > LONGEST_ID:
+            publisher_id = _cut(publisher_id)
+            repairs += (Repair.PUBLISHER_ID_CUT,)
 
         message_id, timestamp = get("message_id"), get("timestamp")
         if type(message_id) is not str or type(timestamp) is not str:
@@ -193,6 +211,9 @@ class Decoder:
             message_id, timestamp, repair = _other_id_and_timestamp(message_id, timestamp, get("metadata"))
             if repair is not None:
                 repairs += (repair,)
+        if message_id is not None and len(message_id) > LONGEST_ID:
+            message_id = _cut(message_id)
+            repairs += (Repair.MESSAGE_ID_CUT,)
         event_time_ms = self._parse_timestamp(timestamp) if type(timestamp) is str else None
         if event_time_ms is None:
             event_time_ms, repair = repair_timestamp(timestamp)
@@ -230,6 +251,8 @@ class Decoder:
         if not isinstance(stated, str):
             return Rejection(Reason.EVENT_TYPE_NOT_TEXT, f"The event_type is {_kind(stated)}, not text.")
         event_type = stated.strip()
+        if not event_type.isascii() and not has_controls(event_type):
+            event_type = as_seen(event_type).strip()
         longest = self._limits.max_event_type_length
         if len(event_type) > longest:
             return Rejection(
@@ -242,9 +265,17 @@ class Decoder:
         if fault is not None:
             return Rejection(fault, f"The event_type has control characters: '{excerpt(event_type)}'.")
         # One string for all notifications of a type: its hash is known, so that counting is faster.
-        if len(self._event_types) >= self._limits.remembered_event_types:
+        if (known := self._event_types.get(event_type)) is not None:
+            return known
+        if (
+            len(self._event_types) >= self._limits.remembered_event_types
+            or self._remembered_bytes > _MOST_REMEMBERED_BYTES
+        ):
             self._event_types.clear()
-        return self._event_types.setdefault(event_type, event_type)
+            self._remembered_bytes = 0
+        self._remembered_bytes += sys.getsizeof(event_type)
+        self._event_types[event_type] = event_type
+        return event_type
 
     # ---------------------------------------------------------------- depth
 
@@ -260,6 +291,12 @@ class Decoder:
         return Rejection(
             Reason.TOO_DEEP, f"The value is nested deeper than the {self._max_depth} levels allowed."
         )
+
+
+def _cut(text: str) -> str:
+    """The start of an id that is too long, with a digest of all of it, so that two of them stay two."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{text[: LONGEST_ID - _DIGEST_CHARACTERS - 1]}~{digest}"
 
 
 def _other_priority(stated: object, priority: Priority) -> tuple[str | None, Repair | None]:

@@ -210,6 +210,9 @@ REPAIRED: dict[Repair, bytes] = {
     Repair.DOUBLE_ENCODED: orjson.dumps(seed_value().decode()),
     Repair.ENVELOPE_NOT_TEXT: orjson.dumps({"oslo.version": "2.0", "oslo.message": seed_message()}),
     Repair.EVENT_TYPE_STRIPPED: seed_value(event_type=" compute.create_instance\n"),
+    Repair.EVENT_TYPE_INVISIBLE: seed_value(event_type="compute.create\u200b_instance"),
+    Repair.PUBLISHER_ID_CUT: seed_value(publisher_id="p" * 256),
+    Repair.MESSAGE_ID_CUT: seed_value(message_id="m" * 2000),
     Repair.PRIORITY_MISSING: seed_value(priority=...),
     Repair.PRIORITY_DISAGREES: seed_value(priority="DEBUG"),
     Repair.PRIORITY_UNKNOWN: seed_value(priority="PANIC"),
@@ -271,6 +274,37 @@ class TestRepairs:
     def test_message_id_of_a_wrong_type(self, stated: Any, taken: str | None) -> None:
         found = decoded(seed_value(message_id=stated))
         assert (found.message_id, found.repairs) == (taken, (Repair.MESSAGE_ID_NOT_TEXT,))
+
+    @pytest.mark.parametrize("character", ["x", "ü", "\U0001f4a5"])
+    def test_long_ids_are_cut_and_stay_different(self, character: str) -> None:
+        fits, longer, other = character * 255, character * 256, character * 300 + "!"
+        found = decoded(seed_value(publisher_id=fits, message_id=fits))
+        assert (found.publisher_id, found.message_id, found.repairs) == (fits, fits, ())
+        cut = [decoded(seed_value(publisher_id=each, message_id=each)) for each in (longer, other, longer)]
+        assert [len(each.publisher_id) for each in cut] == [255] * 3
+        assert [each.message_id for each in cut] == [each.publisher_id for each in cut]
+        assert cut[0] == cut[2]
+        assert cut[0].publisher_id != cut[1].publisher_id
+        assert cut[0].publisher_id.startswith(character * 238 + "~")
+        assert cut[0].repairs == (Repair.PUBLISHER_ID_CUT, Repair.MESSAGE_ID_CUT)
+
+    @pytest.mark.parametrize(
+        "stated",
+        [
+            *("disk\u200b full", "disk\u2060 full", "\u200bdisk full", "disk full\u00ad", "disk full\ufe0f"),
+            *("disk\U000e0041 full", "disk\u034f full\u180e", "disk\u3164full", "disk\u00a0full"),
+            *("disk\u3000full\u3164", "\u2800disk full", "disk\uffa0\u200bfull"),
+        ],
+    )
+    def test_what_looks_alike_is_one_event_type(self, stated: str) -> None:
+        found = decoded(seed_value(event_type=stated))
+        assert (found.event_type, found.repairs) == ("disk full", (Repair.EVENT_TYPE_INVISIBLE,))
+
+    @pytest.mark.parametrize("stated", ["\u200b", "\u3164\u3164", " \u2060 ", "\U000e0020"])
+    def test_an_event_type_that_cannot_be_seen_is_blank(self, stated: str) -> None:
+        found = decode(seed_value(event_type=stated), Priority.WARN)
+        assert isinstance(found, Rejection)
+        assert found.reason is Reason.EVENT_TYPE_BLANK
 
     def test_missing_payload_is_an_empty_dictionary(self) -> None:
         assert decoded(seed_value(payload=...)).payload == {}
