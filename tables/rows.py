@@ -79,7 +79,7 @@ def _offset(entry: tuple[bytes, bytes]) -> int:
 
 def is_part(key: bytes) -> bool:
     """Whether a key is that of a part of a row that is larger than one record."""
-    return _PART_MARK in key.rpartition(_WRITER_MARK)[2]
+    return _PART_MARK in key and _PART_MARK in key.rpartition(_WRITER_MARK)[2]
 
 
 class VersionedRows:

@@ -28,6 +28,9 @@ from tables.type_cap import MOST_GUEST_BYTES, TypeCap, bytes_of
 class SourceCounter:
     """Counts of one source.
 
+    Attributes:
+        most_pending: counts of an event type in a bucket that may be held outside of rows.
+
     Args:
         source: its name, of ``tables.source_name``.
         rows: the rows of the table partition, as this worker writes them.
@@ -36,6 +39,8 @@ class SourceCounter:
         max_type_bytes: most bytes of the event types in the totals; None for what ``TypeCap`` allows.
         max_guest_bytes: most bytes of the event types that a bucket names and the totals do not.
     """
+
+    most_pending = 100_000
 
     def __init__(
         self,
@@ -57,6 +62,8 @@ class SourceCounter:
         self._expiry = Expiry(source, rows, lateness_s, restored.expired_before)
         #: Counts since the last flush: bucket -> event type -> count.
         self._pending: dict[int, Counter[str]] = {}
+        #: How many counts that is.
+        self._pending_size = 0
         #: Of the same records.
         self.last_seen = LastSeen()
         #: Offset of the last record handled; -1 before the first.
@@ -82,9 +89,13 @@ class SourceCounter:
         else:
             if counts is None:
                 counts = self._pending[bucket] = Counter()
-            counts[event_type] = counts.get(event_type, 0) + 1
+            count = counts.get(event_type, 0)
+            counts[event_type] = count + 1
+            self._pending_size += not count
             self.last_seen.add(event_type, seen_ms)
         self.processed = offset
+        if self._pending_size > self.most_pending:
+            self._merge_early()
 
     def add_run(self, first: int, last: int, types: Mapping[int, Iterable[str]], seen: SeenTimes) -> bool:
         """Count consecutive records at once: the same as `add` for each of them.
@@ -113,12 +124,21 @@ class SourceCounter:
             counts.update(each)  # in C
         self.last_seen.add_run(seen)
         self.processed = last
+        self._pending_size = sum(map(len, pending.values()))
+        if self._pending_size > self.most_pending:
+            self._merge_early()
         return True
 
     def take_pending(self) -> dict[int, Counter[str]]:
         """Bucket -> event type -> count since the last flush, which is then forgotten."""
         pending, self._pending = self._pending, {}
+        self._pending_size = 0
         return pending
+
+    def _merge_early(self) -> None:
+        """Merge before there is a flush, which may be long in coming: in rows the cap bounds what is held."""
+        for bucket in self._merge_pending():
+            self._fine.row(bucket).resend = True
 
     def _is_counted(self, offset: int, bucket: int) -> bool:
         """Whether the row is ahead: a paused worker woke up and wrote it when its minute was closed."""

@@ -178,6 +178,53 @@ def test_variant_that_does_not_measure_names_fails(variant: type[Cluster]) -> No
     pytest.fail("no life told the variant apart")
 
 
+# --- what no flush has taken yet ------------------------------------------------------------------
+
+
+class MergesEarly(Cluster):
+    """Counts go into rows as soon as there are two, whether or not a flush is under way."""
+
+    class source_counter(SourceCounter):  # noqa: N801
+        most_pending = 1
+
+
+class MergesSilently(MergesEarly):
+    """What was merged early is not sent out."""
+
+    class source_counter(SourceCounter):  # noqa: N801
+        most_pending = 1
+
+        def _merge_early(self) -> None:
+            self._merge_pending()
+
+
+@MANY
+@given(SEEDS)
+def test_counts_are_exact_where_they_are_merged_early(seed: int) -> None:
+    scenario = of_all_lengths(seed)
+    assert scenario.play(MergesEarly) == [], scenario
+
+
+def test_variant_that_merges_silently_fails() -> None:
+    assert any(of_all_lengths(seed).play(MergesSilently) for seed in range(100))
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_new_names_without_a_flush_are_held_within_bounds(at_once: bool) -> None:
+    counter = Cluster([[]], Cap(100)).workers[0].counter
+    counter.most_pending = 1000
+    for offset in range(20_000):
+        if at_once:
+            assert counter.add_run(offset, offset, {0: [f"n{offset}"]}, {f"n{offset}": 5})
+        else:
+            counter.add(offset, f"n{offset}", 0, 5)
+        assert sum(map(len, counter._pending.values())) <= 1000
+        assert len(counter._fine.row(0).counts) <= 101
+    flush = counter.flush(10.0)
+    assert sum(flush.emission.buckets[10, 0].values()) == 20_000
+    assert sum(each.total for each in flush.emission.totals.values()) == 20_000
+
+
 # --- a flood -------------------------------------------------------------------------------------
 
 
