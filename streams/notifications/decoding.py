@@ -17,6 +17,7 @@ import msgspec
 import orjson
 
 from streams.notifications.event_types import as_seen, event_type_fault, has_controls
+from streams.notifications.nearly_json import repaired_json
 from streams.notifications.notification import Notification, Reason, Rejection, Repair, excerpt
 from streams.notifications.priority import Priority
 from streams.notifications.timestamps import make_timestamp_parser, repair_timestamp
@@ -112,6 +113,9 @@ class Decoder:
             return self._read(read, priority, value)
         if value.startswith(_BYTE_ORDER_MARK) and not value.startswith(_BYTE_ORDER_MARK * 2):
             return _with_repair(self.decode(value[3:], priority), Repair.BYTE_ORDER_MARK)
+        repaired, repairs = repaired_json(value)
+        if repairs and (message := _loads(repaired)) is not None:
+            return _with_repair(self._read(message, priority, repaired), *repairs)
         return _no_json(value, error)
 
     def _read(self, message: object, priority: Priority, value: bytes) -> Notification | Rejection:
@@ -127,7 +131,7 @@ class Decoder:
         """Decode JSON that is no object, but perhaps a string that holds one."""
         if not isinstance(text, str):
             return Rejection(Reason.NOT_AN_OBJECT, f"The value is {_kind(text)}, not a JSON object.")
-        message = self._inner_object(text)
+        message, repairs = self._inner_object(text)
         if isinstance(message, Rejection):
             return message
         if message is None:
@@ -138,7 +142,7 @@ class Decoder:
             found = self._envelope(message["oslo.message"], priority, text)
         else:
             found = self._message(message, priority, text)
-        return _with_repair(found, Repair.DOUBLE_ENCODED)
+        return _with_repair(found, Repair.DOUBLE_ENCODED, *repairs)
 
     def _envelope(self, inner: object, priority: Priority, raw: bytes | str) -> Notification | Rejection:
         if type(inner) is dict:
@@ -147,7 +151,7 @@ class Decoder:
             return Rejection(
                 Reason.BAD_ENVELOPE, f"oslo.message is {_kind(inner)}, not the text of a JSON object."
             )
-        message = self._inner_object(inner)
+        message, repairs = self._inner_object(inner)
         if isinstance(message, Rejection):
             return message
         if message is None:
@@ -155,17 +159,22 @@ class Decoder:
                 Reason.BAD_ENVELOPE,
                 f"oslo.message is the text '{excerpt(inner)}', not that of a JSON object.",
             )
-        return self._message(message, priority, inner)
+        found = self._message(message, priority, inner)
+        return _with_repair(found, *repairs) if repairs else found
 
-    def _inner_object(self, text: str) -> dict[str, Any] | Rejection | None:
-        """Return the JSON object that ``text`` holds; None if it holds none."""
+    def _inner_object(self, text: str) -> tuple[dict[str, Any] | Rejection | None, tuple[Repair, ...]]:
+        """Return the JSON object that ``text`` holds, None if it holds none; and what it took to read it."""
+        repairs: tuple[Repair, ...] = ()
         try:
             message = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             if _is_depth_error(error):
-                return self._too_deep()
+                return self._too_deep(), ()
             message = _loads_large_numbers(text.encode()) if _is_number_error(error) else None
-        return message if type(message) is dict else None
+            if message is None:
+                repaired, repairs = repaired_json(text.encode())
+                message = _loads(repaired) if repairs else None
+        return (message, repairs) if type(message) is dict else (None, ())
 
     # ---------------------------------------------------------------- the flat dictionary
 
@@ -343,9 +352,9 @@ def _is_nested(payload: object) -> bool:
     return type(payload) is list
 
 
-def _with_repair(result: Notification | Rejection, repair: Repair) -> Notification | Rejection:
+def _with_repair(result: Notification | Rejection, *repairs: Repair) -> Notification | Rejection:
     if isinstance(result, Notification):
-        result.repairs = (repair, *result.repairs)
+        result.repairs = (*repairs, *(each for each in result.repairs if each not in repairs))
     return result
 
 
@@ -409,6 +418,14 @@ def _is_depth_error(error: orjson.JSONDecodeError) -> bool:
 
 def _is_number_error(error: orjson.JSONDecodeError) -> bool:
     return "infinity" in error.msg
+
+
+def _loads(value: bytes) -> object:
+    """Read JSON; None when it is none."""
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return _loads_large_numbers(value) if _is_number_error(error) else None
 
 
 def _loads_large_numbers(value: bytes) -> object:

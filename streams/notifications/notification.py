@@ -17,6 +17,8 @@ class Repair(enum.StrEnum):
     """
 
     BYTE_ORDER_MARK = "byte-order-mark"  # the value began with a UTF-8 byte order mark; skipped
+    NOT_A_NUMBER = "not-a-number"  # NaN or Infinity, which JSON does not have; null is taken
+    LONE_SURROGATE = "lone-surrogate"  # half a character, as an escape; U+FFFD is taken
     DOUBLE_ENCODED = "double-encoded"  # the value was a JSON string that holds the object; unwrapped once
     ENVELOPE_NOT_TEXT = "envelope-not-text"  # oslo.message held the object itself instead of its JSON text
     EVENT_TYPE_STRIPPED = "event-type-stripped"  # blanks around the event type were removed
@@ -49,7 +51,7 @@ class Reason(enum.StrEnum):
     TOO_LARGE = "too-large"  # more bytes than the limit
     TOO_DEEP = "too-deep"  # objects and lists are nested deeper than the limit
     BAD_UTF8 = "bad-utf8"  # the bytes are no UTF-8 text
-    NOT_JSON = "not-json"  # also NaN, Infinity, lone surrogates and Python's single quotes
+    NOT_JSON = "not-json"  # also Python's single quotes
     NOT_AN_OBJECT = "not-an-object"  # JSON, but a list, text, number, boolean or null
     BAD_ENVELOPE = "bad-envelope"  # oslo.message holds no JSON object
     EVENT_TYPE_MISSING = "missing-event-type"  # absent or null
