@@ -29,7 +29,7 @@ from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.flushes import Flush
 from tables.partials import Partial, cut, encode, make_slicer
-from tables.public_rows import PublicKey, encode_key, encode_value
+from tables.public_rows import PublicKey, encode_key, encode_row
 from tables.rows import Change, VersionedRows
 from tables.source_counter import SourceCounter
 from tables.source_name import source_name
@@ -319,10 +319,10 @@ class Counting:
         with self._pace:
             for partition, _, flush in flushes:
                 for row in flush.public:
-                    key = encode_key(row.priority, row.resolution_s, row.bucket, partition)
-                    rows.append(Outgoing(topic, encode_value(row, as_of_ms), key, partition))
-                for priority, resolution, bucket in flush.expired_public:
-                    key = encode_key(priority, resolution, bucket, partition)
+                    for key, value in encode_row(row, partition, as_of_ms):
+                        rows.append(Outgoing(topic, value, key, partition))
+                for priority, resolution, bucket, part in flush.expired_public:
+                    key = encode_key(priority, resolution, bucket, partition, part)
                     rows.append(Outgoing(topic, None, key, partition))
         return rows
 

@@ -8,6 +8,7 @@ loop in C; all others record by record.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -34,6 +35,8 @@ _LIST: Final = ord("[")
 #: Records looked at together, at most, and after one that was not tidy.
 _MOST_TOGETHER: Final = 2048
 _FEW_TOGETHER: Final = 8
+#: Most bytes of event types that a tally has learnt, about.
+_MOST_KNOWN_BYTES: Final = 8 * 2**20
 #: After records that were not alike, so many looks go record by record.
 _LOOKS_APART: Final = 16
 
@@ -75,14 +78,20 @@ class RunTally:
         self._lateness_ms = lateness_ms
         self._max_bytes, self._max_depth = limits.max_bytes, limits.max_depth
         self._most_known = limits.remembered_event_types
+        self._known_bytes = 0
         self._known: dict[str, str] = {} if known is None else known
         self._together = _MOST_TOGETHER
         self._looks_apart = 0
 
     def learn(self, event_type: str) -> None:
         """Remember an event type as the full decoder returned it, without a repair, to be taken here."""
-        if len(self._known) >= self._most_known:
+        if event_type in self._known:
+            return
+        # Shared by several tallies, each of which keeps account of what it has learnt.
+        if len(self._known) >= self._most_known or self._known_bytes > _MOST_KNOWN_BYTES:
             self._known.clear()
+            self._known_bytes = 0
+        self._known_bytes += sys.getsizeof(event_type)
         self._known[event_type] = event_type
 
     def run(self, records: Sequence[Record], first: int) -> Run:

@@ -88,8 +88,8 @@ class CoarseBuckets:
             if busy and written_at == 0.0:
                 continue  # it is being filled, so let it fill up first
             counts = self._sum_children(resolution, bucket, flush)
-            flush.then.append(
-                self._rows.encode(bucket_name(self._source, resolution, bucket), flush.offset, counts)
+            flush.then += self._rows.changes(
+                bucket_name(self._source, resolution, bucket), flush.offset, counts
             )
             flush.emission.buckets[resolution, bucket] = counts
             budget -= 1

@@ -6,6 +6,7 @@ A combiner owns one slice of the event types, and keeps the largest count that e
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,7 +23,7 @@ from tables.row_bodies import (
     read_combined_base,
     read_combined_bucket,
 )
-from tables.rows import Change, VersionedRows, base_name, bucket_in, bucket_name
+from tables.rows import Change, VersionedRows, base_name, bucket_in, bucket_name, is_part
 
 _BASE_INTERVAL_S: Final = 60
 _DELETES_PER_FLUSH: Final = 200
@@ -50,7 +51,8 @@ class CombinedFlush:
     first: list[Change]
     then: list[Change]
     public: list[PublicRow]
-    expired_public: list[tuple[str, int, int]]
+    #: Priority, resolution, bucket, and the part of a public row.
+    expired_public: list[tuple[str, int, int, int]]
     cleanup: list[Change]
 
 
@@ -75,7 +77,7 @@ class CombinedCounter:
         # up late may have written the newest: so all versions are merged.
         versions = rows.versions(base_name(_OWNER), read_combined_base)
         self._base_offset = versions[0].offset if versions else -1
-        self._base_stale = rows.others([version.key for version in versions])
+        self._base_stale = rows.others(rows.keys(base_name(_OWNER)))
         #: priority -> event type -> source -> total
         self.totals: dict[str, TotalsBySource] = versions[0].body.totals if versions else {}
         for version in versions[1:]:
@@ -207,11 +209,12 @@ class CombinedCounter:
                 totals_out = {t: self._sum_total(priority, t) for t in body.totals}
             # While messages are repeated, the row may be ahead of them; it is never behind.
             row.offset = max(row.offset, self.processed)
-            then.append(self._rows.encode(bucket_name(priority, resolution, bucket), row.offset, body))
+            then += self._rows.changes(bucket_name(priority, resolution, bucket), row.offset, body)
             counts = {event_type: sum(by_source.values()) for event_type, by_source in row.counts.items()}
             public.append(PublicRow(priority, resolution, bucket, row.offset, counts, totals_out))
             cleanup += [(key, None) for key in row.stale_keys]
             row.dirty, row.stale_keys = False, []
+        cleanup += [(key, None) for key in self._rows.take_superseded()]
         # With the totals, because the public rows that go may be the last to tell them.
         expired = self._expire(now_s, cleanup) if first else []
         return CombinedFlush(offset, self.processed, first, then, public, expired, cleanup)
@@ -240,9 +243,9 @@ class CombinedCounter:
         cleanup += [(key, None) for key in self._base_stale]
         self._base_stale = []
         body = CombinedBase(self.totals, list(self._open))
-        return [self._rows.encode(base_name(_OWNER), offset, body)]
+        return self._rows.changes(base_name(_OWNER), offset, body)
 
-    def _expire(self, now_s: float, cleanup: list[Change]) -> list[tuple[str, int, int]]:
+    def _expire(self, now_s: float, cleanup: list[Change]) -> list[tuple[str, int, int, int]]:
         if now_s - self._cleaned_at_s < MINUTE:
             return []
         self._cleaned_at_s = now_s
@@ -252,8 +255,11 @@ class CombinedCounter:
                 before = int(now_s) - retention_s(resolution, self._lateness_s)
                 keys = self._rows.expired(priority, resolution, before, _DELETES_PER_FLUSH)
                 cleanup += [(key, None) for key in keys]
-                buckets = {bucket_in(key) for key in keys}
-                expired += [(priority, resolution, bucket) for bucket in sorted(buckets)]
-                for bucket in buckets:
+                # Public rows have parts only where these have, and fewer than twice as many.
+                buckets = Counter(map(bucket_in, keys))
+                in_parts = Counter(bucket_in(key) for key in keys if is_part(key))
+                for bucket in sorted(buckets):
+                    parts = 2 * in_parts[bucket] + 2 if bucket in in_parts else 1
+                    expired += [(priority, resolution, bucket, part) for part in range(parts)]
                     self._memory.pop((priority, resolution, bucket), None)
         return expired

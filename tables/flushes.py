@@ -17,6 +17,7 @@ class FineRow:
     offset: int = -1  # as of this offset, as last written; -1 when never
     dirty: bool = False
     resend: bool = False  # send all of it, not only what changed
+    guest_bytes: int | None = None  # of the event types that the totals do not name; None when not yet known
     stale_keys: list[bytes] = field(default_factory=list)
 
 

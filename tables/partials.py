@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 
 from tables.flushes import Emission
 from tables.row_bodies import Counts, TypeTotal
+from tables.rows import LARGEST_BYTES
+from tables.type_cap import json_bytes
 
-#: Most entries of a message, so that it stays far below what a topic takes.
-_MAX_ENTRIES: Final = 20_000
-#: Event types whose slice is remembered, about.
+#: Most bytes of an entry's numbers; of what is around the entries of a bucket; and around a part.
+_NUMBER_BYTES: Final = 50
+_BUCKET_BYTES: Final = 60
+_PART_BYTES: Final = 200
+#: Bytes of an entry whose name is plain.
+_TYPICAL_BYTES: Final = 70
+#: Event types whose slice is remembered, about, and most of their bytes.
 _MOST_REMEMBERED: Final = 100_000
+_MOST_REMEMBERED_BYTES: Final = 16 * 2**20
 
 
 class BucketCounts(msgspec.Struct, array_like=True):
@@ -56,10 +64,13 @@ class _Slices(dict[str, int]):
 
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
+        self._bytes = 0
 
     def __missing__(self, event_type: str) -> int:
-        if len(self) > _MOST_REMEMBERED:
+        if len(self) > _MOST_REMEMBERED or self._bytes > _MOST_REMEMBERED_BYTES:
             self.clear()
+            self._bytes = 0
+        self._bytes += sys.getsizeof(event_type)
         found = self[event_type] = zlib.crc32(event_type.encode("utf-8", "surrogatepass")) % self._partitions
         return found
 
@@ -83,20 +94,63 @@ def cut(priority: str, source: str, emission: Emission, slice_of: Callable[[str]
     return parts
 
 
-def encode(parts: Iterable[Partial]) -> list[bytes]:
-    """Messages that hold ``parts``; a large list of parts becomes several messages."""
-    messages = []
+def encode(parts: Iterable[Partial], largest_bytes: int = LARGEST_BYTES) -> list[bytes]:
+    """Messages that hold ``parts``, none larger than ``largest_bytes``; a part may lie in several of them."""
+    messages: list[bytes] = []
     batch: list[Partial] = []
-    entries = 0
+    size = 0
     for part in parts:
+        more = _bytes_of(part)
+        if size + more > largest_bytes and batch:
+            messages += _messages(batch, largest_bytes)
+            batch, size = [], 0
         batch.append(part)
-        entries += len(part.totals) + sum(len(each.counts) for each in part.buckets)
-        if entries >= _MAX_ENTRIES:
-            messages.append(_encode_message(_Message(1, batch)))
-            batch, entries = [], 0
+        size += more
     if batch:
-        messages.append(_encode_message(_Message(1, batch)))
+        messages += _messages(batch, largest_bytes)
     return messages
+
+
+def _bytes_of(part: Partial) -> int:
+    """About how large a part is, where names are plain; `_messages` looks how large it is."""
+    entries = len(part.totals) + sum(len(each.counts) for each in part.buckets)
+    return _PART_BYTES + _BUCKET_BYTES * len(part.buckets) + _TYPICAL_BYTES * entries
+
+
+def _messages(batch: list[Partial], largest_bytes: int) -> Iterator[bytes]:
+    message = _encode_message(_Message(1, batch))
+    if len(message) <= largest_bytes:
+        yield message
+    elif len(batch) > 1:
+        for part in batch:
+            yield from _messages([part], largest_bytes)
+    else:
+        for part in _pieces(batch[0], largest_bytes):
+            yield _encode_message(_Message(1, [part]))
+
+
+def _pieces(part: Partial, largest_bytes: int) -> Iterator[Partial]:
+    """A part in pieces that are small enough; each says less, and together they say the same."""
+    piece = Partial(part.priority, part.source, [], {})
+    size = _PART_BYTES
+    for bucket in [*part.buckets, None]:
+        entries: Mapping[str, Any] = part.totals if bucket is None else bucket.counts
+        held: dict[str, Any] | None = None
+        for name, entry in entries.items():
+            more = json_bytes(name) + _NUMBER_BYTES
+            if size + more + _BUCKET_BYTES > largest_bytes and size > _PART_BYTES:
+                yield piece
+                piece, size, held = Partial(part.priority, part.source, [], {}), _PART_BYTES, None
+            if held is None:
+                if bucket is None:
+                    held = piece.totals
+                else:
+                    held = {}
+                    piece.buckets.append(BucketCounts(bucket.resolution_s, bucket.bucket, held))
+                    size += _BUCKET_BYTES
+            held[name] = entry
+            size += more
+    yield piece
 
 
 def decode(message: bytes) -> list[Partial]:

@@ -2,16 +2,27 @@
 
 Keys are ``<PRIORITY>/<resolution in seconds>/<bucket start>/<slice>`` and ``<PRIORITY>/total/<slice>``,
 where a slice is a partition of the topic and holds some of the event types. A null value means that
-the bucket is no longer kept.
+the bucket is no longer kept. A row that is larger than one record may be is continued in further ones,
+whose keys end in ``/1``, ``/2`` and so on: of an event type in several of them the largest count holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Final
 
 import msgspec
 
 from tables.row_bodies import Counts, TypeTotal
+from tables.rows import LARGEST_BYTES
+from tables.type_cap import json_bytes
+
+_MOST_SLICES: Final = 2**20
+#: Most bytes of an entry's numbers, and of what is around the entries.
+_NUMBER_BYTES: Final = 80
+_HEAD_BYTES: Final = 300
 
 
 @dataclass(slots=True, frozen=True)
@@ -22,6 +33,13 @@ class PublicKey:
     resolution_s: int | None
     bucket: int | None
     slice: int
+    #: 0, or more in the continuation of a row that is larger than one record.
+    part: int = 0
+
+    @property
+    def place(self) -> int:
+        """A number that no other row of the same bucket has: the slice, for the first part."""
+        return self.slice + self.part * _MOST_SLICES
 
 
 @dataclass(slots=True)
@@ -64,11 +82,12 @@ _encode_value = msgspec.json.Encoder().encode
 _decode_body = msgspec.json.Decoder(PublicBody).decode
 
 
-def encode_key(priority: str, resolution_s: int | None, bucket: int | None, partition: int) -> bytes:
-    """Key of a row."""
-    if resolution_s is None:
-        return f"{priority}/total/{partition}".encode()
-    return f"{priority}/{resolution_s}/{bucket}/{partition}".encode()
+def encode_key(
+    priority: str, resolution_s: int | None, bucket: int | None, partition: int, part: int = 0
+) -> bytes:
+    """Key of a row, or of a later part of one."""
+    which = "total" if resolution_s is None else f"{resolution_s}/{bucket}"
+    return f"{priority}/{which}/{partition}{f'/{part}' if part else ''}".encode()
 
 
 def decode_key(key: bytes) -> PublicKey:
@@ -77,17 +96,59 @@ def decode_key(key: bytes) -> PublicKey:
     Raises:
         ValueError: it is not such a key.
     """
-    parts = key.decode().split("/")
-    if len(parts) == 3 and parts[1] == "total":
-        return PublicKey(parts[0], None, None, int(parts[2]))
-    priority, resolution, bucket, partition = parts
-    return PublicKey(priority, int(resolution), int(bucket), int(partition))
+    priority, resolution, *rest = key.decode().split("/")
+    if resolution == "total":
+        partition, *part = map(int, rest)
+        bucket = None
+    else:
+        bucket, partition, *part = map(int, rest)
+    if len(part) > 1:
+        raise ValueError(f"{key!r} names more than a row")
+    return PublicKey(
+        priority, None if bucket is None else int(resolution), bucket, partition, part[0] if part else 0
+    )
 
 
 def encode_value(row: PublicRow, as_of_ms: int) -> bytes:
     """Value of a row: JSON for readers in any language."""
     return _encode_value(
         _Value(row.priority, row.offset, as_of_ms, row.resolution_s, row.bucket, row.counts, row.totals)
+    )
+
+
+def encode_row(
+    row: PublicRow, partition: int, as_of_ms: int, largest_bytes: int = LARGEST_BYTES
+) -> list[tuple[bytes, bytes]]:
+    """Keys and values of a row: more than one where a value would be larger than ``largest_bytes``."""
+    value = encode_value(row, as_of_ms)
+    if len(value) <= largest_bytes:
+        return [(encode_key(row.priority, row.resolution_s, row.bucket, partition), value)]
+    keys = (encode_key(row.priority, row.resolution_s, row.bucket, partition, part) for part in count())
+    return [
+        (key, encode_value(part, as_of_ms))
+        for key, part in zip(keys, _parts(row, largest_bytes), strict=False)
+    ]
+
+
+def _parts(row: PublicRow, largest_bytes: int) -> Iterator[PublicRow]:
+    """Parts in the order of the event types, so that a part stays as it is while the row grows."""
+    names = list(row.counts if row.counts is not None else row.totals or ())
+    begin, size = 0, _HEAD_BYTES
+    for index, name in enumerate(names):
+        entry = 2 * json_bytes(name) + _NUMBER_BYTES  # in the counts and in the totals
+        if size + entry > largest_bytes and index > begin:
+            yield _part(row, names[begin:index])
+            begin, size = index, _HEAD_BYTES
+        size += entry
+    yield _part(row, names[begin:])
+
+
+def _part(row: PublicRow, names: list[str]) -> PublicRow:
+    counts, totals = row.counts, row.totals
+    return replace(
+        row,
+        counts=None if counts is None else {name: counts[name] for name in names},
+        totals=None if totals is None else {name: totals[name] for name in names if name in totals},
     )
 
 

@@ -72,7 +72,7 @@ def _base(source: str, rows: VersionedRows) -> Restored:
     newest = bodies[0]
     return Restored(
         base_offset=versions[0].offset,
-        stale_base_keys=rows.others([version.key for version in versions]),
+        stale_base_keys=rows.others(rows.keys(base_name(source))),
         totals={event_type: entry.total for event_type, entry in newest.totals.items()},
         seen_ms={event_type: entry.last_seen_ms for event_type, entry in newest.totals.items()},
         as_of=newest.as_of or {},

@@ -22,23 +22,39 @@ from tables.restoring import restore
 from tables.row_bodies import FineEntry, ReplayedEntry
 from tables.rows import VersionedRows, bucket_name
 from tables.source_totals import SourceTotals, sums
-from tables.type_cap import TypeCap
+from tables.type_cap import MOST_GUEST_BYTES, TypeCap, bytes_of
 
 
 class SourceCounter:
     """Counts of one source.
+
+    Attributes:
+        most_pending: counts of an event type in a bucket that may be held outside of rows.
 
     Args:
         source: its name, of ``tables.source_name``.
         rows: the rows of the table partition, as this worker writes them.
         max_event_types: distinct event types per bucket and in the totals; the rest is OVERFLOW.
         lateness_s: how far back in time a record may still fall.
+        max_type_bytes: most bytes of the event types in the totals; None for what ``TypeCap`` allows.
+        max_guest_bytes: most bytes of the event types that a bucket names and the totals do not.
     """
 
-    def __init__(self, source: str, rows: VersionedRows, *, max_event_types: int, lateness_s: int) -> None:
+    most_pending = 100_000
+
+    def __init__(
+        self,
+        source: str,
+        rows: VersionedRows,
+        *,
+        max_event_types: int,
+        lateness_s: int,
+        max_type_bytes: int | None = None,
+        max_guest_bytes: int = MOST_GUEST_BYTES,
+    ) -> None:
         self.source = source
         self._rows = rows
-        self._cap = TypeCap(max_event_types)
+        self._cap = TypeCap(max_event_types, max_type_bytes, max_guest_bytes)
         restored = restore(source, rows)
         self.totals = SourceTotals(source, rows, restored, self._cap)
         self._fine = FineRows(source, rows)
@@ -46,6 +62,8 @@ class SourceCounter:
         self._expiry = Expiry(source, rows, lateness_s, restored.expired_before)
         #: Counts since the last flush: bucket -> event type -> count.
         self._pending: dict[int, Counter[str]] = {}
+        #: How many counts that is.
+        self._pending_size = 0
         #: Of the same records.
         self.last_seen = LastSeen()
         #: Offset of the last record handled; -1 before the first.
@@ -71,9 +89,13 @@ class SourceCounter:
         else:
             if counts is None:
                 counts = self._pending[bucket] = Counter()
-            counts[event_type] = counts.get(event_type, 0) + 1
+            count = counts.get(event_type, 0)
+            counts[event_type] = count + 1
+            self._pending_size += not count
             self.last_seen.add(event_type, seen_ms)
         self.processed = offset
+        if self._pending_size > self.most_pending:
+            self._merge_early()
 
     def add_run(self, first: int, last: int, types: Mapping[int, Iterable[str]], seen: SeenTimes) -> bool:
         """Count consecutive records at once: the same as `add` for each of them.
@@ -102,12 +124,21 @@ class SourceCounter:
             counts.update(each)  # in C
         self.last_seen.add_run(seen)
         self.processed = last
+        self._pending_size = sum(map(len, pending.values()))
+        if self._pending_size > self.most_pending:
+            self._merge_early()
         return True
 
     def take_pending(self) -> dict[int, Counter[str]]:
         """Bucket -> event type -> count since the last flush, which is then forgotten."""
         pending, self._pending = self._pending, {}
+        self._pending_size = 0
         return pending
+
+    def _merge_early(self) -> None:
+        """Merge before there is a flush, which may be long in coming: in rows the cap bounds what is held."""
+        for bucket in self._merge_pending():
+            self._fine.row(bucket).resend = True
 
     def _is_counted(self, offset: int, bucket: int) -> bool:
         """Whether the row is ahead: a paused worker woke up and wrote it when its minute was closed."""
@@ -125,10 +156,21 @@ class SourceCounter:
             return
         row = self._fine.row(bucket)
         if offset > row.offset:
-            counted = self._cap.admitted(event_type, row.counts)
+            counted = self._admitted(event_type, row)
             row.counts[counted] = row.counts.get(counted, 0) + 1
         self.totals.base_due |= self._is_left_out(total_type, row)
         row.dirty = row.resend = True
+
+    def _admitted(self, event_type: str, row: FineRow) -> str:
+        """What a row counts ``event_type`` as, when the totals have it."""
+        if event_type in row.counts or event_type in self.totals.counts:
+            return self._cap.admitted(event_type, row.counts, 0, self._cap.most_bytes)
+        if row.guest_bytes is None:
+            row.guest_bytes = bytes_of(row.counts.keys() - self.totals.counts.keys())
+        counted = self._cap.admitted(event_type, row.counts, row.guest_bytes, self._cap.most_guest_bytes)
+        if counted == event_type:
+            row.guest_bytes += bytes_of((event_type,))
+        return counted
 
     def _is_left_out(self, total_type: str, row: FineRow) -> bool:
         """Whether the row does not carry this total, because the cap hit the row and not the totals."""
@@ -151,12 +193,13 @@ class SourceCounter:
         """Add what the totals hold already; return the event types whose count changed."""
         row.dirty = True
         held = row.counts
-        if len(held) + len(counts) < self._cap.most:  # all by name
+        # All by name: there are places, and none is a guest.
+        if len(held) + len(counts) < self._cap.most and counts.keys() <= self.totals.counts.keys():
             held.update(sums(held, counts) if held else counts)
             return counts
         changed = set()
         for event_type, count in counts.items():
-            counted = self._cap.admitted(event_type, held)
+            counted = self._admitted(event_type, row)
             held[counted] = held.get(counted, 0) + count
             changed.add(counted)
             total_type = event_type if event_type in self.totals.counts else OVERFLOW
@@ -195,6 +238,7 @@ class SourceCounter:
         if not self.replaying:
             self.totals.replayed()
         flush.cleanup += self._expiry.deletions()
+        flush.cleanup += [(key, None) for key in self._rows.take_superseded()]
         return flush
 
     def _close(self, resolution: int, now_s: float, dirty: Mapping[int, FineRow], flush: Flush) -> None:
@@ -217,13 +261,13 @@ class SourceCounter:
             self._expiry.before,
             replaying=self.replaying,
         )
-        flush.first.append(base)
+        flush.first += base
         flush.cleanup += [(key, None) for key in stale_keys]
 
     def _write_row(self, bucket: int, row: FineRow, changed: Collection[str], flush: Flush) -> None:
         as_of = max(row.offset, flush.offset)
         body = self._body(row, flush.offset)
-        flush.then.append(self._rows.encode(bucket_name(self.source, FINE, bucket), as_of, body))
+        flush.then += self._rows.changes(bucket_name(self.source, FINE, bucket), as_of, body)
         flush.cleanup += [(key, None) for key in row.stale_keys]
         sent = row.counts if row.resend else changed
         flush.emission.buckets[FINE, bucket] = dict(zip(sent, map(row.counts.__getitem__, sent), strict=True))

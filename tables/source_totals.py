@@ -10,7 +10,7 @@ from typing import Final
 from tables.restoring import Restored
 from tables.row_bodies import SourceBase, TypeTotal
 from tables.rows import Change, VersionedRows, base_name
-from tables.type_cap import TypeCap
+from tables.type_cap import TypeCap, bytes_of
 
 #: Seconds after which totals are written whole though no new minute opened.
 _BASE_INTERVAL_S: Final = 60
@@ -43,6 +43,7 @@ class SourceTotals:
         self.touched: set[str] = set()
         #: The next flush must write the base row, because no 10 s row says what has changed.
         self.base_due = False
+        self._bytes = bytes_of(self.counts)
         self._as_of = restored.as_of
         self._base_offset = restored.base_offset
         self._stale_keys = restored.stale_base_keys
@@ -55,15 +56,19 @@ class SourceTotals:
         total = self.counts.get(event_type)
         if total is None:
             self.counts[event_type], self.seen_ms[event_type] = count, seen_ms
+            self._bytes += bytes_of((event_type,))
             # Near the cap the order of arrival decides what is counted by name: make it durable first.
-            self.base_due |= len(self.counts) * 10 >= self._cap.most * 9
+            self.base_due |= self._cap.is_near(len(self.counts), self._bytes)
         else:
             self.counts[event_type] = total + count
             self.seen_ms[event_type] = max(seen_ms, self.seen_ms[event_type])
 
+    def _admitted(self, event_type: str) -> str:
+        return self._cap.admitted(event_type, self.counts, self._bytes, self._cap.most_bytes)
+
     def add_again(self, offset: int, event_type: str, seen_ms: int) -> str:
         """Add a record that may be in the totals already; return what it is counted as."""
-        counted = self._cap.admitted(event_type, self.counts)
+        counted = self._admitted(event_type)
         if offset > self._as_of.get(counted, self._base_offset):
             self.add(counted, 1, seen_ms)
         self.touched.add(counted)
@@ -77,7 +82,7 @@ class SourceTotals:
         else:
             # In order of arrival, so that the cap always hits the same.
             for event_type, at_ms in seen.items():
-                self.add(self._cap.admitted(event_type, self.counts), 0, at_ms)
+                self.add(self._admitted(event_type), 0, at_ms)
         return by_name
 
     def add_all(self, counts: Mapping[str, int], *, by_name: bool) -> None:
@@ -88,7 +93,7 @@ class SourceTotals:
             touched.update(counts)
         else:
             for event_type, count in counts.items():
-                counted = self._cap.admitted(event_type, totals)
+                counted = self._admitted(event_type)
                 totals[counted] += count
                 touched.add(counted)
 
@@ -129,7 +134,7 @@ class SourceTotals:
         expired_before: int,
         *,
         replaying: bool,
-    ) -> tuple[Change, list[bytes]]:
+    ) -> tuple[list[Change], list[bytes]]:
         """The base row as of ``offset``, and the keys that it supersedes."""
         self._base_offset = max(self._base_offset, offset)
         self._base_at_s, self.base_due = now_s, False
@@ -138,4 +143,4 @@ class SourceTotals:
             # Totals of these types are ahead of the row's offset while records are being replayed.
             body.as_of = {t: as_of for t, as_of in self._as_of.items() if as_of > self._base_offset}
         stale, self._stale_keys = self._stale_keys, []
-        return self._rows.encode(self._name, self._base_offset, body), stale
+        return self._rows.changes(self._name, self._base_offset, body), stale

@@ -9,7 +9,6 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import orjson
 
@@ -19,6 +18,8 @@ from tables.row_bodies import Counts, TypeTotal
 
 #: Buckets are forgotten so many seconds after workers give them up, which may lag.
 _MARGIN_S = 2 * HOUR
+#: Bytes of rows that are kept as they were parsed, which takes several times as much.
+_MOST_PARSED_BYTES = 16 * 2**20
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,8 +48,23 @@ class StoredRow:
     counts: bytes
 
 
-#: (priority, resolution) -> bucket -> slice -> row
+#: (priority, resolution) -> bucket -> place of the public key, which is the slice or a part of it -> row
 StoredRows = dict[tuple[str, int], dict[int, dict[int, StoredRow]]]
+
+
+class _Parsed(dict[bytes, Counts]):
+    """Rows as JSON -> what they say; remembers the latest, up to a number of bytes."""
+
+    _bytes = 0
+
+    def __missing__(self, row: bytes) -> Counts:
+        if self._bytes > _MOST_PARSED_BYTES:
+            self.clear()
+            self._bytes = 0
+        self._bytes += len(row)
+        found: Counts = orjson.loads(row)
+        self[row] = found
+        return found
 
 
 class Totals:
@@ -59,13 +75,13 @@ class Totals:
         self.rows: StoredRows = {}
         #: priority -> event type -> total
         self._totals: dict[str, dict[str, TypeTotal]] = {}
-        #: (priority, slice) -> input offset that its row of totals is as of
+        #: (priority, place) -> input offset that its row of totals is as of
         self._total_offsets: dict[tuple[str, int], int] = {}
         #: Rows taken in, for the metrics.
         self.applied = 0
         #: Rows left out because a newer one was known.
         self.outdated = 0
-        self._parse: Callable[[bytes], Counts] = lru_cache(maxsize=4096)(orjson.loads)
+        self._parse: Callable[[bytes], Counts] = _Parsed().__getitem__
 
     # ---------------------------------------------------------------- taking in
 
@@ -86,7 +102,7 @@ class Totals:
         if name.bucket is not None and row.counts is None:
             raise ValueError(f"the value of {key!r} has no counts")
         self.applied += 1
-        part = (name.priority, name.slice)
+        part = (name.priority, name.place)
         if name.resolution_s is None:
             if row.offset < self._total_offsets.get(part, -1):
                 self.outdated += 1
@@ -98,11 +114,11 @@ class Totals:
             return True
         buckets = self.rows.setdefault((name.priority, name.resolution_s), {})
         slices = buckets.setdefault(name.bucket, {})
-        known = slices.get(name.slice)
+        known = slices.get(name.place)
         if known is not None and known.offset > row.offset:
             self.outdated += 1
             return False
-        slices[name.slice] = StoredRow(row.offset, orjson.dumps(row.counts))
+        slices[name.place] = StoredRow(row.offset, orjson.dumps(row.counts))
         return True
 
     def _merge_totals(self, priority: str, found: dict[str, TypeTotal]) -> None:
@@ -119,7 +135,7 @@ class Totals:
         buckets = self.rows.get((name.priority, name.resolution_s), {})
         slices = buckets.get(name.bucket)
         if slices is not None:
-            slices.pop(name.slice, None)
+            slices.pop(name.place, None)
             if not slices:
                 del buckets[name.bucket]
 

@@ -3,6 +3,7 @@
 from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.encoding import EncodingError, encode
 from streams.notifications.event_time import bucket_time_ms
+from streams.notifications.nearly_json import repaired_json
 from streams.notifications.notification import Notification, Reason, Rejection, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 
@@ -18,4 +19,5 @@ __all__ = [
     "Repair",
     "bucket_time_ms",
     "encode",
+    "repaired_json",
 ]

@@ -9,15 +9,17 @@ repair by its name.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import orjson
 
 from streams.notifications.cloud_events import is_cloud_event, notification_in, rejected_batch
-from streams.notifications.event_types import event_type_fault
+from streams.notifications.event_types import as_seen, event_type_fault, has_controls
+from streams.notifications.nearly_json import repaired_json
 from streams.notifications.notification import Notification, Reason, Rejection, Repair, excerpt
 from streams.notifications.priority import Priority
 from streams.notifications.timestamps import make_timestamp_parser, repair_timestamp
@@ -28,6 +30,11 @@ _LARGEST_FLOAT = sys.float_info.max
 _decode_any = msgspec.json.Decoder(float_hook=float).decode
 # publisher_id, timestamp, event_type, priority, payload and message_id: further keys may hold a context.
 _FLAT_KEYS = 6
+#: Longest id of a publisher or a message, in characters.
+LONGEST_ID: Final = 255
+_DIGEST_CHARACTERS: Final = 16
+#: Most bytes of the event types that a decoder keeps for reuse, about.
+_MOST_REMEMBERED_BYTES: Final = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,8 @@ class Limits:
         max_depth: deepest nesting of objects and lists, of the record and of the text in an
             envelope alike; the outermost is 1. Above 250 what is decoded might not be encodable again.
         max_event_type_length: longest event type, in characters.
-        remembered_event_types: how many event types a decoder keeps for reuse (at most about
-            1 KB each); a matter of speed only.
+        remembered_event_types: how many event types a decoder keeps for reuse (fewer where they are long:
+            at most about 8 MiB of them); a matter of speed only.
     """
 
     max_bytes: int = 2**20
@@ -62,7 +69,14 @@ class Decoder:
     Notifications of the same event type share one string.
     """
 
-    __slots__ = ("_event_types", "_limits", "_max_bytes", "_max_depth", "_parse_timestamp")
+    __slots__ = (
+        "_event_types",
+        "_limits",
+        "_max_bytes",
+        "_max_depth",
+        "_parse_timestamp",
+        "_remembered_bytes",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -70,6 +84,7 @@ class Decoder:
         self._max_depth = limits.max_depth
         self._parse_timestamp = make_timestamp_parser()
         self._event_types: dict[str, str] = {}
+        self._remembered_bytes = 0
 
     def decode(self, value: bytes | None, priority: Priority) -> Notification | Rejection:
         """Turn a record's value into a notification or a rejection; it never raises, whatever the bytes.
@@ -100,6 +115,9 @@ class Decoder:
             return self._read(read, priority, value)
         if value.startswith(_BYTE_ORDER_MARK) and not value.startswith(_BYTE_ORDER_MARK * 2):
             return _with_repair(self.decode(value[3:], priority), Repair.BYTE_ORDER_MARK)
+        repaired, repairs = repaired_json(value)
+        if repairs and (message := _loads(repaired)) is not None:
+            return _with_repair(self._read(message, priority, repaired), *repairs)
         return _no_json(value, error)
 
     def _read(self, message: object, priority: Priority, value: bytes) -> Notification | Rejection:
@@ -125,14 +143,14 @@ class Decoder:
             if type(text) is list and (batch := rejected_batch(text)) is not None:
                 return batch
             return Rejection(Reason.NOT_AN_OBJECT, f"The value is {_kind(text)}, not a JSON object.")
-        message = self._inner_object(text)
+        message, repairs = self._inner_object(text)
         if isinstance(message, Rejection):
             return message
         if message is None:
             return Rejection(
                 Reason.NOT_AN_OBJECT, f"The value is the text '{excerpt(text)}', not a JSON object."
             )
-        return _with_repair(self._object(message, priority, text), Repair.DOUBLE_ENCODED)
+        return _with_repair(self._object(message, priority, text), Repair.DOUBLE_ENCODED, *repairs)
 
     def _envelope(self, inner: object, priority: Priority, raw: bytes | str) -> Notification | Rejection:
         if type(inner) is dict:
@@ -141,7 +159,7 @@ class Decoder:
             return Rejection(
                 Reason.BAD_ENVELOPE, f"oslo.message is {_kind(inner)}, not the text of a JSON object."
             )
-        message = self._inner_object(inner)
+        message, repairs = self._inner_object(inner)
         if isinstance(message, Rejection):
             return message
         if message is None:
@@ -149,7 +167,8 @@ class Decoder:
                 Reason.BAD_ENVELOPE,
                 f"oslo.message is the text '{excerpt(inner)}', not that of a JSON object.",
             )
-        return self._message(message, priority, inner)
+        found = self._message(message, priority, inner)
+        return _with_repair(found, *repairs) if repairs else found
 
     def _cloud_event(
         self, event: dict[str, Any], priority: Priority, raw: bytes | str
@@ -161,15 +180,19 @@ class Decoder:
             return data
         return _with_repair(self._message(data, priority, raw), Repair.CLOUD_EVENT)
 
-    def _inner_object(self, text: str) -> dict[str, Any] | Rejection | None:
-        """Return the JSON object that ``text`` holds; None if it holds none."""
+    def _inner_object(self, text: str) -> tuple[dict[str, Any] | Rejection | None, tuple[Repair, ...]]:
+        """Return the JSON object that ``text`` holds, None if it holds none; and what it took to read it."""
+        repairs: tuple[Repair, ...] = ()
         try:
             message = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             if _is_depth_error(error):
-                return self._too_deep()
+                return self._too_deep(), ()
             message = _loads_large_numbers(text.encode()) if _is_number_error(error) else None
-        return message if type(message) is dict else None
+            if message is None:
+                repaired, repairs = repaired_json(text.encode())
+                message = _loads(repaired) if repairs else None
+        return (message, repairs) if type(message) is dict else (None, ())
 
     # ---------------------------------------------------------------- the flat dictionary
 
@@ -189,7 +212,8 @@ class Decoder:
                 return self._too_deep() if self._is_too_deep(message, raw) else checked
             event_type = checked
             if event_type != stated_type:
-                repairs += (Repair.EVENT_TYPE_STRIPPED,)
+                same = isinstance(stated_type, str) and event_type == stated_type.strip()
+                repairs += (Repair.EVENT_TYPE_STRIPPED if same else Repair.EVENT_TYPE_INVISIBLE,)
 
         stated = get("priority")
         stated_priority: str | None = None
@@ -204,6 +228,9 @@ class Decoder:
             plain_keys -= type(publisher_id) is not str
             publisher_id, repair = _other_publisher_id(publisher_id)
             repairs += (repair,)
+        if len(publisher_id) > LONGEST_ID:
+            publisher_id = _cut(publisher_id)
+            repairs += (Repair.PUBLISHER_ID_CUT,)
 
         message_id, timestamp = get("message_id"), get("timestamp")
         if type(message_id) is not str or type(timestamp) is not str:
@@ -211,6 +238,9 @@ class Decoder:
             message_id, timestamp, repair = _other_id_and_timestamp(message_id, timestamp, get("metadata"))
             if repair is not None:
                 repairs += (repair,)
+        if message_id is not None and len(message_id) > LONGEST_ID:
+            message_id = _cut(message_id)
+            repairs += (Repair.MESSAGE_ID_CUT,)
         event_time_ms = self._parse_timestamp(timestamp) if type(timestamp) is str else None
         if event_time_ms is None:
             event_time_ms, repair = repair_timestamp(timestamp)
@@ -249,6 +279,8 @@ class Decoder:
         if not isinstance(stated, str):
             return Rejection(Reason.EVENT_TYPE_NOT_TEXT, f"The event_type is {_kind(stated)}, not text.")
         event_type = stated.strip()
+        if not event_type.isascii() and not has_controls(event_type):
+            event_type = as_seen(event_type).strip()
         longest = self._limits.max_event_type_length
         if len(event_type) > longest:
             return Rejection(
@@ -261,9 +293,17 @@ class Decoder:
         if fault is not None:
             return Rejection(fault, f"The event_type has control characters: '{excerpt(event_type)}'.")
         # One string for all notifications of a type: its hash is known, so that counting is faster.
-        if len(self._event_types) >= self._limits.remembered_event_types:
+        if (known := self._event_types.get(event_type)) is not None:
+            return known
+        if (
+            len(self._event_types) >= self._limits.remembered_event_types
+            or self._remembered_bytes > _MOST_REMEMBERED_BYTES
+        ):
             self._event_types.clear()
-        return self._event_types.setdefault(event_type, event_type)
+            self._remembered_bytes = 0
+        self._remembered_bytes += sys.getsizeof(event_type)
+        self._event_types[event_type] = event_type
+        return event_type
 
     # ---------------------------------------------------------------- depth
 
@@ -279,6 +319,12 @@ class Decoder:
         return Rejection(
             Reason.TOO_DEEP, f"The value is nested deeper than the {self._max_depth} levels allowed."
         )
+
+
+def _cut(text: str) -> str:
+    """The start of an id that is too long, with a digest of all of it, so that two of them stay two."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{text[: LONGEST_ID - _DIGEST_CHARACTERS - 1]}~{digest}"
 
 
 def _other_priority(stated: object, priority: Priority) -> tuple[str | None, Repair | None]:
@@ -325,9 +371,9 @@ def _is_nested(payload: object) -> bool:
     return type(payload) is list
 
 
-def _with_repair(result: Notification | Rejection, repair: Repair) -> Notification | Rejection:
+def _with_repair(result: Notification | Rejection, *repairs: Repair) -> Notification | Rejection:
     if isinstance(result, Notification):
-        result.repairs = (repair, *result.repairs)
+        result.repairs = (*repairs, *(each for each in result.repairs if each not in repairs))
     return result
 
 
@@ -391,6 +437,14 @@ def _is_depth_error(error: orjson.JSONDecodeError) -> bool:
 
 def _is_number_error(error: orjson.JSONDecodeError) -> bool:
     return "infinity" in error.msg
+
+
+def _loads(value: bytes) -> object:
+    """Read JSON; None when it is none."""
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return _loads_large_numbers(value) if _is_number_error(error) else None
 
 
 def _loads_large_numbers(value: bytes) -> object:

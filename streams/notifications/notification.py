@@ -17,10 +17,13 @@ class Repair(enum.StrEnum):
     """
 
     BYTE_ORDER_MARK = "byte-order-mark"  # the value began with a UTF-8 byte order mark; skipped
+    NOT_A_NUMBER = "not-a-number"  # NaN or Infinity, which JSON does not have; null is taken
+    LONE_SURROGATE = "lone-surrogate"  # half a character, as an escape; U+FFFD is taken
     DOUBLE_ENCODED = "double-encoded"  # the value was a JSON string that holds the object; unwrapped once
     ENVELOPE_NOT_TEXT = "envelope-not-text"  # oslo.message held the object itself instead of its JSON text
     CLOUD_EVENT = "cloud-event"  # the value was a CloudEvent in structured mode; its data is taken
     EVENT_TYPE_STRIPPED = "event-type-stripped"  # blanks around the event type were removed
+    EVENT_TYPE_INVISIBLE = "event-type-invisible"  # invisible characters removed, odd blanks made spaces
     PRIORITY_MISSING = "priority-missing"  # absent or null; the topic's is taken
     PRIORITY_DISAGREES = "priority-disagrees"  # another priority than the topic's; the topic's is taken
     PRIORITY_UNKNOWN = "priority-unknown"  # no word that names a priority; the topic's is taken
@@ -28,6 +31,8 @@ class Repair(enum.StrEnum):
     PUBLISHER_ID_NOT_TEXT = (
         "publisher-id-not-text"  # a number or boolean as its JSON text; "" for a list or object
     )
+    PUBLISHER_ID_CUT = "publisher-id-cut"  # longer than 255 characters; its start and a digest are taken
+    MESSAGE_ID_CUT = "message-id-cut"  # the same of the message id
     MESSAGE_ID_NOT_TEXT = (
         "message-id-not-text"  # a number or boolean as its JSON text; None for a list or object
     )
@@ -47,7 +52,7 @@ class Reason(enum.StrEnum):
     TOO_LARGE = "too-large"  # more bytes than the limit
     TOO_DEEP = "too-deep"  # objects and lists are nested deeper than the limit
     BAD_UTF8 = "bad-utf8"  # the bytes are no UTF-8 text
-    NOT_JSON = "not-json"  # also NaN, Infinity, lone surrogates and Python's single quotes
+    NOT_JSON = "not-json"  # also Python's single quotes
     NOT_AN_OBJECT = "not-an-object"  # JSON, but a list, text, number, boolean or null
     BAD_ENVELOPE = "bad-envelope"  # oslo.message holds no JSON object
     BAD_CLOUD_EVENT = "bad-cloud-event"  # in structured mode without a notification as data, or a batch
@@ -56,7 +61,7 @@ class Reason(enum.StrEnum):
     EVENT_TYPE_BLANK = "event-type-blank"  # empty, or nothing but blanks
     EVENT_TYPE_TOO_LONG = "event-type-too-long"  # more characters than the limit
     # Control characters, line separators or bidirectional overrides within. Not repaired: any way
-    # to write them otherwise could make two event types into one.
+    # to write them otherwise could make two event types into one that did not look alike.
     EVENT_TYPE_CONTROL_CHARACTERS = "event-type-control-characters"
 
 
@@ -66,7 +71,7 @@ class Notification:
     """One notification, in the same form whatever form it came in. Do not change one.
 
     Attributes:
-        publisher_id: who sent it, such as ``compute.host1``; "" when it does not say.
+        publisher_id: who sent it, such as ``compute.host1``; "" when it does not say; at most 255 characters.
         event_time_ms: the message's own timestamp in UTC milliseconds since 1970; None when it is
             missing or broken. Whether to believe it is not decided here (see ``bucket_time_ms``).
         event_type: such as ``compute.instance.create.end``; never blank, no blanks around it.
@@ -74,7 +79,7 @@ class Notification:
         stated_priority: what the message said, when that differs: the name of a Priority, or the
             unknown text, escaped and cut to 80 characters. None when message and topic agree.
         payload: any JSON value, as it came; versioned objects are kept as they are.
-        message_id: the publisher's id; None when it gave none. It need not be unique.
+        message_id: the publisher's id; None when it gave none. It need not be unique. At most 255 characters.
         context: the request context without the ``_context_`` prefix; None when there is none.
         repairs: what was put right, each at most once.
         document: the dictionary that all this was read from, for those who look for more; None when unknown.

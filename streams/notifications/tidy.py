@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from streams.notifications.decoding import Limits
+from streams.notifications.decoding import LONGEST_ID, Limits
 from streams.notifications.priority import Priority
 
 #: What the readers raise for a record that is not tidy.
 NOT_TIDY = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Text = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
+_Id = Annotated[str, msgspec.Meta(max_length=LONGEST_ID)]
 
 
 class Tidy(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +30,7 @@ class Tidy(msgspec.Struct, frozen=True, gc=False):
     timestamp: str
     publisher_id: _Text
     payload: msgspec.Raw
-    message_id: str | None = None
+    message_id: _Id | None = None
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):

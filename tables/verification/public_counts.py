@@ -36,7 +36,7 @@ class PublicCounts:
     def __init__(self, span: Span, budget: Budget) -> None:
         self._span = span
         self._budget = budget
-        #: (priority, bucket) -> slice -> offset and counts
+        #: (priority, bucket) -> slice, or a part of it -> offset and counts
         self._rows: dict[tuple[str, int], dict[int, _Slice]] = {}
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
@@ -49,7 +49,7 @@ class PublicCounts:
             return
         slices = self._rows.setdefault((name.priority, name.bucket), {})
         if value is None:
-            slices.pop(name.slice, None)
+            slices.pop(name.place, None)
             return
         try:
             found = decode_value(value)
@@ -58,10 +58,10 @@ class PublicCounts:
         if found.counts is None:
             return
         row = _Slice(found.offset, found.counts)
-        known = slices.get(name.slice)
+        known = slices.get(name.place)
         if known is None or known.offset <= row.offset:
             self._budget.take(len(row.counts) - (len(known.counts) if known is not None else 0))
-            slices[name.slice] = row
+            slices[name.place] = row
 
     def differences(
         self, priority: str, where: str, bounds: PublicBounds, *, lower: bool, upper: bool

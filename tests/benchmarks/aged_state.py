@@ -135,8 +135,8 @@ def _combine(combiner: CombinedCounter, state: AgedState, partition: int, now_s:
     for row in flush.public:
         key = encode_key(row.priority, row.resolution_s, row.bucket, partition)
         public.apply([(key, encode_value(row, int(now_s * 1000)))])
-    for priority, resolution, bucket in flush.expired_public:
-        public.apply([(encode_key(priority, resolution, bucket, partition), None)])
+    for priority, resolution, bucket, part in flush.expired_public:
+        public.apply([(encode_key(priority, resolution, bucket, partition, part), None)])
     combiner.flushed(flush, now_s)
 
 

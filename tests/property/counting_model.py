@@ -16,14 +16,15 @@ from tables.buckets import HOUR
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.flushes import Flush
 from tables.partials import Partial, cut, decode, encode, make_slicer
-from tables.public_rows import decode_key, encode_key, encode_value
-from tables.rows import Change, VersionedRows
+from tables.public_rows import decode_key, encode_key, encode_row
+from tables.rows import LARGEST_BYTES, Change, VersionedRows
 from tables.source_counter import SourceCounter
 from tables.totals import Totals
 from tests.property.counting_truth import (
     LATENESS_S,
     NO_CAP,
     PRIORITY,
+    Cap,
     Input,
     check_combined,
     check_public,
@@ -111,7 +112,7 @@ class Worker:
         self.position = position
         self.durable: int | None = None
         self.under_way: Generator[None, None, bool] | None = None
-        self.rows = cluster.versioned_rows(store, cluster.next_writer())
+        self.rows = cluster.versioned_rows(store, cluster.next_writer(), largest_bytes=cluster.row_bytes)
 
     def read(self, count: int = ALL) -> None:
         """Take in the next ``count`` records."""
@@ -150,7 +151,7 @@ class SourceWorker(Worker):
         super().__init__(cluster, cluster.partial_log, store, position)
         self.source = source
         self.counter: SourceCounter = cluster.source_counter(
-            f"s{source}", self.rows, max_event_types=cluster.cap, lateness_s=LATENESS_S
+            f"s{source}", self.rows, lateness_s=LATENESS_S, **cluster.cap.options
         )
         self.counter.processed = position - 1
 
@@ -185,7 +186,7 @@ class SourceWorker(Worker):
             yield from self._write(changes)
         sent = cut(PRIORITY, self.counter.source, flush.emission, self.cluster.slice_of)
         for partition, part in sent.items():
-            for message in encode([part]):
+            for message in encode([part], self.cluster.largest_bytes):
                 self.cluster.partials[partition].append(message)
                 yield
         self.counter.flushed(flush)
@@ -220,11 +221,11 @@ class SliceWorker(Worker):
         yield from self._write(flush.first)
         yield from self._write(flush.then)
         for row in flush.public:
-            key = encode_key(row.priority, row.resolution_s, row.bucket, self.partition)
-            self.cluster.publish(key, encode_value(row, int(now_s * 1000)))
-            yield
-        for priority, resolution, bucket in flush.expired_public:
-            self.cluster.publish(encode_key(priority, resolution, bucket, self.partition), None)
+            for key, value in encode_row(row, self.partition, int(now_s * 1000), self.cluster.largest_bytes):
+                self.cluster.publish(key, value)
+                yield
+        for priority, resolution, bucket, part in flush.expired_public:
+            self.cluster.publish(encode_key(priority, resolution, bucket, self.partition, part), None)
             yield
         self.counter.flushed(flush, now_s)
         if flush.processed >= 0:
@@ -248,10 +249,13 @@ class Cluster:
     slice_worker: type[SliceWorker] = SliceWorker
     versioned_rows: type[VersionedRows] = VersionedRows
     store: type[Store] = Store
+    #: Of a record of a table, and of one of a topic of counts.
+    row_bytes = LARGEST_BYTES
+    largest_bytes = LARGEST_BYTES
 
-    def __init__(self, inputs: Sequence[Input], cap: int = NO_CAP, *, rising: bool = True) -> None:
+    def __init__(self, inputs: Sequence[Input], cap: int | Cap = NO_CAP, *, rising: bool = True) -> None:
         self.inputs = inputs
-        self.cap = cap
+        self.cap = cap if isinstance(cap, Cap) else Cap(cap)
         self.now_s = float(START_S)
         self.slice_of: Callable[[str], int] = make_slicer(SLICES)
         self.partial_log = Log()

@@ -32,6 +32,30 @@ class Record:
     broker_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """Limits of what is counted by name: event types, their bytes in the totals, and those of guests."""
+
+    types: int
+    type_bytes: int = 10**9
+    guest_bytes: int = 10**9
+
+    @property
+    def options(self) -> dict[str, int]:
+        """Of a ``SourceCounter``."""
+        return {
+            "max_event_types": self.types,
+            "max_type_bytes": self.type_bytes,
+            "max_guest_bytes": self.guest_bytes,
+        }
+
+
+def size_of(event_type: str) -> int:
+    """Bytes that an event type takes: those of its name in quotes, and 64."""
+    escaped = event_type.replace("\\", "\\\\").replace('"', '\\"')
+    return 0 if event_type in (OVERFLOW, PROBES) else len(escaped.encode()) + 2 + 64
+
+
 #: Offset and record, in order.
 Input = Sequence[tuple[int, Record]]
 
@@ -47,7 +71,7 @@ class Truth:
     late: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
-def truth_of(records: Input, cap: int, before: float = float("inf")) -> Truth:
+def truth_of(records: Input, cap: Cap, before: float = float("inf")) -> Truth:
     """Every record below offset ``before`` counted once, in order."""
     truth = Truth()
     watermark_s = 0
@@ -56,9 +80,13 @@ def truth_of(records: Input, cap: int, before: float = float("inf")) -> Truth:
     for offset, record in records:
         if offset >= before:
             break
-        truth.totals[_named(record.event_type, truth.totals, cap)] += 1
+        totals = truth.totals
+        totals[_named(record.event_type, totals, cap.types, sum(map(size_of, totals)), cap.type_bytes)] += 1
         row = truth.rows.setdefault((FINE, record.bucket), Counter())
-        row[_named(record.event_type, row, cap)] += 1
+        guests = [each for each in (*row, record.event_type) if each not in totals]
+        used = 0 if record.event_type in totals else sum(map(size_of, set(guests) & set(row)))
+        most = cap.type_bytes if record.event_type in totals else cap.guest_bytes
+        row[_named(record.event_type, row, cap.types, used, most)] += 1
         if record.bucket < watermark_s - retention_s(FINE, LATENESS_S):
             late.add(record.bucket)
         else:
@@ -71,10 +99,11 @@ def truth_of(records: Input, cap: int, before: float = float("inf")) -> Truth:
     return truth
 
 
-def _named(event_type: str, known: Counter[str], cap: int) -> str:
+def _named(event_type: str, known: Counter[str], most: int, used_bytes: int, most_bytes: int) -> str:
     if event_type in known or event_type == PROBES:
         return event_type
-    return event_type if len(known) - (PROBES in known) < cap else OVERFLOW
+    named = len(known.keys() - {PROBES, OVERFLOW})
+    return event_type if named < most and used_bytes + size_of(event_type) <= most_bytes else OVERFLOW
 
 
 def sum_of(truths: Sequence[Truth]) -> Truth:
@@ -90,10 +119,10 @@ def sum_of(truths: Sequence[Truth]) -> Truth:
     return combined
 
 
-def check_source(source: str, rows: VersionedRows, records: Input, now_s: float, cap: int) -> Iterator[str]:
+def check_source(source: str, rows: VersionedRows, records: Input, now_s: float, cap: Cap) -> Iterator[str]:
     """Totals and rows of one source, as a fresh counter finds them."""
     truth = truth_of(records, cap)
-    counter = SourceCounter(source, rows, max_event_types=cap, lateness_s=LATENESS_S)
+    counter = SourceCounter(source, rows, lateness_s=LATENESS_S, **cap.options)
     yield from _differ(f"{source}: totals", counter.totals.counts, truth.totals)
     newest_s = min(now_s, max((record.broker_s for _, record in records), default=0))
     for (resolution, bucket), counts in truth.rows.items():
@@ -158,10 +187,10 @@ def _differ(
 
 
 def check_source_commit(
-    source: str, rows: VersionedRows, sent: Iterable[Partial], records: Input, committed: int, cap: int
+    source: str, rows: VersionedRows, sent: Iterable[Partial], records: Input, committed: int, cap: Cap
 ) -> Iterator[str]:
     """No record below the committed offset is missing in durable rows, or in what was sent on."""
-    durable = SourceCounter(source, rows, max_event_types=cap, lateness_s=LATENESS_S).totals.counts
+    durable = SourceCounter(source, rows, lateness_s=LATENESS_S, **cap.options).totals.counts
     known: Counter[str] = Counter()
     for part in sent:
         if part.source == source:

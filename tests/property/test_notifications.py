@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -135,6 +137,48 @@ def test_a_result_does_not_depend_on_what_was_decoded_before(seen: list[Any], pr
     for message in [*seen, *seen]:
         value = orjson.dumps(message)
         assert used(value, priority) == Decoder(Limits()).decode(value, priority)
+
+
+loose_texts = st.lists(
+    st.sampled_from(["a", '"', "\\", "\ud83d", "\udca5", "NaN", "\U0001f4a5"]), max_size=6
+).map("".join)
+loose_values = st.recursive(
+    st.sampled_from([1.5, float("nan"), float("inf"), -float("inf")]) | loose_texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def strict(value: Any) -> Any:
+    """What a strict reader is to find of a loose value; halves of a character that meet make a whole one."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return list(map(strict, value))
+    return {key: strict(item) for key, item in value.items()}
+
+
+def is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+@UNTIMED
+@given(loose_values, priorities)
+def test_what_pythons_json_writes_is_read(payload: Any, priority: Priority) -> None:
+    message = {"event_type": "a", "publisher_id": "p", "priority": priority.value, "payload": payload}
+    text = json.dumps(message)
+    for value in (text.encode(), orjson.dumps({"oslo.message": text})):
+        found = Decoder(Limits()).decode(value, priority)
+        assert isinstance(found, Notification)
+        assert found.payload == strict(payload)
+        repaired = {Repair.NOT_A_NUMBER, Repair.LONE_SURROGATE} & set(found.repairs)
+        assert bool(repaired) != is_json(text)
 
 
 @UNTIMED

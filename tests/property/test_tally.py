@@ -59,12 +59,17 @@ def field(*values: Any) -> st.SearchStrategy[Any]:
 def messages(draw: st.DrawFn) -> dict[str, Any]:
     """Mostly tidy notifications, each field wrong or missing at times."""
     message: dict[str, Any] = {
-        "message_id": draw(field("m1", "m1", None, 7, "é")),
-        "publisher_id": draw(field("compute.host1", "compute.host1", "", None, 3)),
+        "message_id": draw(field("m1", "m1", None, 7, "é", "m" * 255, "é" * 256)),
+        "publisher_id": draw(field("compute.host1", "compute.host1", "", None, 3, "é" * 255, "p" * 256)),
         "timestamp": draw(tidy_times | tidy_times | untidy_times | scalars),
         "priority": draw(field("WARN", "WARN", "warn", "WARNING", "warning", "Warn", "ERROR", "", None, 2)),
         "event_type": draw(
-            st.sampled_from([*TYPES, *TYPES, " compute.create", "", None, "(dead letters)", "x" * 41])
+            st.sampled_from(
+                [
+                    *(*TYPES, *TYPES, " compute.create", "", None, "(dead letters)", "x" * 41),
+                    *("compute.\u200bcreate", "compute.create\u3164", "\u00adcompute.delete"),
+                ]
+            )
         ),
         "payload": draw(payloads),
         "_context_user": "u",

@@ -85,8 +85,8 @@ class Life:
         for row in flush.public:
             key = encode_key(row.priority, row.resolution_s, row.bucket, 0)
             self.written.append(("event-counts", key, encode_value(row, int(now_s * 1000))))
-        for priority, resolution, bucket in flush.expired_public:
-            self.written.append(("event-counts", encode_key(priority, resolution, bucket, 0), None))
+        for priority, resolution, bucket, part in flush.expired_public:
+            self.written.append(("event-counts", encode_key(priority, resolution, bucket, 0, part), None))
         self.combiner.flushed(flush, now_s)
         self._write("combined-counts", self.combined_counts, flush.cleanup)
 

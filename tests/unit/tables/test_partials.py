@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tables import partials
 from tables.buckets import FINE, HOUR, MINUTE
 from tables.flushes import Emission
 from tables.partials import BucketCounts, Partial, cut, decode, encode, make_slicer
@@ -47,6 +47,30 @@ def test_nothing_is_lost_or_doubled_on_the_way(emission: Emission, partitions: i
     assert totals == emission.totals
 
 
+@given(st.lists(EMISSIONS, max_size=4))
+def test_no_message_is_too_large_and_pieces_say_the_same(emissions: list[Emission]) -> None:
+    largest, merged, sent = 300, {}, {}
+    parts = [part for each in emissions for part in cut("INFO", "t:3", each, make_slicer(1)).values()]
+    for part in parts:
+        _merge(merged, part)
+    for message in encode(parts, largest):
+        assert len(message) <= largest
+        for part in decode(message):
+            _merge(sent, part)
+    assert sent == merged
+
+
+def _merge(held: dict[Any, Any], part: Partial) -> None:
+    """As a combiner does: of what it is told more than once the largest holds."""
+    for each in part.buckets:
+        for event_type, count in each.counts.items():
+            name = (each.resolution_s, each.bucket, event_type)
+            held[name] = max(count, held.get(name, 0))
+    for event_type, total in part.totals.items():
+        known = held.get(event_type, (0, 0))
+        held[event_type] = (max(total.total, known[0]), max(total.last_seen_ms, known[1]))
+
+
 @given(EVENT_TYPES, st.integers(1, 64))
 def test_slice_is_a_partition_and_the_same_for_every_worker(event_type: str, partitions: int) -> None:
     found = make_slicer(partitions)(event_type)
@@ -75,12 +99,11 @@ def test_slices_are_used_evenly() -> None:
     assert min(used.values()) > 500
 
 
-def test_large_list_of_parts_becomes_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partials, "_MAX_ENTRIES", 3)
+def test_large_list_of_parts_becomes_several_messages() -> None:
     parts = [
         Partial("INFO", f"t:{n}", [BucketCounts(FINE, 0, {"a": 1})], {"a": TypeTotal(1, 2)}) for n in range(5)
     ]
-    messages = encode(parts)
+    messages = encode(parts, 1000)
     assert [len(decode(message)) for message in messages] == [2, 2, 1]
     assert [part for message in messages for part in decode(message)] == parts
 

@@ -211,13 +211,22 @@ class TestPriority:
         assert len(stated) == 80
 
 
+def envelope_of_text(text: bytes) -> bytes:
+    return orjson.dumps({"oslo.version": "2.0", "oslo.message": text.decode()})
+
+
 # One value for each repair, which shows that repair and no other.
 REPAIRED: dict[Repair, bytes] = {
     Repair.BYTE_ORDER_MARK: b"\xef\xbb\xbf" + seed_value(),
+    Repair.NOT_A_NUMBER: seed_value(payload="?").replace(b'"?"', b"[NaN,-Infinity]"),
+    Repair.LONE_SURROGATE: seed_value(payload="?").replace(b"?", rb"\ud83d"),
     Repair.DOUBLE_ENCODED: orjson.dumps(seed_value().decode()),
     Repair.ENVELOPE_NOT_TEXT: orjson.dumps({"oslo.version": "2.0", "oslo.message": seed_message()}),
     Repair.CLOUD_EVENT: cloud_event(data=seed_message()),
     Repair.EVENT_TYPE_STRIPPED: seed_value(event_type=" compute.create_instance\n"),
+    Repair.EVENT_TYPE_INVISIBLE: seed_value(event_type="compute.create\u200b_instance"),
+    Repair.PUBLISHER_ID_CUT: seed_value(publisher_id="p" * 256),
+    Repair.MESSAGE_ID_CUT: seed_value(message_id="m" * 2000),
     Repair.PRIORITY_MISSING: seed_value(priority=...),
     Repair.PRIORITY_DISAGREES: seed_value(priority="DEBUG"),
     Repair.PRIORITY_UNKNOWN: seed_value(priority="PANIC"),
@@ -267,6 +276,33 @@ class TestRepairs:
     def test_a_cloud_event_that_is_not_read_is_called_one(self, value: bytes, words: str) -> None:
         assert words in rejected(value).detail
 
+    @pytest.mark.parametrize(
+        ("written", "read"),
+        [
+            (rb"NaN", None),
+            (rb'[1,NaN,"NaN",-Infinity,Infinity]', [1, None, "NaN", None, None]),
+            (rb'{"NaN":NaN,"a":"-Infinity \"NaN"}', {"NaN": None, "a": '-Infinity "NaN'}),
+            (rb'"\ud83d\udca5 \ud83d!"', "\U0001f4a5 \ufffd!"),
+            (rb'"\udca5\ud83d"', "\ufffd\ufffd"),
+            (rb'"\ud83d\ud83d\udca5"', "\ufffd\U0001f4a5"),
+            (rb'["\\ud83d", "\ud83d"]', ["\\ud83d", "\ufffd"]),
+            (rb"[NaN,1e999]", [None, float("inf")]),
+        ],
+    )
+    def test_payload_that_is_nearly_json(self, written: bytes, read: Any) -> None:
+        value = seed_value(payload="?").replace(b'"?"', written)
+        for each in (value, envelope_of_text(value)):
+            found = decoded(each)
+            assert found.payload == read
+            assert set(found.repairs) <= {Repair.NOT_A_NUMBER, Repair.LONE_SURROGATE}
+            assert found.repairs
+
+    @pytest.mark.parametrize("piece", [b'"', b"\\", b'\\"', b'"\\', b"NaN", b'NaN"', b"\\ud800", b"-"])
+    def test_nearly_json_takes_no_longer_than_there_are_bytes(self, piece: bytes) -> None:
+        """Otherwise a megabyte of it would stop a worker for minutes, and this test with it."""
+        assert isinstance(decode(b"NaN" + piece * (900_000 // len(piece)), Priority.WARN), Rejection)
+        assert isinstance(decode(b'NaN"' + piece * (900_000 // len(piece)), Priority.WARN), Rejection)
+
     def test_several_repairs_of_one_message_are_all_named(self) -> None:
         value = b"\xef\xbb\xbf" + orjson.dumps(orjson.dumps({"event_type": " a "}).decode())
         assert set(decoded(value).repairs) == {
@@ -304,6 +340,37 @@ class TestRepairs:
         found = decoded(seed_value(message_id=stated))
         assert (found.message_id, found.repairs) == (taken, (Repair.MESSAGE_ID_NOT_TEXT,))
 
+    @pytest.mark.parametrize("character", ["x", "ü", "\U0001f4a5"])
+    def test_long_ids_are_cut_and_stay_different(self, character: str) -> None:
+        fits, longer, other = character * 255, character * 256, character * 300 + "!"
+        found = decoded(seed_value(publisher_id=fits, message_id=fits))
+        assert (found.publisher_id, found.message_id, found.repairs) == (fits, fits, ())
+        cut = [decoded(seed_value(publisher_id=each, message_id=each)) for each in (longer, other, longer)]
+        assert [len(each.publisher_id) for each in cut] == [255] * 3
+        assert [each.message_id for each in cut] == [each.publisher_id for each in cut]
+        assert cut[0] == cut[2]
+        assert cut[0].publisher_id != cut[1].publisher_id
+        assert cut[0].publisher_id.startswith(character * 238 + "~")
+        assert cut[0].repairs == (Repair.PUBLISHER_ID_CUT, Repair.MESSAGE_ID_CUT)
+
+    @pytest.mark.parametrize(
+        "stated",
+        [
+            *("disk\u200b full", "disk\u2060 full", "\u200bdisk full", "disk full\u00ad", "disk full\ufe0f"),
+            *("disk\U000e0041 full", "disk\u034f full\u180e", "disk\u3164full", "disk\u00a0full"),
+            *("disk\u3000full\u3164", "\u2800disk full", "disk\uffa0\u200bfull"),
+        ],
+    )
+    def test_what_looks_alike_is_one_event_type(self, stated: str) -> None:
+        found = decoded(seed_value(event_type=stated))
+        assert (found.event_type, found.repairs) == ("disk full", (Repair.EVENT_TYPE_INVISIBLE,))
+
+    @pytest.mark.parametrize("stated", ["\u200b", "\u3164\u3164", " \u2060 ", "\U000e0020"])
+    def test_an_event_type_that_cannot_be_seen_is_blank(self, stated: str) -> None:
+        found = decode(seed_value(event_type=stated), Priority.WARN)
+        assert isinstance(found, Rejection)
+        assert found.reason is Reason.EVENT_TYPE_BLANK
+
     def test_missing_payload_is_an_empty_dictionary(self) -> None:
         assert decoded(seed_value(payload=...)).payload == {}
 
@@ -333,9 +400,10 @@ REJECTED: list[tuple[Reason, bytes | None]] = [
     (Reason.BAD_UTF8, b'{"event_type":"\xed\xa0\x80"}'),
     (Reason.NOT_JSON, b"hello"),
     (Reason.NOT_JSON, b"{'event_type': 'a'}"),
-    (Reason.NOT_JSON, b'{"event_type":"a","payload":NaN}'),
-    (Reason.NOT_JSON, b'{"event_type":"a","payload":-Infinity}'),
-    (Reason.NOT_JSON, b'{"event_type":"\\ud800"}'),
+    (Reason.NOT_JSON, b'{"event_type":"a","payload":NaNs}'),
+    (Reason.NOT_JSON, b'{"event_type":"a","payload":--Infinity}'),
+    (Reason.NOT_JSON, b'{"event_type":"\\ud80"}'),
+    (Reason.NOT_JSON, b'{"event_type":"a","payload":NaN'),
     (Reason.NOT_JSON, b'{"event_type":"a"'),
     (Reason.NOT_JSON, b'{"event_type":"a"} trailing'),
     (Reason.NOT_JSON, b"\xef\xbb\xbf\xef\xbb\xbf{}"),
@@ -409,7 +477,7 @@ class TestRejections:
             assert secret[:81] not in rejected(value).detail
 
     def test_detail_says_where_the_json_ends_to_be_json(self) -> None:
-        assert "near 'NaN}'" in rejected(b'{"a":NaN}').detail
+        assert "near 'nan}'" in rejected(b'{"a":nan}').detail
 
     def test_a_rejected_event_type_is_not_remembered_as_good(self) -> None:
         for _ in range(2):
