@@ -127,7 +127,8 @@ class TocsinApp(App):
             sys.stderr.write(f"tocsin: {error}\n")
             sys.stderr.flush()
             os._exit(EXIT_CONFIG)
-        offsets = await inherited_offsets(self.settings, self._topics_of_lanes())
+        mine = {topic: cluster.topic_ids[topic] for topic in self._topics_of_lanes()}
+        offsets = await inherited_offsets(self.settings, mine)
         if self.should_stop:
             return
         inherited = {TP(*place): offset for place, offset in offsets.items()}

@@ -2,8 +2,8 @@
 
 Three questions with different answers: *started* is true once the worker was ready for the first time, and
 says until then how far recovery is; *ready* is false while recovering, rebalancing, draining, or when the
-brokers do not answer or confirm; *live* is false only when a restart is the cure. A broker outage or a
-starved low priority is no reason to restart a worker.
+brokers do not answer or confirm, or a topic cannot be used; *live* is false only when a restart is the cure.
+A broker outage or a starved low priority is no reason to restart a worker.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from agents.counting import Counting
 from agents.effects import Effects
 from streams.broker.outage import BrokerWatch
+from streams.broker.topic_watch import TopicWatch
 from streams.transport.traffic import Traffic
 from streams.upstream.recovery_progress import RecoveryProgress
 from tables.totals_reader import TotalsReader
@@ -42,12 +43,16 @@ class WorkerHealth:
     Args:
         recovery: how far it is.
         brokers: whether they answer.
+        topics: whether they are there and may be used.
         reader: of the counts that are shown.
     """
 
-    def __init__(self, recovery: RecoveryProgress, brokers: BrokerWatch, reader: TotalsReader) -> None:
+    def __init__(
+        self, recovery: RecoveryProgress, brokers: BrokerWatch, topics: TopicWatch, reader: TotalsReader
+    ) -> None:
         self._recovery = recovery
         self._brokers = brokers
+        self._topics = topics
         self._reader = reader
         #: What works; None while the worker starts, and nothing of it can be unwell.
         self._worker: Working | None = None
@@ -88,6 +93,7 @@ class WorkerHealth:
             if self._recovery.phase == "recovering":
                 reasons.append(self._recovery.sentence())
         reasons += self._away()
+        reasons += self._topics.reasons()
         silent = self._unconfirmed_s()
         if silent > _UNCONFIRMED_S:
             reasons.append(f"The brokers have not confirmed counts for {silent:.0f} s.")

@@ -27,6 +27,7 @@ from streams.notifications.priority import Priority
 from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.group_members import subscribed_topics
+from streams.upstream.topic_ids import is_committed_of
 
 _log = logging.getLogger(__name__)
 
@@ -108,8 +109,8 @@ async def check_pools(admin: AIOKafkaAdminClient, settings: Settings) -> None:
         )
 
 
-async def inherited_offsets(settings: Settings, topics: Iterable[str]) -> dict[TopicPartition, int]:
-    """What other pools have committed of ``topics``, so that this one may go on from there.
+async def inherited_offsets(settings: Settings, topic_ids: Mapping[str, str]) -> dict[TopicPartition, int]:
+    """What other pools have committed of topics with these ids, so that this one may go on from there.
 
     To be asked before tables are recovered: what a commit covers is durable in changelogs that all pools
     share, and so is part of what is recovered later. Asked afterwards, a pool that still works could have
@@ -120,14 +121,16 @@ async def inherited_offsets(settings: Settings, topics: Iterable[str]) -> dict[T
         tell, in which case records are read again, and change no count.
     """
     found: dict[TopicPartition, int] = {}
-    mine = set(topics)
     try:
         async with admin_client(settings) as admin:
             for group in await group_names(admin, settings):
                 if group == settings.group_id:
                     continue
                 for place, committed in (await group_offsets(admin, group)).items():
-                    if place.topic in mine and committed.offset > 0:
+                    topic_id = topic_ids.get(place.topic)
+                    if topic_id is None or committed.offset <= 0:
+                        continue
+                    if is_committed_of(committed.metadata, topic_id):
                         found[place] = max(found.get(place, 0), committed.offset)
     except (ConfigurationError, KafkaError) as error:
         _log.warning("Could not look for what other pools have committed: %s", error)

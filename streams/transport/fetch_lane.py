@@ -83,13 +83,18 @@ class FetchLane(Lane):
         #: Partition -> offset that will be read next, as far as records were taken over.
         self.positions: dict[int, int] = {}
 
-    async def assign(self, offsets: Mapping[int, int | None]) -> None:
-        """Fetch these partitions, each from its offset; None means from its first record."""
+    async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
+        """Fetch these partitions, each from its offset; None means from its first record.
+
+        Args:
+            offsets: by partition.
+            topic_id: nothing of another topic of this name is fetched; None to fetch by name.
+        """
         await self.revoke()
         if not offsets:
             return
         install_bulk_records(self._largest)
-        consumer = await self._connect(offsets)
+        consumer = await self._connect(offsets, topic_id)
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
         self._room.set()

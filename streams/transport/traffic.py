@@ -42,7 +42,9 @@ _MOST_SHORT_BATCHES = 0.5
 class Work(Protocol):
     """What is done with records."""
 
-    def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+    def open(
+        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+    ) -> None:
         """Begin with an assignment: load state from the tables."""
 
     async def finish(self, deadline_s: float) -> None:
@@ -181,15 +183,23 @@ class Traffic:
             self._work.close()
             self.assigned = set()
 
-    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
-        """Load state and start fetching the assigned partitions."""
+    async def on_ready(
+        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+    ) -> None:
+        """Load state and start fetching the assigned partitions.
+
+        Args:
+            assigned: partitions of topics that are there.
+            committed: where to begin; None means at the first record.
+            topic_ids: id by name: of another topic of the same name nothing is fetched.
+        """
         generation = self._app.consumer_generation_id
         async with self._lock:
             await self._let_go()
             if not self._holds(generation):
                 return
             self.assigned = assigned
-            self._work.open(assigned, committed)
+            self._work.open(assigned, committed, topic_ids)
             lanes: dict[str, FetchLane | FollowLane] = {
                 topic: self._lanes[priority] for topic, priority in self._topics.items()
             }
@@ -197,7 +207,10 @@ class Traffic:
             # The brokers may go in just this moment.
             await asyncio.gather(
                 *(
-                    connect(partial(lane.assign, _offsets(topic, assigned, committed)), holds)
+                    connect(
+                        partial(lane.assign, _offsets(topic, assigned, committed), topic_ids.get(topic)),
+                        holds,
+                    )
                     for topic, lane in (lanes | self._followed).items()
                 )
             )

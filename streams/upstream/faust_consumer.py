@@ -1,23 +1,69 @@
 """The member of the consumer group: assignment, changelogs, internal topics, and commits of what is durable.
 
 It fetches no notifications: lanes of our own do, so it pauses their partitions.
+
+An offset is committed with the id of its topic, since a topic that was deleted and made again has the same
+name: what was committed of the one says nothing of the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import aiokafka
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
 from streams.upstream.instance_watch import InstanceWatch
+from streams.upstream.topic_ids import fetch_topics, is_committed_of
+
+#: Seconds between two tries to ask for topics.
+_AGAIN_S = 0.5
+
+
+class OffsetOf(int):
+    """An offset to commit that knows the id of its topic; to Faust it is a number like any other."""
+
+    topic_id: str
+
+    def __new__(cls, offset: int, topic_id: str) -> OffsetOf:
+        """Make one."""
+        made = super().__new__(cls, offset)
+        made.topic_id = topic_id
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a group has committed of topics, those that are there now.
+
+    Attributes:
+        topic_ids: id by name, of those that are there and may be seen.
+        offsets: next offset to read, of these topics with these ids.
+    """
+
+    topic_ids: Mapping[str, str]
+    offsets: Mapping[TP, int]
+
+
+async def _commit_with_ids(commit: Callable[[Any], Awaitable[None]], offsets: Mapping[Any, Any]) -> None:
+    """Commit each offset with the id of its topic, where it knows it."""
+    await commit(
+        {
+            tp: OffsetAndMetadata(int(each.offset), getattr(each.offset, "topic_id", each.metadata))
+            for tp, each in offsets.items()
+        }
+    )
 
 
 class PausingListener(driver.ConsumerRebalanceListener):
@@ -138,6 +184,49 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if consumer._coordinator.generation == generation:
             consumer.pause(*(tp for tp in consumer.assignment() if tp in tps))
 
+    async def committed_by_id(self, tps: Collection[TP]) -> Committed:
+        """What the group has committed of topics that are there now, not of earlier ones of their names."""
+        committed: Committed = await self.call_thread(self._committed_by_id, tps)
+        return committed
+
+    async def _committed_by_id(self, tps: Collection[TP]) -> Committed:
+        consumer = self._ensure_consumer()
+        while True:
+            try:
+                described = await fetch_topics(consumer, {tp.topic for tp in tps})
+                break
+            except KafkaError:
+                if self.app.should_stop:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
+        ids = {name: topic.topic_id for name, topic in described.items() if topic.error is None}
+        found = await consumer._coordinator.fetch_committed_offsets(list(tps))
+        offsets = {
+            TP(*tp): committed.offset
+            for tp, committed in found.items()
+            if tp.topic in ids and is_committed_of(committed.metadata, ids[tp.topic])
+        }
+        return Committed(ids, offsets)
+
+    async def rejoin(self, *, anew: bool) -> None:
+        """Join the group again.
+
+        Args:
+            anew: as a new member, so that the whole group gets a new assignment. A member with an instance
+                id would be handed its old one else.
+        """
+        await self.call_thread(self._rejoin, anew)
+
+    async def _rejoin(self, anew: bool) -> None:
+        coordinator = self._ensure_consumer()._coordinator
+        # The leader assigns by the metadata that it has, which may be five minutes old.
+        await coordinator._client.force_metadata_update()
+        if anew and coordinator.generation > 0:
+            with contextlib.suppress(KafkaError):
+                await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
+            coordinator.reset_generation()
+        coordinator.request_rejoin()
+
     def _fenced(self) -> None:
         self.app.loop.call_soon_threadsafe(self.app.instance_taken)
 
@@ -150,6 +239,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust hard-codes 1.5 s, for which a drained partition waits when others are idle.
         consumer._fetch_max_wait_ms = 200
+        consumer.commit = partial(_commit_with_ids, consumer.commit)
         return consumer
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -161,6 +251,11 @@ class Consumer(driver.Consumer):
 
     RebalanceListener = PausingListener
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: Ids of the managed topics when their committed offsets were last asked for.
+        self.topic_ids: Mapping[str, str] = {}
+
     @property
     def _coordinator(self) -> Coordinator:
         return cast(Coordinator, self.app.coordinator)
@@ -171,6 +266,23 @@ class Consumer(driver.Consumer):
     async def rest(self, tps: set[TP], generation: int) -> None:
         """Fetch ``tps`` no more until the next assignment, unless it has come already."""
         await self._thread.rest(tps, generation)
+
+    async def rejoin(self, *, anew: bool) -> None:
+        """Join the group again; ``anew`` as a new member, so that the whole group gets a new assignment."""
+        await self._thread.rejoin(anew=anew)
+
+    async def perform_seek(self) -> None:
+        """Learn what is committed; of managed topics, only what is of the topics that are there now."""
+        await super().perform_seek()
+        managed = [tp for tp in self.assignment() if self._coordinator.manages(tp.topic)]
+        if not managed:
+            return
+        committed = await self._thread.committed_by_id(managed)
+        self.topic_ids = committed.topic_ids
+        for tp in managed:
+            offset = committed.offsets.get(tp)
+            self._read_offset[tp] = offset
+            self._committed_offset[tp] = offset or None
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         manages = self._coordinator.manages
@@ -185,7 +297,7 @@ class Consumer(driver.Consumer):
         for tp, offset in self._coordinator.committable().items():
             committed = self._committed_offset[tp]
             if offset > (committed or 0):
-                offsets[tp] = offset
+                offsets[tp] = OffsetOf(offset, self._coordinator.topic_id(tp.topic))
         return offsets
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

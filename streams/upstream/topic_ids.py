@@ -36,6 +36,7 @@ from aiokafka.protocol.types import (
 from streams.upstream.clients import client_of
 
 _METADATA = 3
+_ID_LENGTH = 22
 _NO_ID = bytes(16)
 _READ, _WRITE = 3, 4  # bits of the set of authorised operations, after Kafka's AclOperation
 
@@ -180,6 +181,14 @@ async def fetch_topics(client_or_admin: Any, names: Iterable[str]) -> dict[str, 
         except (NodeNotReadyError, KafkaConnectionError, RequestTimedOutError) as error:
             failure = error
     raise failure
+
+
+def is_committed_of(metadata: str | None, topic_id: str) -> bool:
+    """Whether a committed offset is one of the topic with this id, by what was committed with it.
+
+    What was committed without an id, by an earlier version or a tool, is taken for one of the present topic.
+    """
+    return metadata is None or len(metadata) != _ID_LENGTH or metadata == topic_id
 
 
 def error_name(code: int) -> str | None:
