@@ -16,7 +16,12 @@ from functools import partial
 from typing import Any, cast
 
 import aiokafka
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
@@ -56,14 +61,15 @@ class Committed:
     offsets: Mapping[TP, int]
 
 
-async def _commit_with_ids(commit: Callable[[Any], Awaitable[None]], offsets: Mapping[Any, Any]) -> None:
-    """Commit each offset with the id of its topic, where it knows it."""
-    await commit(
-        {
-            tp: OffsetAndMetadata(int(each.offset), getattr(each.offset, "topic_id", each.metadata))
-            for tp, each in offsets.items()
-        }
-    )
+class TopicGoneError(KafkaError):
+    """An offset cannot be committed, because its topic is not there; aiokafka would try again for ever."""
+
+
+async def _do_commit_offsets(commit: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    try:
+        await commit(*arguments)
+    except UnknownTopicOrPartitionError as error:
+        raise TopicGoneError(*error.args) from error
 
 
 class PausingListener(driver.ConsumerRebalanceListener):
@@ -103,11 +109,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._moves = 0
         #: As aiokafka has it, and as Faust does; set together, for two threads ask.
         self._assignment: tuple[Any, frozenset[TP]] = None, frozenset()
+        #: Whether the commit under way was refused for some of its topics.
+        self._refused = False
 
     async def on_start(self) -> None:
         """Connect; watch over the instance id from the first request on: nothing is subscribed to yet."""
         connected = await connect(self._connect, lambda: not self.app.should_stop)
-        if connected and self._consumer._group_instance_id is not None:
+        if not connected:
+            return
+        coordinator = self._consumer._coordinator
+        coordinator._do_commit_offsets = partial(_do_commit_offsets, coordinator._do_commit_offsets)
+        if self._consumer._group_instance_id is not None:
             self.instance_watch = InstanceWatch(self._consumer._coordinator, self._fenced)
 
     async def _connect(self) -> None:
@@ -233,13 +245,29 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         if self.instance_watch is not None and self.instance_watch.fenced:
             return False
-        return bool(await super()._commit(offsets))
+        self._refused = False
+        return bool(await super()._commit(offsets)) and not self._refused
+
+    async def _commit_with_ids(
+        self, commit: Callable[[Any], Awaitable[None]], offsets: Mapping[Any, Any]
+    ) -> None:
+        """Commit each offset with the id of its topic, where it knows it; all that can be is committed."""
+        try:
+            await commit(
+                {
+                    tp: OffsetAndMetadata(int(each.offset), getattr(each.offset, "topic_id", each.metadata))
+                    for tp, each in offsets.items()
+                }
+            )
+        except (TopicGoneError, TopicAuthorizationFailedError):
+            # Whoever watches the topics says so. Faust would end the worker.
+            self._refused = True
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # Faust hard-codes 1.5 s, for which a drained partition waits when others are idle.
         consumer._fetch_max_wait_ms = 200
-        consumer.commit = partial(_commit_with_ids, consumer.commit)
+        consumer.commit = partial(self._commit_with_ids, consumer.commit)
         return consumer
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -283,6 +311,14 @@ class Consumer(driver.Consumer):
             offset = committed.offsets.get(tp)
             self._read_offset[tp] = offset
             self._committed_offset[tp] = offset or None
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Commit; what could not be is offered again, which Faust would take for committed."""
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        committed = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
+        if not committed:
+            self._committed_offset.update(before)
+        return bool(committed)
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         manages = self._coordinator.manages

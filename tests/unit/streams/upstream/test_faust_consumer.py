@@ -12,6 +12,7 @@ import faust
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -19,7 +20,7 @@ from faust.types import TP
 from streams.cancellation import end
 from streams.upstream import connections
 from streams.upstream import faust_consumer as module
-from streams.upstream.faust_consumer import Consumer, ConsumerThread, PausingListener
+from streams.upstream.faust_consumer import Consumer, ConsumerThread, PausingListener, TopicGoneError
 from streams.upstream.faust_messages import batch_message
 from streams.upstream.topic_ids import TopicDescription
 from tests.unit.streams.upstream.stand_ins import MANAGED, OTHER, FakeCoordinator
@@ -232,9 +233,9 @@ async def test_offsets_are_committed_with_the_id_of_their_topic(app: TocsinApp) 
 
     thread = app.consumer._thread
     made = thread._create_worker_consumer(app.transport)
-    assert made.commit.func is module._commit_with_ids
+    assert made.commit.func == thread._commit_with_ids
     thread._consumer = SimpleNamespace(
-        commit=partial(module._commit_with_ids, commit), assignment=lambda: {MANAGED, OTHER}
+        commit=partial(thread._commit_with_ids, commit), assignment=lambda: {MANAGED, OTHER}
     )
     assert await thread._commit(chosen | {OTHER: 2})
     assert committed == [
@@ -306,3 +307,43 @@ async def test_the_group_is_joined_again_as_the_same_member_or_as_a_new_one(
         GroupCoordinator._maybe_leave_group.__code__.co_names
     )
     assert hasattr(GroupCoordinator, "request_rejoin")
+
+
+@pytest.mark.parametrize("error", [TopicGoneError, TopicAuthorizationFailedError])
+async def test_a_commit_that_some_topic_refuses_ends_nothing_and_is_tried_again(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch, error: type[KafkaError]
+) -> None:
+    refuses = [True]
+
+    async def commit(_offsets: Any) -> None:
+        if refuses[0]:
+            raise error(MANAGED.topic)
+
+    async def flush() -> None:
+        pass
+
+    consumer, thread = app.consumer, app.consumer._thread
+    monkeypatch.setattr(type(app), "producer", SimpleNamespace(flush=flush))
+    monkeypatch.setattr(consumer, "assignment", lambda: {MANAGED})
+    monkeypatch.setattr(thread, "assignment", lambda: {MANAGED})
+    monkeypatch.setattr(thread, "call_thread", lambda call, *arguments: call(*arguments))
+    thread._consumer = SimpleNamespace(commit=partial(thread._commit_with_ids, commit))
+    app.coordinator.offsets = {MANAGED: 6}
+    for refuses[0], committed in ((True, False), (True, False), (False, True)):
+        offered = consumer._filter_committable_offsets([])
+        assert offered == {MANAGED: 6}
+        assert await consumer._commit_offsets(offered) is committed
+    assert consumer._filter_committable_offsets([]) == {}
+    assert not app.should_stop
+
+
+async def test_a_commit_for_a_topic_that_is_gone_is_not_tried_for_ever() -> None:
+    async def commit(*_arguments: Any) -> None:
+        raise UnknownTopicOrPartitionError("g")
+
+    with pytest.raises(TopicGoneError) as caught:
+        await module._do_commit_offsets(commit, None, {})
+    assert not caught.value.retriable
+    # The control: aiokafka tries again as long as an error is said to be retriable, and looks it up there.
+    assert UnknownTopicOrPartitionError.retriable
+    assert {"_do_commit_offsets", "retriable"} <= set(GroupCoordinator.commit_offsets.__code__.co_names)
