@@ -136,6 +136,7 @@ class TocsinApp(App):
         inherited = {TP(*place): offset for place, offset in offsets.items()}
         worker = Worker(self, starting, self.faust_tables, cluster, inherited)
         self.stage = self.coordinator = worker
+        worker.pools.start(self.refused)
         await worker.start()
 
     def _topics_of_lanes(self) -> list[str]:
@@ -175,6 +176,10 @@ class TocsinApp(App):
             f"Another worker of the group {settings.group_id} has taken over the instance id "
             f"{settings.instance_id}, so this one ends: give each worker a TOCSIN_INSTANCE_ID of its own."
         )
+        self.refused(error)
+
+    def refused(self, error: ConfigurationError) -> None:
+        """This worker must not go on beside others: say so, and stop in good order."""
         log.critical("%s", error)
         self.stage.halt()
         self.health.failed(error)

@@ -30,6 +30,7 @@ from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
 from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
+from streams.broker.pools import PoolWatch
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.self_check import CheckedCluster
 from streams.broker.topic_plan import planned_topics
@@ -159,6 +160,7 @@ class Worker:
         self.recovery = starting.recovery
         self.brokers = starting.brokers
         self.topics = starting.topics
+        self.pools = PoolWatch(settings)
         self.reader = starting.reader
         self.health = starting.health
         self.web = starting.web
@@ -218,6 +220,7 @@ class Worker:
         """Stop everything; by now Faust has drained what was in flight and committed what is durable."""
         await self.counting.stop()
         await self.traffic.stop()
+        await self.pools.stop()
         await self.topics.stop()
         await self.brokers.stop()
         await self.reader.stop()

@@ -1,8 +1,8 @@
 """No broker creates a topic because a client of this process asked for it. A private part of aiokafka.
 
 Where brokers have ``auto.create.topics.enable`` (Kafka's default), a Metadata request creates what is
-missing, with the broker's defaults, unless it says otherwise; that of aiokafka 0.14 does not. A topic that was
-deleted under a worker would come back at once, with another number of partitions, made by any reader.
+missing, with the broker's defaults, unless it says otherwise; that of aiokafka 0.14 does not. A topic that
+was deleted under a worker would come back at once, with another number of partitions, made by any reader.
 """
 
 from __future__ import annotations
