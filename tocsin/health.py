@@ -9,6 +9,7 @@ A broker outage or a starved low priority is no reason to restart a worker.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from agents.counting import Counting
@@ -32,6 +33,9 @@ class Working(Protocol):
     traffic: Traffic
     counting: Counting
     effects: Effects
+
+    def unassigned(self) -> Mapping[str, Sequence[int]]:
+        """Topic -> its partitions that are nobody's in the group."""
 
     def member_alive(self) -> bool:
         """Whether the group membership is being kept up."""
@@ -93,7 +97,9 @@ class WorkerHealth:
             if self._recovery.phase == "recovering":
                 reasons.append(self._recovery.sentence())
         reasons += self._away()
-        reasons += self._topics.reasons()
+        troubles = self._topics.troubles
+        reasons += troubles.values()
+        reasons += self._unassigned(troubles)
         silent = self._unconfirmed_s()
         if silent > _UNCONFIRMED_S:
             reasons.append(f"The brokers have not confirmed counts for {silent:.0f} s.")
@@ -126,6 +132,15 @@ class WorkerHealth:
     def _away(self) -> list[str]:
         reason = self._brokers.reason()
         return [] if reason is None else [reason]
+
+    def _unassigned(self, troubles: Collection[str]) -> list[str]:
+        if self._worker is None:
+            return []
+        return [
+            f"No worker was given the partitions {', '.join(map(str, missing))} of {topic}."
+            for topic, missing in self._worker.unassigned().items()
+            if topic not in troubles
+        ]
 
     def _unconfirmed_s(self) -> float:
         return 0.0 if self._worker is None else self._worker.counting.unconfirmed_s()

@@ -242,6 +242,18 @@ class Worker:
         """Id by name, of the topics that are worked on; None while there is no assignment."""
         return self.topic_ids if self.traffic.ready.is_set() else None
 
+    def unassigned(self) -> dict[str, list[int]]:
+        """Topic -> its partitions that are nobody's in the group; empty while there is no assignment."""
+        if not self.traffic.ready.is_set():
+            return {}
+        given = self._app.consumer.assigned_in_group()
+        every = range(self.cluster.partitions)
+        return {
+            topic: missing
+            for topic in self.traffic.topics
+            if (missing := [number for number in every if number not in given.get(topic, ())])
+        }
+
     async def take_up(self, *, anew: bool) -> None:
         """Get another assignment; ``anew`` as a new member of the group, so that all members get one."""
         await self._app.consumer.rejoin(anew=anew)

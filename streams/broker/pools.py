@@ -202,7 +202,7 @@ async def live_groups(admin: AIOKafkaAdminClient, settings: Settings) -> dict[st
     retries = Retries(Backoff(_POLL_S), within_s=_PATIENCE_S)
     while True:
         names = await group_names(admin, settings)
-        found = await _once_loaded(partial(describe_groups, admin, names))
+        found: dict[str, list[Member]] = await _once_loaded(partial(describe_groups, admin, names))
         silent = [name for name, members in found.items() if any(not member.topics for member in members)]
         if not silent:
             return found

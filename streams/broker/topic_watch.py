@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -74,12 +74,18 @@ class TopicStates:
         """The topics to ask for."""
         return [spec.name for spec in self._plan]
 
-    def looked(self, found: Mapping[str, TopicDescription], working: Mapping[str, str] | None) -> Findings:
+    def looked(
+        self,
+        found: Mapping[str, TopicDescription],
+        working: Mapping[str, str] | None,
+        unassigned: Collection[str] = (),
+    ) -> Findings:
         """Judge a look.
 
         Args:
             found: as a broker describes the topics.
             working: id by name, of the topics that are worked on; None while there is no assignment.
+            unassigned: topics of which some partition is nobody's in the group.
         """
         troubles: dict[str, str] = {}
         reopen: list[str] = []
@@ -95,10 +101,13 @@ class TopicStates:
                         reopen.append(spec.name)  # to let it go: nothing more can be read of it
             elif topic.error is not None:
                 continue  # no leader yet, or the like: it says nothing new of the topic
-            elif self._again(spec.name, topic.topic_id):
+            elif self._again(spec.name, (topic.topic_id, spec.name in unassigned)):
                 if holds_counts and topic.topic_id != self._ids.get(spec.name):
                     lost.append(spec.name)
-                elif spec.notifications and working is not None and topic.topic_id != working.get(spec.name):
+                elif working is not None and (
+                    spec.name in unassigned
+                    or (spec.notifications and topic.topic_id != working.get(spec.name))
+                ):
                     reopen.append(spec.name)
         return Findings(troubles, reopen, lost)
 
@@ -134,6 +143,9 @@ class Watched(Protocol):
     def working_ids(self) -> Mapping[str, str] | None:
         """Id by name, of the topics that are worked on; None while there is no assignment."""
 
+    def unassigned(self) -> Collection[str]:
+        """Topics of which some partition is nobody's in the group; none while there is no assignment."""
+
     async def take_up(self, *, anew: bool) -> None:
         """Get another assignment; ``anew`` as a new member of the group, so that all members get one."""
 
@@ -153,7 +165,8 @@ class TopicWatch:
         self._options = options | {"request_timeout_ms": _ANSWER_MS}
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
-        self._troubles: Mapping[str, str] = {}
+        #: By topic, why it cannot be used; empty while all can.
+        self.troubles: Mapping[str, str] = {}
         self._say_at: dict[str, float] = {}
         self._reopen_at = 0.0
 
@@ -164,10 +177,6 @@ class TopicWatch:
     async def stop(self) -> None:
         """Watch no longer."""
         await end(self._task)
-
-    def reasons(self) -> list[str]:
-        """Why some topic cannot be used; empty while all can."""
-        return list(self._troubles.values())
 
     async def _watch(self, states: TopicStates, worker: Watched) -> None:
         client: AIOKafkaClient | None = None
@@ -186,7 +195,7 @@ class TopicWatch:
                         with cancellable():
                             await gone.close()
                     continue
-                await self._act(states.looked(found, worker.working_ids()), worker)
+                await self._act(states.looked(found, worker.working_ids(), worker.unassigned()), worker)
         finally:
             if client is not None:
                 await client.close()
@@ -201,7 +210,7 @@ class TopicWatch:
             return
         self._reopen_at = now + _AGAIN_S
         log.warning(
-            "Taking up what has become of %s: the group is joined again.",
+            "Taking up %s as it is now: the group is joined anew.",
             ", ".join(findings.reopen),
             extra=BOUNDED,
         )
@@ -209,14 +218,14 @@ class TopicWatch:
             await worker.take_up(anew=True)
 
     def _say(self, troubles: Mapping[str, str], now: float) -> None:
-        for name in self._troubles.keys() - troubles.keys():
+        for name in self.troubles.keys() - troubles.keys():
             self._say_at.pop(name, None)
             log.warning("The topic %s can be used again.", name, extra=BOUNDED)
         for name, trouble in troubles.items():
             if now >= self._say_at.get(name, 0.0):
                 self._say_at[name] = now + _SAY_AGAIN_S
                 log.warning("%s", trouble, extra=BOUNDED)
-        self._troubles = troubles
+        self.troubles = troubles
 
 
 def lost(topics: Sequence[str]) -> str:

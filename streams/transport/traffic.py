@@ -151,6 +151,11 @@ class Traffic:
 
     # ---------------------------------------------------------------- assignments
 
+    @property
+    def topics(self) -> list[str]:
+        """The topics that lanes fetch."""
+        return [*self._topics, *self._followed]
+
     def fetches(self, topic: str) -> bool:
         """Whether a lane fetches ``topic``; then its offsets are committed from what is durable."""
         return topic in self._topics or topic in self._followed

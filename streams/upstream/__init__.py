@@ -26,6 +26,8 @@ aiokafka's consumers:
   unpacks to too much, does not stop its partition.
 - `fetch_packing`: ``install_fetch_packing``; fetch requests and answers are packed a partition at a time.
 - `instance_watch`: notices that another process has taken over the instance id, and takes it back no more.
+- `whole_assignment`: an assignment that does not fit a member which came back is not taken; whether the group
+  was given all partitions.
 - `group_members`: what other members of a group subscribe to.
 
 aiokafka's producers and connections:

@@ -22,7 +22,6 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -31,6 +30,7 @@ from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
 from streams.upstream.instance_watch import InstanceWatch
 from streams.upstream.topic_ids import fetch_topics, is_committed_of
+from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
 
 #: Seconds between two tries to ask for topics.
 _AGAIN_S = 0.5
@@ -118,6 +118,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if not connected:
             return
         coordinator = self._consumer._coordinator
+        WholeAssignment(self.app, coordinator)
         coordinator._do_commit_offsets = partial(_do_commit_offsets, coordinator._do_commit_offsets)
         if self._consumer._group_instance_id is not None:
             self.instance_watch = InstanceWatch(self._consumer._coordinator, self._fenced)
@@ -233,10 +234,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator = self._ensure_consumer()._coordinator
         # The leader assigns by the metadata that it has, which may be five minutes old.
         await coordinator._client.force_metadata_update()
-        if anew and coordinator.generation > 0:
-            with contextlib.suppress(KafkaError):
-                await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
-            coordinator.reset_generation()
+        if anew:
+            await leave(coordinator)
         coordinator.request_rejoin()
 
     def _fenced(self) -> None:
@@ -298,6 +297,10 @@ class Consumer(driver.Consumer):
     async def rejoin(self, *, anew: bool) -> None:
         """Join the group again; ``anew`` as a new member, so that the whole group gets a new assignment."""
         await self._thread.rejoin(anew=anew)
+
+    def assigned_in_group(self) -> Partitions:
+        """What the present assignment gives to any member of the group, by topic."""
+        return assigned_in_group(self.app.assignor)
 
     async def perform_seek(self) -> None:
         """Learn what is committed; of managed topics, only what is of the topics that are there now."""

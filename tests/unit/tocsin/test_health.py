@@ -31,9 +31,12 @@ class FakeWorker:
             lost_s=lambda: self.lost,
             reason=lambda: f"No Kafka broker has answered for {self.lost:.0f} s." if self.lost else None,
         )
-        self.troubles: list[str] = []
-        self.topics = SimpleNamespace(reasons=lambda: self.troubles)
+        self.topics = SimpleNamespace(troubles={})
+        self.nobodys: dict[str, list[int]] = {}
         self.recovery = RecoveryProgress(list, lambda: 0.0)
+
+    def unassigned(self) -> dict[str, list[int]]:
+        return self.nobodys
 
     def member_alive(self) -> bool:
         return self.member
@@ -116,10 +119,16 @@ def test_a_topic_that_cannot_be_used_makes_it_not_ready_and_is_no_reason_to_rest
     worker: FakeWorker, health: WorkerHealth
 ) -> None:
     become_ready(worker, health)
-    worker.troubles = ["The topic notifications.error is gone: make it again with `tocsin topics apply`."]
-    assert health.ready().reasons == worker.troubles
+    gone = "The topic notifications.error is gone: make it again with `tocsin topics apply`."
+    worker.topics.troubles = {"notifications.error": gone}
+    # Its partitions are nobody's, which says nothing more.
+    worker.nobodys = {"notifications.error": [0, 1]}
+    assert health.ready().reasons == [gone]
     assert health.live().ok
-    worker.troubles = []
+    worker.topics.troubles = {}
+    assert health.ready().reasons == ["No worker was given the partitions 0, 1 of notifications.error."]
+    assert health.live().ok
+    worker.nobodys = {}
     assert health.ready().ok
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -36,11 +36,15 @@ def states() -> TopicStates:
     return TopicStates(PLAN, IDS, 4)
 
 
-def looks(*seen: Mapping[str, TopicDescription], working: Mapping[str, str] | None = IDS) -> Findings:
+def looks(
+    *seen: Mapping[str, TopicDescription],
+    working: Mapping[str, str] | None = IDS,
+    unassigned: Collection[str] = (),
+) -> Findings:
     """What the last of several looks has shown."""
     made, findings = states(), Findings()
     for each in seen:
-        findings = made.looked(each, working)
+        findings = made.looked(each, working, unassigned)
     return findings
 
 
@@ -58,6 +62,13 @@ def test_a_topic_with_another_id_is_taken_up_anew_once_it_was_seen_twice() -> No
     assert looks(new, new, working=IDS | {SOURCE: "new"}) == Findings()
     # While partitions are being assigned there is nothing to let go.
     assert looks(new, new, working=None) == Findings()
+
+
+@pytest.mark.parametrize("name", [SOURCE, PARTIALS])
+def test_a_topic_of_which_a_partition_is_nobodys_is_taken_up_anew(name: str) -> None:
+    assert looks(THERE, unassigned=[name]) == Findings()
+    assert looks(THERE, THERE, unassigned=[name]) == Findings(reopen=[name])
+    assert looks(THERE, THERE, unassigned=[name], working=None) == Findings()
 
 
 def test_a_topic_that_is_gone_is_said_and_let_go_and_taken_up_when_it_is_back() -> None:
@@ -117,6 +128,9 @@ class FakeWorker:
     def working_ids(self) -> Mapping[str, str] | None:
         return IDS
 
+    def unassigned(self) -> list[str]:
+        return []
+
     async def take_up(self, *, anew: bool) -> None:
         self.taken_up.append(anew)
 
@@ -133,10 +147,10 @@ async def test_the_watch_says_what_is_wrong_at_intervals_and_when_it_is_over(
     trouble = Findings({SOURCE: "The topic is gone."})
     for now[0] in (100.0, 102.0, 130.0, 161.0):
         await watch._act(trouble, worker)
-    assert watch.reasons() == ["The topic is gone."]
+    assert watch.troubles == trouble.troubles
     assert caplog.messages == ["The topic is gone."] * 2
     await watch._act(Findings(), worker)
-    assert watch.reasons() == []
+    assert watch.troubles == {}
     assert caplog.messages[2:] == [f"The topic {SOURCE} can be used again."]
     assert (worker.taken_up, worker.failed) == ([], [])
 
