@@ -40,6 +40,7 @@ from streams.transport.committable import CommittableOffsets
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
 from streams.upstream.recovery_progress import RecoveryProgress
+from streams.upstream.topic_ids import commit_note
 from tables.durable_table import DurableTable
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
@@ -100,8 +101,8 @@ class Starting:
         """Nothing may be committed."""
         return {}
 
-    def topic_id(self, topic: str) -> str:  # noqa: ARG002
-        """No topic is read."""
+    def commit_note(self, tp: TP, offset: int) -> str:  # noqa: ARG002
+        """Nothing is committed."""
         return ""
 
     async def drain(self) -> None:
@@ -289,9 +290,9 @@ class Worker:
         """Offsets that may be committed."""
         return self.offsets.committable()
 
-    def topic_id(self, topic: str) -> str:
-        """Id under which ``topic`` is worked on; empty when it is not."""
-        return self.topic_ids.get(topic, "")
+    def commit_note(self, tp: TP, offset: int) -> str:
+        """What is to be committed with this offset: the id under which its topic is worked on, and more."""
+        return commit_note(self.topic_ids.get(tp.topic, ""), self.traffic.never_read.up_to(tp, offset))
 
     async def drain(self) -> None:
         """Finish what is in flight, and make it durable."""
@@ -310,6 +311,7 @@ class Worker:
         # What is gone just now is not worked on; it is taken up by another assignment once it is back.
         there = {tp for tp in assigned if tp.topic in topic_ids}
         self.topic_ids = topic_ids
+        self.traffic.never_read.begin(self._app.consumer.never_read)
         try:
             await self.traffic.on_ready(there, self._with_inherited(there, committed), topic_ids)
             if self.traffic.ready.is_set():

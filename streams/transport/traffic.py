@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from streams.settings import Settings
 from streams.transport.batch import RecordBatch
 from streams.transport.fetch_lane import FetchLane
 from streams.transport.follow_lane import FollowLane
+from streams.transport.never_read import NeverRead
 from streams.transport.turns import YieldBudget
 from streams.upstream.connections import connect
 from streams.upstream.faust_app import App
@@ -120,12 +122,16 @@ class Traffic:
                 largest=settings.max_notification_bytes,
                 on_records=self._wake,
                 on_failed=self._failed,
+                on_never_read=partial(self._skipped, priority, topic),
             )
             for topic, priority in self._topics.items()
         }
         self._followed = {
             topic: FollowLane(topic, options, self._follow, on_failed=self._failed) for topic in followed
         }
+        #: Records that were deleted before they were read: where, and how many in the life of this process.
+        self.never_read = NeverRead()
+        self.never_read_by: Counter[Priority] = Counter()
         self._in_flight: set[RecordBatch] = set()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -257,6 +263,10 @@ class Traffic:
         return await deliver(
             self._app, batch_message(self._app, records, topic, partition, last.offset, last.timestamp or 0)
         )
+
+    def _skipped(self, priority: Priority, topic: str, partition: int, offset: int, number: int) -> None:
+        self.never_read.skipped(TP(topic, partition), offset, number)
+        self.never_read_by[priority] += number
 
     def _wake(self) -> None:
         self._news.set()

@@ -20,8 +20,8 @@ class Coordinator(Protocol):
     def committable(self) -> Mapping[TP, int]:
         """Offsets that may be committed now: the next ones to read."""
 
-    def topic_id(self, topic: str) -> str:
-        """Id under which offsets of ``topic`` are committable now; empty when it has none."""
+    def commit_note(self, tp: TP, offset: int) -> str:
+        """What is to be committed with this committable offset, by ``streams.upstream.topic_ids``."""
 
     async def drain(self) -> None:
         """Finish what is in flight and make it durable, within the deadline."""

@@ -29,22 +29,22 @@ from faust.types import TP
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
 from streams.upstream.instance_watch import InstanceWatch
-from streams.upstream.topic_ids import fetch_topics, is_committed_of
+from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
 from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
 
 #: Seconds between two tries to ask for topics.
 _AGAIN_S = 0.5
 
 
-class OffsetOf(int):
-    """An offset to commit that knows the id of its topic; to Faust it is a number like any other."""
+class NotedOffset(int):
+    """An offset to commit, and what to commit with it; to Faust it is a number like any other."""
 
-    topic_id: str
+    note: str
 
-    def __new__(cls, offset: int, topic_id: str) -> OffsetOf:
+    def __new__(cls, offset: int, note: str) -> NotedOffset:
         """Make one."""
         made = super().__new__(cls, offset)
-        made.topic_id = topic_id
+        made.note = note
         return made
 
 
@@ -55,10 +55,12 @@ class Committed:
     Attributes:
         topic_ids: id by name, of those that are there and may be seen.
         offsets: next offset to read, of these topics with these ids.
+        never_read: how many records below that offset nobody read, where there are any.
     """
 
     topic_ids: Mapping[str, str]
     offsets: Mapping[TP, int]
+    never_read: Mapping[TP, int]
 
 
 class TopicGoneError(KafkaError):
@@ -214,12 +216,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await asyncio.sleep(_AGAIN_S)
         ids = {name: topic.topic_id for name, topic in described.items() if topic.error is None}
         found = await consumer._coordinator.fetch_committed_offsets(list(tps))
-        offsets = {
-            TP(*tp): committed.offset
+        ours = {
+            TP(*tp): committed
             for tp, committed in found.items()
             if tp.topic in ids and is_committed_of(committed.metadata, ids[tp.topic])
         }
-        return Committed(ids, offsets)
+        return Committed(
+            ids,
+            {tp: committed.offset for tp, committed in ours.items()},
+            {tp: never for tp, committed in ours.items() if (never := never_read_of(committed.metadata))},
+        )
 
     async def rejoin(self, *, anew: bool) -> None:
         """Join the group again.
@@ -254,7 +260,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         try:
             await commit(
                 {
-                    tp: OffsetAndMetadata(int(each.offset), getattr(each.offset, "topic_id", each.metadata))
+                    tp: OffsetAndMetadata(int(each.offset), getattr(each.offset, "note", each.metadata))
                     for tp, each in offsets.items()
                 }
             )
@@ -282,6 +288,8 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **options)
         #: Ids of the managed topics when their committed offsets were last asked for.
         self.topic_ids: Mapping[str, str] = {}
+        #: How many records below these offsets nobody read.
+        self.never_read: Mapping[TP, int] = {}
 
     @property
     def _coordinator(self) -> Coordinator:
@@ -309,7 +317,7 @@ class Consumer(driver.Consumer):
         if not managed:
             return
         committed = await self._thread.committed_by_id(managed)
-        self.topic_ids = committed.topic_ids
+        self.topic_ids, self.never_read = committed.topic_ids, committed.never_read
         for tp in managed:
             offset = committed.offsets.get(tp)
             self._read_offset[tp] = offset
@@ -336,7 +344,7 @@ class Consumer(driver.Consumer):
         for tp, offset in self._coordinator.committable().items():
             committed = self._committed_offset[tp]
             if offset > (committed or 0):
-                offsets[tp] = OffsetOf(offset, self._coordinator.topic_id(tp.topic))
+                offsets[tp] = NotedOffset(offset, self._coordinator.commit_note(tp, offset))
         return offsets
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

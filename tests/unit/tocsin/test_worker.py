@@ -36,7 +36,7 @@ async def test_an_app_that_was_not_started_is_starting(app: TocsinApp) -> None:
     assert app.coordinator is stage
     assert isinstance(stage, Starting)
     assert (stage.fetches(ERROR.topic), stage.manages(ERROR.topic), stage.committable()) == (False, False, {})
-    assert stage.topic_id(ERROR.topic) == ""
+    assert stage.commit_note(ERROR, 1) == ""
     await stage.drain()
     await stage.on_revoked()
     with pytest.raises(RuntimeError, match="before the worker was made"):

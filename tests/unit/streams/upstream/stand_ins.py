@@ -31,8 +31,8 @@ class FakeCoordinator:
     async def on_revoked(self) -> None:
         self.calls.append("on_revoked")
 
-    def topic_id(self, topic: str) -> str:
-        return f"id of {topic}"
+    def commit_note(self, tp: TP, offset: int) -> str:
+        return f"{offset} of {tp.topic}"
 
     async def on_ready(
         self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]

@@ -222,10 +222,10 @@ def test_faust_keeps_the_consumer_where_it_is_looked_for() -> None:
 
 
 async def test_offsets_are_committed_with_the_id_of_their_topic(app: TocsinApp) -> None:
-    """The id that was right when the offset was chosen, whatever comes between."""
+    """What was right when the offset was chosen, whatever comes between."""
     app.coordinator.offsets = {MANAGED: 6}
     chosen = app.consumer._filter_committable_offsets([])
-    app.coordinator.topic_id = lambda _topic: "another one"
+    app.coordinator.commit_note = lambda _tp, _offset: "another one"
     committed: list[Any] = []
 
     async def commit(offsets: Any) -> None:
@@ -239,7 +239,7 @@ async def test_offsets_are_committed_with_the_id_of_their_topic(app: TocsinApp) 
     )
     assert await thread._commit(chosen | {OTHER: 2})
     assert committed == [
-        {MANAGED: OffsetAndMetadata(6, f"id of {MANAGED.topic}"), OTHER: OffsetAndMetadata(2, "")}
+        {MANAGED: OffsetAndMetadata(6, f"6 of {MANAGED.topic}"), OTHER: OffsetAndMetadata(2, "")}
     ]
 
 
@@ -248,7 +248,7 @@ async def test_what_was_committed_of_an_earlier_topic_of_the_name_is_not_taken_f
 ) -> None:
     fresh, stale, unmarked = (TP(MANAGED.topic, number) for number in range(3))
     found = {
-        fresh: OffsetAndMetadata(5, "n" * 22),
+        fresh: OffsetAndMetadata(5, "n" * 22 + "+70"),
         stale: OffsetAndMetadata(25, "o" * 22),
         unmarked: OffsetAndMetadata(7, ""),
     }
@@ -271,6 +271,7 @@ async def test_what_was_committed_of_an_earlier_topic_of_the_name_is_not_taken_f
     monkeypatch.setattr(thread, "_consumer", SimpleNamespace(_coordinator=coordinator))
     await consumer.perform_seek()
     assert consumer.topic_ids == {MANAGED.topic: "n" * 22}
+    assert consumer.never_read == {fresh: 70}
     assert {tp: consumer._committed_offset[tp] for tp in found} == {fresh: 5, stale: None, unmarked: 7}
     # The control: Faust alone would go on behind what it takes for read, and commit nothing before it.
     await driver.Consumer.perform_seek(consumer)
