@@ -184,7 +184,10 @@ async def test_a_broker_that_knows_of_no_broker_is_asked_again(
         async def stop() -> None:
             closed.append(brokers)
 
-        thread._consumer = SimpleNamespace(_client=client, _group_instance_id=None, stop=stop)
+        coordinator = SimpleNamespace(_do_commit_offsets=None, _on_join_complete=None)
+        thread._consumer = SimpleNamespace(
+            _client=client, _coordinator=coordinator, _group_instance_id=None, stop=stop
+        )
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", started)
     monkeypatch.setattr(connections, "_AGAIN_S", 0)
