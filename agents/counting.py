@@ -65,12 +65,10 @@ class OutdatedRows:
 
 @dataclass(slots=True)
 class Topics:
-    """Names and ids that counting needs, as found at start."""
+    """What counting needs to know of topics, as found at start."""
 
     partials: str
     event_counts: str
-    #: Notification topic -> topic id.
-    ids: Mapping[str, str]
     partitions: int
 
 
@@ -79,7 +77,7 @@ class Counting:
 
     Args:
         settings: topics, limits, lateness.
-        topics: names and ids as found at start.
+        topics: as found at start.
         partial_counts: rows of the sources.
         combined_counts: rows of the combiners; None in a pool that combines nothing.
         producer: sends counts to the combiners, and public rows.
@@ -131,8 +129,16 @@ class Counting:
 
     # ---------------------------------------------------------------- Work
 
-    def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
-        """Load the counters of the assigned partitions, after the last assignment was closed."""
+    def open(
+        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+    ) -> None:
+        """Load the counters of the assigned partitions, after the last assignment was closed.
+
+        Args:
+            assigned: the partitions.
+            committed: next offset to read, of the topics with these ids.
+            topic_ids: id of each topic, by name; a source is a partition of the topic with this id.
+        """
         self._finished = False
         rows: dict[int, VersionedRows] = {}
         for tp in sorted(assigned):
@@ -140,7 +146,7 @@ class Counting:
                 if tp.partition not in rows:
                     rows[tp.partition] = self._partial_counts.rows(tp.partition)
                 counter = SourceCounter(
-                    source_name(self._topics.ids[tp.topic], tp.partition),
+                    source_name(topic_ids[tp.topic], tp.partition),
                     rows[tp.partition],
                     max_event_types=self._settings.max_event_types,
                     lateness_s=self._settings.lateness_s,

@@ -25,6 +25,7 @@ from streams.upstream.faust_app import App
 from streams.upstream.faust_messages import BatchSchema
 from streams.upstream.faust_recovery import install_observed_recovery
 from streams.upstream.faust_transport import Transport
+from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.store_faults import (
     LocalStateError,
@@ -56,6 +57,7 @@ class TocsinApp(App):
     """
 
     def __init__(self, settings: Settings, cluster: CheckedCluster | None = None) -> None:
+        install_no_topic_creation()
         super().__init__(settings.group_id, **faust_options(settings))
         self.transport = Transport(self.conf.broker_consumer, self)
         self.settings = settings
@@ -127,12 +129,14 @@ class TocsinApp(App):
             sys.stderr.write(f"tocsin: {error}\n")
             sys.stderr.flush()
             os._exit(EXIT_CONFIG)
-        offsets = await inherited_offsets(self.settings, self._topics_of_lanes())
+        mine = {topic: cluster.topic_ids[topic] for topic in self._topics_of_lanes()}
+        offsets = await inherited_offsets(self.settings, mine)
         if self.should_stop:
             return
         inherited = {TP(*place): offset for place, offset in offsets.items()}
         worker = Worker(self, starting, self.faust_tables, cluster, inherited)
         self.stage = self.coordinator = worker
+        worker.pools.start(self.refused)
         await worker.start()
 
     def _topics_of_lanes(self) -> list[str]:
@@ -172,6 +176,10 @@ class TocsinApp(App):
             f"Another worker of the group {settings.group_id} has taken over the instance id "
             f"{settings.instance_id}, so this one ends: give each worker a TOCSIN_INSTANCE_ID of its own."
         )
+        self.refused(error)
+
+    def refused(self, error: ConfigurationError) -> None:
+        """This worker must not go on beside others: say so, and stop in good order."""
         log.critical("%s", error)
         self.stage.halt()
         self.health.failed(error)

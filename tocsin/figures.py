@@ -26,6 +26,7 @@ class NothingYet:
     forwarded: Mapping[Priority, int] = field(default_factory=dict)
     dead_letters: Mapping[Reason, int] = field(default_factory=dict)
     repairs: Mapping[Repair, int] = field(default_factory=dict)
+    never_read: Mapping[Priority, int] = field(default_factory=dict)
     time_replaced: int = 0
     flush_seconds: float = 0.0
     flushes: int = 0
@@ -65,6 +66,7 @@ class Counted(Protocol):
 
     ingest: Ingest
     counting: Counting
+    traffic: Traffic
     alert_producer: ConfirmedProducer
     count_producer: ConfirmedProducer
     rebalances: int
@@ -79,6 +81,8 @@ class WorkerFigures:
         #: Records by priority.
         self.counted: Mapping[Priority, int] = stats.counted
         self.forwarded: Mapping[Priority, int] = stats.forwarded
+        #: Records that were deleted before they were read, by priority.
+        self.never_read: Mapping[Priority, int] = worker.traffic.never_read_by
         #: Records that could not be read, by reason; repairs of those that could, by name.
         self.dead_letters: Mapping[Reason, int] = stats.dead_letters
         self.repairs: Mapping[Repair, int] = stats.repairs

@@ -2,18 +2,20 @@
 
 Three questions with different answers: *started* is true once the worker was ready for the first time, and
 says until then how far recovery is; *ready* is false while recovering, rebalancing, draining, or when the
-brokers do not answer or confirm; *live* is false only when a restart is the cure. A broker outage or a
-starved low priority is no reason to restart a worker.
+brokers do not answer or confirm, or a topic cannot be used; *live* is false only when a restart is the cure.
+A broker outage or a starved low priority is no reason to restart a worker.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from agents.counting import Counting
 from agents.effects import Effects
 from streams.broker.outage import BrokerWatch
+from streams.broker.topic_watch import TopicWatch
 from streams.transport.traffic import Traffic
 from streams.upstream.recovery_progress import RecoveryProgress
 from tables.totals_reader import TotalsReader
@@ -32,6 +34,9 @@ class Working(Protocol):
     counting: Counting
     effects: Effects
 
+    def unassigned(self) -> Mapping[str, Sequence[int]]:
+        """Topic -> its partitions that are nobody's in the group."""
+
     def member_alive(self) -> bool:
         """Whether the group membership is being kept up."""
 
@@ -42,12 +47,16 @@ class WorkerHealth:
     Args:
         recovery: how far it is.
         brokers: whether they answer.
+        topics: whether they are there and may be used.
         reader: of the counts that are shown.
     """
 
-    def __init__(self, recovery: RecoveryProgress, brokers: BrokerWatch, reader: TotalsReader) -> None:
+    def __init__(
+        self, recovery: RecoveryProgress, brokers: BrokerWatch, topics: TopicWatch, reader: TotalsReader
+    ) -> None:
         self._recovery = recovery
         self._brokers = brokers
+        self._topics = topics
         self._reader = reader
         #: What works; None while the worker starts, and nothing of it can be unwell.
         self._worker: Working | None = None
@@ -88,6 +97,9 @@ class WorkerHealth:
             if self._recovery.phase == "recovering":
                 reasons.append(self._recovery.sentence())
         reasons += self._away()
+        troubles = self._topics.troubles
+        reasons += troubles.values()
+        reasons += self._unassigned(troubles)
         silent = self._unconfirmed_s()
         if silent > _UNCONFIRMED_S:
             reasons.append(f"The brokers have not confirmed counts for {silent:.0f} s.")
@@ -120,6 +132,15 @@ class WorkerHealth:
     def _away(self) -> list[str]:
         reason = self._brokers.reason()
         return [] if reason is None else [reason]
+
+    def _unassigned(self, troubles: Collection[str]) -> list[str]:
+        if self._worker is None:
+            return []
+        return [
+            f"No worker was given the partitions {', '.join(map(str, missing))} of {topic}."
+            for topic, missing in self._worker.unassigned().items()
+            if topic not in troubles
+        ]
 
     def _unconfirmed_s(self) -> float:
         return 0.0 if self._worker is None else self._worker.counting.unconfirmed_s()

@@ -30,13 +30,17 @@ from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
 from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
+from streams.broker.pools import PoolWatch
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.self_check import CheckedCluster
+from streams.broker.topic_plan import planned_topics
+from streams.broker.topic_watch import TopicStates, TopicWatch
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
 from streams.upstream.recovery_progress import RecoveryProgress
+from streams.upstream.topic_ids import commit_note
 from tables.durable_table import DurableTable
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
@@ -69,7 +73,8 @@ class Starting:
             on_busy=self.pace.spent,
         )
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
-        self.health = WorkerHealth(recovery, self.brokers, self.reader)
+        self.topics = TopicWatch(self.options)
+        self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader)
         nothing = NothingYet()
         self.web = ViewServer(
             settings, counts=self.reader, scheduler=nothing, health=self.health, stats=nothing
@@ -96,13 +101,22 @@ class Starting:
         """Nothing may be committed."""
         return {}
 
+    def commit_note(self, tp: TP, offset: int) -> str:  # noqa: ARG002
+        """Nothing is committed."""
+        return ""
+
     async def drain(self) -> None:
         """Nothing is in flight."""
 
     async def on_revoked(self) -> None:
         """There is nothing to forget."""
 
-    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+    async def on_ready(
+        self,
+        assigned: set[TP],
+        committed: Mapping[TP, int | None],
+        topic_ids: Mapping[str, str],  # noqa: ARG002
+    ) -> None:
         """Cannot be: the group is joined by a worker that has been made."""
         raise RuntimeError(f"{len(assigned)} partitions of {len(committed)} came before the worker was made")
 
@@ -141,10 +155,13 @@ class Worker:
     ) -> None:
         settings, options = starting.settings, starting.options
         self._app = app
+        self._settings = settings
         self._inherited = inherited
         self.cluster = cluster
         self.recovery = starting.recovery
         self.brokers = starting.brokers
+        self.topics = starting.topics
+        self.pools = PoolWatch(settings)
         self.reader = starting.reader
         self.health = starting.health
         self.web = starting.web
@@ -152,13 +169,14 @@ class Worker:
         # Not lz4: aiokafka takes its slowest level, 13 ms of the event loop for a full batch instead of 1 ms.
         self.count_producer = ConfirmedProducer("counts", options, linger_ms=2, compression="snappy")
         self.offsets = CommittableOffsets()
+        #: Ids of the topics that the present assignment is worked on under, by name.
+        self.topic_ids: Mapping[str, str] = {}
         self.effects = Effects(self.alert_producer, self.offsets)
         self.ingest = Ingest(settings, self.effects)
         self.pace = starting.pace
         topics = Topics(
             partials=settings.internal_topic("partials"),
             event_counts=settings.event_counts_topic,
-            ids=cluster.topic_ids,
             partitions=cluster.partitions,
         )
         writer = secrets.token_hex(6)
@@ -185,6 +203,8 @@ class Worker:
         self.web.show(SchedulerFigures(self.traffic, self.profile), WorkerFigures(self))
         # From here on brokers that go are waited for, and somebody says so.
         self.brokers.start(self.cluster.writes_need)
+        plan = planned_topics(self._settings, self.cluster.partitions)
+        self.topics.start(TopicStates(plan, self.cluster.topic_ids, self.cluster.partitions), self)
         producers = (self.alert_producer, self.count_producer)
         if not all(await asyncio.gather(*(producer.start(self._is_wanted) for producer in producers))):
             return
@@ -201,6 +221,8 @@ class Worker:
         """Stop everything; by now Faust has drained what was in flight and committed what is durable."""
         await self.counting.stop()
         await self.traffic.stop()
+        await self.pools.stop()
+        await self.topics.stop()
         await self.brokers.stop()
         await self.reader.stop()
         await self.alert_producer.stop()
@@ -214,6 +236,33 @@ class Worker:
     def member_alive(self) -> bool:
         """Whether the group membership is being kept up."""
         return member_alive(self._app)
+
+    # ---------------------------------------------------------------- Watched
+
+    def working_ids(self) -> Mapping[str, str] | None:
+        """Id by name, of the topics that are worked on; None while there is no assignment."""
+        return self.topic_ids if self.traffic.ready.is_set() else None
+
+    def unassigned(self) -> dict[str, list[int]]:
+        """Topic -> its partitions that are nobody's in the group; empty while there is no assignment."""
+        if not self.traffic.ready.is_set():
+            return {}
+        given = self._app.consumer.assigned_in_group()
+        every = range(self.cluster.partitions)
+        return {
+            topic: missing
+            for topic in self.traffic.topics
+            if (missing := [number for number in every if number not in given.get(topic, ())])
+        }
+
+    async def take_up(self, *, anew: bool) -> None:
+        """Get another assignment; ``anew`` as a new member of the group, so that all members get one."""
+        await self._app.consumer.rejoin(anew=anew)
+
+    def fail(self, error: BaseException) -> None:
+        """End the worker, because it cannot go on."""
+        log.critical("%s", error)
+        self._app.fail(error)
 
     def _is_wanted(self) -> bool:
         return not self._app.should_stop
@@ -241,6 +290,10 @@ class Worker:
         """Offsets that may be committed."""
         return self.offsets.committable()
 
+    def commit_note(self, tp: TP, offset: int) -> str:
+        """What is to be committed with this offset: the id under which its topic is worked on, and more."""
+        return commit_note(self.topic_ids.get(tp.topic, ""), self.traffic.never_read.up_to(tp, offset))
+
     async def drain(self) -> None:
         """Finish what is in flight, and make it durable."""
         await self.traffic.drain()
@@ -250,11 +303,17 @@ class Worker:
         self.rebalances += 1
         await self.traffic.on_revoked()
 
-    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+    async def on_ready(
+        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+    ) -> None:
         """Begin with the new assignment."""
         self.recovery.recovered()
+        # What is gone just now is not worked on; it is taken up by another assignment once it is back.
+        there = {tp for tp in assigned if tp.topic in topic_ids}
+        self.topic_ids = topic_ids
+        self.traffic.never_read.begin(self._app.consumer.never_read)
         try:
-            await self.traffic.on_ready(assigned, self._with_inherited(assigned, committed))
+            await self.traffic.on_ready(there, self._with_inherited(there, committed), topic_ids)
             if self.traffic.ready.is_set():
                 self.recovery.ready()
         except Exception as error:
@@ -268,7 +327,9 @@ class Worker:
         further = {
             tp: offset
             for tp, offset in self._inherited.items()
-            if tp in assigned and offset > (committed.get(tp) or 0)
+            if tp in assigned
+            and self.topic_ids[tp.topic] == self.cluster.topic_ids[tp.topic]
+            and offset > (committed.get(tp) or 0)
         }
         if further:
             log.info("Going on from where another pool was, in %d partitions.", len(further))

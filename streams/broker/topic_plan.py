@@ -200,7 +200,7 @@ class _Finder:
             also = "" if self.create else ", or set TOCSIN_CREATE_TOPICS=true"
             self.error(spec, f"is missing: run `tocsin topics apply`{also}")
         elif topic.error == NOT_AUTHORISED:
-            self.error(spec, f"may not be seen by this user: grant {_access(spec)} on it")
+            self.error(spec, f"may not be seen by this user: grant {access(spec)} on it")
         elif topic.error is not None:
             self.error(
                 spec, f"cannot be used, the broker says {topic.error}: change its name in the settings"
@@ -315,7 +315,8 @@ def find_problems(
     return sorted(finder.problems, key=lambda problem: problem.severity == "warning")
 
 
-def _access(spec: TopicSpec) -> str:
+def access(spec: TopicSpec) -> str:
+    """The rights that a worker needs on a topic."""
     return " and ".join(name for name, wanted in (("Read", spec.reads), ("Write", spec.writes)) if wanted)
 
 

@@ -16,7 +16,7 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.log_lines import LimitedLog
+from streams.log_lines import BOUNDED, LimitedLog
 from streams.notifications.priority import Priority
 from streams.records import Record, UnreadableRecord
 from streams.retries import Backoff, Retries
@@ -54,6 +54,8 @@ class FetchLane(Lane):
         largest: bytes of the largest record that is wanted.
         on_records: called when records have come.
         on_failed: called when fetching has ended by an error.
+        on_never_read: called with partition, offset, and how many records before that offset were deleted
+            before they were read.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class FetchLane(Lane):
         largest: int = 0,
         on_records: Callable[[], None],
         on_failed: Callable[[BaseException], None],
+        on_never_read: Callable[[int, int, int], None] = lambda *_: None,
     ) -> None:
         limits = {
             "max_partition_fetch_bytes": fetch_bytes,
@@ -78,18 +81,24 @@ class FetchLane(Lane):
         self._fetch_bytes = fetch_bytes
         self._scheduler = scheduler
         self._on_records = on_records
+        self._on_never_read = on_never_read
         self._room = asyncio.Event()
         self._log = LimitedLog(__name__)
         #: Partition -> offset that will be read next, as far as records were taken over.
         self.positions: dict[int, int] = {}
 
-    async def assign(self, offsets: Mapping[int, int | None]) -> None:
-        """Fetch these partitions, each from its offset; None means from its first record."""
+    async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
+        """Fetch these partitions, each from its offset; None means from its first record.
+
+        Args:
+            offsets: by partition.
+            topic_id: nothing of another topic of this name is fetched; None to fetch by name.
+        """
         await self.revoke()
         if not offsets:
             return
         install_bulk_records(self._largest)
-        consumer = await self._connect(offsets)
+        consumer = await self._connect(offsets, topic_id, self._was_reset)
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
         self._room.set()
@@ -166,6 +175,20 @@ class FetchLane(Lane):
         self._scheduler.add(self.priority, partition, records, nbytes)
         self.positions[partition] = position
         self._on_records()
+
+    def _was_reset(self, partition: int, before: int, offset: int) -> None:
+        if offset <= before:
+            return
+        log.warning(
+            "%d records of %s, partition %d, were deleted before they were read: give the topic a longer "
+            "retention.ms, or its priority more workers.",
+            offset - before,
+            self.topic,
+            partition,
+            extra=BOUNDED,  # one a partition, each with a number of its own
+        )
+        self.positions[partition] = max(offset, self.positions.get(partition, 0))
+        self._on_never_read(partition, offset, offset - before)
 
     def _warn(self, error: KafkaError) -> None:
         self._log.warning("Fetching %s failed (%r); trying again.", self.topic, error)

@@ -42,11 +42,16 @@ class FollowLane(Lane):
         super().__init__(topic, options, on_failed)
         self._deliver = deliver
 
-    async def assign(self, offsets: Mapping[int, int | None]) -> None:
-        """Follow these partitions, each from its offset; None means from its first record."""
+    async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
+        """Follow these partitions, each from its offset; None means from its first record.
+
+        Args:
+            offsets: by partition.
+            topic_id: nothing of another topic of this name is fetched; None to fetch by name.
+        """
         await self.revoke()
         if offsets:
-            self._start(self._fetch(await self._connect(offsets)))
+            self._start(self._fetch(await self._connect(offsets, topic_id)))
 
     async def revoke(self) -> None:
         """Stop following, and disconnect."""

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 
 from streams.cancellation import end
 from streams.upstream.connections import disconnect
+from streams.upstream.fetch_by_id import OnReset, fetch_by_id
 from streams.upstream.fetch_packing import install_fetch_packing
 from streams.upstream.lenient_records import install_lenient_records
 
@@ -45,13 +46,23 @@ class Lane:
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def _connect(self, offsets: Mapping[int, int | None]) -> aiokafka.AIOKafkaConsumer:
-        """Connect, to read each partition from its offset; None means from its first record."""
+    async def _connect(
+        self, offsets: Mapping[int, int | None], topic_id: str | None, on_reset: OnReset | None = None
+    ) -> aiokafka.AIOKafkaConsumer:
+        """Connect, to read each partition from its offset; None means from its first record.
+
+        Args:
+            offsets: by partition.
+            topic_id: nothing of another topic of this name is fetched; None to fetch by name.
+            on_reset: called when an offset was out of range, once it is known where reading goes on.
+        """
         install_lenient_records()
         install_fetch_packing()
         # A consumer for each assignment: one that is unsubscribed cannot be stopped (aiokafka 0.14).
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()
+        if topic_id is not None:
+            fetch_by_id(consumer, self.topic, topic_id, on_reset)
         consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
         for partition, offset in offsets.items():
             if offset is not None:

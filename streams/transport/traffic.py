@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from streams.settings import Settings
 from streams.transport.batch import RecordBatch
 from streams.transport.fetch_lane import FetchLane
 from streams.transport.follow_lane import FollowLane
+from streams.transport.never_read import NeverRead
 from streams.transport.turns import YieldBudget
 from streams.upstream.connections import connect
 from streams.upstream.faust_app import App
@@ -42,7 +44,9 @@ _MOST_SHORT_BATCHES = 0.5
 class Work(Protocol):
     """What is done with records."""
 
-    def open(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+    def open(
+        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+    ) -> None:
         """Begin with an assignment: load state from the tables."""
 
     async def finish(self, deadline_s: float) -> None:
@@ -118,12 +122,16 @@ class Traffic:
                 largest=settings.max_notification_bytes,
                 on_records=self._wake,
                 on_failed=self._failed,
+                on_never_read=partial(self._skipped, priority, topic),
             )
             for topic, priority in self._topics.items()
         }
         self._followed = {
             topic: FollowLane(topic, options, self._follow, on_failed=self._failed) for topic in followed
         }
+        #: Records that were deleted before they were read: where, and how many in the life of this process.
+        self.never_read = NeverRead()
+        self.never_read_by: Counter[Priority] = Counter()
         self._in_flight: set[RecordBatch] = set()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -148,6 +156,11 @@ class Traffic:
         await self._revoke_lanes()
 
     # ---------------------------------------------------------------- assignments
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that lanes fetch."""
+        return [*self._topics, *self._followed]
 
     def fetches(self, topic: str) -> bool:
         """Whether a lane fetches ``topic``; then its offsets are committed from what is durable."""
@@ -181,15 +194,23 @@ class Traffic:
             self._work.close()
             self.assigned = set()
 
-    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
-        """Load state and start fetching the assigned partitions."""
+    async def on_ready(
+        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+    ) -> None:
+        """Load state and start fetching the assigned partitions.
+
+        Args:
+            assigned: partitions of topics that are there.
+            committed: where to begin; None means at the first record.
+            topic_ids: id by name: of another topic of the same name nothing is fetched.
+        """
         generation = self._app.consumer_generation_id
         async with self._lock:
             await self._let_go()
             if not self._holds(generation):
                 return
             self.assigned = assigned
-            self._work.open(assigned, committed)
+            self._work.open(assigned, committed, topic_ids)
             lanes: dict[str, FetchLane | FollowLane] = {
                 topic: self._lanes[priority] for topic, priority in self._topics.items()
             }
@@ -197,7 +218,10 @@ class Traffic:
             # The brokers may go in just this moment.
             await asyncio.gather(
                 *(
-                    connect(partial(lane.assign, _offsets(topic, assigned, committed)), holds)
+                    connect(
+                        partial(lane.assign, _offsets(topic, assigned, committed), topic_ids.get(topic)),
+                        holds,
+                    )
                     for topic, lane in (lanes | self._followed).items()
                 )
             )
@@ -239,6 +263,10 @@ class Traffic:
         return await deliver(
             self._app, batch_message(self._app, records, topic, partition, last.offset, last.timestamp or 0)
         )
+
+    def _skipped(self, priority: Priority, topic: str, partition: int, offset: int, number: int) -> None:
+        self.never_read.skipped(TP(topic, partition), offset, number)
+        self.never_read_by[priority] += number
 
     def _wake(self) -> None:
         self._news.set()

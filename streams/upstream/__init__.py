@@ -9,8 +9,9 @@ Faust:
 - `faust_app`, `coordinator`: the app tells Tocsin when work may begin, when it must end, and of a crash.
 - `faust_consumer`: the group's consumer keeps membership, commits, and reads changelogs and internal topics.
   It pauses notification topics, which lanes of our own fetch. Offsets of managed topics are committed from
-  what is durable, never from what agents acked. Waiting for agents at a rebalance or stop has a deadline, and
-  ends with a flush. No call for records of an earlier assignment takes any out of sight of a recovery.
+  what is durable, never from what agents acked, and with the id of their topic. Waiting for agents at a
+  rebalance or stop has a deadline, and ends with a flush. No call for records of an earlier assignment takes
+  any out of sight of a recovery.
 - `faust_producer`, `faust_transport`: consumer and producer wait for brokers that are away when they start.
 - `faust_messages`: hands batches of records to agents, past Faust's own fetching.
 - `faust_recovery`: ``install_observed_recovery``; recovery tells where it began and how far it is, and
@@ -25,6 +26,8 @@ aiokafka's consumers:
   unpacks to too much, does not stop its partition.
 - `fetch_packing`: ``install_fetch_packing``; fetch requests and answers are packed a partition at a time.
 - `instance_watch`: notices that another process has taken over the instance id, and takes it back no more.
+- `whole_assignment`: an assignment that does not fit a member which came back is not taken; whether the group
+  was given all partitions.
 - `group_members`: what other members of a group subscribe to.
 
 aiokafka's producers and connections:
@@ -34,4 +37,6 @@ aiokafka's producers and connections:
 - `connections`: connects again until brokers are there; disconnects whatever the client is doing.
 - `clients`: the client inside the others; whether a broker can be used, and how many answer.
 - `topic_ids`: ids of topics, which aiokafka does not ask for.
+- `fetch_by_id`: fetches a topic by its id, so that nothing of another one of the same name can come.
+- `no_topic_creation`: ``install_no_topic_creation``; asking for a topic has no broker create it.
 """

@@ -23,7 +23,7 @@ class App(faust.App):
         consumer = self.consumer
         assigned = {tp for tp in consumer.assignment() if self.coordinator.manages(tp.topic)}
         committed = {tp: consumer._committed_offset.get(tp) for tp in assigned}
-        self.add_future(self.coordinator.on_ready(assigned, committed))
+        self.add_future(self.coordinator.on_ready(assigned, committed, dict(consumer.topic_ids)))
 
     def on_crash(self, error: BaseException) -> None:
         """Something cannot go on, and the worker ends; may be called for several errors."""

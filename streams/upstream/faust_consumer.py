@@ -1,23 +1,77 @@
 """The member of the consumer group: assignment, changelogs, internal topics, and commits of what is durable.
 
 It fetches no notifications: lanes of our own do, so it pauses their partitions.
+
+An offset is committed with the id of its topic, since a topic that was deleted and made again has the same
+name: what was committed of the one says nothing of the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import aiokafka
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
 from streams.upstream.instance_watch import InstanceWatch
+from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
+from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
+
+#: Seconds between two tries to ask for topics.
+_AGAIN_S = 0.5
+
+
+class NotedOffset(int):
+    """An offset to commit, and what to commit with it; to Faust it is a number like any other."""
+
+    note: str
+
+    def __new__(cls, offset: int, note: str) -> NotedOffset:
+        """Make one."""
+        made = super().__new__(cls, offset)
+        made.note = note
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a group has committed of topics, those that are there now.
+
+    Attributes:
+        topic_ids: id by name, of those that are there and may be seen.
+        offsets: next offset to read, of these topics with these ids.
+        never_read: how many records below that offset nobody read, where there are any.
+    """
+
+    topic_ids: Mapping[str, str]
+    offsets: Mapping[TP, int]
+    never_read: Mapping[TP, int]
+
+
+class TopicGoneError(KafkaError):
+    """An offset cannot be committed, because its topic is not there; aiokafka would try again for ever."""
+
+
+async def _do_commit_offsets(commit: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    try:
+        await commit(*arguments)
+    except UnknownTopicOrPartitionError as error:
+        raise TopicGoneError(*error.args) from error
 
 
 class PausingListener(driver.ConsumerRebalanceListener):
@@ -57,11 +111,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._moves = 0
         #: As aiokafka has it, and as Faust does; set together, for two threads ask.
         self._assignment: tuple[Any, frozenset[TP]] = None, frozenset()
+        #: Whether the commit under way was refused for some of its topics.
+        self._refused = False
 
     async def on_start(self) -> None:
         """Connect; watch over the instance id from the first request on: nothing is subscribed to yet."""
         connected = await connect(self._connect, lambda: not self.app.should_stop)
-        if connected and self._consumer._group_instance_id is not None:
+        if not connected:
+            return
+        coordinator = self._consumer._coordinator
+        WholeAssignment(self.app, coordinator)
+        coordinator._do_commit_offsets = partial(_do_commit_offsets, coordinator._do_commit_offsets)
+        if self._consumer._group_instance_id is not None:
             self.instance_watch = InstanceWatch(self._consumer._coordinator, self._fenced)
 
     async def _connect(self) -> None:
@@ -138,18 +199,80 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if consumer._coordinator.generation == generation:
             consumer.pause(*(tp for tp in consumer.assignment() if tp in tps))
 
+    async def committed_by_id(self, tps: Collection[TP]) -> Committed:
+        """What the group has committed of topics that are there now, not of earlier ones of their names."""
+        committed: Committed = await self.call_thread(self._committed_by_id, tps)
+        return committed
+
+    async def _committed_by_id(self, tps: Collection[TP]) -> Committed:
+        consumer = self._ensure_consumer()
+        while True:
+            try:
+                described = await fetch_topics(consumer, {tp.topic for tp in tps})
+                break
+            except KafkaError:
+                if self.app.should_stop:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
+        ids = {name: topic.topic_id for name, topic in described.items() if topic.error is None}
+        found = await consumer._coordinator.fetch_committed_offsets(list(tps))
+        ours = {
+            TP(*tp): committed
+            for tp, committed in found.items()
+            if tp.topic in ids and is_committed_of(committed.metadata, ids[tp.topic])
+        }
+        return Committed(
+            ids,
+            {tp: committed.offset for tp, committed in ours.items()},
+            {tp: never for tp, committed in ours.items() if (never := never_read_of(committed.metadata))},
+        )
+
+    async def rejoin(self, *, anew: bool) -> None:
+        """Join the group again.
+
+        Args:
+            anew: as a new member, so that the whole group gets a new assignment. A member with an instance
+                id would be handed its old one else.
+        """
+        await self.call_thread(self._rejoin, anew)
+
+    async def _rejoin(self, anew: bool) -> None:
+        coordinator = self._ensure_consumer()._coordinator
+        # The leader assigns by the metadata that it has, which may be five minutes old.
+        await coordinator._client.force_metadata_update()
+        if anew:
+            await leave(coordinator)
+        coordinator.request_rejoin()
+
     def _fenced(self) -> None:
         self.app.loop.call_soon_threadsafe(self.app.instance_taken)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         if self.instance_watch is not None and self.instance_watch.fenced:
             return False
-        return bool(await super()._commit(offsets))
+        self._refused = False
+        return bool(await super()._commit(offsets)) and not self._refused
+
+    async def _commit_with_ids(
+        self, commit: Callable[[Any], Awaitable[None]], offsets: Mapping[Any, Any]
+    ) -> None:
+        """Commit each offset with the id of its topic, where it knows it; all that can be is committed."""
+        try:
+            await commit(
+                {
+                    tp: OffsetAndMetadata(int(each.offset), getattr(each.offset, "note", each.metadata))
+                    for tp, each in offsets.items()
+                }
+            )
+        except (TopicGoneError, TopicAuthorizationFailedError):
+            # Whoever watches the topics says so. Faust would end the worker.
+            self._refused = True
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # Faust hard-codes 1.5 s, for which a drained partition waits when others are idle.
         consumer._fetch_max_wait_ms = 200
+        consumer.commit = partial(self._commit_with_ids, consumer.commit)
         return consumer
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -161,6 +284,13 @@ class Consumer(driver.Consumer):
 
     RebalanceListener = PausingListener
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: Ids of the managed topics when their committed offsets were last asked for.
+        self.topic_ids: Mapping[str, str] = {}
+        #: How many records below these offsets nobody read.
+        self.never_read: Mapping[TP, int] = {}
+
     @property
     def _coordinator(self) -> Coordinator:
         return cast(Coordinator, self.app.coordinator)
@@ -171,6 +301,35 @@ class Consumer(driver.Consumer):
     async def rest(self, tps: set[TP], generation: int) -> None:
         """Fetch ``tps`` no more until the next assignment, unless it has come already."""
         await self._thread.rest(tps, generation)
+
+    async def rejoin(self, *, anew: bool) -> None:
+        """Join the group again; ``anew`` as a new member, so that the whole group gets a new assignment."""
+        await self._thread.rejoin(anew=anew)
+
+    def assigned_in_group(self) -> Partitions:
+        """What the present assignment gives to any member of the group, by topic."""
+        return assigned_in_group(self.app.assignor)
+
+    async def perform_seek(self) -> None:
+        """Learn what is committed; of managed topics, only what is of the topics that are there now."""
+        await super().perform_seek()
+        managed = [tp for tp in self.assignment() if self._coordinator.manages(tp.topic)]
+        if not managed:
+            return
+        committed = await self._thread.committed_by_id(managed)
+        self.topic_ids, self.never_read = committed.topic_ids, committed.never_read
+        for tp in managed:
+            offset = committed.offsets.get(tp)
+            self._read_offset[tp] = offset
+            self._committed_offset[tp] = offset or None
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Commit; what could not be is offered again, which Faust would take for committed."""
+        before = {tp: self._committed_offset[tp] for tp in offsets}
+        committed = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
+        if not committed:
+            self._committed_offset.update(before)
+        return bool(committed)
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         manages = self._coordinator.manages
@@ -185,7 +344,7 @@ class Consumer(driver.Consumer):
         for tp, offset in self._coordinator.committable().items():
             committed = self._committed_offset[tp]
             if offset > (committed or 0):
-                offsets[tp] = offset
+                offsets[tp] = NotedOffset(offset, self._coordinator.commit_note(tp, offset))
         return offsets
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

@@ -36,6 +36,7 @@ from aiokafka.protocol.types import (
 from streams.upstream.clients import client_of
 
 _METADATA = 3
+_ID_LENGTH = 22
 _NO_ID = bytes(16)
 _READ, _WRITE = 3, 4  # bits of the set of authorised operations, after Kafka's AclOperation
 
@@ -180,6 +181,26 @@ async def fetch_topics(client_or_admin: Any, names: Iterable[str]) -> dict[str, 
         except (NodeNotReadyError, KafkaConnectionError, RequestTimedOutError) as error:
             failure = error
     raise failure
+
+
+def commit_note(topic_id: str, never_read: int) -> str:
+    """What is committed with an offset: the id of its topic, and how many records below it nobody read."""
+    return f"{topic_id}+{never_read}" if never_read else topic_id
+
+
+def is_committed_of(note: str | None, topic_id: str) -> bool:
+    """Whether a committed offset is one of the topic with this id, by what was committed with it.
+
+    What was committed without an id, by an earlier version or a tool, is taken for one of the present topic.
+    """
+    found = (note or "").partition("+")[0]
+    return len(found) != _ID_LENGTH or found == topic_id
+
+
+def never_read_of(note: str | None) -> int:
+    """How many records below a committed offset nobody read, by what was committed with it."""
+    found, _, number = (note or "").partition("+")
+    return int(number) if len(found) == _ID_LENGTH and number.isdecimal() else 0
 
 
 def error_name(code: int) -> str | None:

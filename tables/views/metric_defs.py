@@ -104,6 +104,13 @@ METRICS: Final = (
         lambda scrape: [((repair.value,), scrape.sources.stats.repairs.get(repair, 0)) for repair in Repair],
     ),
     MetricDef(
+        "tocsin_records_never_read_total",
+        "counter",
+        "Records that retention deleted before this worker had read them: they are in no count.",
+        ("priority",),
+        _by_priority(lambda s: s.stats.never_read),
+    ),
+    MetricDef(
         "tocsin_time_replaced_total",
         "counter",
         "Records counted under the broker's time, because their own was too far from it.",

@@ -143,6 +143,10 @@ class WorkerStats(Protocol):
         """Repairs of untidy records."""
 
     @property
+    def never_read(self) -> Mapping[Priority, int]:
+        """Records that were deleted before they were read."""
+
+    @property
     def time_replaced(self) -> int:
         """Records counted under the broker's time because their own was too far from it."""
 

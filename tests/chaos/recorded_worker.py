@@ -109,8 +109,10 @@ class Recorder:
                 "batch", t=batch.topic, p=batch.partition, a=first, z=last, again=again, g=assignment
             )
 
-        async def recorded_ready(self: Traffic, tps: set[TP], committed: Mapping[TP, int | None]) -> None:
-            await on_ready(self, tps, committed)
+        async def recorded_ready(
+            self: Traffic, tps: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+        ) -> None:
+            await on_ready(self, tps, committed, topic_ids)
             recorder.place("ready")
 
         async def recorded_revoked(self: Traffic) -> None:
@@ -132,8 +134,10 @@ class Recorder:
         recorder = self
         opened, flushed, combined = Counting.open, SourceCounter.flushed, CombinedCounter.flushed
 
-        def recorded_open(self: Counting, tps: set[TP], committed: Mapping[TP, int | None]) -> None:
-            opened(self, tps, committed)
+        def recorded_open(
+            self: Counting, tps: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+        ) -> None:
+            opened(self, tps, committed, topic_ids)
             recorder._assignment += 1
             recorder._tps = {}
             sources = {}

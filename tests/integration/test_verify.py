@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
 import subprocess
 import sys
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -243,3 +246,75 @@ async def run_text(deployment: Deployment, *arguments: str) -> tuple[int, str]:
         timeout=BOUND_S,
     )
     return ended.returncode, ended.stdout.decode() + ended.stderr.decode()
+
+
+async def delete_before(settings: Settings, topic: str, left: int) -> int:
+    """Delete all but the last records of each partition, as retention does; returns how many are gone."""
+    ends = await end_offsets(settings.brokers, topic)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    await admin.start()
+    try:
+        await admin.delete_records(
+            {tp: RecordsToDelete(before_offset=end - left) for tp, end in ends.items()}
+        )
+    finally:
+        await admin.close()
+    return sum(end - left for end in ends.values())
+
+
+async def test_what_retention_took_unread_is_said_counted_and_told(deployment: Deployment) -> None:
+    """Once while no worker runs, once under one that sleeps; a crash in between counts nothing twice."""
+    settings = deployment.settings
+    topic = settings.notification_topic(Priority.INFO)
+    read = 0
+
+    async def publish_some(number: int) -> None:
+        async with writer(settings) as out:
+            await out.made(made for made in islice(infos, number))
+
+    infos = (made for made in made_load(seed=41) if made.priority == Priority.INFO)
+    worker = await deployment.worker().start().ready()
+    await publish_some(400)
+    await eventually("the ends are committed", lambda: all_committed(settings))
+    await worker.stop()
+    read = 400
+
+    # Not reached yet: a worker has nothing to say, and verify has.
+    await publish_some(2000)
+    gone = await delete_before(settings, topic, 10) - read
+    code, report = await verify(deployment)
+    assert (code, report["never_read"]) == (0, {"INFO": gone}), report
+    assert any("before a worker had read them" in sentence for sentence in report["sentences"])
+
+    await worker.start().ready()
+    await eventually("the ends are committed", lambda: all_committed(settings))
+    said = [line for line in worker.log().splitlines() if "were deleted before they were read" in line]
+    assert len(said) == PARTITIONS
+    assert all("WARNING" in line and f"of {topic}, partition" in line for line in said)
+    assert sum(int(re.search(r": (\d+) records of", line)[1]) for line in said) == gone
+    metrics = worker.get("/metrics")[1].decode()
+    assert f'tocsin_records_never_read_total{{priority="INFO"}} {gone}' in metrics
+    assert 'tocsin_records_never_read_total{priority="ERROR"} 0' in metrics
+    code, report = await verify(deployment)
+    assert (code, report["never_read"], report["differences"]) == (0, {"INFO": gone}, []), report
+
+    # Under a worker that sleeps, and is killed before it has committed anything behind the hole.
+    worker.process.send_signal(signal.SIGSTOP)
+    ends = await end_offsets(settings.brokers, topic)
+    await publish_some(2000)
+    everything = await delete_before(settings, topic, 10)
+    gone += everything - sum(ends.values())
+    worker.process.send_signal(signal.SIGCONT)
+    await eventually("it is said", lambda: "were deleted before they were read" in worker.log())
+    worker.kill()
+    await worker.start().ready()
+    await eventually("the ends are committed", lambda: all_committed(settings))
+    code, report = await verify(deployment)
+    assert (code, report["never_read"], report["differences"]) == (0, {"INFO": gone}, []), report
+    async with public_counts(settings) as counts:
+
+        async def all_counted() -> bool:
+            return (await counts.refresh()).total() == read + 2 * 10 * PARTITIONS
+
+        await eventually("what was left is counted once", all_counted)
+    await worker.stop()

@@ -12,6 +12,7 @@ from streams.settings import EXIT_CONFIG, Settings, load_settings
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import (
     PublicCounts,
+    all_committed,
     committed_offsets,
     counts_at_rest,
     difference,
@@ -165,6 +166,34 @@ async def test_a_pool_that_overlaps_refuses_to_start(
     assert await second.ended() == EXIT_CONFIG
     assert sentence in second.log()
     assert "Traceback" not in second.log()
+
+
+async def test_a_pool_that_overlaps_one_of_several_refuses_to_start(deployment: Deployment) -> None:
+    """Several groups of one coordinator come in one answer, which aiokafka reads wrongly."""
+    await deployment.worker("rest", **REST).start().ready()
+    await deployment.worker("urgent", **URGENT).start().ready()
+    third = deployment.worker("third", pool="other", priorities="error").start()
+    assert await third.ended() == EXIT_CONFIG
+    assert "serve error, as this one would" in third.log()
+    third = deployment.worker("third", pool="other", priorities="info").start()
+    assert await third.ended() == EXIT_CONFIG
+    assert "serve info, as this one would" in third.log()
+
+
+async def test_pools_that_overlap_are_found_while_they_run(deployment: Deployment) -> None:
+    """One of the two ends, with the sentence that it would have said at its start; the other goes on."""
+    settings = deployment.settings
+    main = await deployment.worker("main").start().ready()
+    late = ["tests.integration.unchecked_start", "worker"]
+    urgent = await deployment.worker("urgent", command=late, **URGENT).start().ready()
+    assert await urgent.ended() == EXIT_CONFIG
+    assert "serve critical,error, as this one would" in urgent.log()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=28, count=1000))
+        await counts.reach(out.published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+        await main.stop()
+    await check_forwards(settings, out.published, repeats=False)
 
 
 async def test_disjoint_pools_start_and_a_pool_without_the_main_one_says_so(deployment: Deployment) -> None:

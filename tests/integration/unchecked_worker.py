@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.broker import self_check
+from streams.broker import pools, self_check
 from tocsin.cli import main
 
 
@@ -14,4 +14,5 @@ async def _unchecked(*_: Any) -> None:
 
 if __name__ == "__main__":
     self_check.check_pools = _unchecked
+    pools.find_conflict = lambda *_: None
     main()

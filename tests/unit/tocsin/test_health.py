@@ -31,7 +31,12 @@ class FakeWorker:
             lost_s=lambda: self.lost,
             reason=lambda: f"No Kafka broker has answered for {self.lost:.0f} s." if self.lost else None,
         )
+        self.topics = SimpleNamespace(troubles={})
+        self.nobodys: dict[str, list[int]] = {}
         self.recovery = RecoveryProgress(list, lambda: 0.0)
+
+    def unassigned(self) -> dict[str, list[int]]:
+        return self.nobodys
 
     def member_alive(self) -> bool:
         return self.member
@@ -44,7 +49,9 @@ def worker() -> FakeWorker:
 
 @pytest.fixture
 def health(worker: FakeWorker) -> WorkerHealth:
-    return WorkerHealth(worker.recovery, cast(Any, worker.brokers), cast(Any, worker.reader))
+    return WorkerHealth(
+        worker.recovery, cast(Any, worker.brokers), cast(Any, worker.topics), cast(Any, worker.reader)
+    )
 
 
 def become_ready(worker: FakeWorker, health: WorkerHealth) -> None:
@@ -106,6 +113,23 @@ def test_counts_that_stay_unconfirmed_make_it_not_ready(worker: FakeWorker, heal
     become_ready(worker, health)
     worker.unconfirmed = 21.0
     assert health.ready().reasons == ["The brokers have not confirmed counts for 21 s."]
+
+
+def test_a_topic_that_cannot_be_used_makes_it_not_ready_and_is_no_reason_to_restart(
+    worker: FakeWorker, health: WorkerHealth
+) -> None:
+    become_ready(worker, health)
+    gone = "The topic notifications.error is gone: make it again with `tocsin topics apply`."
+    worker.topics.troubles = {"notifications.error": gone}
+    # Its partitions are nobody's, which says nothing more.
+    worker.nobodys = {"notifications.error": [0, 1]}
+    assert health.ready().reasons == [gone]
+    assert health.live().ok
+    worker.topics.troubles = {}
+    assert health.ready().reasons == ["No worker was given the partitions 0, 1 of notifications.error."]
+    assert health.live().ok
+    worker.nobodys = {}
+    assert health.ready().ok
 
 
 def test_a_worker_that_starts_is_alive_and_not_ready(worker: FakeWorker, health: WorkerHealth) -> None:

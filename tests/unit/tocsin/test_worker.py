@@ -18,6 +18,7 @@ from tocsin.worker import Starting, Worker
 
 ERROR = TP("notifications.error", 0)
 PARTIALS = TP("tocsin-partials", 0)
+IDS = {f"notifications.{priority.lower()}": "x" * 22 for priority in Priority}
 
 
 @pytest.fixture
@@ -27,8 +28,7 @@ async def app(tmp_path: Path) -> TocsinApp:
 
 def made(app: TocsinApp, inherited: Mapping[TP, int] | None = None) -> Worker:
     assert isinstance(app.stage, Starting)
-    ids = {f"notifications.{priority.lower()}": "x" * 22 for priority in Priority}
-    return Worker(app, app.stage, app.faust_tables, CheckedCluster(8, ids), inherited or {})
+    return Worker(app, app.stage, app.faust_tables, CheckedCluster(8, IDS), inherited or {})
 
 
 async def test_an_app_that_was_not_started_is_starting(app: TocsinApp) -> None:
@@ -36,10 +36,11 @@ async def test_an_app_that_was_not_started_is_starting(app: TocsinApp) -> None:
     assert app.coordinator is stage
     assert isinstance(stage, Starting)
     assert (stage.fetches(ERROR.topic), stage.manages(ERROR.topic), stage.committable()) == (False, False, {})
+    assert stage.commit_note(ERROR, 1) == ""
     await stage.drain()
     await stage.on_revoked()
     with pytest.raises(RuntimeError, match="before the worker was made"):
-        await stage.on_ready({ERROR}, {ERROR: 0})
+        await stage.on_ready({ERROR}, {ERROR: 0}, IDS)
     with pytest.raises(RuntimeError, match="has not been started"):
         await app._ingest(None)
     app.on_crash(RuntimeError("before the start"))
@@ -72,11 +73,11 @@ async def test_it_goes_on_from_where_another_pool_was_if_that_is_further(
     worker = made(app, {one: 7, other: 7, third: 7, unassigned: 7})
     taken: dict[TP, Any] = {}
 
-    async def on_ready(assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
+    async def on_ready(_: set[TP], committed: Mapping[TP, int | None], _ids: Mapping[str, str]) -> None:
         taken.update(committed)
 
     monkeypatch.setattr(worker.traffic, "on_ready", on_ready)
-    await worker.on_ready({one, other, third}, {one: None, other: 9, third: 3})
+    await worker.on_ready({one, other, third}, {one: None, other: 9, third: 3}, IDS)
     assert taken == {one: 7, other: 9, third: 7}
 
 
@@ -91,7 +92,7 @@ async def test_an_assignment_that_cannot_be_taken_up_ends_the_worker(
         raise RuntimeError("broken")
 
     monkeypatch.setattr(worker.traffic, "on_ready", on_ready)
-    await worker.on_ready({ERROR}, {ERROR: 0})
+    await worker.on_ready({ERROR}, {ERROR: 0}, IDS)
     assert [str(error) for error in failed] == ["broken"]
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from streams.broker.pools import group_names
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings
 from streams.transport.batch import RecordBatch
-from streams.upstream.topic_ids import fetch_topics
+from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
 from tables.buckets import FINE, FUTURE_S, retention_s
 from tables.rows import VersionedRows
 from tables.source_counter import SourceCounter
@@ -61,6 +62,7 @@ class Findings:
         trimmed: topic and partition -> second from which it is covered, for those that retention has cut.
         waiting: messages that the combiners had not taken in when waiting for them ended.
         uncommitted: notification partitions that hold records and of which the group has committed nothing.
+        never_read: by priority, records that retention deleted before a worker had read them.
         strange: sources in the counts that no topic of today has.
         differences: the first of them.
         lost: sum over all differences of rows: published and not counted.
@@ -71,6 +73,7 @@ class Findings:
 
     span: Span
     partitions: int = 0
+    never_read: Counter[Priority] = field(default_factory=Counter)
     records: int = 0
     dead_letters: int = 0
     buckets: int = 0
@@ -148,6 +151,7 @@ class Verification:
             )
             reader.open(TopicPartition(name, n) for name in names for n in range(self._partitions))
             committed = await self._committed(admin)
+            await self._never_read(admin, reader, sources)
             await self._wait_for_combiners(admin, reader)
             try:
                 public = PublicCounts(self._span, self._budget)
@@ -202,9 +206,25 @@ class Verification:
         committed: dict[Any, int] = {}
         for group in await group_names(admin, self._settings):
             for tp, found in (await admin.list_consumer_group_offsets(group)).items():
-                if found.offset >= 0:
+                if found.offset >= 0 and is_committed_of(found.metadata, self._ids.get(tp.topic, "")):
                     committed[tp] = max(committed.get(tp, 0), found.offset)
         return committed
+
+    async def _never_read(
+        self, admin: Any, reader: TopicReader, sources: Mapping[Priority, list[TopicPartition]]
+    ) -> None:
+        """Records that were deleted before any worker had read them: passed by, and not reached yet."""
+        priorities = {tp: priority for priority, some in sources.items() for tp in some}
+        furthest: dict[Any, int] = {}
+        for group in await group_names(admin, self._settings):
+            for tp, found in (await admin.list_consumer_group_offsets(group)).items():
+                if tp in priorities and is_committed_of(found.metadata, self._ids[tp.topic]):
+                    furthest[tp] = max(furthest.get(tp, 0), found.offset)
+                    # A pool that went on from where another was knows of its own only.
+                    self._found.never_read[priorities[tp]] += never_read_of(found.metadata)
+        beginnings = await reader.beginnings(furthest)
+        for tp, offset in furthest.items():
+            self._found.never_read[priorities[tp]] += max(0, beginnings[tp] - max(0, offset))
 
     async def _wait_for_combiners(self, admin: Any, reader: TopicReader) -> None:
         """Wait until what was committed by now has been combined and published."""

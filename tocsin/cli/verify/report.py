@@ -58,6 +58,14 @@ def _coverage(found: Findings) -> list[str]:
     said = [f"Compared {found.buckets:,} rows of 10 s of {found.partitions} partitions, from {begin}{until}."]
     if found.trimmed:
         said.append(_trimmed(found))
+    if number := found.never_read.total():
+        shown = ", ".join(
+            f"{count:,} {priority.value}" for priority, count in found.never_read.items() if count
+        )
+        said.append(
+            f"Records that retention deleted before a worker had read them, and no count holds: {number:,} "
+            f"({shown})."
+        )
     if found.uncommitted:
         said.append(
             f"Of {len(found.uncommitted)} partitions with records nothing is committed "
@@ -134,6 +142,7 @@ def as_json(found: Findings) -> dict[str, Any]:
         "too_many": found.excess,
         "public_differences": found.public_differences,
         "waiting_to_be_combined": found.waiting,
+        "never_read": {priority.value: number for priority, number in found.never_read.items() if number},
         "covered_from": {
             name: None if math.isinf(second) else utc(math.ceil(second) * 1000)
             for name, second in sorted(found.trimmed.items())

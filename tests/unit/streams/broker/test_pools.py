@@ -7,12 +7,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka.errors import GroupAuthorizationFailedError, GroupLoadInProgressError
+from aiokafka.errors import GroupAuthorizationFailedError, GroupLoadInProgressError, KafkaConnectionError
 
-from streams.broker.pools import Member, find_conflict, group_names
+from streams.broker import pools
+from streams.broker.pools import PoolWatch, find_conflict, group_names
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, load_settings
 from streams.transport.traffic import Traffic
+from streams.upstream.group_members import Member
 from tocsin.app import make_app
 
 ALL = ("critical", "error", "warn", "info", "debug")
@@ -25,7 +27,8 @@ def member(*priorities: str, name: str = "faust-0.11.3") -> Member:
 
 
 def conflict(groups: dict[str, list[Member]], **settings: str) -> str | None:
-    return find_conflict(load_settings(**settings), groups)
+    found = find_conflict(load_settings(**settings), groups)
+    return None if found is None else found.sentence
 
 
 @pytest.mark.parametrize(
@@ -129,3 +132,51 @@ async def test_what_waiting_cannot_change_is_raised_at_once() -> None:
     with pytest.raises(GroupAuthorizationFailedError):
         await group_names(admin, load_settings())
     assert admin.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(GroupAuthorizationFailedError("tocsin-pool-x"), "grants"), (KafkaConnectionError("cut"), "refuses")],
+)
+async def test_what_is_not_told_of_other_pools_is_no_permission(
+    error: Exception, outcome: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def live_groups(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(pools, "live_groups", live_groups)
+    admin: Any = None
+    if outcome == "grants":
+        await pools.check_pools(admin, load_settings())
+        assert "The group" in caplog.text
+        assert "tocsin-pool-x may not be looked at by this user" in caplog.text
+        assert "grant Describe on it" in caplog.text
+    else:
+        with pytest.raises(ConfigurationError, match="The brokers do not say whether other pools") as caught:
+            await pools.check_pools(admin, load_settings())
+        assert "grant" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "theirs"),
+    [
+        ({"pool": "urgent", "priorities": "error"}, "tocsin", ALL),
+        ({"pool": "b", "priorities": "error"}, "tocsin-pool-a", ("error",)),
+        ({"priorities": "warn"}, "tocsin", ("error",)),
+    ],
+)
+def test_of_two_that_run_one_yields_and_the_other_does_not(
+    mine: dict[str, str], other: str, theirs: tuple[str, ...]
+) -> None:
+    settings = load_settings(**mine)
+    refused: list[ConfigurationError] = []
+    assert PoolWatch(settings).look({other: [member(*theirs)]}, refused.append)
+    assert len(refused) == 1
+    pool = other.removeprefix("tocsin").removeprefix("-pool-")
+    there = load_settings(priorities=",".join(theirs), pool=pool)
+    me = member(*(priority.lower() for priority in settings.priorities))
+    assert not PoolWatch(there).look({settings.group_id: [me]}, refused.append)
+    assert len(refused) == 1
+    # The control: beside others there is nothing to refuse.
+    assert not PoolWatch(settings).look({other: [member("debug") if settings.pool else me]}, refused.append)
+    assert len(refused) == 1

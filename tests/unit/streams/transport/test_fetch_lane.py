@@ -265,3 +265,20 @@ def test_the_stand_in_has_what_the_fetcher_asks_for() -> None:
         "timestamp_type",
     ):
         assert hasattr(found, name)
+
+
+async def test_records_that_were_deleted_unread_are_said_and_told(
+    lane: FetchLane, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[int, int, int]] = []
+    lane._on_never_read = lambda *hole: told.append(hole)
+    await lane.assign({0: 10, 1: None})
+    await drained(lane, 50)
+    lane._was_reset(0, 30, 100)
+    (said,) = caplog.messages
+    assert said.startswith(f"70 records of {TOPIC}, partition 0, were deleted before they were read: give ")
+    assert told == [(0, 100, 70)]
+    assert lane.positions == {0: 100, 1: 30}
+    # A log that goes back has lost nothing that was not read.
+    lane._was_reset(1, 30, 0)
+    assert (told, lane.positions) == ([(0, 100, 70)], {0: 100, 1: 30})

@@ -34,7 +34,7 @@ class Lane:
         self.priority, self.topic, self.scheduler = priority, topic, scheduler
         self.positions: dict[int, int] = {}
 
-    async def assign(self, offsets: Mapping[int, int | None]) -> None:
+    async def assign(self, offsets: Mapping[int, int | None], _topic_id: str | None) -> None:
         if Lane.hold is not None:
             await Lane.hold.wait()
         if Lane.away > 0:
@@ -60,7 +60,7 @@ class Work:
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
-    def open(self, assigned: set[TP], _committed: Any) -> None:
+    def open(self, assigned: set[TP], _committed: Any, _topic_ids: Any) -> None:
         self.calls.append(("open", assigned))
 
     async def finish(self, deadline_s: float) -> None:
@@ -128,7 +128,7 @@ async def test_nothing_is_dispatched_before_the_assignment_is_taken_up(harness: 
 
 
 async def test_a_batch_is_dispatched_and_the_next_only_when_it_is_done(harness: Harness) -> None:
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {})
     harness.fetched(1000)
     await settle()
     assert len(harness.delivered) == 1
@@ -147,7 +147,7 @@ async def test_critical_on_its_way_through_the_client_passes_before_the_next_bat
     if turns is not None:
         monkeypatch.setattr(turns_module, "TURNS_BETWEEN", turns)
     critical = TP("notifications.critical", 0)
-    await harness.traffic.on_ready({DEBUG, critical}, {DEBUG: 0, critical: 0})
+    await harness.traffic.on_ready({DEBUG, critical}, {DEBUG: 0, critical: 0}, {})
     harness.fetched(1000)
     await settle()
 
@@ -173,7 +173,7 @@ def assign(harness: Harness, *priorities: Priority, partitions: int = 1) -> Any:
         for priority in (*priorities, Priority.DEBUG)
         for number in range(partitions)
     }
-    return harness.traffic.on_ready(every, dict.fromkeys(every, 0))
+    return harness.traffic.on_ready(every, dict.fromkeys(every, 0), {})
 
 
 @pytest.mark.parametrize(("too_urgent", "fewest", "most"), [(None, 0, A_FEW), (lambda *_: False, 12, 99)])
@@ -229,7 +229,7 @@ async def test_what_has_waited_before_leaves_critical_on_its_way_the_turns_it_ne
 
 async def test_a_rebalance_while_lanes_connect_opens_nothing(harness: Harness) -> None:
     Lane.hold = asyncio.Event()
-    ready = asyncio.create_task(harness.traffic.on_ready({DEBUG}, {DEBUG: 0}))
+    ready = asyncio.create_task(harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {}))
     await settle()
     harness.app.consumer_generation_id = 2
     Lane.hold.set()
@@ -242,7 +242,7 @@ async def test_a_rebalance_while_lanes_connect_opens_nothing(harness: Harness) -
 
 async def test_stopping_while_lanes_connect_opens_nothing(harness: Harness) -> None:
     Lane.hold = asyncio.Event()
-    ready = asyncio.create_task(harness.traffic.on_ready({DEBUG}, {DEBUG: 0}))
+    ready = asyncio.create_task(harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {}))
     await settle()
     harness.app.should_stop = True
     Lane.hold.set()
@@ -251,21 +251,21 @@ async def test_stopping_while_lanes_connect_opens_nothing(harness: Harness) -> N
 
 
 async def test_revoking_frees_the_slot_of_a_batch_that_no_agent_will_finish(harness: Harness) -> None:
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {})
     harness.fetched(10)
     await settle()
     await harness.traffic.on_revoked()
     assert harness.work.calls[-1] == "close"
     assert harness.traffic.scheduler.in_flight == 0
     harness.traffic.done(harness.delivered[0], 0.001)  # the agent comes back after all
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 5})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 5}, {})
     harness.fetched(10)
     await settle()
     assert len(harness.delivered) == 2
 
 
 async def test_the_drain_waits_for_the_batch_in_flight_then_makes_it_durable(harness: Harness) -> None:
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {})
     harness.fetched(1000)
     await settle()
     harness.delivered[0].taken = True
@@ -280,7 +280,7 @@ async def test_the_drain_waits_for_the_batch_in_flight_then_makes_it_durable(har
 
 
 async def test_the_drain_does_not_wait_for_a_batch_that_no_agent_took(harness: Harness) -> None:
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {})
     harness.fetched(10)
     await settle()
     drain = asyncio.create_task(harness.traffic.drain())
@@ -290,7 +290,7 @@ async def test_the_drain_does_not_wait_for_a_batch_that_no_agent_took(harness: H
 
 
 async def test_a_hung_agent_does_not_hold_the_drain_past_its_deadline(harness: Harness) -> None:
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {})
     harness.fetched(10)
     await settle()
     harness.delivered[0].taken = True
@@ -299,7 +299,7 @@ async def test_a_hung_agent_does_not_hold_the_drain_past_its_deadline(harness: H
 
 
 async def test_a_batch_that_cannot_be_delivered_stops_dispatching(harness: Harness) -> None:
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {})
     harness.accepts = False
     harness.fetched(10)
     await settle()
@@ -320,7 +320,7 @@ async def test_when_dispatching_fails_the_worker_is_ended(
         raise RuntimeError("broken")
 
     monkeypatch.setattr(module, "deliver", broken)
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 0}, {})
     harness.fetched(10)
     await settle()
     assert [str(error) for error in failed] == ["broken"]
@@ -333,7 +333,7 @@ async def test_weights_and_mode_change_while_it_runs(harness: Harness) -> None:
 
 
 async def test_lag_counts_what_is_buffered_and_what_is_not_fetched(harness: Harness) -> None:
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 4})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 4}, {})
     assert harness.traffic.lag(Priority.DEBUG) == (6, 0.0)
     assert harness.traffic.lag(Priority.CRITICAL) == (0, 0.0)
 
@@ -359,7 +359,7 @@ async def test_brokers_that_go_while_lanes_connect_are_waited_for(
 ) -> None:
     monkeypatch.setattr(connections, "_AGAIN_S", 0.0)
     Lane.away = 4
-    await harness.traffic.on_ready({DEBUG}, {DEBUG: 3})
+    await harness.traffic.on_ready({DEBUG}, {DEBUG: 3}, {})
     assert harness.traffic.ready.is_set()
     assert harness.traffic._lanes[Priority.DEBUG].positions == {0: 3}
 
@@ -370,7 +370,7 @@ async def test_lanes_are_not_connected_for_an_assignment_that_has_ended(
 ) -> None:
     monkeypatch.setattr(connections, "_AGAIN_S", 0.0)
     Lane.away = 10**9
-    taking_up = asyncio.create_task(harness.traffic.on_ready({DEBUG}, {DEBUG: 3}))
+    taking_up = asyncio.create_task(harness.traffic.on_ready({DEBUG}, {DEBUG: 3}, {}))
     for _ in range(20):
         await asyncio.sleep(0)
     assert not taking_up.done()

@@ -31,5 +31,10 @@ class FakeCoordinator:
     async def on_revoked(self) -> None:
         self.calls.append("on_revoked")
 
-    async def on_ready(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> None:
-        self.calls.append(f"on_ready {sorted(assigned)} {dict(committed)}")
+    def commit_note(self, tp: TP, offset: int) -> str:
+        return f"{offset} of {tp.topic}"
+
+    async def on_ready(
+        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+    ) -> None:
+        self.calls.append(f"on_ready {sorted(assigned)} {dict(committed)} {dict(topic_ids)}")

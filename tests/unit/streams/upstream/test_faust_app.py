@@ -43,10 +43,11 @@ async def test_work_begins_with_what_the_group_has_committed(
     monkeypatch.setattr(app.consumer, "assignment", lambda: {MANAGED, OTHER})
     app.consumer._committed_offset[MANAGED] = 6
     app.consumer._committed_offset[OTHER] = 9
+    app.consumer.topic_ids = {MANAGED.topic: "x"}
     app.on_rebalance_end()
     assert begun[0] == "Faust's own"
     await begun[1]
-    assert app.coordinator.calls == [f"on_ready {[MANAGED]} { ({MANAGED: 6}) }"]
+    assert app.coordinator.calls == [f"on_ready {[MANAGED]} { ({MANAGED: 6}) } { ({MANAGED.topic: 'x'}) }"]
 
 
 async def test_faust_keeps_the_committed_offsets_where_they_are_looked_for(app: TocsinApp) -> None:

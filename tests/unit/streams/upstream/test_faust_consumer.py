@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,18 @@ import aiokafka
 import faust
 import pytest
 from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from streams.cancellation import end
 from streams.upstream import connections
-from streams.upstream.faust_consumer import Consumer, ConsumerThread, PausingListener
+from streams.upstream import faust_consumer as module
+from streams.upstream.faust_consumer import Consumer, ConsumerThread, PausingListener, TopicGoneError
 from streams.upstream.faust_messages import batch_message
+from streams.upstream.topic_ids import TopicDescription
 from tests.unit.streams.upstream.stand_ins import MANAGED, OTHER, FakeCoordinator
 from tocsin.app import TocsinApp
 
@@ -177,7 +184,10 @@ async def test_a_broker_that_knows_of_no_broker_is_asked_again(
         async def stop() -> None:
             closed.append(brokers)
 
-        thread._consumer = SimpleNamespace(_client=client, _group_instance_id=None, stop=stop)
+        coordinator = SimpleNamespace(_do_commit_offsets=None, _on_join_complete=None)
+        thread._consumer = SimpleNamespace(
+            _client=client, _coordinator=coordinator, _group_instance_id=None, stop=stop
+        )
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", started)
     monkeypatch.setattr(connections, "_AGAIN_S", 0)
@@ -212,3 +222,132 @@ def test_faust_keeps_the_consumer_where_it_is_looked_for() -> None:
     assert "_consumer" in thread.on_start.__code__.co_names
     assert {"_consumer", "_ensure_consumer"} <= set(dir(thread))
     assert "_thread" in driver.ConsumerRebalanceListener.__init__.__code__.co_names
+
+
+async def test_offsets_are_committed_with_the_id_of_their_topic(app: TocsinApp) -> None:
+    """What was right when the offset was chosen, whatever comes between."""
+    app.coordinator.offsets = {MANAGED: 6}
+    chosen = app.consumer._filter_committable_offsets([])
+    app.coordinator.commit_note = lambda _tp, _offset: "another one"
+    committed: list[Any] = []
+
+    async def commit(offsets: Any) -> None:
+        committed.append(offsets)
+
+    thread = app.consumer._thread
+    made = thread._create_worker_consumer(app.transport)
+    assert made.commit.func == thread._commit_with_ids
+    thread._consumer = SimpleNamespace(
+        commit=partial(thread._commit_with_ids, commit), assignment=lambda: {MANAGED, OTHER}
+    )
+    assert await thread._commit(chosen | {OTHER: 2})
+    assert committed == [
+        {MANAGED: OffsetAndMetadata(6, f"6 of {MANAGED.topic}"), OTHER: OffsetAndMetadata(2, "")}
+    ]
+
+
+async def test_what_was_committed_of_an_earlier_topic_of_the_name_is_not_taken_for_ours(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, stale, unmarked = (TP(MANAGED.topic, number) for number in range(3))
+    found = {
+        fresh: OffsetAndMetadata(5, "n" * 22 + "+70"),
+        stale: OffsetAndMetadata(25, "o" * 22),
+        unmarked: OffsetAndMetadata(7, ""),
+    }
+
+    async def fetch_committed_offsets(_tps: Any) -> Any:
+        return found
+
+    async def fetch_topics(_consumer: Any, names: set[str]) -> Any:
+        return {name: TopicDescription(name, "n" * 22, 4, 1) for name in names}
+
+    async def seek(_consumer: Any) -> None:
+        consumer._committed_offset.update({fresh: 5, stale: 25, unmarked: 7})
+
+    consumer, thread = app.consumer, app.consumer._thread
+    monkeypatch.setattr(module, "fetch_topics", fetch_topics)
+    monkeypatch.setattr(driver.Consumer, "perform_seek", seek)
+    monkeypatch.setattr(consumer, "assignment", lambda: {*found, OTHER})
+    monkeypatch.setattr(thread, "call_thread", lambda call, *arguments: call(*arguments))
+    coordinator = SimpleNamespace(fetch_committed_offsets=fetch_committed_offsets)
+    monkeypatch.setattr(thread, "_consumer", SimpleNamespace(_coordinator=coordinator))
+    await consumer.perform_seek()
+    assert consumer.topic_ids == {MANAGED.topic: "n" * 22}
+    assert consumer.never_read == {fresh: 70}
+    assert {tp: consumer._committed_offset[tp] for tp in found} == {fresh: 5, stale: None, unmarked: 7}
+    # The control: Faust alone would go on behind what it takes for read, and commit nothing before it.
+    await driver.Consumer.perform_seek(consumer)
+    assert consumer._committed_offset[stale] == 25
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_the_group_is_joined_again_as_the_same_member_or_as_a_new_one(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    done: list[Any] = []
+
+    async def updated() -> None:
+        done.append("metadata")
+
+    async def send(request: Any) -> None:
+        done.append(type(request).__name__)
+
+    coordinator = SimpleNamespace(
+        _client=SimpleNamespace(force_metadata_update=updated),
+        _send_req=send,
+        generation=3,
+        group_id="g",
+        member_id="m",
+        reset_generation=lambda: done.append("reset"),
+        request_rejoin=lambda: done.append("rejoin"),
+    )
+    thread = app.consumer._thread
+    monkeypatch.setattr(thread, "call_thread", lambda call, *arguments: call(*arguments))
+    monkeypatch.setattr(thread, "_consumer", SimpleNamespace(_coordinator=coordinator))
+    await app.consumer.rejoin(anew=anew)
+    assert done == ["metadata", *(["LeaveGroupRequest", "reset"] if anew else []), "rejoin"]
+    assert {"_send_req", "generation", "member_id", "reset_generation"} <= set(
+        GroupCoordinator._maybe_leave_group.__code__.co_names
+    )
+    assert hasattr(GroupCoordinator, "request_rejoin")
+
+
+@pytest.mark.parametrize("error", [TopicGoneError, TopicAuthorizationFailedError])
+async def test_a_commit_that_some_topic_refuses_ends_nothing_and_is_tried_again(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch, error: type[KafkaError]
+) -> None:
+    refuses = [True]
+
+    async def commit(_offsets: Any) -> None:
+        if refuses[0]:
+            raise error(MANAGED.topic)
+
+    async def flush() -> None:
+        pass
+
+    consumer, thread = app.consumer, app.consumer._thread
+    monkeypatch.setattr(type(app), "producer", SimpleNamespace(flush=flush))
+    monkeypatch.setattr(consumer, "assignment", lambda: {MANAGED})
+    monkeypatch.setattr(thread, "assignment", lambda: {MANAGED})
+    monkeypatch.setattr(thread, "call_thread", lambda call, *arguments: call(*arguments))
+    thread._consumer = SimpleNamespace(commit=partial(thread._commit_with_ids, commit))
+    app.coordinator.offsets = {MANAGED: 6}
+    for refuses[0], committed in ((True, False), (True, False), (False, True)):
+        offered = consumer._filter_committable_offsets([])
+        assert offered == {MANAGED: 6}
+        assert await consumer._commit_offsets(offered) is committed
+    assert consumer._filter_committable_offsets([]) == {}
+    assert not app.should_stop
+
+
+async def test_a_commit_for_a_topic_that_is_gone_is_not_tried_for_ever() -> None:
+    async def commit(*_arguments: Any) -> None:
+        raise UnknownTopicOrPartitionError("g")
+
+    with pytest.raises(TopicGoneError) as caught:
+        await module._do_commit_offsets(commit, None, {})
+    assert not caught.value.retriable
+    # The control: aiokafka tries again as long as an error is said to be retriable, and looks it up there.
+    assert UnknownTopicOrPartitionError.retriable
+    assert {"_do_commit_offsets", "retriable"} <= set(GroupCoordinator.commit_offsets.__code__.co_names)

@@ -23,6 +23,7 @@ OVERRIDDEN = {
     App: {"_crash", "_on_partitions_revoked"},
     Consumer: {
         "_add_gap",
+        "_commit_offsets",
         "_filter_committable_offsets",
         "_filter_tps_with_pending_acks",
         "_new_consumer_thread",

@@ -128,3 +128,21 @@ async def test_no_broker_at_all_is_an_error() -> None:
         await fetch_topics(_Client(1, set()), ["a.topic"])
     with pytest.raises(NodeNotReadyError, match="known"):
         await fetch_topics(_Client(0, set()), ["a.topic"])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "of_it"), [(_ID, True), ("A" * 22, False), ("", True), (None, True), ("by hand", True)]
+)
+def test_an_offset_that_was_committed_of_another_topic_is_told(metadata: str | None, of_it: bool) -> None:
+    assert topic_ids.is_committed_of(metadata, _ID) is of_it
+
+
+def test_what_is_committed_with_an_offset_can_be_read_back() -> None:
+    for never in (0, 1, 10**12):
+        note = topic_ids.commit_note(_ID, never)
+        assert topic_ids.is_committed_of(note, _ID)
+        assert not topic_ids.is_committed_of(note, "A" * 22)
+        assert topic_ids.never_read_of(note) == never
+    assert [
+        topic_ids.never_read_of(each) for each in (None, "", "by hand", "a+7", f"{_ID}+", f"{_ID}+x")
+    ] == [0] * 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from streams.notifications import Priority
 from tables.verification import Difference, Span
 from tocsin.cli.verify.recount import Findings
 from tocsin.cli.verify.report import agrees, as_json, sentences, table
@@ -33,6 +34,18 @@ def test_retention_is_told_with_its_share() -> None:
         "every record that is left was looked for."
     )
     assert as_json(found)["covered_from"]["t/3"] is None
+
+
+def test_what_was_deleted_unread_is_told_by_priority() -> None:
+    found = Findings(SPAN, partitions=40)
+    assert as_json(found)["never_read"] == {}
+    assert not any("before a worker had read" in sentence for sentence in sentences(found))
+    found.never_read.update({Priority.ERROR: 70, Priority.INFO: 1200, Priority.DEBUG: 0})
+    assert sentences(found)[2] == (
+        "Records that retention deleted before a worker had read them, and no count holds: 1,270 "
+        "(70 ERROR, 1,200 INFO)."
+    )
+    assert as_json(found)["never_read"] == {"ERROR": 70, "INFO": 1200}
 
 
 def test_nothing_covered_is_no_agreement() -> None:

@@ -1,0 +1,78 @@
+"""A member that comes back within its session with other subscriptions: Kafka hands it what it had before."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from streams.broker.topic_plan import planned_topics
+from streams.notifications import Priority
+from streams.settings import load_settings
+from tests.integration.forwards import check_forwards
+from tests.integration.reading import all_committed, public_counts
+from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
+from tests.integration.writing import made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+ALL = "critical,error,warn,info,debug"
+
+
+def sources(worker: Worker) -> int:
+    """Partitions of notification topics that a ready worker reads; -1 when it is not ready."""
+    status, body = worker.get("/readyz")
+    return json.loads(body)["details"]["sources"] if status == 200 else -1
+
+
+@pytest.mark.parametrize("instance", ["w-0", None], ids=["static", "dynamic"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(ALL, "critical,warn"), ("critical,error", ALL), ("critical,error", "warn,info")],
+    ids=["fewer", "more", "others"],
+)
+async def test_it_reads_all_that_it_should_and_says_so(
+    deployment: Deployment, before: str, after: str, instance: str | None
+) -> None:
+    # Long enough that it comes back before anybody notices that it was away.
+    deployment.configure(session_timeout_s="30")
+    fixed = {} if instance is None else {"instance_id": instance}
+    worker = await deployment.worker("w", priorities=before, **fixed).start().ready()
+    assert sources(worker) == PARTITIONS * len(before.split(","))
+    if instance is None:
+        await worker.stop()  # it says goodbye, and what comes is a new member: the control
+    else:
+        worker.kill()
+    worker = await deployment.worker("w", priorities=after, **fixed).start().ready()
+    assert sources(worker) == PARTITIONS * len(after.split(","))
+    # The fault has struck where it can.
+    assert ("joining it anew" in worker.log()) == (instance is not None)
+    settings = load_settings(**(deployment._values | {"priorities": after}))
+    async with writer(deployment.settings) as out, public_counts(settings) as counts:
+        wanted = {Priority(name.upper()) for name in after.split(",")}
+        await out.made(made for made in made_load(seed=31, count=1000) if made.priority in wanted)
+        await counts.reach(out.published.counts)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+    await worker.stop()
+    if {"CRITICAL", "ERROR"} <= {priority.value for priority in wanted}:
+        await check_forwards(settings, out.published, repeats=False)
+
+
+async def test_it_reads_the_partitions_that_were_added(deployment: Deployment) -> None:
+    """All topics were given more, while it was away for less than its session."""
+    deployment.configure(session_timeout_s="30")
+    settings = deployment.settings
+    worker = await deployment.worker("w", instance_id="w-0").start().ready()
+    worker.kill()
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    await admin.start()
+    try:
+        plan = [spec.name for spec in planned_topics(settings) if spec.co_partitioned]
+        await admin.create_partitions({topic: NewPartitions(PARTITIONS + 2) for topic in plan})
+    finally:
+        await admin.close()
+    worker = await worker.start().ready()
+    assert "joining it anew" in worker.log()
+    assert sources(worker) == (PARTITIONS + 2) * len(ALL.split(","))
+    await worker.stop()

@@ -1,0 +1,298 @@
+"""Topics that are deleted, made again, or closed to this user while a worker runs: lost 0, twice 0.
+
+Each test ends with the counts of all that ever was in a topic and could be read, and one alert for each
+CRITICAL of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from streams.broker.topics import apply_topics
+from streams.notifications import Priority
+from streams.notifications.encoding import encode
+from streams.settings import Settings
+from tests.integration.reading import Counts, public_counts, read_all
+from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
+from tests.integration.writing import Writer, writer
+from tocsin.local_kafka import cluster as local_kafka
+from tocsin.local_kafka.cluster import LocalKafka
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture(scope="module")
+def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A broker that asks who may do what, and creates a topic for whoever asks about it."""
+    write = local_kafka.write_broker_files
+
+    def write_strict(folder: Path, *arguments: Any) -> None:
+        write(folder, *arguments)
+        with (folder / "server.properties").open("a", encoding="utf-8") as properties:
+            properties.write(
+                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
+                "allow.everyone.if.no.acl.found=true\n"
+                "auto.create.topics.enable=true\n"
+            )
+
+    data_dir = tmp_path_factory.mktemp("strict") / "data"
+    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_kafka, "write_broker_files", write_strict)
+        local.start()
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def strict(strict_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment on that broker, whose workers are told not to create topics."""
+    made = Deployment(strict_kafka.bootstrap, unique, tmp_path)
+    made.configure(create_topics="false")
+    yield made
+    for worker in made.workers:
+        worker.cleanup()
+        print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
+
+
+@asynccontextmanager
+async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def delete(admin: AIOKafkaAdminClient, topic: str) -> None:
+    """Delete a topic, and wait until the broker has let it go."""
+    answer = await admin.delete_topics([topic])
+    assert [code for _, code in answer.topic_error_codes] == [0]
+
+    async def gone() -> bool:
+        return topic not in await admin.list_topics()
+
+    await eventually(f"{topic} is gone", gone)
+
+
+async def make(admin: AIOKafkaAdminClient, topic: str, partitions: int = PARTITIONS) -> None:
+    """Make a topic; one that was just deleted may take the broker a moment."""
+
+    async def made() -> bool:
+        answer = await admin.create_topics(
+            [NewTopic(topic, partitions, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})]
+        )
+        return [code for _, code, *_ in answer.topic_errors] == [0]
+
+    await eventually(f"{topic} is made", made)
+
+
+async def publish(out: Writer, topic: str, event_type: str, number: int, priority: Priority) -> None:
+    """Publish notifications of one type, each to the next partition."""
+    for index in range(number):
+        message_id = f"{event_type}-{index}"
+        value = encode("host", event_type, priority, {}, int(time.time() * 1000), message_id)
+        await out.raw(topic, value)
+
+
+async def alerts(settings: Settings, priority: Priority) -> Counter[str]:
+    """Alerts by event type."""
+    records = await read_all(settings.brokers, settings.alert_topic(priority.value))
+    return Counter(dict(record.headers)["ce_subject"].decode() for record in records)
+
+
+async def counted(settings: Settings, expected: Counts) -> None:
+    """Wait until as many are counted as expected, of each type exactly."""
+    async with public_counts(settings) as counts:
+        await counts.reach(expected)
+
+
+async def says(worker: Worker, *words: str) -> None:
+    """Wait until the worker is not ready, and says so with these words."""
+
+    def said() -> bool:
+        status, body = worker.get("/readyz")
+        return status == 503 and all(word in body.decode() for word in words)
+
+    await eventually(f"/readyz says {words}", said)
+
+
+async def test_a_topic_made_again_under_a_running_worker(deployment: Deployment) -> None:
+    """The worst case: as many records as before lie in the new topic before anybody looks."""
+    settings = deployment.settings
+    topic = settings.notification_topic(Priority.CRITICAL)
+    worker = await deployment.worker().start().ready()
+    async with writer(settings) as out, admin_of(settings) as admin:
+        await publish(out, topic, "a", 100, Priority.CRITICAL)
+        await counted(settings, Counter({("CRITICAL", "a"): 100}))
+        await delete(admin, topic)
+        await make(admin, topic)
+    async with writer(settings) as out:
+        await publish(out, topic, "b", 60, Priority.CRITICAL)
+        await publish(out, topic, "c", 60, Priority.CRITICAL)
+        expected = Counter({("CRITICAL", "a"): 100, ("CRITICAL", "b"): 60, ("CRITICAL", "c"): 60})
+        await counted(settings, expected)
+        await worker.ready()
+        await publish(out, topic, "d", 20, Priority.CRITICAL)
+        expected["CRITICAL", "d"] = 20
+        await counted(settings, expected)
+    # Nor does a restart count or ring any of them again.
+    await worker.stop()
+    await worker.start().ready()
+    async with writer(settings) as out:
+        await publish(out, topic, "e", 20, Priority.CRITICAL)
+    expected["CRITICAL", "e"] = 20
+    await counted(settings, expected)
+    rung = await alerts(settings, Priority.CRITICAL)
+    assert rung == {"a": 100, "b": 60, "c": 60, "d": 20, "e": 20}, rung
+
+
+async def test_a_topic_that_is_gone_and_comes_back(strict: Deployment) -> None:
+    """Other priorities go on; nobody but the operator makes the topic again; then all is as it should be."""
+    await apply_topics(strict.settings)
+    settings = strict.settings
+    topic, other = (settings.notification_topic(each) for each in (Priority.CRITICAL, Priority.WARN))
+    worker = await strict.worker().start().ready()
+    expected: Counts = Counter({("CRITICAL", "a"): 40, ("WARN", "w"): 20})
+    async with writer(settings) as out:
+        await publish(out, topic, "a", 40, Priority.CRITICAL)
+        await publish(out, other, "w", 20, Priority.WARN)
+    await counted(settings, expected)
+    async with admin_of(settings) as admin:
+        await delete(admin, topic)
+        await says(worker, f"The topic {topic} is gone: make it again with `tocsin topics apply`.")
+        assert worker.get("/livez")[0] == 200
+        async with writer(settings) as out:
+            await publish(out, other, "x", 30, Priority.WARN)
+        expected["WARN", "x"] = 30
+        await counted(settings, expected)
+        assert topic not in await admin.list_topics(), "somebody had the broker create it"
+        await make(admin, topic)
+    async with writer(settings) as out:
+        await publish(out, topic, "b", 190, Priority.CRITICAL)
+    expected["CRITICAL", "b"] = 190
+    await counted(settings, expected)
+    await worker.ready()
+    await worker.stop()
+    await worker.start().ready()
+    async with writer(settings) as out:
+        await publish(out, topic, "c", 10, Priority.CRITICAL)
+    expected["CRITICAL", "c"] = 10
+    await counted(settings, expected)
+    assert await alerts(settings, Priority.CRITICAL) == {"a": 40, "b": 190, "c": 10}
+
+
+async def test_stock_aiokafka_has_a_topic_created_by_asking(strict: Deployment, unique: str) -> None:
+    """The control of the test above: this broker does, when a client asks as aiokafka does."""
+    async with admin_of(strict.settings) as admin:
+        client = AIOKafkaClient(bootstrap_servers=strict.settings.brokers)
+        await client.bootstrap()
+        try:
+            await client.set_topics([f"{unique}.asked"])
+        finally:
+            await client.close()
+
+        async def made() -> bool:
+            return f"{unique}.asked" in await admin.list_topics()
+
+        await eventually("the topic is there", made)
+
+
+def rule(topic: str, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
+    return AclBinding(
+        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", operation, permission
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "words"),
+    [
+        (AclOperation.READ, "may not be read by this user: grant Read on it."),
+        (AclOperation.DESCRIBE, "may not be seen by this user: grant Read on it."),
+    ],
+)
+async def test_a_topic_whose_read_is_revoked_and_granted_again(
+    strict: Deployment, operation: AclOperation, words: str
+) -> None:
+    await apply_topics(strict.settings)
+    settings = strict.settings
+    topic, other = (settings.notification_topic(each) for each in (Priority.CRITICAL, Priority.WARN))
+    worker = await strict.worker().start().ready()
+    client = AdminClient({"bootstrap.servers": settings.brokers})
+    # With a rule on a topic, whatever no rule allows is denied: so allow all but the one.
+    rules = [rule(topic, AclOperation.ALL, AclPermissionType.ALLOW)]
+    denied = rule(topic, operation, AclPermissionType.DENY)
+    for made in client.create_acls(rules).values():
+        await asyncio.to_thread(made.result, 30)
+    expected: Counts = Counter({("CRITICAL", "a"): 40})
+    async with writer(settings) as out:
+        await publish(out, topic, "a", 40, Priority.CRITICAL)
+        await counted(settings, expected)
+        for made in client.create_acls([denied]).values():
+            await asyncio.to_thread(made.result, 30)
+        await says(worker, f"The topic {topic} {words}")
+        # Who publishes may still do so where only Read is denied; nothing of it is read.
+        if operation == AclOperation.READ:
+            await publish(out, topic, "b", 150, Priority.CRITICAL)
+            expected["CRITICAL", "b"] = 150
+        await publish(out, other, "x", 30, Priority.WARN)
+        expected["WARN", "x"] = 30
+        async with public_counts(settings) as counts:
+            await counts.reach(Counter({name: n for name, n in expected.items() if name[1] != "b"}))
+        every = AclBindingFilter(
+            ResourceType.TOPIC,
+            topic,
+            ResourcePatternType.LITERAL,
+            None,
+            None,
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        for removed in client.delete_acls([every]).values():
+            await asyncio.to_thread(removed.result, 30)
+        await worker.ready()
+        await publish(out, topic, "c", 20, Priority.CRITICAL)
+        expected["CRITICAL", "c"] = 20
+        await counted(settings, expected)
+    await worker.stop()
+    await worker.start().ready()
+    async with writer(settings) as out:
+        await publish(out, topic, "d", 10, Priority.CRITICAL)
+    expected["CRITICAL", "d"] = 10
+    await counted(settings, expected)
+    rung = await alerts(settings, Priority.CRITICAL)
+    assert rung == {name: n for (priority, name), n in expected.items() if priority == "CRITICAL"}, rung
+
+
+async def test_a_topic_that_held_counts_and_is_made_again_ends_the_worker(deployment: Deployment) -> None:
+    settings = deployment.settings
+    topic = settings.internal_topic("partials")
+    worker = await deployment.worker().start().ready()
+    async with admin_of(settings) as admin:
+        await delete(admin, topic)
+        await make(admin, topic)
+    assert await worker.ended() == 1
+    assert (
+        f"The topic {topic} was deleted and made again while this worker ran, and what was counted there is "
+        "lost: stop all workers"
+    ) in worker.log()
