@@ -16,8 +16,9 @@ from typing import Final
 import orjson
 from faust.types import TP
 
-from streams.notifications import Notification, Priority
+from streams.notifications import Notification, Priority, Repair
 from streams.notifications.masking import Masker
+from streams.notifications.nearly_json import repaired_json
 from streams.notifications.rfc3339 import format_rfc3339
 from streams.outgoing import Outgoing
 
@@ -31,6 +32,8 @@ _MOST_KEPT_BYTES: Final = 8 * 2**20
 _KEPT_BYTES: Final = 600
 _NOTIFICATION: Final = b',"notification":'
 _NO_NOTIFICATION: Final = _NOTIFICATION + b'null,"truncated":true}'
+#: Without these repairs, no strict parser would read the alert either.
+_NOT_JSON: Final = frozenset({Repair.NOT_A_NUMBER, Repair.LONE_SURROGATE})
 _SPECVERSION: Final = ("ce_specversion", b"1.0")
 _CE_TYPE: Final = ("ce_type", TYPE.encode())
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
@@ -155,11 +158,10 @@ class Forwarding:
         else:
             try:
                 # The bytes that came, but for secrets: what parses cannot always be written again.
-                parts += (
-                    _NOTIFICATION,
-                    self._masked(value.removeprefix(_BYTE_ORDER_MARK), read.document),
-                    b"}",
-                )
+                original = value.removeprefix(_BYTE_ORDER_MARK)
+                if read.repairs and not _NOT_JSON.isdisjoint(read.repairs):
+                    original, _ = repaired_json(original)
+                parts += (_NOTIFICATION, self._masked(original, read.document), b"}")
             except orjson.JSONDecodeError:  # numbers too large for a float: secrets cannot be looked for
                 parts.append(_NO_NOTIFICATION)
         headers = [

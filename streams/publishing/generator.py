@@ -104,7 +104,7 @@ _MALFORMED: tuple[bytes, ...] = (
     b'{"event_type": "volume.create.end", "payload": "\xff\xfe caf\xe9"}',
     b'["compute.instance.delete.end", {"instance_id": "a-18"}]',
     b'{"publisher_id": "compute.host1", "priority": "INFO", "payload": {}}',
-    b'{"event_type": "metrics.update", "payload": {"load": NaN}}',
+    b'{"event_type": "metrics.update", "payload": {"load": 0x1F}}',
     b'{"event_type": "scheduler.trace", "payload": ' + b"[" * 300 + b"]" * 300 + b"}",
     b"",
 )

@@ -118,6 +118,19 @@ def test_secrets_are_masked(body: dict[str, Any]) -> None:
     assert orjson.loads(made.value)["notification"] is not None
 
 
+@pytest.mark.parametrize("written", [b"NaN", b"-Infinity", rb'"\ud83d"', rb'{"\udc00":1}'])
+@pytest.mark.parametrize("secret", [b"", b',"password":"s3cret"'])
+def test_what_is_no_strict_json_is_repaired_in_the_alert_too(written: bytes, secret: bytes) -> None:
+    value = orjson.dumps(FLAT | {"payload": {"x": 0}}).replace(b'"x":0', b'"x":' + written + secret)
+    found = orjson.loads(alert_of(value).value)["notification"]
+    assert set(found["payload"]) == ({"x", "password"} if secret else {"x"})
+    assert found["payload"].get("password", "***") == "***"
+    assert {**found, "payload": 0} == FLAT | {"payload": 0}
+    inner = b'{"oslo.version":"2.0","oslo.message":' + orjson.dumps(value.decode()) + b"}"
+    assert b"s3cret" not in alert_of(inner).value
+    assert orjson.loads(alert_of(inner).value)["notification"]["oslo.version"] == "2.0"
+
+
 def test_a_time_out_of_range_does_not_stop_an_alert() -> None:
     assert orjson.loads(alert(FLAT, event_ms=10**18).value)["startsAt"] == "1970-01-01T00:00:00.000Z"
 
