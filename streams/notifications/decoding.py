@@ -14,11 +14,20 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import orjson
 
 from streams.notifications.cloud_events import is_cloud_event, notification_in, rejected_batch
 from streams.notifications.event_types import as_seen, event_type_fault, has_controls
+from streams.notifications.json_values import (
+    is_deeper,
+    is_depth_error,
+    is_number_error,
+    kind_of,
+    loads,
+    loads_large_numbers,
+    scalar_text,
+    why_no_json,
+)
 from streams.notifications.nearly_json import repaired_json
 from streams.notifications.notification import Notification, Reason, Rejection, Repair, excerpt
 from streams.notifications.priority import Priority
@@ -26,8 +35,6 @@ from streams.notifications.timestamps import make_timestamp_parser, repair_times
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTEXT_PREFIX = "_context_"
-_LARGEST_FLOAT = sys.float_info.max
-_decode_any = msgspec.json.Decoder(float_hook=float).decode
 # publisher_id, timestamp, event_type, priority, payload and message_id: further keys may hold a context.
 _FLAT_KEYS = 6
 #: Longest id of a publisher or a message, in characters.
@@ -111,14 +118,14 @@ class Decoder:
         self, value: bytes, priority: Priority, error: orjson.JSONDecodeError
     ) -> Notification | Rejection:
         """What is no JSON as it stands, and perhaps is, looked at otherwise."""
-        if _is_number_error(error) and (read := _loads_large_numbers(value)) is not None:
+        if is_number_error(error) and (read := loads_large_numbers(value)) is not None:
             return self._read(read, priority, value)
         if value.startswith(_BYTE_ORDER_MARK) and not value.startswith(_BYTE_ORDER_MARK * 2):
             return _with_repair(self.decode(value[3:], priority), Repair.BYTE_ORDER_MARK)
         repaired, repairs = repaired_json(value)
-        if repairs and (message := _loads(repaired)) is not None:
+        if repairs and (message := loads(repaired)) is not None:
             return _with_repair(self._read(message, priority, repaired), *repairs)
-        return _no_json(value, error)
+        return why_no_json(value, error)
 
     def _read(self, message: object, priority: Priority, value: bytes) -> Notification | Rejection:
         if type(message) is dict:
@@ -142,7 +149,7 @@ class Decoder:
         if not isinstance(text, str):
             if type(text) is list and (batch := rejected_batch(text)) is not None:
                 return batch
-            return Rejection(Reason.NOT_AN_OBJECT, f"The value is {_kind(text)}, not a JSON object.")
+            return Rejection(Reason.NOT_AN_OBJECT, f"The value is {kind_of(text)}, not a JSON object.")
         message, repairs = self._inner_object(text)
         if isinstance(message, Rejection):
             return message
@@ -157,7 +164,7 @@ class Decoder:
             return _with_repair(self._message(inner, priority, raw), Repair.ENVELOPE_NOT_TEXT)
         if not isinstance(inner, str):
             return Rejection(
-                Reason.BAD_ENVELOPE, f"oslo.message is {_kind(inner)}, not the text of a JSON object."
+                Reason.BAD_ENVELOPE, f"oslo.message is {kind_of(inner)}, not the text of a JSON object."
             )
         message, repairs = self._inner_object(inner)
         if isinstance(message, Rejection):
@@ -186,12 +193,12 @@ class Decoder:
         try:
             message = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            if _is_depth_error(error):
+            if is_depth_error(error):
                 return self._too_deep(), ()
-            message = _loads_large_numbers(text.encode()) if _is_number_error(error) else None
+            message = loads_large_numbers(text.encode()) if is_number_error(error) else None
             if message is None:
                 repaired, repairs = repaired_json(text.encode())
-                message = _loads(repaired) if repairs else None
+                message = loads(repaired) if repairs else None
         return (message, repairs) if type(message) is dict else (None, ())
 
     # ---------------------------------------------------------------- the flat dictionary
@@ -277,7 +284,7 @@ class Decoder:
         if stated is None:
             return Rejection(Reason.EVENT_TYPE_MISSING, "The message has no event_type.")
         if not isinstance(stated, str):
-            return Rejection(Reason.EVENT_TYPE_NOT_TEXT, f"The event_type is {_kind(stated)}, not text.")
+            return Rejection(Reason.EVENT_TYPE_NOT_TEXT, f"The event_type is {kind_of(stated)}, not text.")
         event_type = stated.strip()
         if not event_type.isascii() and not has_controls(event_type):
             event_type = as_seen(event_type).strip()
@@ -313,7 +320,7 @@ class Decoder:
             brackets = raw.count(b"{") + raw.count(b"[")
         else:
             brackets = raw.count("{") + raw.count("[")
-        return brackets > self._max_depth and _is_deeper(message, self._max_depth)
+        return brackets > self._max_depth and is_deeper(message, self._max_depth)
 
     def _too_deep(self) -> Rejection:
         return Rejection(
@@ -331,7 +338,7 @@ def _other_priority(stated: object, priority: Priority) -> tuple[str | None, Rep
     """Return what to keep of a stated priority that is not plainly the topic's, and the repair."""
     if stated is None:
         return None, Repair.PRIORITY_MISSING
-    text = stated if isinstance(stated, str) else _scalar_text(stated)
+    text = stated if isinstance(stated, str) else scalar_text(stated)
     named = Priority.parse(text) if text is not None else None
     if named is None:
         return None if text is None else excerpt(text), Repair.PRIORITY_UNKNOWN
@@ -343,9 +350,7 @@ def _other_priority(stated: object, priority: Priority) -> tuple[str | None, Rep
 def _other_publisher_id(stated: object) -> tuple[str, Repair]:
     """Return what to take for a publisher's id that is no text, or empty, and the repair."""
     missing = stated is None or stated == ""
-    return _scalar_text(
-        stated
-    ) or "", Repair.PUBLISHER_ID_MISSING if missing else Repair.PUBLISHER_ID_NOT_TEXT
+    return scalar_text(stated) or "", Repair.PUBLISHER_ID_MISSING if missing else Repair.PUBLISHER_ID_NOT_TEXT
 
 
 def _other_id_and_timestamp(
@@ -357,7 +362,7 @@ def _other_id_and_timestamp(
         timestamp = metadata.get("timestamp") if timestamp is None else timestamp
     if message_id is None or isinstance(message_id, str):
         return message_id, timestamp, None
-    return _scalar_text(message_id), timestamp, Repair.MESSAGE_ID_NOT_TEXT
+    return scalar_text(message_id), timestamp, Repair.MESSAGE_ID_NOT_TEXT
 
 
 def _is_nested(payload: object) -> bool:
@@ -384,88 +389,3 @@ def _context(message: dict[str, Any]) -> dict[str, Any] | None:
             return nested
     cut = len(_CONTEXT_PREFIX)
     return {key[cut:]: value for key, value in message.items() if key.startswith(_CONTEXT_PREFIX)} or None
-
-
-def _scalar_text(value: object) -> str | None:
-    """Return a number or boolean as JSON writes it; None for anything else."""
-    if isinstance(value, bool | int | float):
-        try:
-            return orjson.dumps(value).decode()
-        except TypeError:  # an integer past 64 bits
-            return str(float(value)) if abs(value) < _LARGEST_FLOAT else "inf"
-    return None
-
-
-def _is_deeper(value: object, max_depth: int) -> bool:
-    """Whether lists and objects are nested deeper than ``max_depth``; level by level, no recursion."""
-    level = [value] if isinstance(value, dict | list) else []
-    depth = 0
-    while level:
-        depth += 1
-        if depth > max_depth:
-            return True
-        level = [
-            item
-            for container in level
-            for item in (container.values() if type(container) is dict else container)
-            if type(item) is dict or type(item) is list
-        ]
-    return False
-
-
-def _no_json(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
-    if not value.strip():
-        return Rejection(Reason.EMPTY_VALUE, "The value is empty.")
-    if _is_depth_error(error):
-        return Rejection(Reason.TOO_DEEP, "The value is nested deeper than any parser goes.")
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError as bad:
-        return Rejection(
-            Reason.BAD_UTF8, f"The value is not UTF-8 text: byte {bad.start} is 0x{value[bad.start]:02x}."
-        )
-    near = excerpt(text[error.pos : error.pos + 40])
-    return Rejection(
-        Reason.NOT_JSON, f"The value is not JSON: {error.msg} at character {error.pos}, near '{near}'."
-    )
-
-
-def _is_depth_error(error: orjson.JSONDecodeError) -> bool:
-    # orjson has no error class for it; the wording changed between 3.11 and 3.13.
-    return "depth limit" in error.msg or "ecursion limit" in error.msg
-
-
-def _is_number_error(error: orjson.JSONDecodeError) -> bool:
-    return "infinity" in error.msg
-
-
-def _loads(value: bytes) -> object:
-    """Read JSON; None when it is none."""
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        return _loads_large_numbers(value) if _is_number_error(error) else None
-
-
-def _loads_large_numbers(value: bytes) -> object:
-    """Read JSON with numbers that are too large for a float, as infinity; None when it is no JSON.
-
-    They are good JSON: most likely nobody looks at them, and the readers of tidy records let them pass.
-    """
-    try:
-        value.decode()
-        return _decode_any(value)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "a list" if isinstance(value, list) else "an object"
