@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from streams.notifications.notification import Reason
 from streams.notifications.visible import visible
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
@@ -38,6 +39,7 @@ _reason = click.option(
     "--reason",
     "reasons",
     multiple=True,
+    type=click.Choice([reason.value for reason in Reason]),
     metavar="REASON",
     help="Only this reason, such as not-json; may be repeated.",
 )
