@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -37,13 +37,14 @@ class _Parcel:
     """Records that lie in one batch of the client, in order.
 
     Attributes:
+        records: with the input partition and offset of each, and what makes it smaller.
         floors: for each input partition, the lowest offset of it that has a record here.
     """
 
     __slots__ = ("floors", "nbytes", "records")
 
     def __init__(self) -> None:
-        self.records: list[tuple[Outgoing, Smaller]] = []
+        self.records: list[tuple[TP, int, Outgoing, Smaller]] = []
         self.floors: dict[OutstandingOffsets, tuple[TP, int]] = {}
         self.nbytes = 0
 
@@ -92,7 +93,7 @@ class Effects:
         if outstanding not in parcel.floors:
             outstanding.begin(offset)
             parcel.floors[outstanding] = tp, offset
-        parcel.records.append((record, smaller))
+        parcel.records.append((tp, offset, record, smaller))
         nbytes = _size(record)
         parcel.nbytes += nbytes
         self._bytes += nbytes
@@ -115,15 +116,18 @@ class Effects:
             return
         outstanding = self._offsets.outstanding(tp)
         outstanding.begin(offset)
+        alone = _Parcel()
+        alone.floors[outstanding] = tp, offset
+        alone.records.append((tp, offset, record, smaller))
+        alone.nbytes = _size(record)
         self._under_way += 1
-        self._bytes += _size(record)
-        ended = partial(self._ended, {outstanding: (tp, offset)}, 1, _size(record))
+        self._bytes += alone.nbytes
         try:
             future = await self._producer.enqueue(record)
         except KafkaError as error:
-            self._retry([(record, smaller)], error, ended)
+            self._retry(alone, error)
             return
-        future.add_done_callback(partial(self._confirmed, [(record, smaller)], ended))
+        future.add_done_callback(partial(self._confirmed, alone))
 
     def _parcel_done(self, future: asyncio.Future[Any]) -> None:
         parcel = self._parcels.pop(future, None)
@@ -131,72 +135,61 @@ class Effects:
             if not future.cancelled():
                 future.exception()
             return
-        ended = partial(self._ended, parcel.floors, len(parcel.records), parcel.nbytes)
-        self._confirmed(parcel.records, ended, future)
+        self._confirmed(parcel, future)
 
-    def _confirmed(
-        self,
-        records: Sequence[tuple[Outgoing, Smaller]],
-        ended: Callable[[], None],
-        future: asyncio.Future[Any],
-    ) -> None:
+    def _confirmed(self, parcel: _Parcel, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
             # When stopping, the offsets stay outstanding and will be read again.
             if not self._producer.closed:
-                self._retry(records, None, ended)
+                self._retry(parcel, None)
         elif (error := future.exception()) is not None:
-            self._retry(records, error, ended)
+            self._retry(parcel, error)
         else:
-            ended()
+            self._ended(parcel)
 
-    def _ended(self, floors: dict[OutstandingOffsets, tuple[TP, int]], number: int, nbytes: int) -> None:
+    def _ended(self, parcel: _Parcel) -> None:
         current = False
-        for outstanding, (tp, offset) in floors.items():
+        for outstanding, (tp, offset) in parcel.floors.items():
             if self._offsets.is_current(tp, outstanding):
                 outstanding.end(offset)
                 current = True
         if not current:
             return  # of an assignment that has ended
-        self._under_way -= number
-        self._bytes -= nbytes
+        self._under_way -= len(parcel.records)
+        self._bytes -= parcel.nbytes
         if not self._under_way:
             self._empty.set()
         if self._bytes < _MOST_BYTES // 2:
             self._room.set()
 
-    def _retry(
-        self,
-        records: Sequence[tuple[Outgoing, Smaller]],
-        error: BaseException | None,
-        ended: Callable[[], None],
-    ) -> None:
+    def _retry(self, parcel: _Parcel, error: BaseException | None) -> None:
         refused = isinstance(error, MessageSizeTooLargeError | RecordRefusedForSizeError)
-        task = asyncio.get_running_loop().create_task(self._send_again(records, refused, ended))
+        task = asyncio.get_running_loop().create_task(self._send_again(parcel, refused))
         self._retries.add(task)
         task.add_done_callback(self._retries.discard)
 
-    async def _send_again(
-        self, records: Sequence[tuple[Outgoing, Smaller]], refused: bool, ended: Callable[[], None]
-    ) -> None:
+    async def _send_again(self, parcel: _Parcel, refused: bool) -> None:
         """Send until all is confirmed, in order; one by one once a record is refused for its size."""
         if not refused:
             try:
-                await self._producer.send([record for record, _ in records])
+                await self._producer.send([record for _, _, record, _ in parcel.records])
             except RecordRefusedForSizeError:
                 refused = True
         if refused:
-            alone = len(records) == 1
-            for record, smaller in records:
+            alone = len(parcel.records) == 1
+            for index, (tp, offset, record, smaller) in enumerate(parcel.records):
                 # Of several, most are not too large.
-                await self._send_one(smaller(record) if alone else record, smaller)
-        ended()
+                sent = await self._send_one(smaller(record) if alone else record, smaller)
+                parcel.records[index] = tp, offset, sent, smaller
+        self._ended(parcel)
 
-    async def _send_one(self, record: Outgoing, smaller: Smaller) -> None:
+    async def _send_one(self, record: Outgoing, smaller: Smaller) -> Outgoing:
+        """Send a record until it is confirmed; returns the form in which the brokers took it."""
         is_smaller = False
         while True:
             try:
                 await self._producer.send([record])
-                return
+                return record
             except RecordRefusedForSizeError as error:
                 if not is_smaller:
                     record, is_smaller = smaller(record), True

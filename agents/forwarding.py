@@ -161,7 +161,7 @@ class Forwarding:
                 original = value.removeprefix(_BYTE_ORDER_MARK)
                 if read.repairs and not _NOT_JSON.isdisjoint(read.repairs):
                     original, _ = repaired_json(original)
-                parts += (_NOTIFICATION, self._masked(original, read.document), b"}")
+                parts += (_NOTIFICATION, self._masked(original), b"}")
             except orjson.JSONDecodeError:  # numbers too large for a float: secrets cannot be looked for
                 parts.append(_NO_NOTIFICATION)
         headers = [

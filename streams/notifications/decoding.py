@@ -277,7 +277,6 @@ class Decoder:
             message_id,
             context,
             repairs,
-            message,
         )
 
     def _checked_event_type(self, stated: object) -> str | Rejection:

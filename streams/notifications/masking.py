@@ -3,14 +3,16 @@
 Services put passwords, tokens and credentials into contexts and payloads. The list of words begins with that
 of oslo.utils (``strutils._SANITIZE_KEYS``), which OpenStack masks in its own logs; a test holds it to that.
 
-A key names a secret when one of the words is part of it, whatever the case and the signs between:
-``adminPass``, ``_context_auth-token`` and ``X-Auth-Token`` do. Keys are looked for at any depth, and in JSON
-that lies in a string, as in oslo.messaging's envelope. Text that is no JSON is left as it is.
+A key names a secret when one of the words is part of it, whatever the case, the signs between, and the form
+of its letters: ``adminPass``, ``_context_auth-token`` and ``X-Auth-Token`` do. Keys are looked for in the
+text as it came: at any depth, in JSON that lies in a string (as in oslo.messaging's envelope), and in what
+Python prints of a dictionary. Other text is left as it is.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -59,18 +61,26 @@ _FURTHER: Final = (
     "authorization",
     "cookie",
 )
-_SIGNS: Final = re.compile(r"[^0-9a-z]+")
-#: The keys in text that looks like JSON.
-_KEYS: Final = re.compile(r"""["']([^"']*)["']\s*:""")
-#: What JSON text that is an object or a list may begin with.
-_BEGINNINGS: Final = frozenset("{[ \t\r\n")
+_SIGNS: Final = re.compile(r"[\W_]+")
+#: The keys in JSON, also in the text of strings, where quotes are escaped, and in printed dictionaries.
+#: Of a key with a quote in it, what stands behind that. Each byte is looked at once, whatever the text.
+_KEYS: Final = re.compile(rb"""["']([^"']*)["']\s*:""")
+#: How a character of a key may be written instead.
+_ESCAPED: Final = re.compile(r"\\+(?:u00|x|U000000)([0-9a-fA-F]{2})")
+_ESCAPES: Final = (b"\\u00", b"\\x", b"\\U000000")
+#: Cyrillic and Greek letters that look like Latin ones.
+_LOOK_ALIKE: Final = str.maketrans("асеорхуіѕјԁһкѡոαεορκ", "aceopxyisjdhkwnaeopk")
 #: Keys that are remembered as harmless; services use a few hundred.
 _MOST_REMEMBERED: Final = 10_000
 _LONGEST_REMEMBERED: Final = 200
+#: What stands before JSON in a string, and is none of it.
+_BEFORE: Final = " \t\r\n\v\f\ufeff\u00a0"
 
 
-def _plain(key: str) -> str:
-    """``key`` in lower case, without anything but letters and digits."""
+def plain_word(key: str) -> str:
+    """``key`` in lower case and the simplest form of its letters, without anything but letters and digits."""
+    if not key.isascii():
+        key = unicodedata.normalize("NFKC", key).casefold().translate(_LOOK_ALIKE)
     return _SIGNS.sub("", key.lower())
 
 
@@ -82,63 +92,43 @@ class Masker:
     """
 
     def __init__(self, further: Iterable[str] = ()) -> None:
-        words = dict.fromkeys(filter(None, map(_plain, (*_OF_OSLO, *_FURTHER, *further))))
+        words = dict.fromkeys(filter(None, map(plain_word, (*_OF_OSLO, *_FURTHER, *further))))
         self._named = re.compile("|".join(map(re.escape, words)))
-        self._harmless: set[str] = set()
+        self._harmless: set[bytes] = set()
 
     def names_a_secret(self, key: str) -> bool:
         """Whether the value of ``key`` is to be masked."""
-        return self._named.search(_plain(key)) is not None
+        return self._named.search(plain_word(key)) is not None
 
-    def masked(self, notification: bytes, parsed: Any = None) -> bytes:
+    def masked(self, notification: bytes) -> bytes:
         """The JSON text with secrets masked; the same object where no key names one.
 
-        Args:
-            notification: the text.
-            parsed: what it was parsed to, where that is known: of an envelope, the notification in it.
-
         Raises:
-            orjson.JSONDecodeError: it is no JSON that can be looked into.
+            orjson.JSONDecodeError: a key names one, and the text is no JSON that can be looked into.
         """
-        if parsed is None:
-            parsed = orjson.loads(notification)
-        return self._rewritten(notification) if self._finds_a_secret(parsed) else notification
+        return self._rewritten(notification) if self._finds_a_secret(notification) else notification
 
-    def _finds_a_secret(self, parsed: Any) -> bool:
-        """Whether any key names a secret, whatever its value: of a key that stands twice, one is lost."""
+    def _finds_a_secret(self, text: bytes) -> bool:
+        """Whether any key in the text names a secret, whatever its value."""
+        keys = _KEYS.findall(text)
+        if any([escape in text for escape in _ESCAPES]):  # noqa: C419 - a list is quicker
+            return any(map(self._names_one, keys))
         harmless = self._harmless
-        left = [parsed]
-        for value in left:
-            kind = type(value)
-            if kind is dict:
-                if not harmless.issuperset(value):
-                    for key in value:
-                        if self.names_a_secret(key):
-                            return True
-                    if len(harmless) > _MOST_REMEMBERED:
-                        harmless.clear()
-                    harmless.update(key for key in value if len(key) <= _LONGEST_REMEMBERED)
-                left += [
-                    held
-                    for held in value.values()
-                    if type(held) is dict
-                    or type(held) is list
-                    or (type(held) is str and held[:1] in _BEGINNINGS)
-                ]
-            elif kind is list:
-                left += value
-            elif kind is str and value[:1] in _BEGINNINGS and self._text_may_hold_one(value):
-                return True
+        if harmless.issuperset(keys):
+            return False
+        for key in keys:
+            if key not in harmless:
+                if self._names_one(key):
+                    return True
+                if len(harmless) >= _MOST_REMEMBERED:
+                    harmless.clear()
+                if len(key) <= _LONGEST_REMEMBERED:
+                    harmless.add(key)
         return False
 
-    def _text_may_hold_one(self, text: str) -> bool:
-        if text.lstrip()[:1] not in {"{", "["}:
-            return False
-        try:
-            return self._finds_a_secret(orjson.loads(text))
-        except (ValueError, RecursionError):
-            # It only looks like JSON: a dictionary as Python prints it, for one.
-            return any(map(self.names_a_secret, _KEYS.findall(text)))
+    def _names_one(self, key: bytes) -> bool:
+        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), key.decode("utf-8", "replace"))
+        return self.names_a_secret(text)
 
     def _rewritten(self, text: bytes | str) -> bytes:
         return orjson.dumps(self._in_value(orjson.loads(text)))
@@ -150,12 +140,16 @@ class Masker:
             }
         if isinstance(value, list):
             return [self._in_value(item) for item in value]
-        if isinstance(value, str) and value[:1] in _BEGINNINGS and self._text_may_hold_one(value):
-            try:
-                return self._rewritten(value).decode()
-            except (ValueError, TypeError, RecursionError):
-                return MASK  # it only looks like JSON, or is nested too deep to be looked into
+        if isinstance(value, str) and ":" in value and self._finds_a_secret(value.encode()):
+            return self._in_text(value)
         return value
+
+    def _in_text(self, text: str) -> str:
+        """Text in which a key names a secret: JSON with it masked, or nothing of it."""
+        try:
+            return self._rewritten(text.strip(_BEFORE)).decode()
+        except (ValueError, TypeError, RecursionError):
+            return MASK  # it only looks like JSON, or is nested too deep to be looked into
 
     def _hides(self, key: str, held: Any) -> bool:
         # Nothing, and yes or no, are no secrets.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from streams.notifications.priority import Priority
@@ -82,7 +82,6 @@ class Notification:
         message_id: the publisher's id; None when it gave none. It need not be unique. At most 255 characters.
         context: the request context without the ``_context_`` prefix; None when there is none.
         repairs: what was put right, each at most once.
-        document: the dictionary that all this was read from, for those who look for more; None when unknown.
     """
 
     publisher_id: str
@@ -94,7 +93,6 @@ class Notification:
     message_id: str | None
     context: dict[str, Any] | None
     repairs: tuple[Repair, ...]
-    document: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

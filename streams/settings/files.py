@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import os
+import re
+import select
+import stat
+import time
 import unicodedata
 from pathlib import Path
+from typing import Final
 
+from streams.notifications.visible import INVISIBLE
 from streams.settings.errors import ConfigurationError
 
 #: Bytes of the largest file that is taken for a secret, and for a file of settings.
 SECRET_BYTES = 64 * 2**10
 CONFIG_BYTES = 2**20
+
+_INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
+#: Seconds for somebody to write to a pipe.
+_PIPE_S: Final = 5.0
 
 
 def read_text(setting: str, path: str | Path, *, limit: int, what: str) -> str:
@@ -27,9 +39,13 @@ def read_text(setting: str, path: str | Path, *, limit: int, what: str) -> str:
     """
     shown = printable(str(path))
     try:
-        # A device has no end, and its size says nothing: read no more than may be there.
-        with Path(path).open("rb") as file:
-            content = file.read(limit + 1)
+        # A device has no end, and its size says nothing: read no more than may be there. A pipe may have
+        # nobody who writes to it: to open it as other files are opened would wait for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                content = _of_pipe(file.fileno(), limit + 1)
+            else:
+                content = file.read(limit + 1)
     except FileNotFoundError:
         raise ConfigurationError(f"{setting}: cannot read {shown}, there is no file of this name.") from None
     except OSError as error:
@@ -47,6 +63,27 @@ def read_text(setting: str, path: str | Path, *, limit: int, what: str) -> str:
     except UnicodeDecodeError:
         raise ConfigurationError(f"{setting}: {shown} is not UTF-8 text; save {what} as UTF-8.") from None
     return text
+
+
+def _of_pipe(descriptor: int, most: int) -> bytes:
+    """What is written to a pipe until it is closed, within a bound of time.
+
+    Raises:
+        OSError: nothing came, or no end.
+    """
+    content = b""
+    deadline = time.monotonic() + _PIPE_S
+    while len(content) < most:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        part = os.read(descriptor, most - len(content)) if ready else b""
+        if not part and (content or time.monotonic() >= deadline):
+            if not content:
+                raise OSError(errno.ETIMEDOUT, f"a pipe that nobody wrote to within {_PIPE_S:.0f} s")
+            break
+        if not part:
+            time.sleep(0.01)  # nobody has opened it for writing yet
+        content += part
+    return content
 
 
 def read_secret(setting: str, path: str | Path) -> str:
@@ -73,7 +110,8 @@ def hidden_character(text: str, *, marks: bool) -> str | None:
     for character in text:
         # Cs is what stands for bytes that are not UTF-8; U+FEFF is the byte order mark.
         category = unicodedata.category(character)
-        if category in ("Cc", "Cs", "Zl", "Zp") or character == "\ufeff" or (marks and category == "Cf"):
+        unseen = category == "Cf" or _INVISIBLE.match(character) is not None
+        if category in ("Cc", "Cs", "Zl", "Zp") or character == "\ufeff" or (marks and unseen):
             return f"U+{ord(character):04X}"
     return None
 

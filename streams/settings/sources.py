@@ -102,7 +102,7 @@ def _file(option: str | os.PathLike[str] | None) -> tuple[str, dict[str, Any]]:
     text = read_text(setting, path, limit=CONFIG_BYTES, what="a file of settings")
     try:
         return path, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError is one; so is what a number of thousands of digits raises
         raise ConfigurationError(f"{setting}: {printable(path)} is not valid TOML: {error}.") from None
     except RecursionError:
         raise ConfigurationError(f"{setting}: {printable(path)} is nested too deep for settings.") from None

@@ -5,9 +5,16 @@ from __future__ import annotations
 import logging
 
 import faust
+from faust.app import BootStrategy
 from faust.types import TP
 
 from streams.upstream.coordinator import Coordinator
+
+
+class _WithoutFaustsWeb(BootStrategy):
+    """Starts all but Faust's own web server: ``faust worker`` would open it on all addresses, to anybody."""
+
+    enable_web = False
 
 
 class App(faust.App):
@@ -15,6 +22,7 @@ class App(faust.App):
 
     #: Faust's own lines about services are told apart from ours by their logger.
     logger = logging.getLogger("faust.app")
+    BootStrategy = _WithoutFaustsWeb
     coordinator: Coordinator
 
     def on_rebalance_end(self) -> None:

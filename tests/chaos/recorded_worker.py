@@ -24,7 +24,6 @@ from agents.counting import Counting
 from agents.effects import Effects
 from agents.ingest import Ingest
 from streams.broker.producers.confirmed import ConfirmedProducer
-from streams.outgoing import Outgoing
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_consumer import Consumer, PausingListener
 from tables import store_memory, totals
@@ -197,16 +196,17 @@ class Recorder:
                 recorder.place("after-public")
             return result
 
-        def recorded_ended(self: Effects, tp: TP, outstanding: Any, offset: int, record: Outgoing) -> None:
-            recorder.write(
-                "alert",
-                t=tp.topic,
-                p=tp.partition,
-                o=offset,
-                id=_identity(record.headers),
-                h=content_of(record.key, record.value, record.headers),
-            )
-            ended(self, tp, outstanding, offset, record)
+        def recorded_ended(self: Effects, parcel: Any) -> None:
+            for tp, offset, record, _ in parcel.records:
+                recorder.write(
+                    "alert",
+                    t=tp.topic,
+                    p=tp.partition,
+                    o=offset,
+                    id=_identity(record.headers),
+                    h=content_of(record.key, record.value, record.headers),
+                )
+            ended(self, parcel)
 
         _replace(DurableTable, "write", recorded_write)
         _replace(ConfirmedProducer, "send", recorded_send)

@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from itertools import islice
 
+import psutil
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -138,6 +139,13 @@ async def test_faust_command(deployment: Deployment, module: str) -> None:
         await out.made(made_load(seed=5, count=500))
         await counts.reach(out.published.counts)
         await eventually("the ends are committed", lambda: all_committed(settings))
+    # Faust's own web server asks nobody for a token: nothing listens but our views, on loopback.
+    listening = [
+        each.laddr.ip
+        for each in psutil.Process(worker.process.pid).net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN
+    ]
+    assert listening == ["127.0.0.1"]
     worker.process.send_signal(signal.SIGTERM)
     assert await worker.ended() == 0
     await check_forwards(settings, out.published, repeats=False)

@@ -180,7 +180,7 @@ class SharedLane(FetchLane):
         super().__init__(*arguments, **options)
         _HUB.lanes[self.topic] = self
 
-    async def assign(self, offsets: Mapping[int, int | None]) -> None:
+    async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
         """Fetch these partitions, once all lanes know theirs."""
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
@@ -208,7 +208,7 @@ class SharedLane(FetchLane):
         """Connect, and fetch these partitions of all lanes."""
         await self.end_fetching()
         bulk_records.install_bulk_records(self._largest)
-        consumer = await self._connect({})
+        consumer = await self._connect({}, None)
         consumer.assign(list(places))
         for tp, offset in places.items():
             if offset is not None:

@@ -20,6 +20,7 @@ LIBRARIES = ("faust", "mode", "aiokafka", "rocksdict")
 #: What the libraries document, or export by ``__all__``.
 PUBLIC_MODULES = {
     "faust",
+    "faust.app",
     "faust.types",
     "faust.worker",
     "aiokafka",
