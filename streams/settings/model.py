@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from streams.notifications.masking import plain_word
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from streams.settings.addresses import listening_host
 from streams.settings.kafka import KafkaSettings
@@ -203,6 +204,14 @@ class Settings(KafkaSettings):
                     f"{name!r} is not the name of a host; give names alone, without scheme or port"
                 )
         return ",".join(names)
+
+    @field_validator("mask_keys")
+    @classmethod
+    def _check_mask_keys(cls, value: str) -> str:
+        for word in filter(None, map(str.strip, value.split(","))):
+            if not plain_word(word):
+                raise ValueError(f"{word!r} has no letter or digit, so that it is part of every key")
+        return value
 
     @field_validator("web_host")
     @classmethod

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from streams.settings import SECRETS, ConfigurationError, load_settings
+from streams.settings import SECRETS, ConfigurationError, files, load_settings
 
 SECRET = "pass-wörd of sixteen"
 
@@ -130,3 +131,47 @@ def test_the_option_wins_over_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_
     assert load_settings(config_file=tmp_path / "2.toml").web_port == 2
     with pytest.raises(ConfigurationError, match=r"^--config: cannot read .*3\.toml"):
         load_settings(config_file=tmp_path / "3.toml")
+
+
+@pytest.mark.parametrize("setting", ["TOCSIN_WEB_TOKEN_FILE", "TOCSIN_CONFIG_FILE"])
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(files, "_PIPE_S", 0.05)
+    monkeypatch.setenv(setting, str(tmp_path / "pipe"))
+    with pytest.raises(ConfigurationError, match="a pipe that nobody wrote to"):
+        load_settings()
+
+
+def test_a_secret_may_come_through_a_pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(f"{SECRET}\n", "utf-8"))
+    writer.start()
+    monkeypatch.setenv("TOCSIN_WEB_TOKEN_FILE", str(path))
+    token = load_settings().web_token
+    writer.join()
+    assert token is not None
+    assert token.get_secret_value() == SECRET
+
+
+def test_a_number_of_thousands_of_digits_gets_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "tocsin.toml"
+    path.write_text("partitions=" + "9" * 5000)
+    with pytest.raises(ConfigurationError, match="is not valid TOML"):
+        load_settings(config_file=path)
+
+
+@pytest.mark.parametrize("blank", ["\u3164", "\u2800", "\ufe0f", "\u034f", "\uffa0", "x\u3164y"], ids=ascii)
+@pytest.mark.parametrize("name", SECRETS)
+def test_letters_without_ink_are_no_secret(monkeypatch: pytest.MonkeyPatch, name: str, blank: str) -> None:
+    monkeypatch.setenv(f"TOCSIN_{name.upper()}", blank)
+    with pytest.raises(ConfigurationError, match=f"TOCSIN_{name.upper()}"):
+        load_settings()
+
+
+@pytest.mark.parametrize("words", ["--", "pin,__", "."])
+def test_words_without_a_letter_name_no_secret(words: str) -> None:
+    with pytest.raises(ConfigurationError, match="TOCSIN_MASK_KEYS"):
+        load_settings(mask_keys=words)
