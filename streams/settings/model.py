@@ -234,7 +234,7 @@ class Settings(KafkaSettings):
     @property
     def web_is_loopback(self) -> bool:
         """Whether the web views can be reached from this machine only."""
-        if self.web_host == "localhost":
+        if self.web_host.lower().rstrip(".") == "localhost":
             return True
         try:
             return ipaddress.ip_address(self.web_host).is_loopback

@@ -141,6 +141,11 @@ async def test_on_loopback_a_host_that_is_not_expected_is_refused(fake: FakeSour
                 assert "TOCSIN_WEB_HOSTS" in (await answer.json(content_type=None))["detail"]
 
 
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.1.2.3", "::1"])
+def test_loopback_is_known_in_all_its_forms(host: str) -> None:
+    assert load_settings(web_host=host).web_is_loopback
+
+
 async def test_names_of_a_proxy_are_taken_when_they_are_set(fake: FakeSources) -> None:
     async with served(fake, web_hosts=" Tocsin.example.com,two ") as client:
         for host in ("tocsin.example.com", "TOCSIN.example.com:443", "two", "localhost"):
