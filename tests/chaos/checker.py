@@ -109,6 +109,8 @@ class _Source:
         self.log: dict[int, tuple[str, str | None, int]] = {}
         #: offset -> id, as acknowledged
         self.sent: dict[int, str] = {}
+        #: What lay below was deleted before anybody had read it.
+        self.start = 0
 
 
 class Checker:
@@ -129,7 +131,7 @@ class Checker:
         windows: bool = True,
         recorded: bool = True,
     ) -> None:
-        self._priorities = priorities
+        self._priorities = dict(priorities)
         self._forwarded = set(forwarded)
         self._windows = windows
         self._recorded = recorded
@@ -138,6 +140,9 @@ class Checker:
         self._batches: dict[int, tuple[Place, list[str]]] = {}
         self._positions: dict[tuple[str, int, Place], int] = {}
         self._seen: dict[str, dict[tuple[str, str], int]] = {}
+        #: What a place was before its topic was made again, and who works on it since.
+        self._before: dict[Place, Place] = {}
+        self._renewed: set[tuple[str, Place]] = set()
         self._commits: list[tuple[str, Place, int, int, int]] = []
         self._contents: dict[str, str] = {}
         self._places: dict[str, tuple[str, int, int]] = {}
@@ -172,20 +177,39 @@ class Checker:
         for offset, identity, event_type, bucket in line["e"]:
             log[offset] = (identity, event_type, bucket)
 
+    def _on_remade(self, line: Line) -> None:
+        topic, old = line["t"], line["as"]
+        self._priorities[old] = self._priorities[topic]
+        for place in [place for place in self._sources if place[0] == topic]:
+            self._before[place] = old, place[1]
+            self._sources[old, place[1]] = self._sources.pop(place)
+        self._renewed = {each for each in self._renewed if each[1][0] != topic}
+
+    def _place(self, line: Line, topic: str, partition: int) -> Place:
+        """The place that a worker means: until its next assignment it means the topic that there was."""
+        place = (topic, partition)
+        return place if (line["w"], place) in self._renewed else self._before.get(place, place)
+
+    def _on_deleted(self, line: Line) -> None:
+        source = self._sources[line["t"], line["p"]]
+        source.start = line["o"]
+        source.sent = {offset: each for offset, each in source.sent.items() if offset >= line["o"]}
+
     # ---------------------------------------------------------------- what workers did
 
     def _on_ready(self, line: Line) -> None:
         for topic, partition, committed in line["at"]:
             if topic in self._priorities:
+                self._renewed.add((line["w"], (topic, partition)))
                 self._positions[line["w"], line["g"], (topic, partition)] = committed or 0
 
     def _on_batch(self, line: Line) -> None:
-        place = (line["t"], line["p"])
+        place = self._place(line, line["t"], line["p"])
         key = (line["w"], line["g"], place)
         due = self._positions.get(key)
         if due is None:
             self._verdict.out_of_order.add(f"{line['w']} handled {_at(place, line['a'])} and does not own it")
-        elif line["a"] != due:
+        elif line["a"] != (due := max(due, self._sources[place].start)):
             self._verdict.out_of_order.add(
                 f"{line['w']} handled {_at(place, line['a'])} where {due} was due", abs(line["a"] - due)
             )
@@ -196,7 +220,7 @@ class Checker:
 
     def _on_flush(self, line: Line) -> None:
         if not line.get("unconfirmed"):
-            source = self._sources[line["t"], line["p"]]
+            source = self._sources[self._place(line, line["t"], line["p"])]
             source.durable = max(source.durable, line["o"] + 1)
 
     def _on_alert(self, line: Line) -> None:
@@ -205,7 +229,7 @@ class Checker:
 
     def _on_commit(self, line: Line) -> None:
         for topic, partition, offset in line["at"]:
-            place = (topic, partition)
+            place = self._place(line, topic, partition)
             durable = self._sources[place].durable
             self._commits.append((line["w"], place, offset, durable, self._number))
 

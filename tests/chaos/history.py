@@ -19,6 +19,8 @@ commit     offsets are about to be committed: ``at`` = [[topic, partition, offse
 alert      the brokers confirmed what the record at ``o`` caused, a forward or a dead letter: ``id``, content
            ``h``
 fault      the runner did something to the cluster, or a worker struck itself at a chosen place
+remade     topic ``t`` was deleted and made again; what was of the old one is called ``as`` from here on
+deleted    records of partition ``p`` of topic ``t`` below offset ``o`` are deleted, and nobody had read them
 seen       public counts as ``who`` saw them: ``c`` = [[priority, event type, count]], of all there are
 log        what a notification topic held at the end: ``e`` = [[offset, id, event type, bucket]], event type
            null where the record cannot be read

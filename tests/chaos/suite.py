@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from tests.breakable_kafka import BreakableKafka
-from tests.chaos import cluster_faults, disk_faults, faults, membership_faults, poison_faults
+from tests.chaos import cluster_faults, disk_faults, faults, membership_faults, poison_faults, topic_faults
 from tests.chaos.checker import Verdict
 from tests.chaos.members import ChaosError
 from tests.chaos.variants import SAFEGUARDS, VARIANTS
@@ -64,6 +64,21 @@ LINES: dict[str, Line] = {
         "poison: malformed, oversized, bombs, event types without end, wrong clocks",
         stock=False,
         settings=poison_faults.SETTINGS,
+    ),
+    "topic-remade": Line(
+        topic_faults.topic_remade,
+        "a topic deleted and made again",
+        stock=False,
+        settings=topic_faults.SETTINGS,
+    ),
+    "topic-gone": Line(
+        topic_faults.topic_gone, "a topic gone for a while", stock=False, settings=topic_faults.SETTINGS
+    ),
+    "retention": Line(
+        topic_faults.retention_overtakes,
+        "retention overtakes the workers",
+        stock=False,
+        settings=topic_faults.SETTINGS,
     ),
     "joins": Line(faults.joins_and_leaves, "ten joins and leaves"),
     "cluster": Line(

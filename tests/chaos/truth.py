@@ -25,8 +25,23 @@ _CHUNK = 500
 
 async def write_log(settings: Settings, history: History) -> None:
     """What lies in the notification topics."""
+    await _write_log(settings, history, {topic: topic for topic in notification_topics(settings)})
+
+
+async def write_remade(settings: Settings, history: History, topic: str, old: str) -> None:
+    """What lies in a topic that is about to be deleted and made again, under the name ``old``."""
+    history.write("remade", **{"t": topic, "as": old})
+    await _write_log(settings, history, {topic: old})
+
+
+async def write_log_so_far(settings: Settings, history: History, topic: str) -> None:
+    """What lies in a topic of which some is about to be deleted."""
+    await _write_log(settings, history, {topic: topic})
+
+
+async def _write_log(settings: Settings, history: History, names: Mapping[str, str]) -> None:
     by_place: dict[tuple[str, int], list[Any]] = defaultdict(list)
-    for record in await read_all(settings.brokers, *notification_topics(settings)):
+    for record in await read_all(settings.brokers, *names):
         said = dict(record.headers).get(HEADER, b"||").decode()
         identity, second, event_type = said.split("|", 2)
         moment = int(second) * 1000 if second else record.timestamp
@@ -35,7 +50,7 @@ async def write_log(settings: Settings, history: History) -> None:
         )
     for (topic, partition), entries in sorted(by_place.items()):
         for start in range(0, len(entries), _CHUNK):
-            history.write("log", t=topic, p=partition, e=entries[start : start + _CHUNK])
+            history.write("log", t=names[topic], p=partition, e=entries[start : start + _CHUNK])
 
 
 async def write_effects(settings: Settings, history: History) -> None:
@@ -77,6 +92,9 @@ async def write_rows(settings: Settings, history: History) -> None:
     for line in read(history.path):
         if line["k"] == "ready":
             sources |= {name: (place[0], place[1]) for name, place in line["sources"].items()}
+        elif line["k"] == "remade":
+            old = {name: place for name, place in sources.items() if place[0] == line["t"]}
+            sources |= {name: (line["as"], partition) for name, (_, partition) in old.items()}
     stores: dict[int, dict[bytes, bytes]] = defaultdict(dict)
     for record in await read_all(settings.brokers, settings.internal_topic("partial-counts-changelog")):
         if record.value is None:

@@ -357,3 +357,58 @@ def test_a_flood_of_event_types_is_counted_under_whichever_of_them_but_as_often(
     assert verdict(3).good
     assert verdict(2).lost.number == 1
     assert verdict(4).twice.number == 1
+
+
+def made_again() -> list[Line]:
+    """A topic whose records are counted; made again; two of three new records were deleted unread."""
+    place = {"t": "debug", "p": 0}
+    return [
+        {"k": "publish", "n": 1, **place, "e": [["1", "a"], ["2", "a"]]},
+        {"k": "ack", "n": 1, "o": 0},
+        {"k": "ready", "w": "w0:1", "g": 1, "at": [["debug", 0, None]], "sources": {}},
+        {"k": "batch", "w": "w0:1", "g": 1, **place, "a": 0, "z": 1, "again": 0},
+        {"k": "flush", "w": "w0:1", **place, "o": 1, "unconfirmed": 0},
+        {"k": "remade", "t": "debug", "as": "debug@1"},
+        {"k": "log", "t": "debug@1", "p": 0, "e": [[0, "1", "a", 10], [1, "2", "a", 10]]},
+        # It has not heard of it yet.
+        {"k": "commit", "w": "w0:1", "at": [["debug", 0, 2]]},
+        {"k": "publish", "n": 2, **place, "e": [["3", "b"], ["4", "b"], ["5", "b"]]},
+        {"k": "ack", "n": 2, "o": 0},
+        {"k": "deleted", **place, "o": 2},
+        {"k": "ready", "w": "w0:1", "g": 2, "at": [["debug", 0, None]], "sources": {}},
+        {"k": "batch", "w": "w0:1", "g": 2, **place, "a": 2, "z": 2, "again": 0},
+        {"k": "flush", "w": "w0:1", **place, "o": 2, "unconfirmed": 0},
+        {"k": "commit", "w": "w0:1", "at": [["debug", 0, 3]]},
+        {"k": "log", **place, "e": [[2, "5", "b", 20]]},
+        {"k": "source", "t": "debug@1", "p": 0, "c": [["a", 2]], "b": [["a", 10, 2]]},
+        {"k": "source", **place, "c": [["b", 1]], "b": [["b", 20, 1]]},
+        {
+            "k": "counts",
+            "c": [["DEBUG", "a", 2], ["DEBUG", "b", 1]],
+            "b": [["DEBUG", "a", 10, 2], ["DEBUG", "b", 20, 1]],
+        },
+    ]
+
+
+def test_a_topic_made_again_and_records_deleted_unread() -> None:
+    verdict = check(made_again(), PRIORITIES)
+    assert verdict.good, verdict.report()
+    assert (verdict.published, verdict.counted) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("without", "finds"),
+    [("remade", "twice"), ("deleted", "out of order"), ("ready", "out of order")],
+)
+def test_without_being_told_so_it_finds_fault(without: str, finds: str) -> None:
+    """The control: neither what is of the old topic nor what is gone unread passes for the new one's."""
+    lines = made_again()
+    last = max(index for index, line in enumerate(lines) if line["k"] == without)
+    found = check([*lines[:last], *lines[last + 1 :]], PRIORITIES).findings()
+    assert found[finds].number, found
+
+
+def test_old_records_counted_into_the_new_topic_are_found() -> None:
+    lines = made_again()
+    lines[-2] = lines[-2] | {"c": [["b", 3]]}
+    assert check(lines, PRIORITIES).twice.number == 2
