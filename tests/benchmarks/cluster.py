@@ -20,6 +20,8 @@ from tocsin.local_kafka.cluster import LocalKafka
 #: measured with whatever runs then.
 _IN_MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 12 * 2**30
+_KNOWN_S = 30.0
+_KNOWN_POLL_S = 0.02
 
 
 def scratch() -> str:
@@ -46,17 +48,32 @@ def notification_topics(prefix: str) -> dict[Priority, str]:
     return {priority: prefix + priority.value.lower() for priority in DEFAULT_PRIORITIES}
 
 
-def create_topics(brokers: str, names: list[str], partitions: int) -> None:
-    """Create topics with one replica."""
+def create_topics(brokers: str, names: list[str], partitions: int, *, compacted: bool = False) -> None:
+    """Create topics with one replica, and wait until the broker tells of every partition."""
+    configs = {"cleanup.policy": "compact"} if compacted else {}
+
+    async def known(admin: AIOKafkaAdminClient) -> bool:
+        described = await admin.describe_topics(names)
+        return all(
+            not topic["error_code"] and sum(part["leader"] >= 0 for part in topic["partitions"]) == partitions
+            for topic in described
+        )
 
     async def create() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
         await admin.start()
         try:
-            answer = await admin.create_topics([NewTopic(name, partitions, 1) for name in names])
+            wanted = [NewTopic(name, partitions, 1, topic_configs=configs) for name in names]
+            answer = await admin.create_topics(wanted)
             for name, code, *_ in answer.topic_errors:
                 if code:
                     raise BenchmarkError(f"Kafka did not create {name} (error {code}).")
+            try:
+                async with asyncio.timeout(_KNOWN_S):
+                    while not await known(admin):
+                        await asyncio.sleep(_KNOWN_POLL_S)
+            except TimeoutError as error:
+                raise BenchmarkError(f"Kafka does not tell of {', '.join(names)}.") from error
         finally:
             await admin.close()
 
