@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 _MOST_BYTES: Final = 2 * 2**20
 #: Bytes that a record costs besides its value, about.
 _RECORD_BYTES: Final = 500
+#: Records handed to the client at once, at most.
+_MOST_TOGETHER: Final = 200
 _REFUSED_RETRY_S: Final = 10.0
 
 #: Makes the record to send instead of one that the brokers refuse for its size.
@@ -85,6 +89,48 @@ class Effects:
         """
         if self._bytes >= _MOST_BYTES or (future := self._producer.put_now(record)) is None:
             return False
+        parcel = self._parcel(future, tp, offset)
+        parcel.records.append((tp, offset, record, smaller))
+        nbytes = _size(record)
+        parcel.nbytes += nbytes
+        self._bytes += nbytes
+        self._under_way += 1
+        return True
+
+    async def send_all(
+        self, tp: TP, offsets: Sequence[int], records: Sequence[Outgoing], smaller: Smaller
+    ) -> None:
+        """Do as `send` for records with keys of consecutive inputs, in order."""
+        begun = 0
+        while begun < len(records):
+            begun += self._send_some_now(tp, offsets, records, begun, smaller)
+            if begun < len(records):
+                await self.send(tp, offsets[begun], records[begun], smaller)
+                begun += 1
+
+    def _send_some_now(
+        self, tp: TP, offsets: Sequence[int], records: Sequence[Outgoing], begun: int, smaller: Smaller
+    ) -> int:
+        """Send records from index ``begun`` on, as far as that needs no waiting; return how many."""
+        if self._bytes >= _MOST_BYTES:
+            return 0
+        sizes = list(map(_size, records[begun : begun + _MOST_TOGETHER]))
+        # The one that reaches the bound is sent still, as by itself.
+        fitting = bisect_left(list(accumulate(sizes)), _MOST_BYTES - self._bytes) + 1
+        futures = self._producer.put_all_now(records[begun : begun + min(fitting, len(sizes))])
+        parcel, of_parcel = None, None
+        for index, future in enumerate(futures):
+            offset = offsets[begun + index]
+            if parcel is None or future is not of_parcel:
+                parcel, of_parcel = self._parcel(future, tp, offset), future
+            parcel.records.append((tp, offset, records[begun + index], smaller))
+            parcel.nbytes += sizes[index]
+        self._bytes += sum(sizes[: len(futures)])
+        self._under_way += len(futures)
+        return len(futures)
+
+    def _parcel(self, future: asyncio.Future[Any], tp: TP, offset: int) -> _Parcel:
+        """The parcel of a batch, which from now on has a record of ``tp`` at ``offset``."""
         parcel = self._parcels.get(future)
         if parcel is None:
             parcel = self._parcels[future] = _Parcel()
@@ -93,12 +139,7 @@ class Effects:
         if outstanding not in parcel.floors:
             outstanding.begin(offset)
             parcel.floors[outstanding] = tp, offset
-        parcel.records.append((tp, offset, record, smaller))
-        nbytes = _size(record)
-        parcel.nbytes += nbytes
-        self._bytes += nbytes
-        self._under_way += 1
-        return True
+        return parcel
 
     async def send(self, tp: TP, offset: int, record: Outgoing, smaller: Smaller) -> None:
         """Send a record for the input at ``offset``; returns before it is confirmed.

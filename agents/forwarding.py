@@ -10,8 +10,10 @@ and publisher is written once and kept, the notification goes in as the bytes th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 import orjson
 from faust.types import TP
@@ -20,7 +22,9 @@ from streams.notifications import Notification, Priority, Repair
 from streams.notifications.masking import Masker
 from streams.notifications.nearly_json import repaired_json
 from streams.notifications.rfc3339 import format_rfc3339
+from streams.notifications.tidy import Tidy
 from streams.outgoing import Outgoing
+from streams.records import Record
 
 RULE: Final = "forward"
 TYPE: Final = "io.tocsin.alert.forwarded.v1"
@@ -31,12 +35,15 @@ _MOST_KEPT_BYTES: Final = 8 * 2**20
 #: Bytes that what is kept of one takes besides its texts, about.
 _KEPT_BYTES: Final = 600
 _NOTIFICATION: Final = b',"notification":'
-_NO_NOTIFICATION: Final = _NOTIFICATION + b'null,"truncated":true}'
+#: Stands for a notification that is left out.
+_LEFT_OUT: Final = b'null,"truncated":true'
+_NO_NOTIFICATION: Final = _NOTIFICATION + _LEFT_OUT + b"}"
 #: Without these repairs, no strict parser would read the alert either.
 _NOT_JSON: Final = frozenset({Repair.NOT_A_NUMBER, Repair.LONE_SURROGATE})
 _SPECVERSION: Final = ("ce_specversion", b"1.0")
 _CE_TYPE: Final = ("ce_type", TYPE.encode())
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
+_value_of: Final = attrgetter("value")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _STATE: Final = (
     b'","state":"firing","previousState":null,"reason":"forwarded","value":1,"threshold":1,"window_s":0,"count":1,'
@@ -110,7 +117,7 @@ class Forwarding:
     def __init__(self, topic: str, tp: TP, source: str, labels: AlertLabels, masker: Masker) -> None:
         self._topic = topic
         self._labels_of = labels.of
-        self._masked = masker.masked
+        self._masker = masker
         self._ids = hashlib.blake2b(f"{RULE}/{source}/".encode(), digest_size=16)
         self._place = _STATE + orjson.dumps(tp.topic) + b',"partition":%d,"offset":' % tp.partition
         self._ce_source = ("ce_source", f"tocsin/{tp.topic}".encode())
@@ -133,37 +140,66 @@ class Forwarding:
             read: the notification that was read from it.
             body: whether to include the notification as published.
         """
-        labelled = self._labels_of(read.event_type, read.publisher_id)
+        repairs = orjson.dumps(read.repairs) if read.repairs else b"[]"
+        if read.stated_priority is not None:
+            repairs += b',"statedPriority":' + orjson.dumps(read.stated_priority)
+        notification = self._original(value, read.repairs) if body else _LEFT_OUT
+        return self._made(
+            offset, event_ms, read.event_type, read.publisher_id, read.message_id, repairs, notification
+        )
+
+    def alerts(
+        self, records: Sequence[Record], times_ms: Sequence[int], reads: Sequence[Tidy]
+    ) -> list[Outgoing]:
+        """The alert records of consecutive tidy notifications: the same as `alert` of each makes.
+
+        Args:
+            records: as they came.
+            times_ms: event time of each, as counting uses it.
+            reads: what was read of each.
+        """
+        values: list[Any] = list(map(_value_of, records))
+        if max(map(len, values)) > _MAX_BODY_BYTES or not self._masker.are_plain(values):
+            values = [self._original(value, ()) for value in values]
+        made = self._made
+        return [
+            made(record.offset, event_ms, read.event_type, read.publisher_id, read.message_id, b"[]", value)
+            for record, event_ms, read, value in zip(records, times_ms, reads, values, strict=True)
+        ]
+
+    def _made(
+        self,
+        offset: int,
+        event_ms: int,
+        event_type: str,
+        publisher_id: str,
+        message_id: str | None,
+        repairs: bytes,
+        notification: bytes,
+    ) -> Outgoing:
+        labelled = self._labels_of(event_type, publisher_id)
         ids = self._ids.copy()
         ids.update(b"%d" % offset)
         identity = ids.hexdigest().encode()
         starts_at = _starts_at(event_ms)
-        parts = [
-            labelled.begin,
-            starts_at,
-            b'","generatorURL":"","id":"',
-            identity,
-            labelled.fingerprint,
-            identity,
-            self._place,
-            b'%d,"message_id":' % offset,
-            b"null" if read.message_id is None else orjson.dumps(read.message_id),
-            b'}],"rule":"forward","repairs":',
-            orjson.dumps(read.repairs) if read.repairs else b"[]",
-        ]
-        if read.stated_priority is not None:
-            parts += (b',"statedPriority":', orjson.dumps(read.stated_priority))
-        if not body or len(value) > _MAX_BODY_BYTES:
-            parts.append(_NO_NOTIFICATION)
-        else:
-            try:
-                # The bytes that came, but for secrets: what parses cannot always be written again.
-                original = value.removeprefix(_BYTE_ORDER_MARK)
-                if read.repairs and not _NOT_JSON.isdisjoint(read.repairs):
-                    original, _ = repaired_json(original)
-                parts += (_NOTIFICATION, self._masked(original), b"}")
-            except orjson.JSONDecodeError:  # numbers too large for a float: secrets cannot be looked for
-                parts.append(_NO_NOTIFICATION)
+        value = b"".join(
+            (
+                labelled.begin,
+                starts_at,
+                b'","generatorURL":"","id":"',
+                identity,
+                labelled.fingerprint,
+                identity,
+                self._place,
+                b'%d,"message_id":' % offset,
+                b"null" if message_id is None else orjson.dumps(message_id),
+                b'}],"rule":"forward","repairs":',
+                repairs,
+                _NOTIFICATION,
+                notification,
+                b"}",
+            )
+        )
         headers = [
             _SPECVERSION,
             ("ce_id", identity),
@@ -173,7 +209,19 @@ class Forwarding:
             labelled.subject,
             _CONTENT_TYPE,
         ]
-        return Outgoing(self._topic, b"".join(parts), labelled.key, None, headers)
+        return Outgoing(self._topic, value, labelled.key, None, headers)
+
+    def _original(self, value: bytes, repairs: Sequence[Repair]) -> bytes:
+        """The bytes that came, but for secrets: what parses cannot always be written again."""
+        if len(value) > _MAX_BODY_BYTES:
+            return _LEFT_OUT
+        original = value.removeprefix(_BYTE_ORDER_MARK)
+        try:
+            if repairs and not _NOT_JSON.isdisjoint(repairs):
+                original, _ = repaired_json(original)
+            return self._masker.masked(original)
+        except orjson.JSONDecodeError:  # numbers too large for a float: secrets cannot be looked for
+            return _LEFT_OUT
 
 
 def without_body(alert: Outgoing) -> Outgoing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from agents.dead_letters import dead_letter, truncated
 from agents.effects import Effects, Smaller
 from agents.forwarding import AlertLabels, Forwarding, without_body
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
-from agents.tally import RunTally
+from agents.tally import Run, RunTally
 from streams.notifications import (
     Decoder,
     Limits,
@@ -34,6 +34,8 @@ from tables.reserved_types import DEAD_LETTERS, PROBES, RESERVED
 from tables.source_counter import SourceCounter
 
 _FUTURE_MS: Final = FUTURE_S * 1000
+#: Alerts that are made before the first of them is sent.
+_MOST_MADE: Final = 100
 
 
 @dataclass(slots=True)
@@ -66,28 +68,32 @@ class Ingest:
         # The same strings for all priorities: with very many event types they would not fit the caches.
         known: dict[str, str] = {}
         self._tallies = {
-            priority: RunTally(priority, limits, self._lateness_ms, known)
+            priority: RunTally(
+                priority, limits, self._lateness_ms, known, keep=priority in self._alert_topics
+            )
             for priority in settings.priorities
-            if priority not in self._alert_topics
         }
         self.stats = IngestStats()
 
     async def handle(self, batch: RecordBatch, counter: SourceCounter) -> None:
         """Count every record of ``batch``, forward it where its priority asks for it, or dead-letter it.
 
-        Runs of tidy records are counted together; every other record is read by itself.
+        Runs of tidy records are handled together; every other record is read by itself.
         """
         records, tp = batch.records, batch.tp
-        tally = self._tallies.get(batch.priority)
+        tally, forwards = self._tallies[batch.priority], batch.priority in self._alert_topics
         index, singly_before = 0, 0
         while index < len(records) and records[index].offset <= counter.processed:
             index += 1
         while index < len(records):
-            if tally is not None and index >= singly_before:
+            if index >= singly_before:
                 run = tally.run(records, index)
                 if run.end > index:
-                    first, last = records[index].offset, records[run.end - 1].offset
-                    if counter.add_run(first, last, run.types, run.seen):
+                    taken = records[index : run.end]
+                    if forwards:
+                        await self._forward_run(run, taken, batch, counter)
+                        index = run.end
+                    elif counter.add_run(taken[0].offset, taken[-1].offset, run.types, run.seen):
                         self.stats.time_replaced += run.time_replaced
                         index = run.end
                     else:
@@ -98,10 +104,10 @@ class Ingest:
             read = self._decoded(record, batch.priority)
             if isinstance(read, Rejection):
                 await self._reject(read, record, tp, counter)
-            elif tally is not None:
-                self._count(read, record, counter, tally)
+            elif forwards:
+                await self._forward(read, record, tp, counter, tally)
             else:
-                await self._forward(read, record, tp, counter)
+                self._count(read, record, counter, tally)
             index += 1
         self.stats.counted[batch.priority] += len(records)
         newest = records[-1].timestamp
@@ -118,15 +124,32 @@ class Ingest:
 
     def _count(self, read: Notification, record: Any, counter: SourceCounter, tally: RunTally) -> None:
         """Count a notification that is not forwarded; the tally takes the next of its type."""
-        event_type = _counted_as(read.event_type)
-        if not read.repairs and read.event_type not in RESERVED:
-            tally.learn(event_type)
+        event_type = _learnt(read, tally)
         event_ms = self._noted(read, record)
         counter.add(record.offset, event_type, bucket_of(event_ms, FINE), event_ms)
 
-    async def _forward(self, read: Notification, record: Any, tp: TP, counter: SourceCounter) -> None:
+    async def _forward_run(
+        self, run: Run, taken: Sequence[Any], batch: RecordBatch, counter: SourceCounter
+    ) -> None:
+        """Send tidy notifications on as alerts; then count them."""
+        alerts, _ = self._forwardings_of(batch.tp, batch.priority, counter.source)
+        for first in range(0, len(taken), _MOST_MADE):
+            part = slice(first, first + _MOST_MADE)
+            made = alerts.alerts(taken[part], run.times_ms[part], run.read[part])
+            offsets = [record.offset for record in taken[part]]
+            await self._effects.send_all(batch.tp, offsets, made, without_body)
+        self.stats.forwarded[batch.priority] += len(taken)
+        self.stats.time_replaced += run.time_replaced
+        # Only now: no record is counted, and none's offset committed, whose alert has not been begun.
+        if not counter.add_run(taken[0].offset, taken[-1].offset, run.types, run.seen):
+            for record, read, event_ms in zip(taken, run.read, run.times_ms, strict=True):
+                counter.add(record.offset, read.event_type, bucket_of(event_ms, FINE), event_ms)
+
+    async def _forward(
+        self, read: Notification, record: Any, tp: TP, counter: SourceCounter, tally: RunTally
+    ) -> None:
         """Send a notification on as an alert, or answer it when it is a probe; then count it."""
-        event_type = _counted_as(read.event_type)
+        event_type = _learnt(read, tally)
         event_ms = self._noted(read, record)
         alerts, answers = self._forwardings_of(tp, read.priority, counter.source)
         smaller: Smaller
@@ -178,6 +201,14 @@ class Ingest:
         letter = dead_letter(self._dead_letter_topic, tp, record, source, why)
         self.stats.dead_letters[why.reason] += 1
         await self._effects.send(tp, record.offset, letter, truncated)
+
+
+def _learnt(read: Notification, tally: RunTally) -> str:
+    """The event type to count under; the tally takes the next of its type."""
+    event_type = _counted_as(read.event_type)
+    if not read.repairs and read.event_type not in RESERVED:
+        tally.learn(event_type)
+    return event_type
 
 
 def _counted_as(event_type: str) -> str:

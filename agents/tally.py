@@ -24,7 +24,7 @@ from streams.notifications.alike_times import (
     of_one_prefix,
     prefixes_of,
 )
-from streams.notifications.tidy import NOT_TIDY, make_plain_check, make_tidy_readers
+from streams.notifications.tidy import NOT_TIDY, Tidy, make_plain_check, make_tidy_readers
 from streams.notifications.timestamps import make_timestamp_parser
 from streams.records import Record
 from tables.buckets import FINE, FUTURE_S, bucket_of
@@ -56,6 +56,8 @@ class Run:
         types: start of the 10 s bucket -> event type of each of its records, as they came.
         seen: when the event types were seen.
         time_replaced: records whose stated time lies too far from the broker's.
+        read: what was read of each record; empty unless the tally keeps it.
+        times_ms: event time of each record in milliseconds since 1970; empty likewise.
     """
 
     end: int
@@ -63,16 +65,33 @@ class Run:
     types: dict[int, list[str]] = field(default_factory=dict)
     seen: SeenTimes = field(default_factory=dict)
     time_replaced: int = 0
+    read: list[Tidy] = field(default_factory=list)
+    times_ms: list[int] = field(default_factory=list)
 
 
 class RunTally:
-    """Counts runs of records of one priority."""
+    """Counts runs of records of one priority.
+
+    Args:
+        priority: of the topic.
+        limits: of what is accepted.
+        lateness_ms: how far back in time a record may fall.
+        known: what is remembered of event types, to share with tallies of the same limits.
+        keep: whether runs say of each record what was read of it, its message id included, for what else is
+            done with it.
+    """
 
     def __init__(
-        self, priority: Priority, limits: Limits, lateness_ms: int, known: dict[str, str] | None = None
+        self,
+        priority: Priority,
+        limits: Limits,
+        lateness_ms: int,
+        known: dict[str, str] | None = None,
+        *,
+        keep: bool = False,
     ) -> None:
-        """Share what is remembered of event types with tallies of the same limits, as ``known``."""
-        self._read, self._other = make_tidy_readers(priority)
+        self._keep = keep
+        self._read, self._other = make_tidy_readers(priority, named=keep)
         self._is_plain = make_plain_check(limits)
         self._parse_timestamp = make_timestamp_parser()
         self._lateness_ms = lateness_ms
@@ -170,6 +189,8 @@ class RunTally:
         else:
             last = latest(types, texts)
             run.seen = dict(zip(last, milliseconds(layout, last.values(), starts_ms), strict=True))
+        if self._keep:
+            run.read, run.times_ms = tidies, list(milliseconds(layout, texts, starts_ms))
         return True
 
     # ---------------------------------------------------------------- one by one
@@ -197,6 +218,9 @@ class RunTally:
             run.types.setdefault(bucket_of(event_ms, FINE), []).append(event_type)
             if event_ms > seen.get(event_type, -1):
                 seen[event_type] = event_ms
+            if self._keep:
+                run.read.append(tidy)
+                run.times_ms.append(event_ms)
             number += 1
         return number
 

@@ -38,10 +38,16 @@ class _Envelope(msgspec.Struct, frozen=True, gc=False):
     event_type: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-def make_tidy_readers(priority: Priority) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
+def make_tidy_readers(
+    priority: Priority, *, named: bool = False
+) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
     """Return two readers of tidy notifications of one priority: of the flat form and of the envelope.
 
     They return a `Tidy` or raise one of `NOT_TIDY`; what they return still has to pass `is_plain`.
+
+    Args:
+        priority: of the topic.
+        named: take only what has a message id where it is looked for first: another may lie elsewhere.
     """
     spellings = tuple(
         spelling
@@ -51,7 +57,7 @@ def make_tidy_readers(priority: Priority) -> tuple[Callable[[bytes], Any], Calla
     # Checked by the parser, in C. The context is left out: it says nothing that is counted.
     shape = msgspec.defstruct(
         "TidyOfPriority",
-        [("priority", Literal[spellings])],
+        [("priority", Literal[spellings]), *([("message_id", _Id)] if named else [])],
         bases=(Tidy,),
         frozen=True,
         gc=False,

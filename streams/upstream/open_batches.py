@@ -15,6 +15,8 @@ from typing import Any, Final
 import aiokafka
 from aiokafka import TopicPartition
 
+from streams.outgoing import Outgoing
+
 #: Keys whose partition is remembered.
 _MOST_REMEMBERED: Final = 10_000
 
@@ -60,13 +62,34 @@ class OpenBatches:
         batch = self._batch(topic, key)
         if batch is None:
             return None
-        written = batch._builder.append(timestamp=None, key=key, value=value, headers=headers)
-        if written is None:
+        if batch._builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
             return None
-        future = self._shared.get(batch)
-        if future is None:
-            future = self._shared[batch] = self._make_future()
-            batch.future.add_done_callback(partial(self._settle, batch))
+        return self._shared.get(batch) or self._share(batch)
+
+    def put_all(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
+        """`put` one record after the other, up to one that finds no batch with room, or has no key or value.
+
+        Returns:
+            The future of each record that was put, in order.
+        """
+        futures: list[asyncio.Future[Any]] = []
+        open_: dict[tuple[str, bytes], Any] = {}
+        for topic, value, key, _, headers in records:
+            if key is None or value is None:
+                break
+            batch = open_.get((topic, key))
+            if batch is None:
+                batch = open_[topic, key] = self._batch(topic, key)
+                if batch is None:
+                    break
+            if batch._builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                break
+            futures.append(self._shared.get(batch) or self._share(batch))
+        return futures
+
+    def _share(self, batch: Any) -> asyncio.Future[Any]:
+        future = self._shared[batch] = self._make_future()
+        batch.future.add_done_callback(partial(self._settle, batch))
         return future
 
     def _settle(self, batch: Any, told: asyncio.Future[Any]) -> None:

@@ -53,6 +53,10 @@ class Sent:
     async def send(self, _tp: Any, offset: int, record: Outgoing, _smaller: Any) -> None:
         self._take(offset, record)
 
+    async def send_all(self, _tp: Any, offsets: Any, records: Any, _smaller: Any) -> None:
+        for offset, record in zip(offsets, records, strict=True):
+            self._take(offset, record)
+
     def _take(self, offset: int, record: Outgoing) -> bool:
         self.records.setdefault(record.topic, set()).add(offset)
         return True

@@ -113,6 +113,19 @@ class ConfirmedProducer:
             self._watched(future)
         return future
 
+    def put_all_now(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
+        """Do as `put_now` for records with key and value, up to one that finds no open batch.
+
+        Returns:
+            The future of each record that was handed over, in order.
+        """
+        if self._open is None:
+            return []
+        futures = self._open.put_all(records)
+        for future in set(futures) - self._unconfirmed:
+            self._watched(future)
+        return futures
+
     async def enqueue(self, record: Outgoing) -> asyncio.Future[Any]:
         """Hand a record to the client and return the future of its confirmation.
 

@@ -40,6 +40,9 @@ class Sent:
     async def send(self, _tp: Any, _offset: int, record: Outgoing, _smaller: Any) -> None:
         self.records.append(record)
 
+    async def send_all(self, _tp: Any, _offsets: Any, records: Any, _smaller: Any) -> None:
+        self.records += records
+
 
 def new_counter(cap: int = 100) -> SourceCounter:
     return SourceCounter("id:0", VersionedRows(NoStore(), "w"), max_event_types=cap, lateness_s=3600)

@@ -382,6 +382,9 @@ class _Nowhere:
     async def send(self, *_: Any) -> None:
         """Send nothing."""
 
+    async def send_all(self, *_: Any) -> None:
+        """Send nothing."""
+
 
 class _NoRows:
     """The table of a worker that has counted nothing yet."""
