@@ -10,6 +10,7 @@ and publisher is written once and kept, the notification goes in as the bytes th
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import attrgetter
@@ -32,8 +33,8 @@ TYPE: Final = "io.tocsin.alert.forwarded.v1"
 _MAX_BODY_BYTES: Final = 900_000
 #: Bytes of what is kept of event types and publishers, for one priority.
 _MOST_KEPT_BYTES: Final = 8 * 2**20
-#: Bytes that what is kept of one takes besides its texts, about.
-_KEPT_BYTES: Final = 600
+#: Bytes that one takes besides its texts, about.
+_KEPT_BYTES: Final = 300
 _NOTIFICATION: Final = b',"notification":'
 #: Stands for a notification that is left out.
 _LEFT_OUT: Final = b'null,"truncated":true'
@@ -57,50 +58,88 @@ def fingerprint(labels: dict[str, str]) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-class _Labelled:
-    """What alerts of one event type, severity and publisher have in common."""
+class _OfEventType:
+    """What alerts of one event type have in common: what stands around the publisher in the value."""
 
-    __slots__ = ("begin", "fingerprint", "key", "subject")
+    __slots__ = ("before", "between", "subject")
 
-    def __init__(self, event_type: str, priority: Priority, publisher_id: str) -> None:
-        severity = priority.value.lower()
-        labels = {"alertname": event_type, "severity": severity, "publisher_id": publisher_id, "rule": RULE}
-        summary = f"{priority} {event_type} from {publisher_id or 'an unnamed publisher'}"
-        of_labels = fingerprint(labels)
-        self.key = of_labels.encode()
-        self.begin = (
-            b'{"labels":'
-            + orjson.dumps(labels)
-            + b',"annotations":'
-            + orjson.dumps({"summary": summary})
-            + b',"startsAt":"'
+    def __init__(self, event_type: str, priority: Priority) -> None:
+        name = orjson.dumps(event_type)
+        self.before = b'{"labels":{"alertname":%b,"severity":"%b","publisher_id":' % (
+            name,
+            priority.value.lower().encode(),
         )
-        self.fingerprint = b'","fingerprint":"' + self.key + b'","episode":"'
+        self.between = b',"rule":"%b"},"annotations":{"summary":"%b %b from ' % (
+            RULE.encode(),
+            priority.value.encode(),
+            name[1:-1],
+        )
         self.subject = ("ce_subject", event_type.encode("utf-8", "replace"))
 
 
+def _of_publisher(publisher_id: str) -> tuple[bytes, bytes]:
+    """A publisher as it stands in the labels, and in the summary, to the end of the annotations."""
+    in_summary = orjson.dumps(publisher_id or "an unnamed publisher")[1:]
+    return orjson.dumps(publisher_id), in_summary + b'},"startsAt":"'
+
+
 class AlertLabels:
-    """What alerts of one priority have in common, by event type and publisher; kept within a bound."""
+    """What alerts of one priority have in common, by event type and by publisher; kept within a bound.
+
+    There are many pairs of an event type and a publisher, so all that is kept of one is its fingerprint.
+    """
 
     def __init__(self, priority: Priority) -> None:
         self._priority = priority
-        self._kept: dict[tuple[str, str], _Labelled] = {}
+        self._event_types: dict[str, _OfEventType] = {}
+        self._publishers: dict[str, tuple[bytes, bytes]] = {}
+        self._fingerprints: dict[tuple[str, str], bytes] = {}
         self._kept_bytes = 0
 
-    def of(self, event_type: str, publisher_id: str) -> _Labelled:
-        """The parts of alerts of one event type and publisher."""
-        found = self._kept.get((event_type, publisher_id))
+    def of_event_type(self, event_type: str) -> _OfEventType:
+        """The parts of alerts of one event type."""
+        found = self._event_types.get(event_type)
         if found is None:
-            found = _Labelled(event_type, self._priority, publisher_id)
-            nbytes = 2 * len(found.begin) + _KEPT_BYTES
-            if nbytes > _MOST_KEPT_BYTES // 100:
-                return found
-            if self._kept_bytes + nbytes > _MOST_KEPT_BYTES:
-                self._kept.clear()
-                self._kept_bytes = 0
-            self._kept[event_type, publisher_id] = found
-            self._kept_bytes += nbytes
+            found = _OfEventType(event_type, self._priority)
+            if self._has_room(sys.getsizeof(event_type) + 2 * len(found.before)):
+                self._event_types[event_type] = found
         return found
+
+    def of_publisher(self, publisher_id: str) -> tuple[bytes, bytes]:
+        """The parts of alerts of one publisher: as it stands in the labels, and in the summary."""
+        found = self._publishers.get(publisher_id)
+        if found is None:
+            found = _of_publisher(publisher_id)
+            if self._has_room(sys.getsizeof(publisher_id) + 2 * len(found[1])):
+                self._publishers[publisher_id] = found
+        return found
+
+    def fingerprint(self, event_type: str, publisher_id: str) -> bytes:
+        """The fingerprint of alerts of one event type and publisher."""
+        found = self._fingerprints.get((event_type, publisher_id))
+        if found is None:
+            labels = {
+                "alertname": event_type,
+                "severity": self._priority.value.lower(),
+                "publisher_id": publisher_id,
+                "rule": RULE,
+            }
+            found = fingerprint(labels).encode()
+            if self._has_room(sys.getsizeof(event_type) + sys.getsizeof(publisher_id)):
+                self._fingerprints[event_type, publisher_id] = found
+        return found
+
+    def _has_room(self, nbytes: int) -> bool:
+        """Whether something of so many bytes may be kept; what was kept before may have to go."""
+        nbytes += _KEPT_BYTES
+        if nbytes > _MOST_KEPT_BYTES // 100:
+            return False
+        if self._kept_bytes + nbytes > _MOST_KEPT_BYTES:
+            for kept in (self._event_types, self._publishers, self._fingerprints):
+                kept.clear()
+            self._kept_bytes = 0
+        self._kept_bytes += nbytes
+        return True
 
 
 class Forwarding:
@@ -116,7 +155,7 @@ class Forwarding:
 
     def __init__(self, topic: str, tp: TP, source: str, labels: AlertLabels, masker: Masker) -> None:
         self._topic = topic
-        self._labels_of = labels.of
+        self._labels = labels
         self._masker = masker
         self._ids = hashlib.blake2b(f"{RULE}/{source}/".encode(), digest_size=16)
         self._place = _STATE + orjson.dumps(tp.topic) + b',"partition":%d,"offset":' % tp.partition
@@ -177,18 +216,26 @@ class Forwarding:
         repairs: bytes,
         notification: bytes,
     ) -> Outgoing:
-        labelled = self._labels_of(event_type, publisher_id)
+        labels = self._labels
+        of_type = labels.of_event_type(event_type)
+        in_labels, in_summary = labels.of_publisher(publisher_id)
+        key = labels.fingerprint(event_type, publisher_id)
         ids = self._ids.copy()
         ids.update(b"%d" % offset)
         identity = ids.hexdigest().encode()
         starts_at = _starts_at(event_ms)
         value = b"".join(
             (
-                labelled.begin,
+                of_type.before,
+                in_labels,
+                of_type.between,
+                in_summary,
                 starts_at,
                 b'","generatorURL":"","id":"',
                 identity,
-                labelled.fingerprint,
+                b'","fingerprint":"',
+                key,
+                b'","episode":"',
                 identity,
                 self._place,
                 b'%d,"message_id":' % offset,
@@ -206,10 +253,10 @@ class Forwarding:
             self._ce_source,
             _CE_TYPE,
             ("ce_time", starts_at),
-            labelled.subject,
+            of_type.subject,
             _CONTENT_TYPE,
         ]
-        return Outgoing(self._topic, value, labelled.key, None, headers)
+        return Outgoing(self._topic, value, key, None, headers)
 
     def _original(self, value: bytes, repairs: Sequence[Repair]) -> bytes:
         """The bytes that came, but for secrets: what parses cannot always be written again."""

@@ -62,27 +62,24 @@ class OpenBatches:
         batch = self._batch(topic, key)
         if batch is None:
             return None
-        if batch._builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+        if batch._builder.append(timestamp=None, key=key, value=value, headers=_listed(headers)) is None:
             return None
         return self._shared.get(batch) or self._share(batch)
 
     def put_all(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
-        """`put` one record after the other, up to one that finds no batch with room, or has no key or value.
+        """`put` one record after the other, up to one that finds no batch with room or is no plain one.
 
         Returns:
             The future of each record that was put, in order.
         """
         futures: list[asyncio.Future[Any]] = []
-        open_: dict[tuple[str, bytes], Any] = {}
-        for topic, value, key, _, headers in records:
-            if key is None or value is None:
+        for topic, value, key, partition, headers in records:
+            if key is None or value is None or partition is not None:
                 break
-            batch = open_.get((topic, key))
+            batch = self._batch(topic, key)
             if batch is None:
-                batch = open_[topic, key] = self._batch(topic, key)
-                if batch is None:
-                    break
-            if batch._builder.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                break
+            if batch._builder.append(timestamp=None, key=key, value=value, headers=_listed(headers)) is None:
                 break
             futures.append(self._shared.get(batch) or self._share(batch))
         return futures
@@ -121,3 +118,8 @@ class OpenBatches:
             partition = producer._partition(topic, None, None, None, key, None)
             place = self._places[topic, key] = TopicPartition(topic, partition)
         return place
+
+
+def _listed(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """What the client's compiled parts take."""
+    return headers if isinstance(headers, list) else list(headers)

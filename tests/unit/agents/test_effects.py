@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ class Producer:
     """
 
     closed = False
+    #: Records that the client takes together, before it has to be asked for room.
+    at_once = 10**9
 
     def __init__(self, in_batch: int = 0, too_large: tuple[bytes, ...] = ()) -> None:
         self._in_batch = in_batch
@@ -43,6 +46,14 @@ class Producer:
             self.futures.append(asyncio.get_running_loop().create_future())
         self._taken += 1
         return self.futures[-1]
+
+    def put_all_now(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
+        futures = []
+        for record in records[: self.at_once]:
+            if (future := self.put_now(record)) is None:
+                break
+            futures.append(future)
+        return futures
 
     async def enqueue(self, _record: Outgoing) -> asyncio.Future[Any]:
         self.futures.append(asyncio.get_running_loop().create_future())
@@ -199,3 +210,55 @@ async def test_a_batch_of_another_assignment_frees_nothing_of_this() -> None:
     producer.futures[0].set_exception(KafkaConnectionError())
     await asyncio.sleep(0)
     assert (effects.under_way, offsets.committable(), producer.again) == (1, {ERROR: 3}, [])
+
+
+async def test_many_are_sent_together_and_confirmed_with_their_batches() -> None:
+    offsets = CommittableOffsets()
+    offsets.counted(ERROR, 100)
+    producer = Producer(in_batch=4)
+    producer.at_once = 5  # then one goes by itself, which waits for room
+    effects = Effects(producer, offsets)  # type: ignore[arg-type]
+    records = [ALERT._replace(value=b"%d" % number) for number in range(12)]
+    await effects.send_all(ERROR, range(20, 32), records, smaller)
+    assert effects.under_way == 12
+    assert offsets.committable() == {ERROR: 20}
+    floors = []
+    for future in producer.futures:
+        future.set_result(None)
+        await asyncio.sleep(0)
+        floors.append(offsets.committable()[ERROR])
+    assert floors == sorted(floors)
+    assert floors[-1] == 100
+    assert effects.under_way == 0
+
+
+async def test_what_fails_of_many_is_sent_again_in_order() -> None:
+    offsets = CommittableOffsets()
+    offsets.counted(ERROR, 100)
+    producer = Producer(in_batch=3)
+    effects = Effects(producer, offsets)  # type: ignore[arg-type]
+    records = [ALERT._replace(value=b"%d" % number) for number in range(6)]
+    await effects.send_all(ERROR, range(6), records, smaller)
+    producer.futures[1].set_exception(KafkaConnectionError("gone"))
+    producer.futures[0].set_result(None)
+    assert await effects.wait(5)
+    assert producer.again == [records[3:]]
+    assert offsets.committable() == {ERROR: 100}
+
+
+async def test_of_many_only_so_many_bytes_are_under_way() -> None:
+    producer = Producer(in_batch=10)
+    effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
+    records = [ALERT._replace(value=bytes(300_000)) for _ in range(20)]
+    task = asyncio.create_task(effects.send_all(ERROR, range(20), records, smaller))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert effects.blocked
+    assert effects.under_way == 7  # of 2 MiB, the one that reaches it included
+    while not task.done():
+        for future in producer.futures:
+            if not future.done():
+                future.set_result(None)
+        await asyncio.sleep(0)
+    await task
+    assert effects.under_way <= 7

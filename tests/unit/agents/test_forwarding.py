@@ -147,9 +147,25 @@ def test_a_secret_beside_a_number_too_large_for_a_float_is_not_shown() -> None:
 def test_what_is_kept_of_event_types_and_publishers_is_bounded() -> None:
     labels = AlertLabels(Priority.ERROR)
     for number in range(30_000):
-        labels.of(f"{number:0255d}", "p" * 200)
+        event_type, publisher_id = f"{number:0255d}", f"{number:0200d}"
+        labels.of_event_type(event_type)
+        labels.of_publisher(publisher_id)
+        labels.fingerprint(event_type, publisher_id)
     assert labels._kept_bytes <= 8 * 2**20
-    assert sum(2 * len(each.begin) for each in labels._kept.values()) <= labels._kept_bytes
-    kept = len(labels._kept)
-    labels.of("x", "p" * 1_000_000)
-    assert len(labels._kept) == kept  # one of a megabyte is not kept
+    held = sum(len(each.before) + len(each.between) for each in labels._event_types.values())
+    held += sum(len(a) + len(b) for a, b in labels._publishers.values())
+    held += sum(len(a) + len(b) for a, b in labels._fingerprints)
+    assert 0 < held <= labels._kept_bytes
+    kept = len(labels._fingerprints), len(labels._publishers)
+    labels.of_publisher("p" * 1_000_000)
+    labels.fingerprint("x", "p" * 1_000_000)
+    assert (len(labels._fingerprints), len(labels._publishers)) == kept  # one of a megabyte is not kept
+
+
+def test_the_parts_around_a_publisher_are_those_of_json_as_a_whole() -> None:
+    for publisher_id in ("", 'a"b\\c\n', "größe\u2028", "p"):
+        made = alert(FLAT | {"publisher_id": publisher_id, "event_type": 'x"é'})
+        value = orjson.loads(made.value)
+        assert value["labels"]["publisher_id"] == publisher_id
+        assert value["annotations"] == {"summary": f'ERROR x"é from {publisher_id or "an unnamed publisher"}'}
+        assert value["fingerprint"] == fingerprint(value["labels"])

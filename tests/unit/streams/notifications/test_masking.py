@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -117,6 +119,11 @@ LEAKS = [
     '{"paſſword":"@"}'.encode(),  # noqa: RUF001
     '{"pаssword":"@"}'.encode(),  # noqa: RUF001
     b"""{"a":"({'password': '@'},)"}""",
+    b'{"a":"b", ":password":"@"}',
+    b'{"a":"b", ":password" :"@"}',
+    b'{"a":"b,", "password":"@"}',
+    b'{"a":[":",{"b":"c","token"\n:"@"}]}',
+    rb'{"a":"\"", "b":":", ":password":"@"}',
 ]
 
 
@@ -178,6 +185,47 @@ def test_no_secret_is_left_under_a_key_that_names_one(value: Any) -> None:
     assert not holds(orjson.loads(masker.masked(text)), inside=False)
     envelope = orjson.dumps({"oslo.message": text.decode()})
     assert not holds(orjson.loads(orjson.loads(masker.masked(envelope))["oslo.message"]), inside=False)
+
+
+_PLAIN_TEXTS = st.text(alphabet=':,{}[] ab"', max_size=6).map(lambda text: text.replace('"', ""))
+_PLAIN = st.recursive(
+    st.none() | st.integers(0, 99) | _PLAIN_TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_PLAIN_TEXTS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def keys_of(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [found for key, held in value.items() for found in (key, *keys_of(held))]
+    return [found for item in value for found in keys_of(item)] if isinstance(value, list) else []
+
+
+@given(st.lists(_PLAIN, min_size=1, max_size=4), st.sampled_from([None, 1]), st.sampled_from([":", " : "]))
+def test_of_several_texts_at_once_just_the_keys_are_looked_at(
+    found: list[Any], indent: int | None, colon: str
+) -> None:
+    looked_at: list[bytes] = []
+
+    class Looks(Masker):
+        def _are_harmless(self, keys: Iterable[bytes]) -> bool:
+            looked_at.extend(keys)
+            return True
+
+    texts = [json.dumps(each, indent=indent, separators=(",", colon)).encode() for each in found]
+    assert Looks().are_plain(texts)
+    expected = [key for each in found for key in keys_of(each)]
+    assert [key.decode() for key in looked_at if key] == [key for key in expected if key]
+
+
+@given(st.lists(_VALUES, min_size=1, max_size=4))
+def test_several_texts_are_plain_only_if_none_of_them_would_change(found: list[Any]) -> None:
+    texts = [orjson.dumps(each) for each in found]
+    masker = Masker()
+    if masker.are_plain(texts):
+        assert [masker.masked(text) for text in texts] == texts
+    assert masker.are_plain([b'{"a":"b"}', b'{"c":1}'])
+    assert not masker.are_plain([b'{"a":"b"}', b'{"token":1}'])
 
 
 def test_these_tests_reject_a_masker_that_knows_a_word_too_few() -> None:

@@ -203,3 +203,28 @@ async def test_what_was_given_up_may_be_confirmed_later(producer: Any) -> None:
     await asyncio.sleep(0)
     assert isinstance(future.exception(), KafkaError)
     assert batches._shared == {}
+
+
+async def test_put_all_does_as_put_for_each_up_to_one_that_cannot_be_put(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    places = {key: await sent(producer, key) for key in (b"k", b"l", b"m")}
+    records = [Outgoing("t", b"%d" % n, key, None, HEADERS) for n, key in enumerate(places)] * 3
+    left = [
+        Outgoing("t", b"x" * 50_000, b"k"),
+        Outgoing("t", b"v", b"k", 1),
+        Outgoing("t", b"v"),
+        Outgoing("t", None),
+    ]
+    for last in left:
+        futures = batches.put_all([*records, last, *records])
+        assert len(futures) == len(records)
+        assert [id(future) for future in futures[:3]] == [
+            id(batches.put("t", b"v", key, ())) for key in places
+        ] or (
+            last is left[0]  # which has closed its batch
+        )
+        if last is left[0]:
+            producer._message_accumulator._batches.clear()
+            for key in places:
+                await sent(producer, key)
+    assert batches.put_all([Outgoing("unknown", b"v", b"k")]) == []
