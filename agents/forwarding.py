@@ -58,10 +58,17 @@ def fingerprint(labels: dict[str, str]) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-class _OfEventType:
-    """What alerts of one event type have in common: what stands around the publisher in the value."""
+class OfEventType:
+    """What alerts of one event type have in common: what stands around the publisher in the value.
 
-    __slots__ = ("before", "between", "subject")
+    Attributes:
+        before: the publisher in the labels.
+        between: that, and the publisher in the summary.
+        subject: the header.
+        keys: publisher -> fingerprint of the alerts of both.
+    """
+
+    __slots__ = ("before", "between", "keys", "subject")
 
     def __init__(self, event_type: str, priority: Priority) -> None:
         name = orjson.dumps(event_type)
@@ -75,6 +82,7 @@ class _OfEventType:
             name[1:-1],
         )
         self.subject = ("ce_subject", event_type.encode("utf-8", "replace"))
+        self.keys: dict[str, bytes] = {}
 
 
 def _of_publisher(publisher_id: str) -> tuple[bytes, bytes]:
@@ -91,16 +99,15 @@ class AlertLabels:
 
     def __init__(self, priority: Priority) -> None:
         self._priority = priority
-        self._event_types: dict[str, _OfEventType] = {}
+        self._event_types: dict[str, OfEventType] = {}
         self._publishers: dict[str, tuple[bytes, bytes]] = {}
-        self._fingerprints: dict[tuple[str, str], bytes] = {}
         self._kept_bytes = 0
 
-    def of_event_type(self, event_type: str) -> _OfEventType:
+    def of_event_type(self, event_type: str) -> OfEventType:
         """The parts of alerts of one event type."""
         found = self._event_types.get(event_type)
         if found is None:
-            found = _OfEventType(event_type, self._priority)
+            found = OfEventType(event_type, self._priority)
             if self._has_room(sys.getsizeof(event_type) + 2 * len(found.before)):
                 self._event_types[event_type] = found
         return found
@@ -114,9 +121,9 @@ class AlertLabels:
                 self._publishers[publisher_id] = found
         return found
 
-    def fingerprint(self, event_type: str, publisher_id: str) -> bytes:
+    def key(self, of_type: OfEventType, event_type: str, publisher_id: str) -> bytes:
         """The fingerprint of alerts of one event type and publisher."""
-        found = self._fingerprints.get((event_type, publisher_id))
+        found = of_type.keys.get(publisher_id)
         if found is None:
             labels = {
                 "alertname": event_type,
@@ -125,8 +132,8 @@ class AlertLabels:
                 "rule": RULE,
             }
             found = fingerprint(labels).encode()
-            if self._has_room(sys.getsizeof(event_type) + sys.getsizeof(publisher_id)):
-                self._fingerprints[event_type, publisher_id] = found
+            if self._has_room(sys.getsizeof(publisher_id)):
+                of_type.keys[publisher_id] = found
         return found
 
     def _has_room(self, nbytes: int) -> bool:
@@ -135,8 +142,8 @@ class AlertLabels:
         if nbytes > _MOST_KEPT_BYTES // 100:
             return False
         if self._kept_bytes + nbytes > _MOST_KEPT_BYTES:
-            for kept in (self._event_types, self._publishers, self._fingerprints):
-                kept.clear()
+            self._event_types.clear()
+            self._publishers.clear()
             self._kept_bytes = 0
         self._kept_bytes += nbytes
         return True
@@ -219,7 +226,7 @@ class Forwarding:
         labels = self._labels
         of_type = labels.of_event_type(event_type)
         in_labels, in_summary = labels.of_publisher(publisher_id)
-        key = labels.fingerprint(event_type, publisher_id)
+        key = of_type.keys.get(publisher_id) or labels.key(of_type, event_type, publisher_id)
         ids = self._ids.copy()
         ids.update(b"%d" % offset)
         identity = ids.hexdigest().encode()

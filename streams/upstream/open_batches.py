@@ -8,6 +8,7 @@ for it must go through ``send``, which opens one.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -29,7 +30,9 @@ class OpenBatches:
         self._make_future = asyncio.get_running_loop().create_future
         #: What the partitions were chosen from; aiokafka has another dictionary when it looks again.
         self._known: Any = None
-        self._places: dict[tuple[str, bytes], TopicPartition] = {}
+        #: Topic -> key -> partition, and how many keys that are.
+        self._places: defaultdict[str, dict[bytes, TopicPartition]] = defaultdict(dict)
+        self._remembered = 0
         #: Batch -> the future of what was put into it.
         self._shared: dict[Any, asyncio.Future[Any]] = {}
 
@@ -73,15 +76,19 @@ class OpenBatches:
             The future of each record that was put, in order.
         """
         futures: list[asyncio.Future[Any]] = []
+        batches, shared = self._batches(), self._shared
+        if batches is None:
+            return futures
         for topic, value, key, partition, headers in records:
             if key is None or value is None or partition is not None:
                 break
-            batch = self._batch(topic, key)
-            if batch is None:
+            open_ = batches.get(self._place(topic, key))
+            if not open_:
                 break
+            batch = open_[-1]
             if batch._builder.append(timestamp=None, key=key, value=value, headers=_listed(headers)) is None:
                 break
-            futures.append(self._shared.get(batch) or self._share(batch))
+            futures.append(shared.get(batch) or self._share(batch))
         return futures
 
     def _share(self, batch: Any) -> asyncio.Future[Any]:
@@ -99,24 +106,31 @@ class OpenBatches:
         elif not future.done():
             future.set_exception(error)
 
-    def _batch(self, topic: str, key: bytes) -> Any:
-        """The batch that is open for a key; None when there is none."""
-        accumulator = self._producer._message_accumulator
+    def _batches(self) -> Any:
+        """Partition -> the batches that wait for it, the open one last; None when nothing may be added."""
+        producer = self._producer
+        accumulator = producer._message_accumulator
         if accumulator._closed or accumulator._exception is not None:
             return None
-        place = self._place(topic, key)
-        batches = None if place is None else accumulator._batches.get(place)
-        return batches[-1] if batches else None
+        if producer._metadata._partitions is not self._known or self._remembered > _MOST_REMEMBERED:
+            self._known = producer._metadata._partitions
+            self._places.clear()
+            self._remembered = 0
+        return accumulator._batches
+
+    def _batch(self, topic: str, key: bytes) -> Any:
+        """The batch that is open for a key; None when there is none."""
+        batches = self._batches()
+        open_ = None if batches is None else batches.get(self._place(topic, key))
+        return open_[-1] if open_ else None
 
     def _place(self, topic: str, key: bytes) -> TopicPartition | None:
-        producer = self._producer
-        partitions = producer._metadata._partitions
-        if partitions is not self._known or len(self._places) > _MOST_REMEMBERED:
-            self._known, self._places = partitions, {}
-        place = self._places.get((topic, key))
-        if place is None and topic in partitions:
-            partition = producer._partition(topic, None, None, None, key, None)
-            place = self._places[topic, key] = TopicPartition(topic, partition)
+        """The partition of a key, as ``send`` chooses it; None of a topic that is not known."""
+        place = self._places[topic].get(key)
+        if place is None and topic in self._known:
+            partition = self._producer._partition(topic, None, None, None, key, None)
+            place = self._places[topic][key] = TopicPartition(topic, partition)
+            self._remembered += 1
         return place
 
 
