@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, count
+from operator import attrgetter
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -33,6 +34,8 @@ _RECORD_BYTES: Final = 500
 _MOST_TOGETHER: Final = 200
 _REFUSED_RETRY_S: Final = 10.0
 
+_number_of: Final = attrgetter("number")
+
 #: Makes the record to send instead of one that the brokers refuse for its size.
 Smaller = Callable[[Outgoing], Outgoing]
 
@@ -41,13 +44,15 @@ class _Parcel:
     """Records that lie in one batch of the client, in order.
 
     Attributes:
+        number: of the parcel, in the order of sending.
         records: with the input partition and offset of each, and what makes it smaller.
         floors: for each input partition, the lowest offset of it that has a record here.
     """
 
-    __slots__ = ("floors", "nbytes", "records")
+    __slots__ = ("floors", "nbytes", "number", "records")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.records: list[tuple[TP, int, Outgoing, Smaller]] = []
         self.floors: dict[OutstandingOffsets, tuple[TP, int]] = {}
         self.nbytes = 0
@@ -70,6 +75,9 @@ class Effects:
         self._room.set()
         self._empty = asyncio.Event()
         self._parcels: dict[asyncio.Future[Any], _Parcel] = {}
+        self._numbers = count()
+        #: Topic -> the parcels that were not confirmed and are sent again; nothing else goes there meanwhile.
+        self._failed: dict[str, list[_Parcel]] = {}
         self._retries: set[asyncio.Task[None]] = set()
 
     @property
@@ -87,7 +95,7 @@ class Effects:
 
         Records of one input partition come in the order of their offsets.
         """
-        if self._bytes >= _MOST_BYTES or (future := self._producer.put_now(record)) is None:
+        if not self._may_send(record.topic) or (future := self._producer.put_now(record)) is None:
             return False
         parcel = self._parcel(future, tp, offset)
         parcel.records.append((tp, offset, record, smaller))
@@ -100,7 +108,7 @@ class Effects:
     async def send_all(
         self, tp: TP, offsets: Sequence[int], records: Sequence[Outgoing], smaller: Smaller
     ) -> None:
-        """Do as `send` for records with keys of consecutive inputs, in order."""
+        """Do as `send` for records of one topic and consecutive inputs, in order."""
         begun = 0
         while begun < len(records):
             begun += self._send_some_now(tp, offsets, records, begun, smaller)
@@ -112,7 +120,7 @@ class Effects:
         self, tp: TP, offsets: Sequence[int], records: Sequence[Outgoing], begun: int, smaller: Smaller
     ) -> int:
         """Send records from index ``begun`` on, as far as that needs no waiting; return how many."""
-        if self._bytes >= _MOST_BYTES:
+        if not self._may_send(records[begun].topic):
             return 0
         sizes = list(map(_size, records[begun : begun + _MOST_TOGETHER]))
         # The one that reaches the bound is sent still, as by itself.
@@ -133,7 +141,7 @@ class Effects:
         """The parcel of a batch, which from now on has a record of ``tp`` at ``offset``."""
         parcel = self._parcels.get(future)
         if parcel is None:
-            parcel = self._parcels[future] = _Parcel()
+            parcel = self._parcels[future] = _Parcel(next(self._numbers))
             future.add_done_callback(self._parcel_done)
         outstanding = self._offsets.outstanding(tp)
         if outstanding not in parcel.floors:
@@ -150,14 +158,14 @@ class Effects:
             record: what to send.
             smaller: makes of it what to send instead when the brokers refuse it for its size.
         """
-        while self._bytes >= _MOST_BYTES:
+        while not self._may_send(record.topic):
             self._room.clear()
             await self._room.wait()
         if self.send_now(tp, offset, record, smaller):
             return
         outstanding = self._offsets.outstanding(tp)
         outstanding.begin(offset)
-        alone = _Parcel()
+        alone = _Parcel(next(self._numbers))
         alone.floors[outstanding] = tp, offset
         alone.records.append((tp, offset, record, smaller))
         alone.nbytes = _size(record)
@@ -203,25 +211,48 @@ class Effects:
         if self._bytes < _MOST_BYTES // 2:
             self._room.set()
 
+    def _may_send(self, topic: str) -> bool:
+        return self._bytes < _MOST_BYTES and topic not in self._failed
+
     def _retry(self, parcel: _Parcel, error: BaseException | None) -> None:
-        refused = isinstance(error, MessageSizeTooLargeError | RecordRefusedForSizeError)
-        task = asyncio.get_running_loop().create_task(self._send_again(parcel, refused))
+        if isinstance(error, MessageSizeTooLargeError | RecordRefusedForSizeError):
+            # By itself: until somebody raises a limit, it may take for ever.
+            self._begin(self._send_refused(parcel))
+            return
+        topic = parcel.records[0][2].topic
+        if topic in self._failed:
+            self._failed[topic].append(parcel)
+        else:
+            self._failed[topic] = [parcel]
+            self._begin(self._send_failed(topic))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._retries.add(task)
         task.add_done_callback(self._retries.discard)
 
-    async def _send_again(self, parcel: _Parcel, refused: bool) -> None:
-        """Send until all is confirmed, in order; one by one once a record is refused for its size."""
-        if not refused:
+    async def _send_failed(self, topic: str) -> None:
+        """Send again what was not confirmed, in order, before anything else goes to its topic."""
+        failed = self._failed[topic]
+        while failed:
+            parcel = min(failed, key=_number_of)
+            failed.remove(parcel)
             try:
                 await self._producer.send([record for _, _, record, _ in parcel.records])
             except RecordRefusedForSizeError:
-                refused = True
-        if refused:
-            alone = len(parcel.records) == 1
-            for index, (tp, offset, record, smaller) in enumerate(parcel.records):
-                # Of several, most are not too large.
-                sent = await self._send_one(smaller(record) if alone else record, smaller)
-                parcel.records[index] = tp, offset, sent, smaller
+                self._begin(self._send_refused(parcel))
+            else:
+                self._ended(parcel)
+        del self._failed[topic]
+        self._room.set()
+
+    async def _send_refused(self, parcel: _Parcel) -> None:
+        """Send one by one until all is confirmed: a record of it was refused for its size."""
+        alone = len(parcel.records) == 1
+        for index, (tp, offset, record, smaller) in enumerate(parcel.records):
+            # Of several, most are not too large.
+            sent = await self._send_one(smaller(record) if alone else record, smaller)
+            parcel.records[index] = tp, offset, sent, smaller
         self._ended(parcel)
 
     async def _send_one(self, record: Outgoing, smaller: Smaller) -> Outgoing:
@@ -256,6 +287,7 @@ class Effects:
         for task in list(self._retries):
             task.cancel()
         self._parcels = {}
+        self._failed = {}
         self._under_way = 0
         self._bytes = 0
         self._room.set()

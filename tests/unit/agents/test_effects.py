@@ -262,3 +262,76 @@ async def test_of_many_only_so_many_bytes_are_under_way() -> None:
         await asyncio.sleep(0)
     await task
     assert effects.under_way <= 7
+
+
+class SendsOn(Effects):
+    """A broken variant: what comes next does not wait for what is sent again."""
+
+    def _may_send(self, topic: str) -> bool:
+        return True
+
+
+class Noting(Producer):
+    """Notes the values in the order in which the client gets them."""
+
+    def __init__(self, in_batch: int) -> None:
+        super().__init__(in_batch)
+        self.got: list[bytes | None] = []
+
+    def put_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
+        self.got.append(record.value)
+        return super().put_now(record)
+
+    async def send(self, records: list[Outgoing]) -> None:
+        for record in records:
+            self.got.append(record.value)
+            await asyncio.sleep(0)
+        await super().send(records)
+
+
+async def order_after_a_failure(kind: type[Effects]) -> list[bytes | None]:
+    """Values in the order in which the client gets them after two batches have failed, and one more comes."""
+    producer = Noting(in_batch=2)
+    effects = kind(producer, CommittableOffsets())  # type: ignore[arg-type]
+    records = [ALERT._replace(value=b"%d" % number) for number in range(4)]
+    await effects.send_all(ERROR, range(4), records, smaller)
+    for future in producer.futures:
+        future.set_exception(KafkaConnectionError("gone"))
+    producer.got.clear()
+    await asyncio.sleep(0)  # they are told of it
+    await effects.send(ERROR, 4, ALERT._replace(value=b"4"), smaller)
+    producer.futures[-1].set_result(None)
+    assert await effects.wait(5)
+    return producer.got
+
+
+async def test_the_order_within_a_topic_holds_when_batches_fail() -> None:
+    in_order = [b"0", b"1", b"2", b"3", b"4"]
+    assert await order_after_a_failure(Effects) == in_order
+    assert await order_after_a_failure(SendsOn) != in_order
+
+
+async def test_another_topic_does_not_wait_for_what_is_sent_again() -> None:
+    class Stuck(Producer):
+        async def send(self, records: list[Outgoing]) -> None:
+            await asyncio.Event().wait()
+
+    producer = Stuck(in_batch=1)
+    effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
+    assert effects.send_now(ERROR, 0, ALERT, smaller)
+    producer.futures[0].set_exception(KafkaConnectionError("gone"))
+    await asyncio.sleep(0)
+    assert not effects.send_now(ERROR, 1, ALERT, smaller)
+    assert effects.send_now(ERROR, 1, ALERT._replace(topic="alerts.critical"), smaller)
+    effects.close()
+
+
+async def test_a_record_refused_for_its_size_holds_nothing_up() -> None:
+    producer = Producer(in_batch=1, too_large=(b"{}", b"small"))
+    effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
+    assert effects.send_now(ERROR, 0, ALERT, smaller)
+    producer.futures[0].set_exception(KafkaConnectionError("gone"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert effects.send_now(ERROR, 1, ALERT, smaller)
+    effects.close()
