@@ -58,6 +58,8 @@ class Verdict:
     bad_commits: Finding = field(default_factory=Finding)
     alerts_lost: Finding = field(default_factory=Finding)
     two_contents: Finding = field(default_factory=Finding)
+    #: Alerts in one partition that came before one of an earlier record of the same source; repeats left out.
+    disordered: Finding = field(default_factory=Finding)
     went_back: Finding = field(default_factory=Finding)
     letters_lost: Finding = field(default_factory=Finding)
     #: Alerts and dead letters of records that are in no topic, and alert ids that stand for two records.
@@ -74,6 +76,7 @@ class Verdict:
             "bad commits": self.bad_commits,
             "alerts lost": self.alerts_lost,
             "alert ids with two contents": self.two_contents,
+            "alerts out of order": self.disordered,
             "counts that went back": self.went_back,
             "dead letters lost": self.letters_lost,
             "made up": self.made_up,
@@ -147,6 +150,8 @@ class Checker:
         self._contents: dict[str, str] = {}
         self._places: dict[str, tuple[str, int, int]] = {}
         self._received: Counter[tuple[str, int, int]] = Counter()
+        #: Source, and partition of an alert topic -> the latest record of the source that has an alert there.
+        self._latest: dict[tuple[Place, Place], int] = {}
         self._letters: Counter[tuple[str, int, int]] = Counter()
         self._counts: Line | None = None
         self._rows: dict[Place, Line] = {}
@@ -247,6 +252,13 @@ class Checker:
 
     def _on_received(self, line: Line) -> None:
         place = tuple(line["of"])
+        if not self._received[place]:
+            where = place[:2], (line["t"], line["p"])
+            if place[2] < (latest := self._latest.get(where, -1)):
+                self._verdict.disordered.add(
+                    f"that of {_at(place[:2], place[2])} came after that of {latest}"
+                )
+            self._latest[where] = max(latest, place[2])
         self._received[place] += 1
         identity = line["id"]
         if identity is not None:

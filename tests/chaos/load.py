@@ -26,6 +26,8 @@ _MOST_UNDER_WAY = 300
 #: because no later count of the same type can make up for it.
 _ONCE = 12
 
+_OF_A_STORM = (Priority.CRITICAL, Priority.ERROR)
+
 #: Header that says what a record must be counted as, whatever becomes of its value: ``id|second|event type``,
 #: the last two empty where it belongs into the dead letters.
 HEADER = "chaos"
@@ -88,6 +90,8 @@ class Load:
         self._under_way: set[asyncio.Task[bool]] = set()
         self._task: asyncio.Task[None] | None = None
         self._producer: aiokafka.AIOKafkaProducer | None = None
+        #: Notifications a second while everything is CRITICAL or ERROR; 0 while nothing of the kind goes on.
+        self.storm_rate = 0
         #: Whether some event types occur in one second only.
         self.once = True
         #: Records acknowledged so far.
@@ -121,13 +125,15 @@ class Load:
         )
 
     async def _run(self) -> None:
-        begun, sent = time.monotonic(), 0
+        last, due = time.monotonic(), 0.0
         while True:
-            due = int((time.monotonic() - begun) * self._rate) - sent
-            if due > 0 and len(self._under_way) < _MOST_UNDER_WAY:
-                self._send(min(due, self._rate))
+            now = time.monotonic()
+            due += (now - last) * (self.storm_rate or self._rate)
+            last = now
+            if due >= 1 and len(self._under_way) < _MOST_UNDER_WAY:
+                self._send(min(int(due), self.storm_rate or self._rate))
             # What was held back is not made up for: the load stays what it is.
-            sent += max(due, 0)
+            due %= 1
             await asyncio.sleep(_TICK_S)
 
     def _send(self, number: int) -> None:
@@ -135,6 +141,8 @@ class Load:
         batches: dict[tuple[str, int], list[_Record]] = {}
         for _ in range(number):
             made = next(self._made)
+            if self.storm_rate and made.priority not in _OF_A_STORM:
+                made = made._replace(priority=_OF_A_STORM[self._records % 2])
             if self.once and (self._records + 1) % _ONCE == 0:
                 made = made._replace(event_type=f"once.{second}")
             partition = self._random.randrange(self._partitions)

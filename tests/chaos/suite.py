@@ -12,7 +12,15 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from tests.breakable_kafka import BreakableKafka
-from tests.chaos import cluster_faults, disk_faults, faults, membership_faults, poison_faults, topic_faults
+from tests.chaos import (
+    cluster_faults,
+    disk_faults,
+    faults,
+    membership_faults,
+    poison_faults,
+    storm_faults,
+    topic_faults,
+)
 from tests.chaos.checker import Verdict
 from tests.chaos.members import ChaosError
 from tests.chaos.variants import SAFEGUARDS, VARIANTS
@@ -88,6 +96,12 @@ LINES: dict[str, Line] = {
         stock=False,
         alone=True,
         settings={"replication_factor": "3"},
+    ),
+    "storm": Line(
+        storm_faults.storm,
+        "a storm of alerts, workers and broker lost in it, and frozen",
+        stock=False,
+        alone=True,
     ),
     "mixed": Line(faults.mixed, "all mixed", alone=True),
 }

@@ -81,7 +81,11 @@ class Result:
             f"out of order {v.out_of_order.number:,}, bad commits {v.bad_commits.number:,}",
             f"counts that went back {v.went_back.number:,}",
         ]
-        for finding, name in ((v.letters_lost, "dead letters lost"), (v.made_up, "made up")):
+        for finding, name in (
+            (v.letters_lost, "dead letters lost"),
+            (v.made_up, "made up"),
+            (v.disordered, "alerts out of order"),
+        ):
             if finding.number:
                 words.append(f"{name} {finding.number:,}")
         if v.broker_lost.number:

@@ -224,6 +224,14 @@ def alert_produced_otherwise(made: Made) -> None:
     made.lines.insert(0, made.last("alert") | {"h": "first"})
 
 
+def alert_after_a_later_one(made: Made) -> None:
+    last = made.last("received")
+    earlier = next(m for m in made.lines if m["k"] == "received" and m["of"][:2] == last["of"][:2])["of"]
+    moved = [m for m in made.lines if m["k"] == "received" and m["of"] == earlier]
+    assert earlier != last["of"]
+    made.lines = [m for m in made.lines if m not in moved] + moved
+
+
 def alert_of_nothing(made: Made) -> None:
     made.lines.append(made.last("received") | {"id": "new", "of": ["critical", 0, 10_000]})
 
@@ -282,6 +290,7 @@ def _place(line: Line) -> tuple[str, int, int]:
         (alert_missing, "alerts lost"),
         (alert_with_another_content, "alert ids with two contents"),
         (alert_produced_otherwise, "alert ids with two contents"),
+        (alert_after_a_later_one, "alerts out of order"),
         (alert_of_nothing, "made up"),
         (alert_id_of_another, "made up"),
         (letter_missing, "dead letters lost"),
