@@ -120,6 +120,7 @@ class TocsinApp(App):
         if not isinstance(starting, Starting):
             raise RuntimeError("the app has been started before")  # noqa: TRY004 - it is a matter of when
         try:
+            starting.stalls.start()
             await starting.web.start()
             stores = store_folders(self)
             await asyncio.to_thread(wait_for_locks, stores, self.settings.drain_deadline_s + _AFTER_DRAIN_S)

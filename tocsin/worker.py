@@ -47,6 +47,7 @@ from tables.views.server import ViewServer
 from tocsin.figures import NothingYet, SchedulerFigures, WorkerFigures
 from tocsin.health import WorkerHealth
 from tocsin.live_profile import LiveProfile
+from tocsin.stalls import StallWatch
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +77,20 @@ class Starting:
         self.topics = TopicWatch(self.options)
         self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader)
         nothing = NothingYet()
+        self.stalls = StallWatch()
         self.web = ViewServer(
-            settings, counts=self.reader, scheduler=nothing, health=self.health, stats=nothing
+            settings,
+            counts=self.reader,
+            scheduler=nothing,
+            health=self.health,
+            stats=nothing,
+            stalls=self.stalls.log,
         )
 
     async def stop(self) -> None:
         """Stop what this stage has started."""
         await self.web.stop()
+        await self.stalls.stop()
 
     def halt(self) -> None:
         """Dispatch no further batch: there is none."""
@@ -165,6 +173,7 @@ class Worker:
         self.reader = starting.reader
         self.health = starting.health
         self.web = starting.web
+        self.stalls = starting.stalls
         self.alert_producer = ConfirmedProducer("alerts", options, linger_ms=0)
         # Not lz4: aiokafka takes its slowest level, 13 ms of the event loop for a full batch instead of 1 ms.
         self.count_producer = ConfirmedProducer("counts", options, linger_ms=2, compression="snappy")
@@ -228,6 +237,7 @@ class Worker:
         await self.alert_producer.stop()
         await self.count_producer.stop()
         await self.web.stop()
+        await self.stalls.stop()
 
     def halt(self) -> None:
         """Dispatch no further batch, because the worker has failed."""

@@ -103,6 +103,15 @@ def scheduler_body(sources: Sources) -> dict[str, object]:
             }
             for priority, state in sorted(scheduler.snapshot().items(), key=lambda each: each[0].rank)
         ],
+        "stalls": [
+            {
+                "at": rfc3339(each.at),
+                "seconds": each.seconds,
+                "cause": each.cause,
+                "where": each.where or None,
+            }
+            for each in reversed(list(sources.stalls.last))
+        ],
     }
 
 

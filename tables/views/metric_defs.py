@@ -262,6 +262,22 @@ METRICS: Final = (
         (),
         _one(lambda s: s.stats.rebalances),
     ),
+    # --- The event loop ---------------------------------------------------------------------
+    MetricDef(
+        "tocsin_stalls_total",
+        "counter",
+        "Times at which the event loop of this worker stood still for 50 ms or more: "
+        "no processor was free, Python collected garbage, or some work took long.",
+        ("cause",),
+        lambda scrape: [((cause,), number) for cause, number in scrape.sources.stalls.counts.items()],
+    ),
+    MetricDef(
+        "tocsin_stall_seconds_total",
+        "counter",
+        "How long the event loop stood still in those.",
+        ("cause",),
+        lambda scrape: [((cause,), seconds) for cause, seconds in scrape.sources.stalls.seconds.items()],
+    ),
     # --- Health: the same as the health checks answer ----------------------------------------
     MetricDef("tocsin_live", "gauge", "1 while /livez passes.", (), _one(lambda s: ask(s.health.live).ok)),
     MetricDef("tocsin_ready", "gauge", "1 while /readyz passes.", (), _one(lambda s: ask(s.health.ready).ok)),

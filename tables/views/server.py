@@ -23,7 +23,7 @@ from tables.views.live_counts import LiveCounts
 from tables.views.metrics import add_metrics, make_registry
 from tables.views.page import Page
 from tables.views.problems import Problem, harden, problem_response
-from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, WorkerStats
+from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, Stalls, WorkerStats
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class ViewServer:
         scheduler: the classes to show.
         health: what the health checks ask.
         stats: what the metrics read.
+        stalls: of the event loop.
         registry: for ``/metrics``; by default one with the worker's own metrics.
         clock: the time in seconds since 1970.
     """
@@ -55,13 +56,14 @@ class ViewServer:
         scheduler: SchedulerSource,
         health: Health,
         stats: WorkerStats,
+        stalls: Stalls,
         *,
         registry: CollectorRegistry | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._access = Access(settings)
-        sources = self._sources = Sources(settings, counts, scheduler, health, stats, clock)
+        sources = self._sources = Sources(settings, counts, scheduler, health, stats, stalls, clock)
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         Api(sources, live).add_to(self.app.router)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
@@ -71,6 +71,44 @@ class Profile(Protocol):
         Raises:
             ChangeRefusedError: it cannot be; nothing changes.
         """
+
+
+#: Why the event loop stood still: no processor was free, Python collected garbage, or something took long.
+StallCause = Literal["processor", "collection", "work"]
+STALL_CAUSES: Final[tuple[StallCause, ...]] = ("processor", "collection", "work")
+
+
+@dataclass(slots=True, frozen=True)
+class Stall:
+    """A time at which the event loop of this worker stood still.
+
+    Attributes:
+        at: its end, in seconds since 1970.
+        seconds: how long it was.
+        cause: of most of it.
+        where: the function that took so long; "" when that is not known.
+    """
+
+    at: float
+    seconds: float
+    cause: StallCause
+    where: str
+
+
+class Stalls(Protocol):
+    """Stalls of this worker: ``tocsin.stalls.StallLog``."""
+
+    @property
+    def last(self) -> Collection[Stall]:
+        """The latest ones, newest last."""
+
+    @property
+    def counts(self) -> Mapping[StallCause, int]:
+        """How many there were since the start."""
+
+    @property
+    def seconds(self) -> Mapping[StallCause, float]:
+        """How long they took together."""
 
 
 class SchedulerSource(Protocol):
@@ -177,6 +215,7 @@ class Sources:
 
     Attributes:
         scheduler: of a worker that starts, other than of one that works; so are ``stats``.
+        stalls: of the event loop.
         clock: the time in seconds since 1970.
     """
 
@@ -185,4 +224,5 @@ class Sources:
     scheduler: SchedulerSource
     health: Health
     stats: WorkerStats
+    stalls: Stalls
     clock: Callable[[], float] = time.time

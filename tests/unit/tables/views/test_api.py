@@ -229,6 +229,8 @@ async def test_an_unknown_event_type_is_not_found(fake: FakeSources) -> None:
 
 
 async def test_the_scheduler_shows_every_class_most_urgent_first(fake: FakeSources) -> None:
+    fake.stalls.note(NOW_S, 0.25, 0.2, 0.0, "agents.x")
+    fake.stalls.note(NOW_S + 1, 0.5, 0.0, 0.0, "agents.y")
     async with served(fake) as client:
         body = await get(client, "/api/v1/scheduler")
         await get(client, "/api/v1/scheduler", 400, window="5m")
@@ -243,6 +245,10 @@ async def test_the_scheduler_shows_every_class_most_urgent_first(fake: FakeSourc
         "dispatched": 1000,
         "service_seconds": 1.5,
     }
+    assert body["stalls"] == [
+        {"at": "2026-11-01T12:00:01.000Z", "seconds": 0.5, "cause": "work", "where": "agents.y"},
+        {"at": "2026-11-01T12:00:00.000Z", "seconds": 0.25, "cause": "processor", "where": None},
+    ]
 
 
 async def test_before_the_start_there_is_nothing_to_show_and_nothing_fails() -> None:
@@ -326,6 +332,7 @@ def test_no_label_is_chosen_by_publishers_and_names_follow_the_convention() -> N
         "priority",
         "reason",
         "repair",
+        "cause",
         "version",
         "mode",
         "source",

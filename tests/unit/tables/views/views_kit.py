@@ -22,6 +22,7 @@ from tables.totals import Totals
 from tables.views.server import ViewServer
 from tables.views.sources import Check
 from tocsin.live_profile import LiveProfile
+from tocsin.stalls import StallLog
 
 #: 2026-11-01T12:00:00Z, which begins an hour.
 NOW_S = 1_793_534_400
@@ -81,6 +82,7 @@ class FakeSources:
         self.profile: LiveProfile | None = None
         self.virtual_time = 2.5
         self.guard: AgeGuard[Priority, int] | None = None
+        self.stalls = StallLog()
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """The classes."""
@@ -114,6 +116,7 @@ class FakeSources:
             self,
             self,
             self,
+            self.stalls,
             registry=registry,
             clock=lambda: NOW_S + 1.0,
         )

@@ -42,7 +42,13 @@ def test_visible_leaves_nothing_that_a_terminal_acts_on(text: str) -> None:
     shown.encode("utf-8")
 
 
-@given(st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" ")))
+#: Of letters and signs, those without ink.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+
+
+@given(
+    st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" ", exclude_characters=_BLANK))
+)
 def test_visible_keeps_plain_text(text: str) -> None:
     assert visible(text) == text
 

@@ -1,0 +1,105 @@
+"""Times at which the event loop stood still are noted, with what it was doing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from streams.notifications.masking import plain_word
+from tocsin.stalls import StallLog, StallWatch, place_of
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[StallWatch]:
+    made = StallWatch(clock=lambda: 1000.0)
+    made.start()
+    await asyncio.sleep(0)  # it has begun to wait
+    yield made
+    await made.stop()
+
+
+def spin(until: Callable[[], bool]) -> None:
+    """Hold the loop until something has come true, as work that takes long does."""
+    deadline = time.monotonic() + 30
+    while not until() and time.monotonic() < deadline:
+        time.sleep(0.001)  # which gives other threads their turn
+
+
+async def noted(watch: StallWatch) -> None:
+    async with asyncio.timeout(30):
+        while not watch.log.last:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stall_is_noted_with_what_the_loop_was_doing(watch: StallWatch) -> None:
+    spin(lambda: bool(watch._seen))
+    await noted(watch)
+    stall = watch.log.last[0]
+    assert stall.at == 1000.0
+    assert stall.seconds >= 0.05
+    assert sum(watch.log.counts.values()) >= 1
+    assert sum(watch.log.seconds.values()) >= 0.05
+    if stall.cause == "work":  # a busy machine may have had no processor for it
+        assert stall.where.endswith("spin")
+
+
+async def test_nothing_is_left_of_it() -> None:
+    threads, callbacks = threading.active_count(), len(gc.callbacks)
+    watch = StallWatch()
+    watch.start()
+    await watch.stop()
+    await watch.stop()
+    assert len(gc.callbacks) == callbacks
+    async with asyncio.timeout(30):
+        while threading.active_count() > threads:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("processor_s", "collection_s", "cause"),
+    [(0.1, 0.0, "processor"), (0.0, 0.1, "collection"), (0.02, 0.02, "work"), (0.2, 0.2, "processor")],
+)
+def test_what_explains_most_of_a_stall_is_its_cause(
+    processor_s: float, collection_s: float, cause: str
+) -> None:
+    log = StallLog()
+    log.note(5.0, 0.2, processor_s, collection_s, "agents.ingest.Ingest.handle")
+    [stall] = log.last
+    assert stall.cause == cause
+    assert stall.where == ("agents.ingest.Ingest.handle" if cause == "work" else "")
+    assert {each: number for each, number in log.counts.items() if number} == {cause: 1}
+    assert log.seconds[stall.cause] == 0.2
+
+
+def test_the_last_few_are_kept_and_all_are_counted() -> None:
+    log = StallLog()
+    for number in range(100):
+        log.note(number, 0.1, 0, 0, "")
+    assert [stall.at for stall in log.last] == list(range(90, 100))
+    assert log.counts["work"] == 100
+
+
+async def test_collections_are_measured(watch: StallWatch) -> None:
+    before = watch._collected_s
+    gc.collect()
+    assert watch._collected_s > before
+
+
+def test_the_place_is_the_innermost_function_of_ours() -> None:
+    found = []
+
+    class Looks(str):
+        __slots__ = ()
+
+        def isascii(self) -> bool:
+            found.append(place_of(sys._getframe()))
+            return True
+
+    plain_word(Looks("a"))
+    assert found == ["streams.notifications.masking.plain_word"]

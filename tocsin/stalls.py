@@ -1,0 +1,149 @@
+"""Stalls: times at which the event loop of a worker stood still, and why.
+
+Everything that a worker does shares one event loop, so a stall is what the slowest alert has waited for. A
+task that is to be called every 50 ms notes when it is called late. A thread looks what the loop is doing when
+it does not come back; what the kernel says of waiting for a processor, and Python of collecting garbage, tell
+apart what is no work of the worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from tables.views.sources import STALL_CAUSES, Stall, StallCause
+
+_TICK_S: Final = 0.05
+#: What is late by less is no stall.
+_LEAST_S: Final = 0.05
+_KEPT: Final = 10
+_OUR_PACKAGES: Final = ("tocsin.", "agents.", "tables.", "streams.")
+
+
+class StallLog:
+    """The last stalls, and sums of all since the start. Pure.
+
+    Attributes:
+        last: the latest ones, newest last.
+        counts: how many there were, by cause.
+        seconds: how long they took together, by cause.
+    """
+
+    def __init__(self) -> None:
+        self.last: deque[Stall] = deque(maxlen=_KEPT)
+        self.counts: Counter[StallCause] = Counter(dict.fromkeys(STALL_CAUSES, 0))
+        self.seconds: dict[StallCause, float] = dict.fromkeys(STALL_CAUSES, 0.0)
+
+    def note(self, at: float, seconds: float, processor_s: float, collection_s: float, where: str) -> None:
+        """Note a stall.
+
+        Args:
+            at: its end, in seconds since 1970.
+            seconds: how long it was.
+            processor_s: of those, seconds of waiting for a processor.
+            collection_s: and of collecting garbage.
+            where: what the loop was doing; "" when that is not known.
+        """
+        cause: StallCause = "work"
+        if 2 * processor_s >= seconds:
+            cause = "processor"
+        elif 2 * collection_s >= seconds:
+            cause = "collection"
+        self.last.append(Stall(at, seconds, cause, where if cause == "work" else ""))
+        self.counts[cause] += 1
+        self.seconds[cause] += seconds
+
+
+class StallWatch:
+    """Watches the event loop that it is started in."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.log = StallLog()
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._ended = threading.Event()
+        self._loop_thread = 0
+        #: When the loop came by last, on the monotonic clock; and what it was doing when it then did not.
+        self._beat = 0.0
+        self._seen = ""
+        self._collected_s = 0.0
+        self._collection_began = 0.0
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._loop_thread = threading.get_ident()
+        self._beat = time.monotonic()
+        gc.callbacks.append(self._on_collection)
+        threading.Thread(target=self._look, name="stalls", daemon=True).start()
+        self._task = asyncio.get_running_loop().create_task(self._tick(), name="stalls")
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._ended.set()
+        gc.callbacks.remove(self._on_collection)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _tick(self) -> None:
+        waits = _ProcessorWaits(threading.get_native_id())
+        waited_s, collected_s = waits.seconds(), self._collected_s
+        while True:
+            due = time.monotonic() + _TICK_S
+            await asyncio.sleep(_TICK_S)
+            now = time.monotonic()
+            before = waited_s, collected_s
+            waited_s, collected_s = waits.seconds(), self._collected_s
+            self._beat, seen, self._seen = now, self._seen, ""
+            if (late_s := now - due) >= _LEAST_S:
+                self.log.note(self._clock(), late_s, waited_s - before[0], collected_s - before[1], seen)
+
+    def _on_collection(self, phase: str, _: Any) -> None:
+        if threading.get_ident() != self._loop_thread:
+            return
+        if phase == "start":
+            self._collection_began = time.monotonic()
+        else:
+            self._collected_s += time.monotonic() - self._collection_began
+
+    def _look(self) -> None:
+        """The thread: look what the loop is doing once it is late."""
+        while not self._ended.wait(_TICK_S):
+            if not self._seen and time.monotonic() - self._beat > _TICK_S + _LEAST_S:
+                frame = sys._current_frames().get(self._loop_thread)
+                self._seen = "" if frame is None else place_of(frame)
+
+
+class _ProcessorWaits:
+    """Seconds for which a thread could have run and no processor was free, as Linux counts them."""
+
+    def __init__(self, native_id: int) -> None:
+        self._path = Path(f"/proc/self/task/{native_id}/schedstat")
+
+    def seconds(self) -> float:
+        """Since the start of the thread; 0 where that is not counted."""
+        try:
+            return int(self._path.read_text().split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return 0.0
+
+
+def place_of(frame: FrameType) -> str:
+    """What runs in ``frame``: the innermost function of ours, or else the innermost one."""
+    each: FrameType | None = frame
+    while each is not None:
+        module = each.f_globals.get("__name__", "")
+        if module.startswith(_OUR_PACKAGES) and module != __name__:
+            return f"{module}.{each.f_code.co_qualname}"
+        each = each.f_back
+    return f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_qualname}"
