@@ -1,4 +1,4 @@
-"""A publisher of DEBUG that costs next to nothing, so that it takes no processor from what is measured.
+"""A publisher of a backlog that costs next to nothing, so that it takes no processor from what is measured.
 
 It makes record batches once a second and sends the same bytes again and again: about 20 µs of its own for
 500 records. ``python -m tests.benchmarks.flood '{…}'`` publishes a number of notifications, says that it is
@@ -43,6 +43,7 @@ class Flood:
         consumed: progress file of the worker.
         size: bytes of a message.
         event_types: how many distinct ones.
+        priority: of all of them.
     """
 
     brokers: str
@@ -53,6 +54,7 @@ class Flood:
     consumed: str
     size: int = 300
     event_types: int = 200
+    priority: str = "DEBUG"
 
     @property
     def command(self) -> tuple[str, str]:
@@ -104,7 +106,7 @@ class _Batches:
             0,
             flood.progress,
             size=flood.size,
-            mix={"debug": 1.0},
+            mix={flood.priority.lower(): 1.0},
             event_types=flood.event_types,
         )
         self._values = [
@@ -151,7 +153,7 @@ async def _run(flood: Flood) -> None:
 
     poll_s = _POLL_S[flood.messages > _SMALL]
     while True:  # until it is stopped
-        missing = flood.messages - (sent - consumed.read().debug)
+        missing = flood.messages - (sent - consumed.read().flooded)
         while missing >= flood.batch and free:
             task = asyncio.create_task(send(free.popleft()))
             sending.add(task)

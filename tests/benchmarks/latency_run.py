@@ -36,9 +36,10 @@ class Scenario:
     Attributes:
         arm: name in the registry.
         title: for tables and plots.
-        backlog: DEBUG held unconsumed all the time; 0 for none.
+        backlog: records held unconsumed all the time; 0 for none.
         work_us: work per record.
         tune: changes to Tocsin, as JSON (see ``arms.tocsin``).
+        flood: priority of the backlog.
     """
 
     arm: str
@@ -46,11 +47,12 @@ class Scenario:
     backlog: int
     work_us: float
     tune: str = ""
+    flood: str = "DEBUG"
 
     @property
     def load(self) -> str:
         """The load in words."""
-        backlog = f"{self.backlog:,} DEBUG queued" if self.backlog else "no backlog"
+        backlog = f"{self.backlog:,} {self.flood} queued" if self.backlog else "no backlog"
         return f"{backlog}, {work_in_words(self.work_us)}"
 
 
@@ -92,7 +94,7 @@ class _DepthWatch(threading.Thread):
 
     def run(self) -> None:
         while self._filled is not None and not self._stopped.wait(_POLL_S):
-            self._depths.append(max(0, self._filled.read().handled - self._worker.read().debug))
+            self._depths.append(max(0, self._filled.read().handled - self._worker.read().flooded))
 
     def stop(self) -> dict[str, float]:
         """Median depth, and the one that was exceeded in 95 % of the time."""
@@ -127,19 +129,22 @@ def run_scenario(
         target=0,
         progress=str(path / "progress"),
         folder=str(path),
-        options=arm.options | {"forward": True, "tune": json.loads(scenario.tune or "null")},
+        options=arm.options
+        | {"forward": True, "flood": scenario.flood, "tune": json.loads(scenario.tune or "null")},
     )
+    hop = f"{name}.hop"
     topics = notification_topics(prefix)
-    create_topics(brokers, [*topics.values(), f"{alerts}critical", f"{alerts}error"], plan.partitions)
+    create_topics(brokers, [*topics.values(), f"{alerts}critical", f"{alerts}error", hop], plan.partitions)
     worker, seen = Progress(spec.progress), Progress(path / "seen")
     filled, sent = Progress(path / "filled"), Progress(path / "sent")
     flood = Flood(
         brokers,
-        f"{prefix}debug",
+        f"{prefix}{scenario.flood.lower()}",
         plan.partitions,
         scenario.backlog,
         progress=str(path / "filled"),
         consumed=spec.progress,
+        priority=scenario.flood,
     )
     count = round(plan.rate * plan.seconds)
     critical = Load(
@@ -150,8 +155,11 @@ def run_scenario(
         str(path / "sent"),
         rate=plan.rate,
         result=str(path / "sent.json"),
+        hop=hop,
     )
-    watcher = RunSpec(brokers, name, prefix, alerts, plan.partitions, 0, 0, str(path / "seen"), str(path))
+    watcher = RunSpec(
+        brokers, name, prefix, alerts, plan.partitions, 0, 0, str(path / "seen"), str(path), {"hop": hop}
+    )
     with ExitStack() as stack:
         started: list[Child] = []
 
@@ -169,7 +177,7 @@ def run_scenario(
         wait_until(lambda: seen.read().ready, _START_S, "the consumer of alerts", *started)
         if scenario.backlog:
             wait_until(lambda: filled.read().ready, _START_S, "the backlog", *started)
-            wait_until(lambda: worker.read().debug > 0, _START_S, "the first DEBUG", *started)
+            wait_until(lambda: worker.read().flooded > 0, _START_S, "the first of the backlog", *started)
         else:
             _wake(brokers, prefix, path)
             wait_until(lambda: worker.read().handled > 0, _START_S, "the first record", *started)
@@ -189,7 +197,13 @@ def run_scenario(
             profile.print_hottest()
         process.stop(_PATIENCE_S)
         watching.stop()
-    found = latencies(read_json(path / "sent.json"), read_json(path / "seen.json"), read_handled(path))
+    found = latencies(
+        read_json(path / "sent.json"),
+        read_json(path / "seen.json"),
+        read_handled(path),
+        read_json(path / "hops.json"),
+        read_json(path / "hops-seen.json"),
+    )
     delete_topics(brokers, name)
     if not found["visible"]:
         raise BenchmarkError("No CRITICAL was published.")
@@ -219,10 +233,11 @@ def milliseconds(seconds: float) -> str:
 
 def in_a_line(run: dict[str, Any]) -> str:
     """One measurement for the log."""
-    agent, visible = summary(run["agent"]), summary(run["visible"])
+    agent, visible, hop = (summary(run[what]) for what in ("agent", "visible", "hop"))
     return (
         f"to the agent p50 {milliseconds(agent['p50'])}, p99 {milliseconds(agent['p99'])}; "
         f"to a consumer p50 {milliseconds(visible['p50'])}, p99 {milliseconds(visible['p99'])}, "
         f"max {milliseconds(visible['max'])}; {visible['samples']:.0f} samples; "
+        f"a bare hop p50 {milliseconds(hop['p50'])}, p99 {milliseconds(hop['p99'])}; "
         f"{run['queued']:,.0f} queued, {run['records_per_s']:,.0f} records/s; {shown(run)}"
     )

@@ -51,6 +51,7 @@ class Load:
         progress: progress file of the publisher.
         result: file for the times of publishing, for steady.
         seed: of the random choices.
+        hop: topic that gets the same between two messages, for steady: what Kafka alone takes.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Load:
     consumed: str = ""
     result: str = ""
     seed: int = 1
+    hop: str = ""
 
     @property
     def command(self) -> tuple[str, str]:
@@ -126,7 +128,7 @@ async def _fill(load: Load) -> None:
         only_debug = list(load.mix) == ["debug"]
         while True:  # until it is stopped
             consumed.read()
-            gone = consumed.debug if only_debug else consumed.handled
+            gone = consumed.flooded if only_debug else consumed.handled
             missing = load.messages - (sent - gone)
             if missing > 0:
                 await publish(missing)
@@ -141,8 +143,10 @@ async def _steady(load: Load) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=load.brokers, acks=1, linger_ms=0)
     await producer.start()
     topic = load.prefix + "critical"
-    await producer.partitions_for(topic)
+    for known in (topic, *([load.hop] if load.hop else [])):
+        await producer.partitions_for(known)
     sent: dict[int, tuple[int, int]] = {}
+    hops: dict[int, int] = {}
     lost: list[int] = []
     loop = asyncio.get_running_loop()
     begin = loop.time() + 0.1
@@ -167,12 +171,18 @@ async def _steady(load: Load) -> None:
         future.add_done_callback(waiting.discard)
         future.add_done_callback(lambda done, n=number: lost.append(n) if done.exception() else None)
         progress.add(1)
+        if load.hop:
+            await asyncio.sleep(max(0.0, begin + (number + 0.5) / load.rate - loop.time()))
+            hops[number] = time.monotonic_ns()
+            await producer.send(load.hop, value)
     if waiting:
         await asyncio.wait(waiting)
     await producer.stop()
     for number in lost:
         del sent[number]  # never published: not a sample
     Path(load.result).write_text(json.dumps({str(n): times for n, times in sent.items()}))
+    if load.hop:
+        Path(load.result).with_name("hops.json").write_text(json.dumps(hops))
 
 
 def main() -> None:

@@ -56,7 +56,11 @@ def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]
 
 
 def latencies(
-    sent: Mapping[str, Sequence[int]], seen: Mapping[str, int], handled: Mapping[int, int]
+    sent: Mapping[str, Sequence[int]],
+    seen: Mapping[str, int],
+    handled: Mapping[int, int],
+    hops: Mapping[str, int] | None = None,
+    hops_seen: Mapping[str, int] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds from publishing to the agent, and to a consumer of the alert topic.
 
@@ -64,9 +68,12 @@ def latencies(
         sent: by number, the monotonic time of publishing in ns, and something more.
         seen: by number, when the consumer saw it.
         handled: by number, when the agent began to handle it.
+        hops: by number, when the same was published to a topic that the consumer reads itself.
+        hops_seen: by number, when it saw that.
 
     Returns:
-        ``agent`` and ``visible``; what was published and not seen there counts as infinite.
+        ``agent``, ``visible``, and ``hop`` of what Kafka alone took; what was published and not seen there
+        counts as infinite.
     """
     agent, visible = [], []
     for number, (sent_ns, *_) in sent.items():
@@ -74,7 +81,12 @@ def latencies(
         agent.append(math.inf if at is None else (at - sent_ns) / 1e9)
         at = seen.get(number)
         visible.append(math.inf if at is None else (at - sent_ns) / 1e9)
-    return {"agent": agent, "visible": visible}
+    reached = hops_seen or {}
+    hop = [
+        math.inf if (at := reached.get(number)) is None else (at - sent_ns) / 1e9
+        for number, sent_ns in (hops or {}).items()
+    ]
+    return {"agent": agent, "visible": visible, "hop": hop}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -90,12 +102,18 @@ async def _consume(spec: RunSpec) -> None:
         bootstrap_servers=spec.brokers, enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await consumer.start()
-    partitions = [TopicPartition(topic, number) for number in range(spec.partitions)]
+    hop = spec.option("hop")
+    partitions = [
+        TopicPartition(name, number)
+        for name in (topic, *([hop] if hop else []))
+        for number in range(spec.partitions)
+    ]
     consumer.assign(partitions)
     for tp in partitions:
         await consumer.position(tp)
     progress.set_ready()
     seen: dict[str, int] = {}
+    hops: dict[str, int] = {}
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -107,13 +125,15 @@ async def _consume(spec: RunSpec) -> None:
             fetching.cancel()
             break
         now = time.monotonic_ns()
-        for records in fetching.result().values():
+        for tp, records in fetching.result().items():
+            found = hops if tp.topic == hop else seen
             for record in records:
                 match = NUMBER.search(record.value)
                 if match:
-                    seen.setdefault(match[1].decode(), now)
+                    found.setdefault(match[1].decode(), now)
         progress.add(len(seen) - progress.handled)
     Path(spec.folder, "seen.json").write_text(json.dumps(seen))
+    Path(spec.folder, "hops-seen.json").write_text(json.dumps(hops))
     await consumer.stop()
 
 

@@ -15,7 +15,7 @@ class Progress:
 
     Attributes:
         handled: records done with.
-        debug: those of them that are DEBUG.
+        flooded: those of them that are of the priority of the backlog.
     """
 
     def __init__(self, path: str | Path, target: int = 0) -> None:
@@ -26,7 +26,7 @@ class Progress:
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _FORM.size)
         self._target = target
-        self.handled = self.debug = self._first = self._reached = self._ready = 0
+        self.handled = self.flooded = self._first = self._reached = self._ready = 0
         self.read()
 
     def begin(self) -> None:
@@ -35,10 +35,10 @@ class Progress:
             self._first = time.monotonic_ns()
             self._write()
 
-    def add(self, records: int, debug: int = 0) -> None:
+    def add(self, records: int, flooded: int = 0) -> None:
         """So many more were handled."""
         self.handled += records
-        self.debug += debug
+        self.flooded += flooded
         if self._target and not self._reached and self.handled >= self._target:
             self._reached = time.monotonic_ns()
         self._write()
@@ -49,11 +49,11 @@ class Progress:
         self._write()
 
     def _write(self) -> None:
-        _FORM.pack_into(self._map, 0, self.handled, self.debug, self._first, self._reached, self._ready)
+        _FORM.pack_into(self._map, 0, self.handled, self.flooded, self._first, self._reached, self._ready)
 
     def read(self) -> Progress:
         """Take over what the writer wrote last."""
-        self.handled, self.debug, self._first, self._reached, self._ready = _FORM.unpack(self._map)
+        self.handled, self.flooded, self._first, self._reached, self._ready = _FORM.unpack(self._map)
         return self
 
     @property

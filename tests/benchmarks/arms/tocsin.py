@@ -36,6 +36,7 @@ def install(spec: RunSpec) -> None:
     count_produce_requests(spec.folder, spec.alerts)
     service = ServiceTimes(spec.folder)
     handled = HandledTimes(spec.folder)
+    flood = spec.option("flood") or Priority.DEBUG.value
     gate = Gate(spec)
     work_s = {priority: work_seconds(spec, priority) for priority in PRIORITIES}
     tune = spec.option("tune") or {}
@@ -76,7 +77,7 @@ def install(spec: RunSpec) -> None:
                 burn(records * work)
             await super().handle(batch, counter)
             service.add(batch.priority.value, records, time.perf_counter_ns() - began)
-            progress.add(records, records if batch.priority is Priority.DEBUG else 0)
+            progress.add(records, records if batch.priority.value == flood else 0)
             for _ in range(turns):
                 await asyncio.sleep(0)
 
