@@ -238,6 +238,7 @@ class Worker:
         await self.count_producer.stop()
         await self.web.stop()
         await self.stalls.stop()
+        log.info("The worker has stopped.")
 
     def halt(self) -> None:
         """Dispatch no further batch, because the worker has failed."""

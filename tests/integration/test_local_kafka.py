@@ -334,8 +334,12 @@ def test_command_without_java_and_with_an_empty_home(tmp_path: Path, watched_dat
 
     stopped = _tocsin("stop", *option, cwd=home)
     assert (stopped.returncode, stopped.stdout) == (0, "")
+    assert "Kafka has stopped" in stopped.stderr
+    assert "No Kafka runs in" in _tocsin("stop", *option, cwd=home).stderr
     assert processes_of(data_dir) == []
-    assert _tocsin("reset", *option, cwd=home).returncode == 0
+    deleted = _tocsin("reset", *option, cwd=home)
+    assert (deleted.returncode, deleted.stdout) == (0, "")
+    assert "is deleted" in deleted.stderr
     assert not data_dir.exists()
     assert list(home.iterdir()) == []
 

@@ -72,7 +72,13 @@ def start(brokers: int | None, port: int | None, data_dir: Path) -> None:
 def stop(timeout: float, data_dir: Path) -> None:
     """Stop Kafka, wait until its processes have ended, and keep its data."""
     with _one_sentence():
-        LocalKafka(data_dir).stop(timeout)
+        kafka = LocalKafka(data_dir)
+        ran = kafka.status().state != "stopped"
+        kafka.stop(timeout)
+    click.echo(
+        f"Kafka has stopped; its data stay in {data_dir}." if ran else f"No Kafka runs in {data_dir}.",
+        err=True,
+    )
 
 
 @command.command(epilog=examples("tocsin kafka status", "tocsin kafka status --json | jq .bootstrap"))
@@ -91,8 +97,10 @@ def status(as_json: bool, data_dir: Path) -> None:
 @_data_dir_option
 def reset(data_dir: Path) -> None:
     """Stop Kafka and delete all its data."""
+    there = data_dir.is_dir()
     with _one_sentence():
         LocalKafka(data_dir).reset()
+    click.echo(f"{data_dir} is deleted." if there else f"There is no Kafka in {data_dir}.", err=True)
 
 
 @contextlib.contextmanager

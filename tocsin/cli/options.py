@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from streams.notifications.priority import Priority
 
@@ -56,3 +57,13 @@ class PriorityName(click.ParamType):
         if found is None:
             self.fail(f"{value!r} is unknown; use one of {', '.join(Priority).lower()}.", param, ctx)
         return found
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """The names that begin so."""
+        names = [priority.lower() for priority in Priority]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete.lower())]

@@ -31,7 +31,7 @@ from streams.publishing.lines import make_line_reader
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.json_records import object_line
-from tocsin.cli.options import brokers_option, examples, json_option
+from tocsin.cli.options import PriorityName, brokers_option, examples, json_option
 from tocsin.cli.running import on_signals, silence_client
 
 _SHOWN_LINES = 20
@@ -67,6 +67,7 @@ class _Job:
 @click.argument("file", type=click.File("rb"), required=False)
 @click.option(
     "--priority",
+    type=PriorityName(),
     default="INFO",
     metavar="PRIORITY",
     help="Priority for --event-type, for --raw, and for lines that name none: "
@@ -107,7 +108,7 @@ class _Job:
 @config_option
 def command(
     file: IO[bytes] | None,
-    priority: str,
+    priority: Priority,
     event_type: str | None,
     payload: str,
     publisher_id: str | None,
@@ -138,20 +139,17 @@ def command(
         raise click.UsageError("--raw needs FILE (or - for standard input).")
     if not generated and (count is not None or seconds is not None or bad_share):
         raise click.UsageError("--count, --seconds and --bad-share need --generate.")
-    level = Priority.parse(priority)
-    if level is None:
-        raise click.UsageError(f"--priority {priority!r} is unknown; use one of {', '.join(Priority)}.")
     try:
         value = orjson.loads(payload)
         if event_type is not None:
-            encode(publisher_id or "", event_type, level, value, _now_ms(), "")
+            encode(publisher_id or "", event_type, priority, value, _now_ms(), "")
     except orjson.JSONDecodeError as error:
         raise click.UsageError(f"--payload is not JSON: {error}.") from None
     except EncodingError as error:
         raise click.UsageError(str(error)) from None
     job = _Job(
         settings=command_settings(brokers=brokers),
-        priority=level,
+        priority=priority,
         publisher_id=publisher_id or f"publish.{socket.gethostname()}",
         event_type=event_type,
         payload=value,

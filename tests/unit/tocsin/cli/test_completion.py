@@ -53,3 +53,10 @@ def test_options_and_subcommands_are_completed() -> None:
     assert "plain,replay\n" in complete("bash_complete", COMP_WORDS="tocsin dead-letters re", COMP_CWORD="2")
     words = "tocsin dead-letters replay --ag"
     assert "plain,--again\n" in complete("bash_complete", COMP_WORDS=words, COMP_CWORD="3")
+
+
+@pytest.mark.parametrize("command", ["publish", "tail"])
+def test_it_knows_the_priorities(command: str) -> None:
+    words = f"tocsin {command} --priority cr"
+    shown = complete("bash_complete", COMP_WORDS=words, COMP_CWORD="3")
+    assert shown.splitlines()[:-1] == ["plain,critical"]
