@@ -325,7 +325,7 @@ class Counting:
         with self._pace:
             for partition, _, flush in flushes:
                 for row in flush.public:
-                    for key, value in encode_row(row, partition, as_of_ms):
+                    for key, value in encode_row(row, partition, as_of_ms, app=self._settings.app_id):
                         rows.append(Outgoing(topic, value, key, partition))
                 for priority, resolution, bucket, part in flush.expired_public:
                     key = encode_key(priority, resolution, bucket, partition, part)

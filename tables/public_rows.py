@@ -68,6 +68,7 @@ class _Value(msgspec.Struct, omit_defaults=True):
     bucket: int | None = None
     counts: Counts | None = None
     totals: dict[str, TypeTotal] | None = None
+    app: str = ""
 
 
 class PublicBody(msgspec.Struct):
@@ -76,10 +77,19 @@ class PublicBody(msgspec.Struct):
     offset: int
     counts: Counts | None = None
     totals: dict[str, TypeTotal] | None = None
+    #: ``TOCSIN_APP_ID`` of the writer; empty in rows of versions that did not say it.
+    app: str = ""
+
+
+class _Writer(msgspec.Struct):
+    """The part of a value that says who wrote it."""
+
+    app: str = ""
 
 
 _encode_value = msgspec.json.Encoder().encode
 _decode_body = msgspec.json.Decoder(PublicBody).decode
+_decode_writer = msgspec.json.Decoder(_Writer).decode
 
 
 def encode_key(
@@ -109,23 +119,23 @@ def decode_key(key: bytes) -> PublicKey:
     )
 
 
-def encode_value(row: PublicRow, as_of_ms: int) -> bytes:
-    """Value of a row: JSON for readers in any language."""
+def encode_value(row: PublicRow, as_of_ms: int, app: str = "") -> bytes:
+    """Value of a row of the app ``app``: JSON for readers in any language."""
     return _encode_value(
-        _Value(row.priority, row.offset, as_of_ms, row.resolution_s, row.bucket, row.counts, row.totals)
+        _Value(row.priority, row.offset, as_of_ms, row.resolution_s, row.bucket, row.counts, row.totals, app)
     )
 
 
 def encode_row(
-    row: PublicRow, partition: int, as_of_ms: int, largest_bytes: int = LARGEST_BYTES
+    row: PublicRow, partition: int, as_of_ms: int, largest_bytes: int = LARGEST_BYTES, *, app: str = ""
 ) -> list[tuple[bytes, bytes]]:
     """Keys and values of a row: more than one where a value would be larger than ``largest_bytes``."""
-    value = encode_value(row, as_of_ms)
+    value = encode_value(row, as_of_ms, app)
     if len(value) <= largest_bytes:
         return [(encode_key(row.priority, row.resolution_s, row.bucket, partition), value)]
     keys = (encode_key(row.priority, row.resolution_s, row.bucket, partition, part) for part in count())
     return [
-        (key, encode_value(part, as_of_ms))
+        (key, encode_value(part, as_of_ms, app))
         for key, part in zip(keys, _parts(row, largest_bytes), strict=False)
     ]
 
@@ -160,5 +170,19 @@ def decode_value(value: bytes) -> PublicBody:
     """
     try:
         return _decode_body(value)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a row of counts: {error}") from None
+
+
+def app_of(value: bytes | None) -> str:
+    """The app that wrote a value; empty for a null value, or one that does not say it.
+
+    Raises:
+        ValueError: it is not such a value.
+    """
+    if value is None:
+        return ""
+    try:
+        return _decode_writer(value).app
     except msgspec.DecodeError as error:
         raise ValueError(f"not a row of counts: {error}") from None

@@ -67,10 +67,23 @@ class _Parsed(dict[bytes, Counts]):
         return found
 
 
-class Totals:
-    """Sums per event type, priority and bucket."""
+class ForeignRowError(Exception):
+    """A row is another app's."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: str) -> None:
+        super().__init__(f"a row of the app {app}")
+        self.app = app
+
+
+class Totals:
+    """Sums per event type, priority and bucket.
+
+    Args:
+        app: ``TOCSIN_APP_ID``; rows of another app are left out. None takes in every app's.
+    """
+
+    def __init__(self, app: str | None = None) -> None:
+        self._app = app
         #: Rows of buckets, for who makes sums of them.
         self.rows: StoredRows = {}
         #: priority -> event type -> total
@@ -92,6 +105,7 @@ class Totals:
             False when it is older than what is known: a worker that lost its partitions wrote it late.
 
         Raises:
+            ForeignRowError: another app wrote it, and it is left out.
             ValueError: it is not such a row.
         """
         name = decode_key(key)
@@ -101,6 +115,8 @@ class Totals:
         row = decode_value(value)
         if name.bucket is not None and row.counts is None:
             raise ValueError(f"the value of {key!r} has no counts")
+        if row.app and self._app is not None and row.app != self._app:
+            raise ForeignRowError(row.app)
         self.applied += 1
         part = (name.priority, name.place)
         if name.resolution_s is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,16 +14,19 @@ import aiokafka
 from aiokafka import TopicPartition
 
 from streams.cancellation import end
+from streams.notifications.visible import visible
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
 from streams.upstream.connections import disconnect
 from tables.public_rows import PublicKey, decode_key
-from tables.totals import Totals
+from tables.totals import ForeignRowError, Totals
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 _EXPIRE_INTERVAL_S = 60.0
+#: Seconds for which a row of another app makes this worker not ready.
+_FOREIGN_S = 600.0
 
 
 class TotalsReader:
@@ -30,9 +35,11 @@ class TotalsReader:
     Args:
         topic: the public topic.
         options: of the aiokafka client.
+        app: ``TOCSIN_APP_ID``, whose rows are taken in.
         on_rows: called after rows were taken in, for whoever shows them live.
         on_outdated: called with the key of a row that is older than what is known. A worker that lost
-            its partitions wrote it late, and the owner must write the newer one again.
+            its partitions wrote it late, and the owner must write the newer one again. Also called for rows
+            of another app that were there at start; for later ones it would never end.
         on_busy: called with the seconds that it took to take in rows, once those of the start are in.
     """
 
@@ -41,6 +48,7 @@ class TotalsReader:
         topic: str,
         options: dict[str, Any],
         *,
+        app: str | None = None,
         on_rows: Callable[[], None] | None = None,
         on_outdated: Callable[[PublicKey], None] | None = None,
         on_busy: Callable[[float], None] | None = None,
@@ -58,7 +66,11 @@ class TotalsReader:
         self._on_rows = on_rows
         self._on_outdated = on_outdated
         self._on_busy = on_busy
-        self.totals = Totals()
+        self.totals = Totals(app)
+        #: App -> rows left out because it is another.
+        self.foreign: Counter[str] = Counter()
+        self._foreign_at = -math.inf
+        self._foreign_app = ""
         #: Partitions that have not been read to the end they had at start.
         self.missing: set[int] = set()
         #: Wall-clock time, in seconds, at which everything published was taken in; 0 before that.
@@ -70,6 +82,10 @@ class TotalsReader:
     def complete(self) -> bool:
         """Whether everything that was published when this worker started has been taken in."""
         return self.as_of > 0 and not self.missing
+
+    def foreign_app(self) -> str | None:
+        """Another app that has written rows here since this worker read what was there, and lately."""
+        return self._foreign_app if time.monotonic() - self._foreign_at < _FOREIGN_S else None
 
     async def start(self, partitions: int) -> None:
         """Start reading the topic's ``partitions`` in the background."""
@@ -126,8 +142,25 @@ class TotalsReader:
         for record in records:
             try:
                 newer = self.totals.apply(record.key or b"", record.value)
+            except ForeignRowError as error:
+                newer = self._found_foreign(record, error.app)
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("Left out %s/%d/%d: %s", self._topic, record.partition, record.offset, error)
                 continue
             if not newer and self._on_outdated is not None:
                 self._on_outdated(decode_key(record.key or b""))
+
+    def _found_foreign(self, record: PlacedRecord, app: str) -> bool:
+        """Note a row of another app; return False where our own is to be written over it."""
+        if not self.foreign[app]:
+            log.error(
+                "The topic %s holds rows of the app %s, which are left out: set TOCSIN_EVENT_COUNTS_TOPIC of "
+                "one of the two apps to another topic, and restart this one.",
+                self._topic,
+                visible(app),
+            )
+        self.foreign[app] += 1
+        if record.partition in self.missing:
+            return False  # once at each start, and not in turn with another that lives
+        self._foreign_at, self._foreign_app = time.monotonic(), app
+        return True

@@ -34,6 +34,7 @@ from streams.upstream.store_faults import (
     wait_for_locks,
 )
 from streams.upstream.stores import DamagedStoreError, store_folders
+from tables.foreign_rows import refuse_foreign_topic
 from tables.store_memory import store_options
 from tocsin.faust_config import faust_options
 from tocsin.worker import FaustTables, Starting, Worker
@@ -126,6 +127,9 @@ class TocsinApp(App):
             await asyncio.to_thread(wait_for_locks, stores, self.settings.drain_deadline_s + _AFTER_DRAIN_S)
             quarantine_damaged(stores)
             cluster = self._checked or await self_check(self.settings)
+            await refuse_foreign_topic(
+                self.settings.event_counts_topic, self.settings.app_id, cluster.partitions, starting.options
+            )
         except ConfigurationError as error:
             sys.stderr.write(f"tocsin: {error}\n")
             sys.stderr.flush()

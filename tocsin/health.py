@@ -16,6 +16,7 @@ from agents.counting import Counting
 from agents.effects import Effects
 from streams.broker.outage import BrokerWatch
 from streams.broker.topic_watch import TopicWatch
+from streams.notifications.visible import visible
 from streams.transport.traffic import Traffic
 from streams.upstream.recovery_progress import RecoveryProgress
 from tables.totals_reader import TotalsReader
@@ -100,6 +101,8 @@ class WorkerHealth:
         troubles = self._topics.troubles
         reasons += troubles.values()
         reasons += self._unassigned(troubles)
+        if (other := self._reader.foreign_app()) is not None:
+            reasons.append(f"The app {visible(other)} writes its counts to the same topic as this one.")
         silent = self._unconfirmed_s()
         if silent > _UNCONFIRMED_S:
             reasons.append(f"The brokers have not confirmed counts for {silent:.0f} s.")

@@ -70,6 +70,7 @@ class Starting:
         self.reader = TotalsReader(
             settings.event_counts_topic,
             self.options,
+            app=settings.app_id,
             on_outdated=self.outdated.add,
             on_busy=self.pace.spent,
         )

@@ -29,7 +29,7 @@ class Difference:
     Attributes:
         priority: of the topic.
         where: topic and partition whose row differs, or the public topic.
-        bucket: start of the 10 s bucket, in seconds since 1970.
+        bucket: start of the 10 s bucket, in seconds since 1970; ``TOTAL`` in a difference of totals.
         event_type: which; the overflow type stands for the sum of a row whose event types are capped.
         published: how many lie in the notification topic.
         counted: how many are counted.

@@ -20,6 +20,19 @@ class PublicBounds:
         self.by_bucket: dict[int, dict[str, list[int]]] = {}
         #: Seconds since 1970 from which no partition has lost a record to retention.
         self.covered_from_s: float = 0.0
+        #: event type -> [committed, published], of all records that were counted again.
+        self.totals: dict[str, list[int]] = {}
+        #: Whether these are all that were ever published.
+        self.whole = True
+
+    def add_totals(self, counts: Counts, *, committed: bool) -> int:
+        """Add records to the totals; return how many event types are new."""
+        before = len(self.totals)
+        for event_type, number in counts.items():
+            pair = self.totals.setdefault(event_type, [0, 0])
+            pair[0] += number if committed else 0
+            pair[1] += number
+        return len(self.totals) - before
 
 
 @dataclass(slots=True)

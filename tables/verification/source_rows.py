@@ -16,6 +16,7 @@ from tables.verification.comparison import Difference, Span, compare
 from tables.verification.public_counts import PublicBounds
 
 _ROW_KEY: Final = b"r/"
+_BASE_KEY: Final = b"b/"
 
 
 @dataclass(slots=True)
@@ -45,9 +46,24 @@ class ChangelogRows:
         self._sorted: list[bytes] | None = None
         #: Sources that no topic of today has.
         self.strange: set[str] = set()
+        self._gone: dict[bytes, str] = {}
+
+    @property
+    def gone(self) -> set[str]:
+        """Sources that have totals, and that no topic of today has."""
+        return set(self._gone.values())
+
+    def _apply_base(self, key: bytes, value: bytes | None) -> None:
+        source = key.removeprefix(_BASE_KEY).partition(b"@")[0]
+        if value is None:
+            self._gone.pop(key, None)
+        elif source not in self._known:
+            self._gone[key] = source.decode("utf-8", "backslashreplace")
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take in a record of the changelog; one that is no 10 s row of these buckets is left out."""
+        if key is not None and key.startswith(_BASE_KEY):
+            self._apply_base(key, value)
         if key is None or not key.startswith(_ROW_KEY):
             return
         try:
@@ -126,6 +142,10 @@ class SourceRecount:
         self._expected: dict[int, Counts] = {}
         self._cuts = sorted({committed, before, *(row.offset + 1 for row in rows.values())})
 
+    def not_whole(self) -> None:
+        """Records of this source are not counted again: older ones, or those that retention has deleted."""
+        self._bounds.whole = False
+
     @property
     def end(self) -> int:
         """Records from this offset on say nothing about rows or public counts."""
@@ -140,6 +160,8 @@ class SourceRecount:
         """Take in the counts, by bucket, of records that no cut divides, up to offset ``last``."""
         committed, published = last < self._committed, last < self._before
         for bucket, found in counts.items():
+            if published:
+                self._budget.take(self._bounds.add_totals(found, committed=committed))
             if not self._span.holds(bucket):
                 continue
             row = self.rows.get(bucket)

@@ -26,7 +26,7 @@ class FakeWorker:
         self.traffic = SimpleNamespace(ready=ready, scheduler=[], last_done=time.monotonic())
         self.counting = SimpleNamespace(unconfirmed_s=lambda: self.unconfirmed, sources=dict)
         self.effects = SimpleNamespace(blocked=False)
-        self.reader = SimpleNamespace(complete=True)
+        self.reader = SimpleNamespace(complete=True, foreign_app=lambda: None)
         self.brokers = SimpleNamespace(
             lost_s=lambda: self.lost,
             reason=lambda: f"No Kafka broker has answered for {self.lost:.0f} s." if self.lost else None,

@@ -53,24 +53,37 @@ _NO_END_S: Final = 2**41
     default=3_000_000,
     help="Refuse to hold more counts than this in memory, at about 150 bytes each.",
 )
+@click.option(
+    "--most-records",
+    type=click.IntRange(min=0),
+    default=5_000_000,
+    help="Read every record, to compare totals as well, where the topics hold no more than this.",
+)
 @json_option("one JSON object, with at most 1,000 differences")
 @brokers_option
 @config_option
 def command(
-    since: float, window: float | None, wait_s: float, most_counts: int, as_json: bool, brokers: str | None
+    since: float,
+    window: float | None,
+    wait_s: float,
+    most_counts: int,
+    most_records: int,
+    as_json: bool,
+    brokers: str | None,
 ) -> None:
     """Count the records in the notification topics again, and say whether the published counts agree.
 
     Workers may run meanwhile. Each record is decoded and counted again by the workers' own code, and the
     result is compared with the stored 10 s counts of its partition; then the public counts are compared with
-    the sums over all partitions. Run it with the settings of the workers. Where Kafka has deleted records
+    the sums over all partitions, and the totals with all records that are left. Run it with the settings of
+    the workers. Where Kafka has deleted records
     because of their age, it says so, and can only find counts that are too low.
 
     10 s counts are kept for 75 minutes plus TOCSIN_LATENESS_S. Exit code 0 if the counts agree, 1 if they
     differ or cannot be compared.
     """
     settings = command_settings(brokers=brokers)
-    sys.exit(run(_verify(settings, since, window, wait_s, most_counts, as_json), interrupted=1))
+    sys.exit(run(_verify(settings, since, window, wait_s, most_counts, most_records, as_json), interrupted=1))
 
 
 async def _verify(
@@ -79,6 +92,7 @@ async def _verify(
     window: float | None,
     wait_s: float,
     most_counts: int,
+    most_records: int,
     as_json: bool,
 ) -> int:
     kept_s = retention_s(FINE, settings.lateness_s) - _MARGIN_S
@@ -89,7 +103,7 @@ async def _verify(
         )
     start_s = parent(int(time.time() - since), FINE)
     end_s = _NO_END_S if window is None else parent(start_s + int(window) + FINE - 1, FINE)
-    job = Verification(settings, Span(start_s, end_s), wait_s, most_counts, _say)
+    job = Verification(settings, Span(start_s, end_s), wait_s, most_counts, most_records, _say)
     found = await job.run()
     output = Output()
     if as_json:

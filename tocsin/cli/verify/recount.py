@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import click
@@ -26,78 +24,27 @@ from streams.settings import ConfigurationError, Settings
 from streams.transport.batch import RecordBatch
 from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
 from tables.buckets import FINE, FUTURE_S, retention_s
+from tables.public_rows import app_of
 from tables.rows import VersionedRows
 from tables.source_counter import SourceCounter
 from tables.source_name import source_name
 from tables.verification import (
     Budget,
     ChangelogRows,
-    Difference,
     PublicBounds,
     PublicCounts,
+    PublicTotals,
     SourceRecount,
     Span,
     TooManyCountsError,
     covered_from_s,
 )
 from tocsin.cli.reading import TopicReader, partition_reader, topic_fault
+from tocsin.cli.verify.findings import Findings
 
 _POLL_S: Final = 0.3
 _SAY_S: Final = 5.0
 _NO_END: Final = 2**53
-#: Differences that are kept; beyond them only the sums go on.
-_MOST_DIFFERENCES: Final = 1000
-
-
-@dataclass(slots=True)
-class Findings:
-    """What a run found.
-
-    Attributes:
-        span: which buckets were compared.
-        partitions: of all notification topics.
-        records: that were counted once more, and should be in the rows.
-        dead_letters: of these, those that cannot be read.
-        buckets: rows compared.
-        trimmed: topic and partition -> second from which it is covered, for those that retention has cut.
-        waiting: messages that the combiners had not taken in when waiting for them ended.
-        uncommitted: notification partitions that hold records and of which the group has committed nothing.
-        never_read: by priority, records that retention deleted before a worker had read them.
-        strange: sources in the counts that no topic of today has.
-        differences: the first of them.
-        lost: sum over all differences of rows: published and not counted.
-        excess: sum over all differences of rows: counted more often than published.
-        public_differences: differences between the public counts and the records.
-        notes: further sentences.
-    """
-
-    span: Span
-    partitions: int = 0
-    never_read: Counter[Priority] = field(default_factory=Counter)
-    records: int = 0
-    dead_letters: int = 0
-    buckets: int = 0
-    trimmed: dict[str, float] = field(default_factory=dict)
-    waiting: int = 0
-    uncommitted: list[str] = field(default_factory=list)
-    strange: set[str] = field(default_factory=set)
-    differences: list[Difference] = field(default_factory=list)
-    number_of_differences: int = 0
-    lost: int = 0
-    excess: int = 0
-    public_differences: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, difference: Difference, *, public: bool) -> None:
-        """Keep a difference, or at least its sum."""
-        self.number_of_differences += 1
-        if public:
-            self.public_differences += 1
-        else:
-            self.lost += difference.lost
-            self.excess += difference.excess
-        if len(self.differences) < _MOST_DIFFERENCES:
-            self.differences.append(difference)
 
 
 class Verification:
@@ -108,11 +55,18 @@ class Verification:
         span: which buckets to compare.
         wait_s: seconds to wait for the combiners.
         most_counts: different counts held in memory at most.
+        most_records: all records are read, and not only those of the span, where they are at most so many.
         say: tells a person how far it is.
     """
 
     def __init__(
-        self, settings: Settings, span: Span, wait_s: float, most_counts: int, say: Callable[[str], None]
+        self,
+        settings: Settings,
+        span: Span,
+        wait_s: float,
+        most_counts: int,
+        most_records: int,
+        say: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._span = span
@@ -125,6 +79,8 @@ class Verification:
         self._known_ids: set[str] = set()
         self._partitions = 0
         self._read = 0
+        self._most_records = most_records
+        self._all = False
 
     async def run(self) -> Findings:
         """Read, compare, and return what was found.
@@ -155,8 +111,11 @@ class Verification:
             await self._wait_for_combiners(admin, reader)
             try:
                 public = PublicCounts(self._span, self._budget)
-                await self._read_public(reader, public)
+                totals = PublicTotals(self._budget)
+                await self._read_public(reader, public, totals)
                 ends = await reader.ends(tp for some in sources.values() for tp in some)
+                beginnings = await reader.beginnings(ends)
+                self._all = sum(ends[tp] - beginnings[tp] for tp in ends) <= self._most_records
                 sums = {priority: PublicBounds() for priority in sources}
                 for number in range(self._partitions):
                     tps = {priority: some[number] for priority, some in sources.items()}
@@ -172,6 +131,15 @@ class Verification:
                     upper=not found.strange,
                 ):
                     found.add(difference, public=True)
+                for difference in totals.differences(
+                    priority.value,
+                    settings.event_counts_topic,
+                    each,
+                    lower=not found.waiting,
+                    upper=not found.gone,
+                ):
+                    found.add(difference, public=True)
+                (found.totals if each.whole and not found.gone else found.totals_at_least).append(priority)
         return found
 
     # ---------------------------------------------------------------- what there is
@@ -239,14 +207,18 @@ class Verification:
             await asyncio.sleep(_POLL_S)
         self._found.waiting = waiting
 
-    async def _read_public(self, reader: TopicReader, public: Any) -> None:
+    async def _read_public(self, reader: TopicReader, public: PublicCounts, totals: PublicTotals) -> None:
         topic = self._settings.event_counts_topic
         partitions = [TopicPartition(topic, number) for number in range(self._partitions)]
         beginnings, ends = await reader.beginnings(partitions), await reader.ends(partitions)
         for tp in partitions:
             async for records in reader.records(tp, beginnings[tp], ends[tp]):
                 for record in records:
+                    if (app := _writer(record.value)) not in ("", self._settings.app_id):
+                        self._found.foreign[app] += 1
+                        continue
                     public.apply(record.key, record.value)
+                    totals.apply(record.key, record.value)
                 self._tell(f"reading {topic}, partition {tp.partition} of {self._partitions}")
 
     # ---------------------------------------------------------------- one partition of all topics
@@ -275,6 +247,7 @@ class Verification:
                 rows.apply(record.key, record.value)
             self._tell(f"reading {changelog.topic}, partition {number} of {self._partitions}")
         self._found.strange |= rows.strange
+        self._found.gone |= rows.gone
         for priority, tp in tps.items():
             tally = SourceRecount(
                 rows.of(names[priority]),
@@ -314,10 +287,18 @@ class Verification:
             future_s=FUTURE_S,
         )
         if first is not None:
-            start = max(beginning, await self._start(reader, tp, end) if brokers_clock else beginning)
+            window = max(beginning, await self._start(reader, tp, end) if brokers_clock else beginning)
+            start = beginning if self._all else window
+            if start or self._span.end_s < time.time():
+                tally.not_whole()
             await self._count(reader, priority, tp, tally, start, end, brokers_clock)
-            if (await reader.beginnings([tp]))[tp] > start:
-                covered_s = math.inf  # retention deleted some of them meanwhile
+            if (now := (await reader.beginnings([tp]))[tp]) > start:
+                tally.not_whole()  # retention deleted some of them meanwhile
+            if now > window:
+                covered_s = math.inf
+        elif beginning:
+            tally.not_whole()
+            covered_s = covered_s if tally.rows else 0.0
         elif not tally.rows:
             covered_s = 0.0  # nothing there, and nothing counted
         if covered_s > self._span.start_s:
@@ -370,6 +351,13 @@ class Verification:
         if now - self._said_at > _SAY_S:
             self._said_at = now
             self._say(sentence)
+
+
+def _writer(value: bytes | None) -> str:
+    try:
+        return app_of(value)
+    except ValueError:
+        return ""
 
 
 class _Nowhere:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
+from tables.verification import TOTAL
 from tocsin.cli.text import utc
-from tocsin.cli.verify.recount import Findings
+from tocsin.cli.verify.findings import Findings
 
 _SHOWN_DIFFERENCES: Final = 20
 _SHOWN_NAMES: Final = 5
@@ -15,7 +17,8 @@ _SHOWN_NAMES: Final = 5
 
 def agrees(found: Findings) -> bool:
     """Whether everything was compared that could be, and nothing differs."""
-    return not found.number_of_differences and not found.waiting and not _nothing_covered(found)
+    incomparable = found.waiting or found.strange or _nothing_covered(found)
+    return not found.number_of_differences and not incomparable
 
 
 def _nothing_covered(found: Findings) -> bool:
@@ -43,6 +46,13 @@ def _result(found: Findings) -> str:
             f"The public counts cannot be compared: {found.waiting:,} "
             f"{_are(found.waiting, 'message')} not combined yet; start workers, or give more --wait. "
             "The counts of the partitions agree."
+        )
+    if found.strange:
+        number = len(found.strange)
+        return (
+            f"The counts cannot be compared in full: in this time they hold records of {number:,} "
+            f"{'source' if number == 1 else 'sources'} whose topic is gone or belongs to another cluster. "
+            "Those of today's topics are all counted; shorten --since to what came after."
         )
     if _nothing_covered(found):
         return "Nothing can be compared: retention has deleted records of every partition in this time."
@@ -76,7 +86,35 @@ def _coverage(found: Findings) -> list[str]:
             f"The counts hold {len(found.strange)} sources of topics that are gone "
             f"({_some(sorted(found.strange))}), so that public counts may be higher."
         )
-    return said + found.notes
+    return said + _of_totals(found) + found.notes
+
+
+def _of_totals(found: Findings) -> list[str]:
+    said = []
+    if found.totals:
+        said.append(f"The totals of {_priorities(found.totals)} were compared with every record.")
+    if found.totals_at_least:
+        said.append(
+            f"Not every record of {_priorities(found.totals_at_least)} could be counted again: whether their "
+            "totals are too high is not known, nor whether they hold all that came before the records that "
+            "were read."
+        )
+    if found.gone:
+        said.append(
+            f"The totals hold {len(found.gone)} sources of topics that are gone or belong to another cluster "
+            f"({_some(sorted(found.gone))}), which nobody can count again."
+        )
+    if found.foreign:
+        rows = found.foreign.total()
+        said.append(
+            f"The public topic holds {rows:,} rows of other apps ({_some(sorted(found.foreign))}), left "
+            "out here: set TOCSIN_EVENT_COUNTS_TOPIC of each app to a topic of its own."
+        )
+    return said
+
+
+def _priorities(some: list[Priority]) -> str:
+    return ", ".join(priority.value for priority in some)
 
 
 def _are(number: int, noun: str) -> str:
@@ -114,7 +152,7 @@ def table(found: Findings) -> list[str]:
             (
                 each.priority,
                 visible(each.where),
-                utc(each.bucket * 1000),
+                "total" if each.bucket == TOTAL else utc(each.bucket * 1000),
                 str(each.published),
                 str(each.counted),
                 what,
@@ -147,11 +185,14 @@ def as_json(found: Findings) -> dict[str, Any]:
             name: None if math.isinf(second) else utc(math.ceil(second) * 1000)
             for name, second in sorted(found.trimmed.items())
         },
+        "totals_compared": [priority.value for priority in found.totals],
+        "gone_sources": sorted(found.strange | found.gone),
+        "foreign_rows": dict(sorted(found.foreign.items())),
         "differences": [
             {
                 "priority": each.priority,
                 "where": each.where,
-                "bucket": utc(each.bucket * 1000),
+                "bucket": None if each.bucket == TOTAL else utc(each.bucket * 1000),
                 "event_type": each.event_type,
                 "published": each.published,
                 "counted": each.counted,

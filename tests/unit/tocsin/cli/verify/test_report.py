@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from streams.notifications import Priority
-from tables.verification import Difference, Span
-from tocsin.cli.verify.recount import Findings
+from tables.verification import TOTAL, Difference, Span
+from tocsin.cli.verify.findings import Findings
 from tocsin.cli.verify.report import agrees, as_json, sentences, table
 
 B = 1_700_000_000
@@ -70,3 +70,33 @@ def test_differences_are_summed_and_shown_safely() -> None:
     assert not any("\x1b" in line or "\u3164" in line for line in lines)
     assert lines[1].endswith("\\x1b[31m\\u3164")
     assert len(as_json(found)["differences"]) == 1000
+
+
+def test_counts_of_topics_that_are_gone_are_no_agreement() -> None:
+    found = Findings(SPAN, partitions=1, strange={"old:0", "old:1"}, gone={"old:0"})
+    assert not agrees(found)
+    assert (
+        "hold records of 2 sources whose topic is gone or belongs to another cluster" in sentences(found)[0]
+    )
+    assert as_json(found)["gone_sources"] == ["old:0", "old:1"]
+    # Older ones are in the totals alone, which does not keep this time from being compared.
+    older = Findings(SPAN, partitions=1, gone={"old:0"}, totals_at_least=[Priority.INFO])
+    assert agrees(older)
+    assert "whether their totals are too high is not known" in " ".join(sentences(older))
+    assert "The totals hold 1 sources of topics that are gone" in " ".join(sentences(older))
+
+
+def test_totals_are_shown_as_such() -> None:
+    found = Findings(SPAN, partitions=1, totals=[Priority.INFO, Priority.ERROR])
+    assert as_json(found)["totals_compared"] == ["INFO", "ERROR"]
+    assert "The totals of INFO, ERROR were compared with every record." in sentences(found)
+    found.add(Difference("INFO", "event-counts", TOTAL, "a", 7, 6), public=True)
+    assert not agrees(found)
+    assert "total" in table(found)[1].split()
+    assert as_json(found)["differences"][0]["bucket"] is None
+
+
+def test_rows_of_another_app_are_told() -> None:
+    found = Findings(SPAN, partitions=1)
+    found.foreign["other"] = 30
+    assert "holds 30 rows of other apps (other)" in " ".join(sentences(found))
