@@ -170,6 +170,6 @@ async def test_a_lost_topic_ends_the_worker_with_a_sentence() -> None:
     assert isinstance(error, TopicLostError)
     assert str(error) == (
         f"The topics {PARTIALS}, event-counts were deleted and made again while this worker ran, and what "
-        "was counted there is lost: stop all workers and give them a new TOCSIN_APP_ID, which counts again "
-        "what retention still holds."
+        "was counted there is lost: stop all workers and give them a new TOCSIN_APP_ID and a new "
+        "TOCSIN_EVENT_COUNTS_TOPIC, which counts again what retention still holds."
     )
