@@ -53,8 +53,8 @@ async def find_lost_state(admin: AIOKafkaAdminClient, settings: Settings) -> lis
             name,
             f"is {'missing' if name in missing else 'empty'} while the group {settings.app_id} has committed "
             "what it counted, so counts would begin at zero: bring the topic back from a mirror, or stop all "
-            "workers and give them a new TOCSIN_APP_ID and a new TOCSIN_EVENT_COUNTS_TOPIC, which counts again "
-            "what retention still holds",
+            "workers and give them a new TOCSIN_APP_ID and a new TOCSIN_EVENT_COUNTS_TOPIC, which counts "
+            "again what retention still holds",
         )
         for name in first + then
         if name in missing | empty

@@ -233,6 +233,6 @@ def lost(topics: Sequence[str]) -> str:
     who = f"The topic {topics[0]} was" if len(topics) == 1 else f"The topics {', '.join(topics)} were"
     return (
         f"{who} deleted and made again while this worker ran, and what was counted there is lost: "
-        "stop all workers and give them a new TOCSIN_APP_ID and a new TOCSIN_EVENT_COUNTS_TOPIC, which counts "
-        "again what retention still holds."
+        "stop all workers and give them a new TOCSIN_APP_ID and a new TOCSIN_EVENT_COUNTS_TOPIC, which "
+        "counts again what retention still holds."
     )
