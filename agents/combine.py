@@ -53,6 +53,8 @@ def _combine(record: PlacedRecord, counter: CombinedCounter, now_s: float) -> No
             "Left out message %d/%d of partial counts: %s", record.partition, record.offset, error
         )
         parts = []
+    if record.timestamp is not None:
+        counter.reach(record.timestamp)
     for part in parts:
         counter.merge(record.offset, part.priority, part.source, part.buckets, part.totals, now_s)
     counter.processed = max(counter.processed, record.offset)

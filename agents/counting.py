@@ -12,11 +12,13 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from faust.types import TP
 
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
+from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
 from streams.outgoing import Outgoing
@@ -85,7 +87,7 @@ class Counting:
         offsets: where it is noted up to where counts are durable.
         pace: decides how often counts are made durable.
         outdated: public rows to publish again.
-        clock: the time in seconds since 1970.
+        clock: compares this worker's clock with the brokers', and tells the time.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Counting:
         offsets: CommittableOffsets,
         pace: FlushPace,
         outdated: OutdatedRows,
-        clock: Callable[[], float] = time.time,
+        clock: ClockCheck | None = None,
     ) -> None:
         self._settings = settings
         self._topics = topics
@@ -110,7 +112,7 @@ class Counting:
         self._effects = effects
         self._offsets = offsets
         self._pace = pace
-        self._clock = clock
+        self._clock = ClockCheck() if clock is None else clock
         self._slice_of = make_slicer(topics.partitions)
         self._sources: dict[TP, SourceCounter] = {}
         self._combined: dict[int, CombinedCounter] = {}
@@ -215,6 +217,7 @@ class Counting:
             await asyncio.sleep(self._pace.wait_s())
             try:
                 await self.flush(pause_s=_ARRIVAL_S)
+                self._clock.look()
                 await flushed()
             except Exception as error:
                 # A disk that refuses is said in one sentence by whoever is told.
@@ -248,10 +251,10 @@ class Counting:
                 self._flush_started = None
             self.last_flush_s = time.monotonic() - started
             self.flushes += 1
-            self.flushed_at = self._clock()
+            self.flushed_at = self._clock.now_s()
 
     async def _flush_sources(self, epoch: int) -> bool:
-        now_s = self._clock()
+        now_s = self._clock.now_s()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
         for tp, counter in list(self._sources.items()):
             with self._pace:
@@ -266,7 +269,8 @@ class Counting:
         table = self._partial_counts
         await self._write(table, ((tp.partition, flush.first) for tp, _, flush in flushes))
         await self._write(table, ((tp.partition, flush.then) for tp, _, flush in flushes))
-        await self._send(self._messages(flushes))
+        messages, sent_at = self._messages(flushes), self._clock.steady_now()
+        self._clock.confirmed(sent_at, await self._send(messages))
         if epoch != self._epoch:
             return False
         for tp, counter, flush in flushes:
@@ -291,7 +295,7 @@ class Counting:
             ]
 
     async def _flush_combined(self, epoch: int) -> None:
-        now_s = self._clock()
+        now_s = self._clock.now_s()
         for old in self._outdated.take(self._combined):
             self._combined[old.slice].publish_again(old.priority, old.resolution_s, old.bucket)
         flushes: list[tuple[int, CombinedCounter, CombinedFlush]] = []
@@ -332,9 +336,9 @@ class Counting:
                     rows.append(Outgoing(topic, None, key, partition))
         return rows
 
-    async def _send(self, records: list[Outgoing]) -> None:
+    async def _send(self, records: list[Outgoing]) -> list[Any]:
         self._pace.sent(len(records))
-        await self._producer.send(records)
+        return await self._producer.send(records)
 
     async def _write(self, table: DurableTable, changes: Iterable[tuple[int, list[Change]]]) -> None:
         by_partition: dict[int, list[Change]] = defaultdict(list)

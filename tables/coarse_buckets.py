@@ -82,7 +82,7 @@ class CoarseBuckets:
                 continue
             busy = any(child in finer_open for child in children(bucket, resolution))
             written_at = opened[bucket]
-            if busy and now_s - written_at < _RECLOSE_INTERVAL_S:
+            if busy and 0 <= now_s - written_at < _RECLOSE_INTERVAL_S:
                 continue
             opened[bucket] = now_s
             if busy and written_at == 0.0:

@@ -69,6 +69,8 @@ class CombinedCounter:
         self._lateness_s = lateness_s
         self._memory: dict[tuple[str, int, int], _CombinedRow] = {}
         self.processed = -1
+        #: The highest broker time of the messages taken in, in seconds since 1970; 0 before the first.
+        self.reached_s = 0.0
         self._flushed = -1
         self._base_at_s = 0.0
         self._cleaned_at_s = 0.0
@@ -139,6 +141,7 @@ class CombinedCounter:
             totals: event type -> total.
             now_s: wall-clock time, to leave out buckets that are no longer kept.
         """
+        kept_s = self._horizon_s(now_s)
         if totals:
             known_types = self.totals.setdefault(priority, {})
             for event_type, each in totals.items():  # as _merge_total, without a call for each
@@ -157,7 +160,7 @@ class CombinedCounter:
             resolution, bucket, counts = part.resolution_s, part.bucket, part.counts
             if resolution not in RESOLUTIONS:
                 continue
-            if bucket < now_s - retention_s(resolution, self._lateness_s):
+            if bucket < kept_s - retention_s(resolution, self._lateness_s):
                 continue
             if resolution == FINE:
                 carried.update(counts)
@@ -174,6 +177,15 @@ class CombinedCounter:
                 self._base_due = True
         self._base_due |= not carried.issuperset(totals)
         self.processed = max(self.processed, offset)
+
+    def reach(self, broker_ms: int) -> None:
+        """A message of this broker time, in milliseconds since 1970, is about to be merged."""
+        self.reached_s = max(self.reached_s, broker_ms / 1000)
+
+    def _horizon_s(self, now_s: float) -> float:
+        # What is deleted here is gone for everybody, so a worker's clock alone never decides it: a clock
+        # that is ahead is bounded by the brokers', and times of publishers by the clock.
+        return min(now_s, self.reached_s)
 
     def publish_again(self, priority: str, resolution_s: int | None, bucket: int | None) -> None:
         """Publish a row again with the next flush; None and None for the totals."""
@@ -193,7 +205,7 @@ class CombinedCounter:
         public: list[PublicRow] = []
         cleanup: list[Change] = []
         first: list[Change] = []
-        if self._base_due or now_s - self._base_at_s >= _BASE_INTERVAL_S:
+        if self._base_due or not 0 <= now_s - self._base_at_s < _BASE_INTERVAL_S:
             first = self._write_base(offset, now_s, set(dirty), cleanup)
             for priority in self._totals_changed:
                 totals = {t: self._sum_total(priority, t) for t in self.totals.get(priority, ())}
@@ -222,8 +234,10 @@ class CombinedCounter:
     def flushed(self, flush: CombinedFlush, now_s: float) -> None:
         """All of ``flush`` is durable; free memory."""
         self._flushed = flush.processed
-        for key in [k for k, r in self._memory.items() if not r.dirty and r.touched_s < now_s - _MEMORY_S]:
-            del self._memory[key]
+        for key, row in list(self._memory.items()):
+            # A clock that was ahead may have touched it later than now.
+            if not row.dirty and not now_s - _MEMORY_S <= row.touched_s <= now_s:
+                del self._memory[key]
 
     def _sum_total(self, priority: str, event_type: str) -> TypeTotal:
         total, seen = 0, -1
@@ -246,13 +260,14 @@ class CombinedCounter:
         return self._rows.changes(base_name(_OWNER), offset, body)
 
     def _expire(self, now_s: float, cleanup: list[Change]) -> list[tuple[str, int, int, int]]:
-        if now_s - self._cleaned_at_s < MINUTE:
+        if 0 <= now_s - self._cleaned_at_s < MINUTE:
             return []
         self._cleaned_at_s = now_s
+        horizon_s = int(self._horizon_s(now_s))
         expired = []
         for priority in self.totals:
             for resolution in RESOLUTIONS:
-                before = int(now_s) - retention_s(resolution, self._lateness_s)
+                before = horizon_s - retention_s(resolution, self._lateness_s)
                 keys = self._rows.expired(priority, resolution, before, _DELETES_PER_FLUSH)
                 cleanup += [(key, None) for key in keys]
                 # Public rows have parts only where these have, and fewer than twice as many.

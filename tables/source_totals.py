@@ -123,7 +123,7 @@ class SourceTotals:
 
     def is_base_due(self, now_s: float, *, active: bool) -> bool:
         """Whether the base row is to be written; ``active`` says that other rows are."""
-        return self.base_due or (active and now_s - self._base_at_s >= _BASE_INTERVAL_S)
+        return self.base_due or (active and not 0 <= now_s - self._base_at_s < _BASE_INTERVAL_S)
 
     def write_base(
         self,

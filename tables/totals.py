@@ -77,6 +77,8 @@ class Totals:
         self._totals: dict[str, dict[str, TypeTotal]] = {}
         #: (priority, place) -> input offset that its row of totals is as of
         self._total_offsets: dict[tuple[str, int], int] = {}
+        #: The highest time of the rows that were taken in, by their records, in seconds since 1970.
+        self.reached_s = 0.0
         #: Rows taken in, for the metrics.
         self.applied = 0
         #: Rows left out because a newer one was known.
@@ -139,8 +141,13 @@ class Totals:
             if not slices:
                 del buckets[name.bucket]
 
+    def reach(self, record_ms: int) -> None:
+        """A row whose record has this time, in milliseconds since 1970, is about to be taken in."""
+        self.reached_s = max(self.reached_s, record_ms / 1000)
+
     def expire(self, now_s: float) -> None:
-        """Forget buckets that no window reaches."""
+        """Forget buckets that no window reaches, by the clock and by the times of the rows."""
+        now_s = min(now_s, self.reached_s)  # the clock may be ahead
         for (_, resolution), buckets in self.rows.items():
             before = now_s - RETENTION_S[resolution] - _MARGIN_S
             for bucket in [b for b in buckets if b < before]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from agents.counting import Counting
 from agents.ingest import Ingest
+from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.notifications import Priority, Reason, Repair
 from streams.scheduling.age_guard import AgeGuard
@@ -28,6 +29,7 @@ class NothingYet:
     repairs: Mapping[Repair, int] = field(default_factory=dict)
     never_read: Mapping[Priority, int] = field(default_factory=dict)
     time_replaced: int = 0
+    clock_ahead_s: float = 0.0
     flush_seconds: float = 0.0
     flushes: int = 0
     event_types: int = 0
@@ -65,6 +67,7 @@ class Counted(Protocol):
     """The parts of a worker that have figures."""
 
     ingest: Ingest
+    clock: ClockCheck
     counting: Counting
     traffic: Traffic
     alert_producer: ConfirmedProducer
@@ -91,6 +94,11 @@ class WorkerFigures:
     def time_replaced(self) -> int:
         """Records counted under the broker's time."""
         return self._stats.time_replaced
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """Seconds that this worker's clock is ahead of the brokers'."""
+        return self._worker.clock.ahead_s
 
     @property
     def flush_seconds(self) -> float:

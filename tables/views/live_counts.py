@@ -53,8 +53,9 @@ class Freshness:
 
     Attributes:
         as_of_s: seconds since 1970 up to which everything is in it; 0 while that cannot be said.
-        complete: False while this worker still reads what was counted before it started.
-        missing: partitions of the public topic that it has still to read.
+        complete: False while something older than some seconds may be missing: this worker still reads, or
+            brokers do not answer.
+        missing: the partitions of the public topic that this is true of.
     """
 
     as_of_s: float

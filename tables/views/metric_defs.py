@@ -243,7 +243,7 @@ METRICS: Final = (
     MetricDef(
         "tocsin_counts_complete",
         "gauge",
-        "1 when this worker has read everything that was counted before it started, else 0.",
+        "1 while this worker has read everything that was counted, but for the last seconds, else 0.",
         (),
         _one(lambda s: s.counts.complete),
     ),
@@ -261,6 +261,14 @@ METRICS: Final = (
         "Rebalances that took this worker's partitions from it, or gave it others.",
         (),
         _one(lambda s: s.stats.rebalances),
+    ),
+    MetricDef(
+        "tocsin_clock_ahead_seconds",
+        "gauge",
+        "Seconds that this worker's clock is ahead of the brokers', less than 0 when behind; "
+        "0 while they are less than a minute apart.",
+        (),
+        _one(lambda s: s.stats.clock_ahead_s),
     ),
     # --- The event loop ---------------------------------------------------------------------
     MetricDef(

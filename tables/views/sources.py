@@ -25,15 +25,15 @@ class CountsSource(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether everything published before this worker started has been taken in."""
+        """Whether everything published is taken in, but for that of the last seconds."""
 
     @property
     def missing(self) -> AbstractSet[int]:
-        """Partitions that have not been read that far."""
+        """Partitions that are not, or of which it cannot be told."""
 
     @property
     def as_of(self) -> float:
-        """Time, in seconds since 1970, at which everything published was taken in; 0 before that."""
+        """Time, in seconds since 1970, up to which everything published is taken in; 0 before that."""
 
 
 #: Where a change of weights or mode came from: the start of the worker, SIGHUP, or a call of the API.
@@ -187,6 +187,10 @@ class WorkerStats(Protocol):
     @property
     def time_replaced(self) -> int:
         """Records counted under the broker's time because their own was too far from it."""
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """Seconds that this worker's clock is ahead of the brokers'; 0 while they agree."""
 
     @property
     def flush_seconds(self) -> float:

@@ -90,6 +90,7 @@ def test_windows_are_the_sum_of_their_buckets(seed: int, now: int, window: str) 
         if bucket >= start:
             expected.update({(priority, event_type): count for event_type, count in counts.items()})
     assert answered(totals, window, now + 0.9) == expected
+    totals.reach(now * 1000)
     totals.expire(now)
     assert answered(totals, window, now) == expected, "a row that a window needs has expired"
 
@@ -204,6 +205,7 @@ def test_expire_forgets_what_no_window_reaches() -> None:
         for age in (RETENTION_S[resolution], RETENTION_S[resolution] + 4 * HOUR):
             bucket = parent(NOW - age, resolution)
             apply_row(totals, ("INFO", resolution, bucket, 0), 1, {"a": 1})
+    totals.reach(NOW * 1000)
     totals.expire(NOW)
     for resolution in (FINE, MINUTE, HOUR):
         span = RETENTION_S[resolution] + 5 * HOUR

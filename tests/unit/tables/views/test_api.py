@@ -318,6 +318,7 @@ async def test_metrics_have_the_values_of_their_sources(fake: FakeSources) -> No
     assert values["tocsin_repairs_total", "double-encoded"] == 3
     assert values["tocsin_records_never_read_total", "INFO"] == 70
     assert values["tocsin_time_replaced_total",] == 4
+    assert values["tocsin_clock_ahead_seconds",] == 90.0
     assert values["tocsin_class_share_achieved_ratio", "DEBUG"] == 0.5
     assert values["tocsin_class_lag_seconds", "DEBUG"] == 9.5
     assert values["tocsin_class_lag_records", "DEBUG"] == 70

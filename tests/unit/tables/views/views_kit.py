@@ -74,6 +74,7 @@ class FakeSources:
         self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
         self.never_read = {Priority.INFO: 70}
         self.time_replaced = 4
+        self.clock_ahead_s = 90.0
         self.flush_seconds = 0.25
         self.flushes = 5
         self.event_types = 6
