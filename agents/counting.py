@@ -21,12 +21,14 @@ from agents.flush_pace import FlushPace
 from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
+from streams.log_lines import BOUNDED
 from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.turns import let_others_pass
 from streams.upstream.store_faults import LocalStateError
 from streams.upstream.stores import PartitionGoneError
+from tables.again import AskAgain, encode_question
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.flushes import Flush
@@ -65,6 +67,19 @@ class OutdatedRows:
         return taken
 
 
+class AskedAgain:
+    """Questions of combiners that have missed messages, as read from the public topic."""
+
+    def __init__(self) -> None:
+        self.questions: dict[int, AskAgain] = {}
+
+    def add(self, partition: int, question: AskAgain) -> None:
+        """A slice asks."""
+        known = self.questions.get(partition)
+        if known is None or (known.number, known.asked) < (question.number, question.asked):
+            self.questions[partition] = question
+
+
 @dataclass(slots=True)
 class Topics:
     """What counting needs to know of topics, as found at start."""
@@ -87,6 +102,7 @@ class Counting:
         offsets: where it is noted up to where counts are durable.
         pace: decides how often counts are made durable.
         outdated: public rows to publish again.
+        asked: what the sources are asked to send again.
         clock: compares this worker's clock with the brokers', and tells the time.
     """
 
@@ -101,6 +117,7 @@ class Counting:
         offsets: CommittableOffsets,
         pace: FlushPace,
         outdated: OutdatedRows,
+        asked: AskedAgain | None = None,
         clock: ClockCheck | None = None,
     ) -> None:
         self._settings = settings
@@ -117,6 +134,7 @@ class Counting:
         self._sources: dict[TP, SourceCounter] = {}
         self._combined: dict[int, CombinedCounter] = {}
         self._outdated = outdated
+        self._asked = AskedAgain() if asked is None else asked
         self._epoch = 0
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -178,6 +196,19 @@ class Counting:
     def combiner(self, partition: int) -> CombinedCounter | None:
         """The combiner of a slice; None when it is not assigned."""
         return self._combined.get(partition)
+
+    def missed(self, topic: str, partition: int, number: int) -> None:
+        """Messages to a combiner were deleted before it had read them."""
+        log.warning(
+            "%d messages of %s, partition %d, were deleted before they were combined: the sources are asked "
+            "to send all again, and until they have some counts are too low.",
+            number,
+            topic,
+            partition,
+            extra=BOUNDED,
+        )
+        if (combiner := self._combined.get(partition)) is not None:
+            combiner.missed()
 
     async def finish(self, deadline_s: float) -> None:
         """Make everything durable that can be within the deadline."""
@@ -258,6 +289,8 @@ class Counting:
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
         for tp, counter in list(self._sources.items()):
             with self._pace:
+                if self._asked.questions:
+                    counter.ask(self._asked.questions, now_s)
                 flush = counter.flush(now_s)
             if flush is not None:
                 flushes.append((tp, counter, flush))
@@ -331,6 +364,9 @@ class Counting:
                 for row in flush.public:
                     for key, value in encode_row(row, partition, as_of_ms):
                         rows.append(Outgoing(topic, value, key, partition))
+                if flush.question is not None:
+                    key, value = encode_question(partition, flush.question)
+                    rows.append(Outgoing(topic, value, key, partition))
                 for priority, resolution, bucket, part in flush.expired_public:
                     key = encode_key(priority, resolution, bucket, partition, part)
                     rows.append(Outgoing(topic, None, key, partition))

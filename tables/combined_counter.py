@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tables.again import VERSION, AskAgain
 from tables.buckets import FINE, MINUTE, RESOLUTIONS, parent, retention_s
 from tables.partials import BucketCounts
 from tables.public_rows import PublicRow
@@ -30,6 +31,8 @@ _DELETES_PER_FLUSH: Final = 200
 _OWNER: Final = "combined"
 #: Seconds that an unchanged row stays in memory after its last change.
 _MEMORY_S: Final = 90
+#: Seconds without a message that cannot be read after which the sources are asked to send all again.
+_QUIET_S: Final = 10
 
 
 @dataclass(slots=True)
@@ -54,6 +57,8 @@ class CombinedFlush:
     #: Priority, resolution, bucket, and the part of a public row.
     expired_public: list[tuple[str, int, int, int]]
     cleanup: list[Change]
+    #: To be published with the rows: the question to the sources, when it is new.
+    question: AskAgain | None = None
 
 
 class CombinedCounter:
@@ -85,6 +90,18 @@ class CombinedCounter:
         for version in versions[1:]:
             for priority, types in version.body.totals.items():
                 self._merge_totals(priority, types)
+        self.question = max(
+            (version.body.question for version in versions if version.body.question is not None),
+            key=lambda question: (question.number, question.asked),
+            default=None,
+        )
+        #: The question is to be published; after a restart it may not have been.
+        self._question_due = self.question is not None
+        #: When a message that cannot be read came last, in seconds since 1970.
+        self._unread_at_s = 0.0
+        if self.question is not None and self.question.version < VERSION:
+            # Those that could not be read by the release before can be read now.
+            self._ask(asked=True)
         self._open: set[tuple[str, int]] = {each for version in versions for each in version.body.open}
         for priority, minute in self._open:
             for bucket in range(minute, minute + MINUTE, FINE):
@@ -178,6 +195,31 @@ class CombinedCounter:
         self._base_due |= not carried.issuperset(totals)
         self.processed = max(self.processed, offset)
 
+    # ---------------------------------------------------------------- what was missed
+
+    def missed(self) -> None:
+        """Messages were deleted before they were read: ask the sources to send all again."""
+        self._ask(asked=True)
+
+    def unread(self, now_s: float) -> None:
+        """A message cannot be read: ask the sources to send all again, once no more such messages come."""
+        self._unread_at_s = now_s
+        if self.question is None or self.question.asked:
+            self._ask(asked=False)
+
+    def _ask(self, *, asked: bool) -> None:
+        number = 0 if self.question is None else self.question.number + 1
+        self.question = AskAgain(number, VERSION, asked)
+        self._question_due = self._base_due = True
+
+    def _ask_when_quiet(self, now_s: float) -> None:
+        question = self.question
+        waits = question is not None and not question.asked
+        if waits and not 0 <= now_s - self._unread_at_s < _QUIET_S:
+            self._ask(asked=True)
+
+    # ---------------------------------------------------------------- flushing
+
     def reach(self, broker_ms: int) -> None:
         """A message of this broker time, in milliseconds since 1970, is about to be merged."""
         self.reached_s = max(self.reached_s, broker_ms / 1000)
@@ -198,6 +240,7 @@ class CombinedCounter:
 
     def flush(self, now_s: float) -> CombinedFlush | None:
         """Plan a flush as of the last message handled; see ``CombinedFlush`` for the order."""
+        self._ask_when_quiet(now_s)
         dirty = {key: row for key, row in self._memory.items() if row.dirty}
         if not dirty and not self._base_due and self.processed <= self._flushed:
             return None
@@ -229,7 +272,10 @@ class CombinedCounter:
         cleanup += [(key, None) for key in self._rows.take_superseded()]
         # With the totals, because the public rows that go may be the last to tell them.
         expired = self._expire(now_s, cleanup) if first else []
-        return CombinedFlush(offset, self.processed, first, then, public, expired, cleanup)
+        question = None
+        if first and self._question_due:
+            question, self._question_due = self.question, False
+        return CombinedFlush(offset, self.processed, first, then, public, expired, cleanup, question)
 
     def flushed(self, flush: CombinedFlush, now_s: float) -> None:
         """All of ``flush`` is durable; free memory."""
@@ -256,7 +302,7 @@ class CombinedCounter:
         self._base_offset, self._base_at_s, self._base_due = offset, now_s, False
         cleanup += [(key, None) for key in self._base_stale]
         self._base_stale = []
-        body = CombinedBase(self.totals, list(self._open))
+        body = CombinedBase(self.totals, list(self._open), self.question)
         return self._rows.changes(base_name(_OWNER), offset, body)
 
     def _expire(self, now_s: float, cleanup: list[Change]) -> list[tuple[str, int, int, int]]:

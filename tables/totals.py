@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from tables.again import is_question
 from tables.buckets import HOUR, RETENTION_S, parent
 from tables.public_rows import PublicKey, decode_key, decode_value
 from tables.row_bodies import Counts, TypeTotal
@@ -96,6 +97,8 @@ class Totals:
         Raises:
             ValueError: it is not such a row.
         """
+        if is_question(key):
+            return True
         name = decode_key(key)
         if value is None:
             self._forget(name)

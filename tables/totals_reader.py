@@ -16,6 +16,7 @@ from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
 from streams.upstream.connections import disconnect
 from streams.upstream.fetch_progress import FetchProgress
+from tables.again import AskAgain, decode_question, is_question
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import Totals
 
@@ -37,6 +38,7 @@ class TotalsReader:
         on_rows: called after rows were taken in, for whoever shows them live.
         on_outdated: called with the key of a row that is older than what is known. A worker that lost
             its partitions wrote it late, and the owner must write the newer one again.
+        on_question: called with the slice and the question of a combiner that has missed messages.
         on_busy: called with the seconds that it took to take in rows, once those of the start are in.
         clock: the time in seconds since 1970.
         steady: seconds, only for differences.
@@ -49,6 +51,7 @@ class TotalsReader:
         *,
         on_rows: Callable[[], None] | None = None,
         on_outdated: Callable[[PublicKey], None] | None = None,
+        on_question: Callable[[int, AskAgain], None] = lambda *_: None,
         on_busy: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
@@ -65,6 +68,7 @@ class TotalsReader:
         }
         self._on_rows = on_rows
         self._on_outdated = on_outdated
+        self._on_question = on_question
         self._on_busy = on_busy
         self._clock = clock
         self._steady = steady
@@ -145,6 +149,9 @@ class TotalsReader:
         for record in records:
             self.totals.reach(record.timestamp or 0)
             try:
+                if is_question(record.key) and record.value is not None:
+                    self._on_question(*decode_question(record.key or b"", record.value))
+                    continue
                 newer = self.totals.apply(record.key or b"", record.value)
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("Left out %s/%d/%d: %s", self._topic, record.partition, record.offset, error)

@@ -24,7 +24,7 @@ from typing import Any
 
 from faust.types import TP
 
-from agents.counting import Counting, OutdatedRows, Topics
+from agents.counting import AskedAgain, Counting, OutdatedRows, Topics
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
@@ -68,11 +68,13 @@ class Starting:
         self.options = client_options(settings)
         self.pace = FlushPace(settings.flush_interval_s)
         self.outdated = OutdatedRows()
+        self.asked = AskedAgain()
         self.clock = ClockCheck()
         self.reader = TotalsReader(
             settings.event_counts_topic,
             self.options,
             on_outdated=self.outdated.add,
+            on_question=self.asked.add,
             on_busy=self.pace.spent,
             clock=self.clock.now_s,
         )
@@ -206,10 +208,13 @@ class Worker:
             self.offsets,
             self.pace,
             starting.outdated,
+            starting.asked,
             starting.clock,
         )
         followed = [topics.partials] if settings.combines else []
-        self.traffic = Traffic(app, settings, self.counting, options, followed=followed)
+        self.traffic = Traffic(
+            app, settings, self.counting, options, followed=followed, on_missed=self.counting.missed
+        )
         self.profile = LiveProfile(settings, self.traffic.set_profile)
         #: Assignments that ended.
         self.rebalances = 0

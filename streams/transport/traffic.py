@@ -25,7 +25,7 @@ from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
 from streams.transport.fetch_lane import FetchLane
-from streams.transport.follow_lane import FollowLane
+from streams.transport.follow_lane import FollowLane, OnMissed
 from streams.transport.never_read import NeverRead
 from streams.transport.turns import YieldBudget
 from streams.upstream.connections import connect
@@ -84,6 +84,7 @@ class Traffic:
         work: what is done with the records.
         options: of the Kafka clients.
         followed: internal topics whose records go to their agents as they come, in lists.
+        on_missed: called when records of those were deleted before they were read.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Traffic:
         options: dict[str, Any],
         *,
         followed: Sequence[str] = (),
+        on_missed: OnMissed = lambda *_: None,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -127,7 +129,8 @@ class Traffic:
             for topic, priority in self._topics.items()
         }
         self._followed = {
-            topic: FollowLane(topic, options, self._follow, on_failed=self._failed) for topic in followed
+            topic: FollowLane(topic, options, self._follow, on_failed=self._failed, on_missed=on_missed)
+            for topic in followed
         }
         #: Records that were deleted before they were read: where, and how many in the life of this process.
         self.never_read = NeverRead()

@@ -1,4 +1,4 @@
-"""Time on a real Kafka: a worker whose clock is wrong, and a broker that is frozen while counts are asked for."""
+"""Time on a real Kafka: a worker whose clock is wrong, and counts asked for while a broker is frozen."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def one_clock_wrong(deployment: Deployment, control: str) -> tuple[int, in
     settings, file = deployment.settings, deployment.folder / "wrong-by"
     workers = []
     for name in ("right", "wrong"):
-        worker = deployment.worker(name, command=["tests.integration.wrong_clock", "worker"])
+        worker = deployment.worker(name, command=["tests.wrong_clock", "worker"])
         worker._environment["WRONG_CLOCK"] = str(file if name == "wrong" else deployment.folder / "never")
         worker._environment["WRONG_CLOCK_CONTROL"] = control
         workers.append(worker.start())

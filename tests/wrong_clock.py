@@ -1,4 +1,4 @@
-"""A worker whose clock is wrong by as many seconds as a file says: ``python -m tests.integration.wrong_clock``.
+"""A worker whose clock is wrong by as many seconds as a file says: ``python -m tests.wrong_clock worker``.
 
 ``WRONG_CLOCK`` names the file; while it is not there the clock is right. With ``WRONG_CLOCK_CONTROL`` the
 worker goes by its clock alone, as if brokers had no time.
@@ -13,9 +13,11 @@ from pathlib import Path
 _LOOK_S = 0.05
 
 
-def _install() -> None:
+def install(path: Path) -> None:
+    """Make the clock of this process wrong; to be called before the worker is made."""
+    from streams.broker.clock_check import ClockCheck, steady_s
+
     right, steady = time.time, time.monotonic
-    path = Path(os.environ["WRONG_CLOCK"])
     known = [0.0, -_LOOK_S]  # seconds that it is wrong by, and when that was looked up
 
     def wrong() -> float:
@@ -28,9 +30,12 @@ def _install() -> None:
         return right() + known[0]
 
     time.time = wrong
+    # What was imported before has the right one by default.
+    ClockCheck.__init__.__defaults__ = (wrong, steady_s)
 
 
-def _go_by_the_clock_alone() -> None:
+def go_by_the_clock_alone() -> None:
+    """Leave out what bounds the clock by the brokers' times."""
     from streams.broker.clock_check import ClockCheck
     from tables.combined_counter import CombinedCounter
     from tables.totals import Totals
@@ -45,10 +50,9 @@ def _go_by_the_clock_alone() -> None:
 
 
 if __name__ == "__main__":
-    # Before anything takes the function over.
-    _install()
+    install(Path(os.environ["WRONG_CLOCK"]))
     if os.environ.get("WRONG_CLOCK_CONTROL"):
-        _go_by_the_clock_alone()
+        go_by_the_clock_alone()
     from tocsin.cli import main
 
     main()
