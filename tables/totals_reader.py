@@ -146,13 +146,15 @@ class TotalsReader:
             await asyncio.sleep(0)
 
     def _take(self, records: Sequence[PlacedRecord]) -> None:
+        is_current = self.complete
         for record in records:
             self.totals.reach(record.timestamp or 0)
+            written_s = (record.timestamp or 0) / 1000 if is_current else 0.0
             try:
                 if is_question(record.key) and record.value is not None:
                     self._on_question(*decode_question(record.key or b"", record.value))
                     continue
-                newer = self.totals.apply(record.key or b"", record.value)
+                newer = self.totals.apply(record.key or b"", record.value, written_s)
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("Left out %s/%d/%d: %s", self._topic, record.partition, record.offset, error)
                 continue

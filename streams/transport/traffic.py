@@ -19,6 +19,7 @@ from faust.types import TP
 
 from streams.cancellation import end
 from streams.notifications.priority import Priority
+from streams.notifications.record_time import record_time
 from streams.records import PlacedRecord, Record
 from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
@@ -360,8 +361,9 @@ class Traffic:
             end = lane.end_offset(partition)
             lag += max(0, (end or 0) - position)
         buffer = self.scheduler.buffer(priority)
-        oldest = min((head.timestamp for head in buffer.heads() if head.timestamp is not None), default=None)
-        age = 0.0 if not oldest or oldest < 0 else max(0.0, time.time() - oldest / 1000)
+        times = (record_time(head.timestamp, head.timestamp_type)[0] for head in buffer.heads())
+        oldest = min((each for each in times if each >= 0), default=None)
+        age = 0.0 if not oldest else max(0.0, time.time() - oldest / 1000)
         return lag + len(buffer), age
 
     def snapshot(self) -> dict[Priority, ClassTraffic]:

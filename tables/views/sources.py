@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol
 
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
+from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
 from streams.transport.traffic import ClassTraffic
@@ -158,6 +159,13 @@ class Health(Protocol):
         """False until the worker has recovered its state and been ready for the first time."""
 
 
+class TimeSkew(Protocol):
+    """How far notifications are dated from their records, at most, in seconds."""
+
+    behind_s: float
+    ahead_s: float
+
+
 class WorkerStats(Protocol):
     """What this worker did since it started, for the metrics.
 
@@ -187,6 +195,18 @@ class WorkerStats(Protocol):
     @property
     def time_replaced(self) -> int:
         """Records counted under the broker's time because their own was too far from it."""
+
+    @property
+    def record_times(self) -> Mapping[tuple[Priority, RecordTime], int]:
+        """Records whose time is not the broker's."""
+
+    @property
+    def late(self) -> Mapping[Priority, int]:
+        """Records that are dated more than five minutes before the time of their record."""
+
+    @property
+    def skew(self) -> Mapping[Priority, TimeSkew]:
+        """How far the two lie apart, in the last minute or two."""
 
     @property
     def clock_ahead_s(self) -> float:

@@ -1,7 +1,7 @@
 """A worker with other partial counts: ``python -m tests.integration.changed_partials worker``.
 
-``CHANGED_PARTIALS`` is ``later`` for a worker of a later release, which writes messages of a version that this
-one does not read; or ``silent`` for one that never asks for what it has missed.
+``CHANGED_PARTIALS`` is ``later`` for a worker of a later release, which writes messages of a version that
+this one does not read; or ``silent`` for one that never asks for what it has missed.
 """
 
 from __future__ import annotations

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams.notifications import Priority
 from tests.breakable_kafka import BreakableKafka
-from tests.integration.reading import counts_at_rest, difference, public_counts, published_by_bucket
-from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.reading import counts_at_rest, difference, public_counts, published_by_bucket, read_all
+from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import made_load, writer
 
 pytestmark = pytest.mark.kafka
@@ -118,3 +121,69 @@ async def test_counts_say_how_old_they_are_while_a_broker_is_frozen(
         return bool(answer["complete"]) and datetime.fromisoformat(answer["as_of"]).timestamp() > until
 
     await eventually("counts are current again", current)
+
+
+async def _publish(
+    deployment: Deployment, priority: str, number: int, timestamp: int, stated: str | None
+) -> None:
+    settings = deployment.settings
+    body = {
+        "event_type": "timed",
+        "publisher_id": "p",
+        "priority": priority,
+        "payload": {},
+        "message_id": "m",
+    }
+    if stated is not None:
+        body["timestamp"] = stated
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers)
+    await producer.start()
+    try:
+        for _ in range(number):
+            await producer.send_and_wait(
+                settings.notification_topic(Priority(priority)), orjson.dumps(body), timestamp_ms=timestamp
+            )
+    finally:
+        await producer.stop()
+
+
+def counted(worker: Worker, priority: str, window: str) -> int:
+    answer = body_of(worker, f"/api/v1/counts?window={window}&priority={priority}")
+    return sum(item["count"] for item in answer["items"])
+
+
+async def test_times_of_publishers_are_judged_and_counted_by_name(deployment: Deployment) -> None:
+    """Topics with the publishers' times, and one that writes seconds; then one that is 50 minutes slow."""
+    settings = deployment.settings
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    await admin.start()
+    try:
+        topics = [settings.notification_topic(Priority(name)) for name in ("CRITICAL", "WARN")]
+        config = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": str(2**63 - 1)}
+        await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=config) for topic in topics])
+    finally:
+        await admin.close()
+    worker = await deployment.worker().start().ready()
+    for priority in ("CRITICAL", "WARN"):
+        await _publish(deployment, priority, 7, int(time.time()), None)
+        await eventually(
+            f"{priority} of now is counted now", lambda p=priority: counted(worker, p, "5m") == 7
+        )
+        labels = f'{{priority="{priority}",reason="seconds"}}'
+        assert metric(worker, f"tocsin_record_times_total{labels}") == 7
+    alerts = await read_all(settings.brokers, settings.alert_topic("CRITICAL"))
+    for alert in alerts:
+        starts_at = datetime.fromisoformat(orjson.loads(alert.value)["startsAt"]).timestamp()
+        assert abs(starts_at - time.time()) < 600
+    slow = datetime.fromtimestamp(time.time() - 3000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    # Rows that are read before the worker is up to date are no news.
+    await eventually("it is up to date", lambda: body_of(worker, "/api/v1/counts")["complete"] is True)
+    await _publish(deployment, "DEBUG", 5, int(time.time() * 1000), slow)
+    await eventually("the slow ones are counted", lambda: counted(worker, "DEBUG", "1h") == 5)
+    assert counted(worker, "DEBUG", "5m") == 0
+    (late,) = body_of(worker, "/api/v1/counts?window=5m&priority=DEBUG")["late"]
+    assert late["behind_s"] == pytest.approx(3000, abs=60)
+    assert body_of(worker, "/api/v1/counts?window=1h&priority=DEBUG")["late"] == []
+    assert metric(worker, 'tocsin_records_late_total{priority="DEBUG"}') == 5
+    assert metric(worker, 'tocsin_class_time_behind_seconds{priority="DEBUG"}') == pytest.approx(3000, abs=60)
+    await worker.stop()

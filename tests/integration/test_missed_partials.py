@@ -49,7 +49,7 @@ async def check_at_rest(deployment: Deployment, published: Published) -> None:
 
 
 async def main_pool_away_for_a_day(deployment: Deployment, command: list[str] | None) -> Published:
-    """A pool counts while the main pool is away, and what it sends is deleted before the main pool is back."""
+    """A pool counts while the main pool is away, and what it sends is deleted before that is back."""
     main = await deployment.worker("main", **REST).start().ready()
     urgent = await deployment.worker("urgent", **URGENT).start().ready()
     settings = deployment.settings

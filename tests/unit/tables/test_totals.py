@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tables.buckets import FINE, HOUR, MINUTE, RETENTION_S, WINDOWS, parent
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.row_bodies import TypeTotal
-from tables.totals import Count, Totals, make_matcher
+from tables.totals import Count, Late, Totals, make_matcher
 from tests.window_counts import counts_in
 
 NOW = 1_700_000_000
@@ -270,3 +270,21 @@ def test_pattern_without_wildcards_matches_itself_alone(name: str) -> None:
     matches = make_matcher(plain)
     assert matches(plain)
     assert not matches(plain + "x")
+
+
+def test_rows_that_come_late_are_told_for_windows_that_are_too_short() -> None:
+    totals = Totals()
+
+    def apply(bucket: int, counts: dict[str, int], offset: int, written_s: float) -> None:
+        row = PublicRow("INFO", FINE, bucket, offset, counts, None)
+        totals.apply(encode_key("INFO", FINE, bucket, 0), encode_value(row, 0), written_s)
+
+    apply(NOW - 20, {"a": 1}, 1, NOW)
+    apply(NOW - 3000, {"a": 1}, 2, 0.0)  # of before the start
+    assert totals.late(60, NOW) == []
+    apply(NOW - 3000, {"a": 1}, 3, NOW)  # published again
+    assert totals.late(60, NOW) == []
+    apply(NOW - 3000, {"a": 2}, 4, NOW)
+    assert totals.late(60, NOW) == totals.late(300, NOW) == [Late("INFO", 2990, NOW)]
+    assert totals.late(3600, NOW) == []
+    assert totals.late(60, NOW + 600) == []
