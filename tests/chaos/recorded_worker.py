@@ -6,7 +6,7 @@ file that, once it appears, names a place in the worker's life and a signal, whi
 itself there), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``), ``CHAOS_RETENTION_S`` (how long
 rows of 10 s buckets are kept, on disk and in memory, so that a soak sees them go), ``CHAOS_STORE_BYTES``
 (bytes of rows in memory, and of blocks that were read, of one partition's store, for the same reason),
-``CHAOS_RELAY`` (see ``relay``), ``CHAOS_CLOCK`` (a file that makes its clock wrong, see ``tests.wrong_clock``).
+``CHAOS_RELAY`` (see ``relay``), ``CHAOS_CLOCK`` (a file that sets its clock wrong, see ``wrong_clock``).
 Without ``CHAOS_HISTORY`` nothing is recorded.
 """
 
