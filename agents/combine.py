@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from agents.flush_pace import FlushPace
+from streams.log_lines import LimitedLog
 from streams.records import PlacedRecord
 from streams.transport.turns import let_others_pass
 from tables.combined_counter import CombinedCounter
 from tables.partials import decode
 
-log = logging.getLogger(__name__)
+log = LimitedLog(__name__)
 
 
 async def run_combine(
@@ -48,11 +48,17 @@ def _combine(record: PlacedRecord, counter: CombinedCounter, now_s: float) -> No
     try:
         parts = decode(record.value or b"")
     except (ValueError, TypeError, KeyError) as error:
-        # Only Tocsin writes here, cumulatively: the next message of the same sources says it all again.
-        log.error(  # noqa: TRY400 - the reason is in the line
-            "Left out message %d/%d of partial counts: %s", record.partition, record.offset, error
+        # Only Tocsin writes here: it is of a later release, and some other message will not say the same.
+        log.warning(
+            "Message %d/%d of partial counts cannot be read, and its sources will be asked again: %s",
+            record.partition,
+            record.offset,
+            error,
         )
+        counter.unread(now_s)
         parts = []
+    if record.timestamp is not None:
+        counter.reach(record.timestamp)
     for part in parts:
         counter.merge(record.offset, part.priority, part.source, part.buckets, part.totals, now_s)
     counter.processed = max(counter.processed, record.offset)

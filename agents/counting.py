@@ -12,19 +12,23 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from faust.types import TP
 
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
+from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
+from streams.log_lines import BOUNDED
 from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.turns import let_others_pass
 from streams.upstream.store_faults import LocalStateError
 from streams.upstream.stores import PartitionGoneError
+from tables.again import AskAgain, encode_question
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.flushes import Flush
@@ -63,6 +67,19 @@ class OutdatedRows:
         return taken
 
 
+class AskedAgain:
+    """Questions of combiners that have missed messages, as read from the public topic."""
+
+    def __init__(self) -> None:
+        self.questions: dict[int, AskAgain] = {}
+
+    def add(self, partition: int, question: AskAgain) -> None:
+        """A slice asks."""
+        known = self.questions.get(partition)
+        if known is None or (known.number, known.asked) < (question.number, question.asked):
+            self.questions[partition] = question
+
+
 @dataclass(slots=True)
 class Topics:
     """What counting needs to know of topics, as found at start."""
@@ -85,7 +102,8 @@ class Counting:
         offsets: where it is noted up to where counts are durable.
         pace: decides how often counts are made durable.
         outdated: public rows to publish again.
-        clock: the time in seconds since 1970.
+        asked: what the sources are asked to send again.
+        clock: compares this worker's clock with the brokers', and tells the time.
     """
 
     def __init__(
@@ -99,7 +117,8 @@ class Counting:
         offsets: CommittableOffsets,
         pace: FlushPace,
         outdated: OutdatedRows,
-        clock: Callable[[], float] = time.time,
+        asked: AskedAgain | None = None,
+        clock: ClockCheck | None = None,
     ) -> None:
         self._settings = settings
         self._topics = topics
@@ -110,11 +129,12 @@ class Counting:
         self._effects = effects
         self._offsets = offsets
         self._pace = pace
-        self._clock = clock
+        self._clock = ClockCheck() if clock is None else clock
         self._slice_of = make_slicer(topics.partitions)
         self._sources: dict[TP, SourceCounter] = {}
         self._combined: dict[int, CombinedCounter] = {}
         self._outdated = outdated
+        self._asked = AskedAgain() if asked is None else asked
         self._epoch = 0
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -177,6 +197,19 @@ class Counting:
         """The combiner of a slice; None when it is not assigned."""
         return self._combined.get(partition)
 
+    def missed(self, topic: str, partition: int, number: int) -> None:
+        """Messages to a combiner were deleted before it had read them."""
+        log.warning(
+            "%d messages of %s, partition %d, were deleted before they were combined: the sources are asked "
+            "to send all again, and until they have some counts are too low.",
+            number,
+            topic,
+            partition,
+            extra=BOUNDED,
+        )
+        if (combiner := self._combined.get(partition)) is not None:
+            combiner.missed()
+
     async def finish(self, deadline_s: float) -> None:
         """Make everything durable that can be within the deadline."""
         try:
@@ -215,6 +248,7 @@ class Counting:
             await asyncio.sleep(self._pace.wait_s())
             try:
                 await self.flush(pause_s=_ARRIVAL_S)
+                self._clock.look()
                 await flushed()
             except Exception as error:
                 # A disk that refuses is said in one sentence by whoever is told.
@@ -248,13 +282,15 @@ class Counting:
                 self._flush_started = None
             self.last_flush_s = time.monotonic() - started
             self.flushes += 1
-            self.flushed_at = self._clock()
+            self.flushed_at = self._clock.now_s()
 
     async def _flush_sources(self, epoch: int) -> bool:
-        now_s = self._clock()
+        now_s = self._clock.now_s()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
         for tp, counter in list(self._sources.items()):
             with self._pace:
+                if self._asked.questions:
+                    counter.ask(self._asked.questions, now_s)
                 flush = counter.flush(now_s)
             if flush is not None:
                 flushes.append((tp, counter, flush))
@@ -266,7 +302,8 @@ class Counting:
         table = self._partial_counts
         await self._write(table, ((tp.partition, flush.first) for tp, _, flush in flushes))
         await self._write(table, ((tp.partition, flush.then) for tp, _, flush in flushes))
-        await self._send(self._messages(flushes))
+        messages, sent_at = self._messages(flushes), self._clock.steady_now()
+        self._clock.confirmed(sent_at, await self._send(messages))
         if epoch != self._epoch:
             return False
         for tp, counter, flush in flushes:
@@ -291,7 +328,7 @@ class Counting:
             ]
 
     async def _flush_combined(self, epoch: int) -> None:
-        now_s = self._clock()
+        now_s = self._clock.now_s()
         for old in self._outdated.take(self._combined):
             self._combined[old.slice].publish_again(old.priority, old.resolution_s, old.bucket)
         flushes: list[tuple[int, CombinedCounter, CombinedFlush]] = []
@@ -327,14 +364,17 @@ class Counting:
                 for row in flush.public:
                     for key, value in encode_row(row, partition, as_of_ms, app=self._settings.app_id):
                         rows.append(Outgoing(topic, value, key, partition))
+                if flush.question is not None:
+                    key, value = encode_question(partition, flush.question)
+                    rows.append(Outgoing(topic, value, key, partition))
                 for priority, resolution, bucket, part in flush.expired_public:
                     key = encode_key(priority, resolution, bucket, partition, part)
                     rows.append(Outgoing(topic, None, key, partition))
         return rows
 
-    async def _send(self, records: list[Outgoing]) -> None:
+    async def _send(self, records: list[Outgoing]) -> list[Any]:
         self._pace.sent(len(records))
-        await self._producer.send(records)
+        return await self._producer.send(records)
 
     async def _write(self, table: DurableTable, changes: Iterable[tuple[int, list[Change]]]) -> None:
         by_partition: dict[int, list[Change]] = defaultdict(list)

@@ -35,6 +35,7 @@ _MAX_BODY_BYTES: Final = 900_000
 _MOST_KEPT_BYTES: Final = 8 * 2**20
 #: Bytes that one takes besides its texts, about.
 _KEPT_BYTES: Final = 300
+_STARTS_AT: Final = b',"startsAt":"'
 _NOTIFICATION: Final = b',"notification":'
 #: Stands for a notification that is left out.
 _LEFT_OUT: Final = b'null,"truncated":true'
@@ -88,7 +89,7 @@ class OfEventType:
 def _of_publisher(publisher_id: str) -> tuple[bytes, bytes]:
     """A publisher as it stands in the labels, and in the summary, to the end of the annotations."""
     in_summary = orjson.dumps(publisher_id or "an unnamed publisher")[1:]
-    return orjson.dumps(publisher_id), in_summary + b'},"startsAt":"'
+    return orjson.dumps(publisher_id), in_summary + b"}" + _STARTS_AT
 
 
 class AlertLabels:
@@ -182,7 +183,7 @@ class Forwarding:
         Args:
             offset: of the record.
             value: of the record, as it came.
-            event_ms: the event time that counting used, in milliseconds since 1970.
+            event_ms: the event time that counting used, in milliseconds since 1970; 0 when there is none.
             read: the notification that was read from it.
             body: whether to include the notification as published.
         """
@@ -230,7 +231,11 @@ class Forwarding:
         ids = self._ids.copy()
         ids.update(b"%d" % offset)
         identity = ids.hexdigest().encode()
-        starts_at = _starts_at(event_ms)
+        if event_ms > 0:
+            starts_at, before_url = _starts_at(event_ms), b'","generatorURL":"","id":"'
+        else:  # nobody knows it, so it is left out, and Alertmanager takes its own
+            starts_at, before_url = b"", b',"generatorURL":"","id":"'
+            in_summary = in_summary.removesuffix(_STARTS_AT)
         value = b"".join(
             (
                 of_type.before,
@@ -238,7 +243,7 @@ class Forwarding:
                 of_type.between,
                 in_summary,
                 starts_at,
-                b'","generatorURL":"","id":"',
+                before_url,
                 identity,
                 b'","fingerprint":"',
                 key,
@@ -259,7 +264,7 @@ class Forwarding:
             ("ce_id", identity),
             self._ce_source,
             _CE_TYPE,
-            ("ce_time", starts_at),
+            *([("ce_time", starts_at)] if starts_at else []),
             of_type.subject,
             _CONTENT_TYPE,
         ]

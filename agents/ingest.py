@@ -14,6 +14,7 @@ from agents.dead_letters import dead_letter, truncated
 from agents.effects import Effects, Smaller
 from agents.forwarding import AlertLabels, Forwarding, without_body
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
+from agents.skew import LATE_S, RecentSkew
 from agents.tally import Run, RunTally
 from streams.notifications import (
     Decoder,
@@ -21,9 +22,11 @@ from streams.notifications import (
     Notification,
     Priority,
     Reason,
+    RecordTime,
     Rejection,
     Repair,
     bucket_time_ms,
+    record_time,
 )
 from streams.notifications.masking import Masker
 from streams.records import UnreadableRecord
@@ -48,6 +51,11 @@ class IngestStats:
     repairs: Counter[Repair] = field(default_factory=Counter)
     #: Records whose stated time lies too far from the broker's.
     time_replaced: int = 0
+    #: What became of record times that are not the brokers'.
+    record_times: Counter[tuple[Priority, RecordTime]] = field(default_factory=Counter)
+    #: Records that are dated long before the time of their record, and how far the two lie apart.
+    late: Counter[Priority] = field(default_factory=Counter)
+    skew: RecentSkew = field(default_factory=RecentSkew)
 
 
 class Ingest:
@@ -94,7 +102,7 @@ class Ingest:
                         await self._forward_run(run, taken, batch, counter)
                         index = run.end
                     elif counter.add_run(taken[0].offset, taken[-1].offset, run.types, run.seen):
-                        self.stats.time_replaced += run.time_replaced
+                        self._note_times(run, batch.priority)
                         index = run.end
                     else:
                         singly_before = run.end
@@ -103,29 +111,30 @@ class Ingest:
             record = records[index]
             read = self._decoded(record, batch.priority)
             if isinstance(read, Rejection):
-                await self._reject(read, record, tp, counter)
+                await self._reject(read, record, batch, counter)
             elif forwards:
                 await self._forward(read, record, tp, counter, tally)
             else:
-                self._count(read, record, counter, tally)
+                self._count(read, record, batch.priority, counter, tally)
             index += 1
         self.stats.counted[batch.priority] += len(records)
-        newest = records[-1].timestamp
-        if newest is not None and newest > counter.watermark_ms:
-            counter.watermark_ms = newest
+        newest, _ = record_time(records[-1].timestamp, records[-1].timestamp_type)
+        counter.watermark_ms = max(counter.watermark_ms, newest)
 
     # ---------------------------------------------------------------- what becomes of one record
 
-    async def _reject(self, why: Rejection, record: Any, tp: TP, counter: SourceCounter) -> None:
+    async def _reject(self, why: Rejection, record: Any, batch: RecordBatch, counter: SourceCounter) -> None:
         """Dead-letter a record that cannot be read, and count it as such."""
-        await self._send_dead_letter(tp, record, counter.source, why)
-        event_ms, _ = self._event_time(None, record)
+        await self._send_dead_letter(batch.tp, record, counter.source, why)
+        event_ms, _ = self._event_time(None, record, batch.priority)
         counter.add(record.offset, DEAD_LETTERS, bucket_of(event_ms, FINE), event_ms)
 
-    def _count(self, read: Notification, record: Any, counter: SourceCounter, tally: RunTally) -> None:
+    def _count(
+        self, read: Notification, record: Any, priority: Priority, counter: SourceCounter, tally: RunTally
+    ) -> None:
         """Count a notification that is not forwarded; the tally takes the next of its type."""
         event_type = _learnt(read, tally)
-        event_ms = self._noted(read, record)
+        event_ms = self._noted(read, record, priority)
         counter.add(record.offset, event_type, bucket_of(event_ms, FINE), event_ms)
 
     async def _forward_run(
@@ -139,7 +148,7 @@ class Ingest:
             offsets = [record.offset for record in taken[part]]
             await self._effects.send_all(batch.tp, offsets, made, without_body)
         self.stats.forwarded[batch.priority] += len(taken)
-        self.stats.time_replaced += run.time_replaced
+        self._note_times(run, batch.priority)
         # Only now: no record is counted, and none's offset committed, whose alert has not been begun.
         if not counter.add_run(taken[0].offset, taken[-1].offset, run.types, run.seen):
             for record, read, event_ms in zip(taken, run.read, run.times_ms, strict=True):
@@ -150,7 +159,7 @@ class Ingest:
     ) -> None:
         """Send a notification on as an alert, or answer it when it is a probe; then count it."""
         event_type = _learnt(read, tally)
-        event_ms = self._noted(read, record)
+        event_ms = self._noted(read, record, read.priority)
         alerts, answers = self._forwardings_of(tp, read.priority, counter.source)
         smaller: Smaller
         if event_type == PROBES:
@@ -174,18 +183,35 @@ class Ingest:
             return Rejection(Reason.UNREADABLE_RECORD, f"The record cannot be read: {record.error[:120]}")
         return read
 
-    def _noted(self, read: Notification, record: Any) -> int:
+    def _note_times(self, run: Run, priority: Priority) -> None:
+        """Note for the metrics what became of the times of a run."""
+        stats = self.stats
+        stats.time_replaced += run.time_replaced
+        stats.late[priority] += run.late
+        stats.skew.note(priority, run.skew.behind_s, run.skew.ahead_s)
+        for whose, number in run.record_times.items():
+            stats.record_times[priority, whose] += number
+
+    def _noted(self, read: Notification, record: Any, priority: Priority) -> int:
         """Note for the metrics what was repaired; returns the event time to count under, in milliseconds."""
-        event_ms, replaced = self._event_time(read.event_time_ms, record)
+        event_ms, replaced = self._event_time(read.event_time_ms, record, priority)
         self.stats.time_replaced += replaced
         if read.repairs:
             self.stats.repairs.update(read.repairs)
         return event_ms
 
-    def _event_time(self, stated_ms: int | None, record: Any) -> tuple[int, bool]:
+    def _event_time(self, stated_ms: int | None, record: Any, priority: Priority) -> tuple[int, bool]:
         """The event time to count under, in milliseconds, and whether it replaces the stated one."""
-        broker_ms = record.timestamp if record.timestamp is not None else -1
-        return bucket_time_ms(stated_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
+        broker_ms, whose = record_time(record.timestamp, record.timestamp_type)
+        if whose is not None:
+            self.stats.record_times[priority, whose] += 1
+        event_ms, replaced = bucket_time_ms(stated_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
+        # Most are within a second, which nobody asks about.
+        if broker_ms >= 0 and not -1000 <= broker_ms - event_ms <= 1000:
+            behind_s = (broker_ms - event_ms) / 1000
+            self.stats.late[priority] += behind_s > LATE_S
+            self.stats.skew.note(priority, max(0.0, behind_s), max(0.0, -behind_s))
+        return event_ms, replaced
 
     def _forwardings_of(self, tp: TP, priority: Priority, source: str) -> tuple[Forwarding, Forwarding]:
         found = self._forwardings.get(source)

@@ -15,7 +15,8 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final
 
-from streams.notifications import Limits, Priority, bucket_time_ms
+from agents.skew import LATE_S, Skew
+from streams.notifications import Limits, Priority, RecordTime, bucket_time_ms, record_time
 from streams.notifications.alike_times import (
     in_order,
     latest,
@@ -24,6 +25,7 @@ from streams.notifications.alike_times import (
     of_one_prefix,
     prefixes_of,
 )
+from streams.notifications.record_time import BELOW_MS, CREATE_TIME, LEAST_MS
 from streams.notifications.tidy import NOT_TIDY, Tidy, make_plain_check, make_tidy_readers
 from streams.notifications.timestamps import make_timestamp_parser
 from streams.records import Record
@@ -58,6 +60,9 @@ class Run:
         time_replaced: records whose stated time lies too far from the broker's.
         read: what was read of each record; empty unless the tally keeps it.
         times_ms: event time of each record in milliseconds since 1970; empty likewise.
+        record_times: what became of record times that are not the brokers'.
+        late: records that are dated long before the time of their record, see ``agents.skew``.
+        skew: how far they lie apart.
     """
 
     end: int
@@ -67,6 +72,9 @@ class Run:
     time_replaced: int = 0
     read: list[Tidy] = field(default_factory=list)
     times_ms: list[int] = field(default_factory=list)
+    record_times: dict[RecordTime, int] = field(default_factory=dict)
+    late: int = 0
+    skew: Skew = field(default_factory=Skew)
 
 
 class RunTally:
@@ -127,7 +135,7 @@ class RunTally:
             return run
         else:
             self._looks_apart = _LOOKS_APART
-            run.types = {}
+            run.types, run.record_times = {}, {}
         counted = self._count_each(together, run)
         run.end = first + counted
         run.stopped = counted < len(together)
@@ -151,9 +159,16 @@ class RunTally:
                 return False
             tidies = list(map(self._read, values))
             broker_ms = list(map(_timestamp_of, records))
-            believed_from, believed_to = max(broker_ms) - self._lateness_ms, min(broker_ms) + _FUTURE_MS
+            earliest, latest_ms = min(broker_ms), max(broker_ms)
+            believed_from, believed_to = latest_ms - self._lateness_ms, earliest + _FUTURE_MS
         except NOT_TIDY:
             return False
+        # A topic's type changes rarely, and a run of both types is not alike by its times.
+        types_of_time = {records[0].timestamp_type, records[-1].timestamp_type}
+        if CREATE_TIME in types_of_time:
+            if len(types_of_time) > 1 or earliest < LEAST_MS or latest_ms >= BELOW_MS:
+                return False
+            run.record_times = {RecordTime.PUBLISHERS: len(records)}
         texts = list(map(_timestamp_of, tidies))
         layout = layout_of(texts)
         if layout is None:
@@ -191,6 +206,7 @@ class RunTally:
             run.seen = dict(zip(last, milliseconds(layout, last.values(), starts_ms), strict=True))
         if self._keep:
             run.read, run.times_ms = tidies, list(milliseconds(layout, texts, starts_ms))
+        _note_skew(run, earliest / 1000, latest_ms / 1000)
         return True
 
     # ---------------------------------------------------------------- one by one
@@ -213,8 +229,18 @@ class RunTally:
             event_ms, broker_ms = self._parse_timestamp(tidy.timestamp), record.timestamp
             if event_ms is None or broker_ms is None:
                 break
+            if broker_ms < 0 or record.timestamp_type == CREATE_TIME:
+                broker_ms, whose = record_time(broker_ms, record.timestamp_type)
+                if whose is not None:
+                    run.record_times[whose] = run.record_times.get(whose, 0) + 1
             event_ms, replaced = bucket_time_ms(event_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
             run.time_replaced += replaced
+            # Most are within a second, which nobody asks about.
+            if broker_ms >= 0 and not -1000 <= broker_ms - event_ms <= 1000:
+                behind_s = (broker_ms - event_ms) / 1000
+                run.late += behind_s > LATE_S
+                run.skew.behind_s = max(run.skew.behind_s, behind_s)
+                run.skew.ahead_s = max(run.skew.ahead_s, -behind_s)
             run.types.setdefault(bucket_of(event_ms, FINE), []).append(event_type)
             if event_ms > seen.get(event_type, -1):
                 seen[event_type] = event_ms
@@ -232,3 +258,11 @@ class RunTally:
             return None
         self._read, self._other = self._other, self._read
         return tidy
+
+
+def _note_skew(run: Run, earliest_s: float, latest_s: float) -> None:
+    """By the buckets, so that it costs nothing for each record: what is certain, whatever they hold."""
+    run.skew = Skew(max(0.0, earliest_s - (min(run.types) + FINE)), max(0.0, max(run.types) - latest_s))
+    if run.skew.behind_s > LATE_S:
+        late_before = earliest_s - LATE_S - FINE
+        run.late = sum(len(types) for bucket, types in run.types.items() if bucket < late_before)

@@ -22,6 +22,10 @@ class Record(Protocol):
         """Milliseconds since 1970, by the broker or by the publisher; -1 or None when there is none."""
 
     @property
+    def timestamp_type(self) -> int | None:
+        """Whose time it is, as ``streams.notifications.record_time`` takes it."""
+
+    @property
     def key(self) -> bytes | None:
         """As it was published."""
 
@@ -55,6 +59,7 @@ class UnreadableRecord:
     offset: int
     error: str
     timestamp: int = -1
+    timestamp_type: int | None = None
     key: bytes | None = None
     value: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()

@@ -82,7 +82,7 @@ class CoarseBuckets:
                 continue
             busy = any(child in finer_open for child in children(bucket, resolution))
             written_at = opened[bucket]
-            if busy and now_s - written_at < _RECLOSE_INTERVAL_S:
+            if busy and 0 <= now_s - written_at < _RECLOSE_INTERVAL_S:
                 continue
             opened[bucket] = now_s
             if busy and written_at == 0.0:
@@ -105,17 +105,18 @@ class CoarseBuckets:
     def _sum_children(self, resolution: int, bucket: int, flush: Flush) -> Counts:
         total: Counts = {}
         for child in children(bucket, resolution):
-            counts = self._fine.counts(child) if resolution == MINUTE else self._minute(child, flush)
+            counts = self._fine.counts(child) if resolution == MINUTE else self.counts(MINUTE, child, flush)
             for event_type, count in counts.items():
                 total[event_type] = total.get(event_type, 0) + count
         return total
 
-    def _minute(self, minute: int, flush: Flush) -> Counts:
-        just_written = flush.emission.buckets.get((MINUTE, minute))
+    def counts(self, resolution: int, bucket: int, flush: Flush) -> Counts:
+        """Counts of a bucket, as ``flush`` writes them or as they were written; do not change them."""
+        just_written = flush.emission.buckets.get((resolution, bucket))
         if just_written is not None:
             return just_written
         # Counts only grow: where a newer version has fewer, finer rows had already gone when it was made.
         counts: Counts = {}
-        for version in self._rows.versions(bucket_name(self._source, MINUTE, minute), read_coarse):
+        for version in self._rows.versions(bucket_name(self._source, resolution, bucket), read_coarse):
             counts |= {t: count for t, count in version.body.items() if count > counts.get(t, 0)}
         return counts

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tables.again import VERSION, AskAgain
 from tables.buckets import FINE, MINUTE, RESOLUTIONS, parent, retention_s
 from tables.partials import BucketCounts
 from tables.public_rows import PublicRow
@@ -30,6 +31,8 @@ _DELETES_PER_FLUSH: Final = 200
 _OWNER: Final = "combined"
 #: Seconds that an unchanged row stays in memory after its last change.
 _MEMORY_S: Final = 90
+#: Seconds without a message that cannot be read after which the sources are asked to send all again.
+_QUIET_S: Final = 10
 
 
 @dataclass(slots=True)
@@ -54,6 +57,8 @@ class CombinedFlush:
     #: Priority, resolution, bucket, and the part of a public row.
     expired_public: list[tuple[str, int, int, int]]
     cleanup: list[Change]
+    #: To be published with the rows: the question to the sources, when it is new.
+    question: AskAgain | None = None
 
 
 class CombinedCounter:
@@ -69,6 +74,8 @@ class CombinedCounter:
         self._lateness_s = lateness_s
         self._memory: dict[tuple[str, int, int], _CombinedRow] = {}
         self.processed = -1
+        #: The highest broker time of the messages taken in, in seconds since 1970; 0 before the first.
+        self.reached_s = 0.0
         self._flushed = -1
         self._base_at_s = 0.0
         self._cleaned_at_s = 0.0
@@ -83,6 +90,18 @@ class CombinedCounter:
         for version in versions[1:]:
             for priority, types in version.body.totals.items():
                 self._merge_totals(priority, types)
+        self.question = max(
+            (version.body.question for version in versions if version.body.question is not None),
+            key=lambda question: (question.number, question.asked),
+            default=None,
+        )
+        #: The question is to be published; after a restart it may not have been.
+        self._question_due = self.question is not None
+        #: When a message that cannot be read came last, in seconds since 1970.
+        self._unread_at_s = 0.0
+        if self.question is not None and self.question.version < VERSION:
+            # Those that could not be read by the release before can be read now.
+            self._ask(asked=True)
         self._open: set[tuple[str, int]] = {each for version in versions for each in version.body.open}
         for priority, minute in self._open:
             for bucket in range(minute, minute + MINUTE, FINE):
@@ -139,6 +158,7 @@ class CombinedCounter:
             totals: event type -> total.
             now_s: wall-clock time, to leave out buckets that are no longer kept.
         """
+        kept_s = self._horizon_s(now_s)
         if totals:
             known_types = self.totals.setdefault(priority, {})
             for event_type, each in totals.items():  # as _merge_total, without a call for each
@@ -157,7 +177,7 @@ class CombinedCounter:
             resolution, bucket, counts = part.resolution_s, part.bucket, part.counts
             if resolution not in RESOLUTIONS:
                 continue
-            if bucket < now_s - retention_s(resolution, self._lateness_s):
+            if bucket < kept_s - retention_s(resolution, self._lateness_s):
                 continue
             if resolution == FINE:
                 carried.update(counts)
@@ -175,6 +195,40 @@ class CombinedCounter:
         self._base_due |= not carried.issuperset(totals)
         self.processed = max(self.processed, offset)
 
+    # ---------------------------------------------------------------- what was missed
+
+    def missed(self) -> None:
+        """Messages were deleted before they were read: ask the sources to send all again."""
+        self._ask(asked=True)
+
+    def unread(self, now_s: float) -> None:
+        """A message cannot be read: ask the sources to send all again, once no more such messages come."""
+        self._unread_at_s = now_s
+        if self.question is None or self.question.asked:
+            self._ask(asked=False)
+
+    def _ask(self, *, asked: bool) -> None:
+        number = 0 if self.question is None else self.question.number + 1
+        self.question = AskAgain(number, VERSION, asked)
+        self._question_due = self._base_due = True
+
+    def _ask_when_quiet(self, now_s: float) -> None:
+        question = self.question
+        waits = question is not None and not question.asked
+        if waits and not 0 <= now_s - self._unread_at_s < _QUIET_S:
+            self._ask(asked=True)
+
+    # ---------------------------------------------------------------- flushing
+
+    def reach(self, broker_ms: int) -> None:
+        """A message of this broker time, in milliseconds since 1970, is about to be merged."""
+        self.reached_s = max(self.reached_s, broker_ms / 1000)
+
+    def _horizon_s(self, now_s: float) -> float:
+        # What is deleted here is gone for everybody, so a worker's clock alone never decides it: a clock
+        # that is ahead is bounded by the brokers', and times of publishers by the clock.
+        return min(now_s, self.reached_s)
+
     def publish_again(self, priority: str, resolution_s: int | None, bucket: int | None) -> None:
         """Publish a row again with the next flush; None and None for the totals."""
         if resolution_s is None or bucket is None:
@@ -186,6 +240,7 @@ class CombinedCounter:
 
     def flush(self, now_s: float) -> CombinedFlush | None:
         """Plan a flush as of the last message handled; see ``CombinedFlush`` for the order."""
+        self._ask_when_quiet(now_s)
         dirty = {key: row for key, row in self._memory.items() if row.dirty}
         if not dirty and not self._base_due and self.processed <= self._flushed:
             return None
@@ -193,7 +248,7 @@ class CombinedCounter:
         public: list[PublicRow] = []
         cleanup: list[Change] = []
         first: list[Change] = []
-        if self._base_due or now_s - self._base_at_s >= _BASE_INTERVAL_S:
+        if self._base_due or not 0 <= now_s - self._base_at_s < _BASE_INTERVAL_S:
             first = self._write_base(offset, now_s, set(dirty), cleanup)
             for priority in self._totals_changed:
                 totals = {t: self._sum_total(priority, t) for t in self.totals.get(priority, ())}
@@ -217,13 +272,18 @@ class CombinedCounter:
         cleanup += [(key, None) for key in self._rows.take_superseded()]
         # With the totals, because the public rows that go may be the last to tell them.
         expired = self._expire(now_s, cleanup) if first else []
-        return CombinedFlush(offset, self.processed, first, then, public, expired, cleanup)
+        question = None
+        if first and self._question_due:
+            question, self._question_due = self.question, False
+        return CombinedFlush(offset, self.processed, first, then, public, expired, cleanup, question)
 
     def flushed(self, flush: CombinedFlush, now_s: float) -> None:
         """All of ``flush`` is durable; free memory."""
         self._flushed = flush.processed
-        for key in [k for k, r in self._memory.items() if not r.dirty and r.touched_s < now_s - _MEMORY_S]:
-            del self._memory[key]
+        for key, row in list(self._memory.items()):
+            # A clock that was ahead may have touched it later than now.
+            if not row.dirty and not now_s - _MEMORY_S <= row.touched_s <= now_s:
+                del self._memory[key]
 
     def _sum_total(self, priority: str, event_type: str) -> TypeTotal:
         total, seen = 0, -1
@@ -242,17 +302,18 @@ class CombinedCounter:
         self._base_offset, self._base_at_s, self._base_due = offset, now_s, False
         cleanup += [(key, None) for key in self._base_stale]
         self._base_stale = []
-        body = CombinedBase(self.totals, list(self._open))
+        body = CombinedBase(self.totals, list(self._open), self.question)
         return self._rows.changes(base_name(_OWNER), offset, body)
 
     def _expire(self, now_s: float, cleanup: list[Change]) -> list[tuple[str, int, int, int]]:
-        if now_s - self._cleaned_at_s < MINUTE:
+        if 0 <= now_s - self._cleaned_at_s < MINUTE:
             return []
         self._cleaned_at_s = now_s
+        horizon_s = int(self._horizon_s(now_s))
         expired = []
         for priority in self.totals:
             for resolution in RESOLUTIONS:
-                before = int(now_s) - retention_s(resolution, self._lateness_s)
+                before = horizon_s - retention_s(resolution, self._lateness_s)
                 keys = self._rows.expired(priority, resolution, before, _DELETES_PER_FLUSH)
                 cleanup += [(key, None) for key in keys]
                 # Public rows have parts only where these have, and fewer than twice as many.

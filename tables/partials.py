@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from tables.again import VERSION
 from tables.flushes import Emission
 from tables.row_bodies import Counts, TypeTotal
 from tables.rows import LARGEST_BYTES
@@ -51,7 +52,7 @@ class Partial(msgspec.Struct, array_like=True):
 
 
 class _Message(msgspec.Struct):
-    v: Literal[1]
+    v: Literal[1]  # as in ``tables.again``
     parts: list[Partial]
 
 
@@ -118,7 +119,7 @@ def _bytes_of(part: Partial) -> int:
 
 
 def _messages(batch: list[Partial], largest_bytes: int) -> Iterator[bytes]:
-    message = _encode_message(_Message(1, batch))
+    message = _encode_message(_Message(VERSION, batch))
     if len(message) <= largest_bytes:
         yield message
     elif len(batch) > 1:
@@ -126,7 +127,7 @@ def _messages(batch: list[Partial], largest_bytes: int) -> Iterator[bytes]:
             yield from _messages([part], largest_bytes)
     else:
         for part in _pieces(batch[0], largest_bytes):
-            yield _encode_message(_Message(1, [part]))
+            yield _encode_message(_Message(VERSION, [part]))
 
 
 def _pieces(part: Partial, largest_bytes: int) -> Iterator[Partial]:

@@ -22,6 +22,7 @@ class Restored:
         minutes: starts of the open minutes.
         hours: starts of the open hours.
         expired_before: 10 s buckets that start earlier are no longer kept.
+        answered: slice -> number of the latest question to send all again that was answered.
         replay_until: the highest offset that a row is as of, of those that records may be applied to again.
     """
 
@@ -33,6 +34,7 @@ class Restored:
     minutes: set[int] = field(default_factory=set)
     hours: set[int] = field(default_factory=set)
     expired_before: int = 0
+    answered: dict[int, int] = field(default_factory=dict)
     replay_until: int = -1
 
     def merge_total(self, event_type: str, total: int, seen_ms: int, offset: int) -> None:
@@ -79,4 +81,6 @@ def _base(source: str, rows: VersionedRows) -> Restored:
         minutes={minute for each in bodies for minute in each.minutes if minute >= expired_before},
         hours={hour for each in bodies for hour in each.hours},
         expired_before=expired_before,
+        # Of the newest alone: an answer too many does no harm, and one too few does.
+        answered=newest.answered or {},
     )

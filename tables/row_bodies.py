@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from tables.again import AskAgain
+
 #: Event type -> number of records.
 Counts = dict[str, int]
 #: Event type -> source -> number of records.
@@ -66,6 +68,7 @@ class SourceBase(msgspec.Struct, omit_defaults=True):
         hours: starts of the hours that are open.
         expired_before: 10 s buckets that start earlier, in seconds since 1970, are no longer kept.
         as_of: event type -> offset that its total is as of, where that is later than the row's.
+        answered: slice -> number of the latest question to send all again that was answered.
     """
 
     totals: dict[str, TypeTotal]
@@ -73,18 +76,21 @@ class SourceBase(msgspec.Struct, omit_defaults=True):
     hours: list[int]
     expired_before: int
     as_of: dict[str, int] | None = None
+    answered: dict[int, int] | None = None
 
 
-class CombinedBase(msgspec.Struct):
+class CombinedBase(msgspec.Struct, omit_defaults=True):
     """The base row of a slice.
 
     Attributes:
         totals: priority -> event type -> source -> total.
         open: priority and start of each minute whose 10 s rows may be newer than this row.
+        question: to the sources, to send all again; None while nothing was ever missed.
     """
 
     totals: dict[str, TotalsBySource]
     open: list[tuple[str, int]]
+    question: AskAgain | None = None
 
 
 class CombinedBucket(msgspec.Struct, omit_defaults=True):

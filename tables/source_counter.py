@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import repeat
 
+from tables.again import Questions
 from tables.buckets import FINE, HOUR, MINUTE
 from tables.coarse_buckets import CoarseBuckets
 from tables.expiry import Expiry
@@ -19,8 +20,9 @@ from tables.flushes import Emission, FineRow, Flush
 from tables.last_seen import LastSeen, SeenTimes
 from tables.reserved_types import OVERFLOW
 from tables.restoring import restore
-from tables.row_bodies import FineEntry, ReplayedEntry
+from tables.row_bodies import Counts, FineEntry, ReplayedEntry
 from tables.rows import VersionedRows, bucket_name
+from tables.sending_again import SendingAgain
 from tables.source_totals import SourceTotals, sums
 from tables.type_cap import MOST_GUEST_BYTES, TypeCap, bytes_of
 
@@ -60,6 +62,7 @@ class SourceCounter:
         self._fine = FineRows(source, rows)
         self._coarse = CoarseBuckets(source, rows, self._fine, restored.minutes, restored.hours)
         self._expiry = Expiry(source, rows, lateness_s, restored.expired_before)
+        self._again = SendingAgain(lateness_s, restored.answered, self._counts_of)
         #: Counts since the last flush: bucket -> event type -> count.
         self._pending: dict[int, Counter[str]] = {}
         #: How many counts that is.
@@ -228,18 +231,33 @@ class SourceCounter:
         self.totals.base_due |= self._coarse.touch(HOUR, minutes)
         self._close(HOUR, now_s, dirty, flush)
         self._expire(now_s)
-        if not (dirty or flush.emission.buckets or self.totals.base_due or self.processed > self._flushed):
+        news = dirty or flush.emission.buckets or self.totals.base_due or self.processed > self._flushed
+        if not (news or self._again.under_way):
             return None
         if self.totals.is_base_due(now_s, active=bool(dirty)):
             self._write_base(now_s, flush)
         for bucket, row in dirty.items():
             self._write_row(bucket, row, changed.get(bucket, ()), flush)
+        self._again.add_to(flush)
         flush.emission.totals = self.totals.take_touched()
         if not self.replaying:
             self.totals.replayed()
         flush.cleanup += self._expiry.deletions()
         flush.cleanup += [(key, None) for key in self._rows.take_superseded()]
         return flush
+
+    def ask(self, questions: Questions, now_s: float) -> None:
+        """Send all again, with the next flushes, to combiners that have missed something."""
+        # In a replay rows are ahead of what was processed; it is over soon.
+        if not self.replaying and self._again.ask(questions, now_s):
+            self.totals.touched.update(self.totals.counts)
+
+    def _counts_of(self, resolution: int, bucket: int, flush: Flush) -> Counts:
+        return (
+            self._fine.counts(bucket)
+            if resolution == FINE
+            else self._coarse.counts(resolution, bucket, flush)
+        )
 
     def _close(self, resolution: int, now_s: float, dirty: Mapping[int, FineRow], flush: Flush) -> None:
         # In a replay rows may be ahead of what was processed, and the next base row must go on naming
@@ -259,6 +277,7 @@ class SourceCounter:
             self._coarse.minutes,
             self._coarse.hours,
             self._expiry.before,
+            self._again.answered,
             replaying=self.replaying,
         )
         flush.first += base
@@ -293,6 +312,7 @@ class SourceCounter:
         self._fine.release(self._coarse.minutes)
         if flush.first:
             self._expiry.base_is_durable()
+        self.totals.base_due |= self._again.flushed()
 
     def _has_news(self, bucket: int) -> bool:
         return self._fine.is_dirty(bucket) or bucket in self._pending

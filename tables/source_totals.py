@@ -123,7 +123,7 @@ class SourceTotals:
 
     def is_base_due(self, now_s: float, *, active: bool) -> bool:
         """Whether the base row is to be written; ``active`` says that other rows are."""
-        return self.base_due or (active and now_s - self._base_at_s >= _BASE_INTERVAL_S)
+        return self.base_due or (active and not 0 <= now_s - self._base_at_s < _BASE_INTERVAL_S)
 
     def write_base(
         self,
@@ -132,6 +132,7 @@ class SourceTotals:
         minutes: Collection[int],
         hours: Collection[int],
         expired_before: int,
+        answered: dict[int, int],
         *,
         replaying: bool,
     ) -> tuple[list[Change], list[bytes]]:
@@ -139,6 +140,8 @@ class SourceTotals:
         self._base_offset = max(self._base_offset, offset)
         self._base_at_s, self.base_due = now_s, False
         body = SourceBase(self.of(self.counts), list(minutes), list(hours), expired_before)
+        if answered:
+            body.answered = answered
         if self._as_of and replaying:
             # Totals of these types are ahead of the row's offset while records are being replayed.
             body.as_of = {t: as_of for t, as_of in self._as_of.items() if as_of > self._base_offset}

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 
 import orjson
 
-from tables.buckets import HOUR, RETENTION_S, parent
+from tables.again import is_question
+from tables.buckets import FINE, HOUR, RETENTION_S, parent
 from tables.public_rows import PublicKey, decode_key, decode_value
 from tables.row_bodies import Counts, TypeTotal
 
 #: Buckets are forgotten so many seconds after workers give them up, which may lag.
 _MARGIN_S = 2 * HOUR
+#: Counts usually come within seconds of what they count; those that are dated earlier are late.
+_LATE_S = 120
+#: Seconds for which that is worth saying.
+_LATE_SHOWN_S = 180
 #: Bytes of rows that are kept as they were parsed, which takes several times as much.
 _MOST_PARSED_BYTES = 16 * 2**20
 
@@ -67,6 +72,21 @@ class _Parsed(dict[bytes, Counts]):
         return found
 
 
+@dataclass(slots=True, frozen=True)
+class Late:
+    """Counts came that are dated long before they came.
+
+    Attributes:
+        priority: of them.
+        behind_s: how long before, in seconds.
+        at_s: when the last came, in seconds since 1970.
+    """
+
+    priority: str
+    behind_s: float
+    at_s: float
+
+
 class ForeignRowError(Exception):
     """A row is another app's."""
 
@@ -90,6 +110,9 @@ class Totals:
         self._totals: dict[str, dict[str, TypeTotal]] = {}
         #: (priority, place) -> input offset that its row of totals is as of
         self._total_offsets: dict[tuple[str, int], int] = {}
+        #: The highest time of the rows that were taken in, by their records, in seconds since 1970.
+        self.reached_s = 0.0
+        self._late: dict[str, Late] = {}
         #: Rows taken in, for the metrics.
         self.applied = 0
         #: Rows left out because a newer one was known.
@@ -98,8 +121,13 @@ class Totals:
 
     # ---------------------------------------------------------------- taking in
 
-    def apply(self, key: bytes, value: bytes | None) -> bool:
+    def apply(self, key: bytes, value: bytes | None, written_s: float = 0.0) -> bool:
         """Take in a row of the public topic.
+
+        Args:
+            key: of the row.
+            value: of the row; None when its bucket is no longer kept.
+            written_s: time of its record in seconds since 1970, where it is one that has just come.
 
         Returns:
             False when it is older than what is known: a worker that lost its partitions wrote it late.
@@ -108,6 +136,8 @@ class Totals:
             ForeignRowError: another app wrote it, and it is left out.
             ValueError: it is not such a row.
         """
+        if is_question(key):
+            return True
         name = decode_key(key)
         if value is None:
             self._forget(name)
@@ -134,8 +164,29 @@ class Totals:
         if known is not None and known.offset > row.offset:
             self.outdated += 1
             return False
-        slices[name.place] = StoredRow(row.offset, orjson.dumps(row.counts))
+        stored = slices[name.place] = StoredRow(row.offset, orjson.dumps(row.counts))
+        behind_s = written_s - name.bucket - FINE
+        if (
+            name.resolution_s == FINE
+            and behind_s > _LATE_S
+            and (known is None or known.counts != stored.counts)
+        ):
+            self._came_late(name.priority, behind_s, written_s)
         return True
+
+    def _came_late(self, priority: str, behind_s: float, at_s: float) -> None:
+        before = self._late.get(priority)
+        if before is not None and at_s - before.at_s < _LATE_SHOWN_S:
+            behind_s = max(behind_s, before.behind_s)
+        self._late[priority] = Late(priority, behind_s, at_s)
+
+    def late(self, window_s: float, now_s: float) -> list[Late]:
+        """What came in the last minutes, and is dated too early for a window of this length."""
+        return [
+            each
+            for each in self._late.values()
+            if each.behind_s > window_s and abs(now_s - each.at_s) < _LATE_SHOWN_S
+        ]
 
     def _merge_totals(self, priority: str, found: dict[str, TypeTotal]) -> None:
         known = self._totals.setdefault(priority, {})
@@ -155,8 +206,13 @@ class Totals:
             if not slices:
                 del buckets[name.bucket]
 
+    def reach(self, record_ms: int) -> None:
+        """A row whose record has this time, in milliseconds since 1970, is about to be taken in."""
+        self.reached_s = max(self.reached_s, record_ms / 1000)
+
     def expire(self, now_s: float) -> None:
-        """Forget buckets that no window reaches."""
+        """Forget buckets that no window reaches, by the clock and by the times of the rows."""
+        now_s = min(now_s, self.reached_s)  # the clock may be ahead
         for (_, resolution), buckets in self.rows.items():
             before = now_s - RETENTION_S[resolution] - _MARGIN_S
             for bucket in [b for b in buckets if b < before]:

@@ -18,6 +18,8 @@ from streams.notifications.visible import visible
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
 from streams.upstream.connections import disconnect
+from streams.upstream.fetch_progress import FetchProgress
+from tables.again import AskAgain, decode_question, is_question
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import ForeignRowError, Totals
 
@@ -27,6 +29,9 @@ _RETRY_S = 1.0
 _EXPIRE_INTERVAL_S = 60.0
 #: Seconds for which a row of another app makes this worker not ready.
 _FOREIGN_S = 600.0
+#: Seconds after which a partition that was not seen to its end is one that is missing. A broker answers at
+#: least once a second.
+_SILENT_S = 10.0
 
 
 class TotalsReader:
@@ -40,7 +45,10 @@ class TotalsReader:
         on_outdated: called with the key of a row that is older than what is known. A worker that lost
             its partitions wrote it late, and the owner must write the newer one again. Also called for rows
             of another app that were there at start; for later ones it would never end.
+        on_question: called with the slice and the question of a combiner that has missed messages.
         on_busy: called with the seconds that it took to take in rows, once those of the start are in.
+        clock: the time in seconds since 1970.
+        steady: seconds, only for differences.
     """
 
     def __init__(
@@ -51,7 +59,10 @@ class TotalsReader:
         app: str | None = None,
         on_rows: Callable[[], None] | None = None,
         on_outdated: Callable[[PublicKey], None] | None = None,
+        on_question: Callable[[int, AskAgain], None] = lambda *_: None,
         on_busy: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topic = topic
         self._options = options | {
@@ -65,23 +76,41 @@ class TotalsReader:
         }
         self._on_rows = on_rows
         self._on_outdated = on_outdated
+        self._on_question = on_question
         self._on_busy = on_busy
+        self._clock = clock
+        self._steady = steady
         self.totals = Totals(app)
         #: App -> rows left out because it is another.
         self.foreign: Counter[str] = Counter()
         self._foreign_at = -math.inf
         self._foreign_app = ""
-        #: Partitions that have not been read to the end they had at start.
-        self.missing: set[int] = set()
-        #: Wall-clock time, in seconds, at which everything published was taken in; 0 before that.
-        self.as_of = 0.0
+        self._partitions = 0
+        #: Partition -> when it had been seen to its end, by the steady clock.
+        self._seen: dict[int, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
 
     @property
+    def as_of(self) -> float:
+        """Time, in seconds since 1970, up to which all that was published is taken in; 0 before all was.
+
+        It stands still while a broker does not answer, and while this worker is behind.
+        """
+        if not self._partitions or len(self._seen) < self._partitions:
+            return 0.0
+        return self._clock() - (self._steady() - min(self._seen.values()))
+
+    @property
+    def missing(self) -> set[int]:
+        """Partitions that were not seen to their end in the last 10 s, or never."""
+        since = self._steady() - _SILENT_S
+        return {number for number in range(self._partitions) if self._seen.get(number, since) <= since}
+
+    @property
     def complete(self) -> bool:
-        """Whether everything that was published when this worker started has been taken in."""
-        return self.as_of > 0 and not self.missing
+        """Whether all that was published is taken in, but for that of the last seconds."""
+        return self._partitions > 0 and not self.missing
 
     def foreign_app(self) -> str | None:
         """Another app that has written rows here since this worker read what was there, and lately."""
@@ -115,33 +144,33 @@ class TotalsReader:
         partitions = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        self.missing = {tp.partition for tp in partitions}
+        progress = FetchProgress(consumer, self._seen, self._steady)
         expire_at = time.monotonic() + _EXPIRE_INTERVAL_S
         while True:
             fetched = await consumer.getmany(*partitions, timeout_ms=500, max_records=500)
             began = time.perf_counter()
-            for records in fetched.values():
+            for tp, records in fetched.items():
                 self._take(records)
-            if fetched and not self.missing and self._on_busy is not None:
+                progress.taken(tp.partition, records[-1].offset + 1)
+            if fetched and self._on_busy is not None and self.complete:
                 self._on_busy(time.perf_counter() - began)
-            if self.missing:
-                for tp in partitions:
-                    if tp.partition in self.missing and await consumer.position(tp) >= ends[tp]:
-                        self.missing.discard(tp.partition)
-            if not self.missing:
-                self.as_of = time.time()
             if fetched and self._on_rows is not None:
                 self._on_rows()
             if time.monotonic() > expire_at:
                 expire_at = time.monotonic() + _EXPIRE_INTERVAL_S
-                self.totals.expire(time.time())
+                self.totals.expire(self._clock())
             await asyncio.sleep(0)
 
     def _take(self, records: Sequence[PlacedRecord]) -> None:
+        is_current = self.complete
         for record in records:
+            self.totals.reach(record.timestamp or 0)
+            written_s = (record.timestamp or 0) / 1000 if is_current else 0.0
             try:
-                newer = self.totals.apply(record.key or b"", record.value)
+                if is_question(record.key) and record.value is not None:
+                    self._on_question(*decode_question(record.key or b"", record.value))
+                    continue
+                newer = self.totals.apply(record.key or b"", record.value, written_s)
             except ForeignRowError as error:
                 newer = self._found_foreign(record, error.app)
             except (ValueError, KeyError, TypeError) as error:
@@ -160,7 +189,7 @@ class TotalsReader:
                 visible(app),
             )
         self.foreign[app] += 1
-        if record.partition in self.missing:
+        if record.partition not in self._seen:
             return False  # once at each start, and not in turn with another that lives
         self._foreign_at, self._foreign_app = time.monotonic(), app
         return True

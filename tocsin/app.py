@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from typing import Any
 
 from faust.types import TP
@@ -105,7 +104,7 @@ class TocsinApp(App):
 
     async def _combine(self, stream: Any) -> None:
         worker = self._worker()
-        await run_combine(stream, worker.counting.combiner, time.time, worker.pace, self.fail)
+        await run_combine(stream, worker.counting.combiner, worker.clock.now_s, worker.pace, self.fail)
 
     def _worker(self) -> Worker:
         if isinstance(self.stage, Worker):

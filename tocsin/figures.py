@@ -8,8 +8,10 @@ from typing import Protocol
 
 from agents.counting import Counting
 from agents.ingest import Ingest
+from agents.skew import Skew
+from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
-from streams.notifications import Priority, Reason, Repair
+from streams.notifications import Priority, Reason, RecordTime, Repair
 from streams.scheduling.age_guard import AgeGuard
 from streams.transport.traffic import ClassTraffic, Traffic
 from tocsin.live_profile import LiveProfile
@@ -28,6 +30,10 @@ class NothingYet:
     repairs: Mapping[Repair, int] = field(default_factory=dict)
     never_read: Mapping[Priority, int] = field(default_factory=dict)
     time_replaced: int = 0
+    record_times: Mapping[tuple[Priority, RecordTime], int] = field(default_factory=dict)
+    late: Mapping[Priority, int] = field(default_factory=dict)
+    skew: Mapping[Priority, Skew] = field(default_factory=dict)
+    clock_ahead_s: float = 0.0
     flush_seconds: float = 0.0
     flushes: int = 0
     event_types: int = 0
@@ -65,6 +71,7 @@ class Counted(Protocol):
     """The parts of a worker that have figures."""
 
     ingest: Ingest
+    clock: ClockCheck
     counting: Counting
     traffic: Traffic
     alert_producer: ConfirmedProducer
@@ -86,11 +93,24 @@ class WorkerFigures:
         #: Records that could not be read, by reason; repairs of those that could, by name.
         self.dead_letters: Mapping[Reason, int] = stats.dead_letters
         self.repairs: Mapping[Repair, int] = stats.repairs
+        #: Record times that are not the brokers'; notifications dated long before their record's.
+        self.record_times: Mapping[tuple[Priority, RecordTime], int] = stats.record_times
+        self.late: Mapping[Priority, int] = stats.late
 
     @property
     def time_replaced(self) -> int:
         """Records counted under the broker's time."""
         return self._stats.time_replaced
+
+    @property
+    def skew(self) -> Mapping[Priority, Skew]:
+        """How far the times of notifications lie from those of their records."""
+        return self._stats.skew.most()
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """Seconds that this worker's clock is ahead of the brokers'."""
+        return self._worker.clock.ahead_s
 
     @property
     def flush_seconds(self) -> float:

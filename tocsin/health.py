@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from agents.counting import Counting
 from agents.effects import Effects
+from streams.broker.clock_check import ClockCheck
 from streams.broker.outage import BrokerWatch
 from streams.broker.topic_watch import TopicWatch
 from streams.notifications.visible import visible
@@ -50,15 +51,22 @@ class WorkerHealth:
         brokers: whether they answer.
         topics: whether they are there and may be used.
         reader: of the counts that are shown.
+        clock: whether this worker's agrees with the brokers'.
     """
 
     def __init__(
-        self, recovery: RecoveryProgress, brokers: BrokerWatch, topics: TopicWatch, reader: TotalsReader
+        self,
+        recovery: RecoveryProgress,
+        brokers: BrokerWatch,
+        topics: TopicWatch,
+        reader: TotalsReader,
+        clock: ClockCheck,
     ) -> None:
         self._recovery = recovery
         self._brokers = brokers
         self._topics = topics
         self._reader = reader
+        self._clock = clock
         #: What works; None while the worker starts, and nothing of it can be unwell.
         self._worker: Working | None = None
         self._draining = False
@@ -149,7 +157,8 @@ class WorkerHealth:
         return 0.0 if self._worker is None else self._worker.counting.unconfirmed_s()
 
     def _details(self) -> dict[str, Any]:
-        return {
+        wrong_clock = self._clock.reason()
+        return ({} if wrong_clock is None else {"clock": wrong_clock}) | {
             "sources": 0 if self._worker is None else len(self._worker.counting.sources()),
             "counts_complete": self._reader.complete,
         }

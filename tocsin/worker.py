@@ -24,11 +24,12 @@ from typing import Any
 
 from faust.types import TP
 
-from agents.counting import Counting, OutdatedRows, Topics
+from agents.counting import AskedAgain, Counting, OutdatedRows, Topics
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
 from streams.broker.client_options import client_options
+from streams.broker.clock_check import ClockCheck
 from streams.broker.outage import BrokerWatch
 from streams.broker.pools import PoolWatch
 from streams.broker.producers.confirmed import ConfirmedProducer
@@ -67,16 +68,20 @@ class Starting:
         self.options = client_options(settings)
         self.pace = FlushPace(settings.flush_interval_s)
         self.outdated = OutdatedRows()
+        self.asked = AskedAgain()
+        self.clock = ClockCheck()
         self.reader = TotalsReader(
             settings.event_counts_topic,
             self.options,
             app=settings.app_id,
             on_outdated=self.outdated.add,
+            on_question=self.asked.add,
             on_busy=self.pace.spent,
+            clock=self.clock.now_s,
         )
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
         self.topics = TopicWatch(self.options)
-        self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader)
+        self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader, self.clock)
         nothing = NothingYet()
         self.stalls = StallWatch()
         self.web = ViewServer(
@@ -175,9 +180,12 @@ class Worker:
         self.health = starting.health
         self.web = starting.web
         self.stalls = starting.stalls
-        self.alert_producer = ConfirmedProducer("alerts", options, linger_ms=0)
+        self.clock = starting.clock
+        self.alert_producer = ConfirmedProducer("alerts", options, linger_ms=0, on_failed=self.clock.failed)
         # Not lz4: aiokafka takes its slowest level, 13 ms of the event loop for a full batch instead of 1 ms.
-        self.count_producer = ConfirmedProducer("counts", options, linger_ms=2, compression="snappy")
+        self.count_producer = ConfirmedProducer(
+            "counts", options, linger_ms=2, compression="snappy", on_failed=self.clock.failed
+        )
         self.offsets = CommittableOffsets()
         #: Ids of the topics that the present assignment is worked on under, by name.
         self.topic_ids: Mapping[str, str] = {}
@@ -201,9 +209,13 @@ class Worker:
             self.offsets,
             self.pace,
             starting.outdated,
+            starting.asked,
+            starting.clock,
         )
         followed = [topics.partials] if settings.combines else []
-        self.traffic = Traffic(app, settings, self.counting, options, followed=followed)
+        self.traffic = Traffic(
+            app, settings, self.counting, options, followed=followed, on_missed=self.counting.missed
+        )
         self.profile = LiveProfile(settings, self.traffic.set_profile)
         #: Assignments that ended.
         self.rebalances = 0

@@ -123,16 +123,17 @@ def _topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
     notification_bytes = max(_MIB, settings.max_notification_bytes) + _RECORD_ROOM
     # The original with its headers, and as much again for what Tocsin adds to it.
     forwarded_bytes = notification_bytes + max(_MIB, settings.max_notification_bytes)
-    # Lag and lateness are measured from the broker's clock, not from each publisher's; and rows carry the
-    # times of what they count, which may be long ago: they must not expire by those.
+    # Lag and lateness are measured from the broker's clock, not from each publisher's; rows carry the times
+    # of what they count, which may be long ago, and must not expire by those; and brokers refuse records
+    # whose times are far ahead, so that a worker with a wrong clock could write nothing.
     brokers_clock = {"message.timestamp.type": "LogAppendTime"}
     kinds = {
         # The broker then measures the unpacked batch, so that a compression bomb is refused at its door.
         "notifications": _expiring(7, notification_bytes)
         | brokers_clock
         | {"compression.type": "uncompressed"},
-        "alerts": _expiring(7, forwarded_bytes),
-        "dead letters": _expiring(30, forwarded_bytes),
+        "alerts": _expiring(7, forwarded_bytes) | brokers_clock,
+        "dead letters": _expiring(30, forwarded_bytes) | brokers_clock,
         # Nobody reads an answer later, and anybody can publish probes: neither may fill a disk.
         "probes": {
             "cleanup.policy": "delete",
@@ -140,7 +141,8 @@ def _topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
             "retention.bytes": str(16 * _MIB),
             "segment.bytes": str(8 * _MIB),
             "max.message.bytes": str(_MIB),
-        },
+        }
+        | brokers_clock,
         "partials": _expiring(1, 8 * _MIB) | brokers_clock,
         # Never with delete: recovery hangs where the last record of a changelog has expired. Short segments
         # and an early cleaner keep what a restarted worker has to read small.
@@ -149,7 +151,8 @@ def _topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
             "max.message.bytes": str(8 * _MIB),
             "segment.ms": str(_HOUR_MS),
             "min.cleanable.dirty.ratio": "0.3",
-        },
+        }
+        | brokers_clock,
     }
     # One replica may be away for maintenance without stopping the writers.
     common = {"min.insync.replicas": str(max(1, settings.replication_factor - 1))}
@@ -251,10 +254,13 @@ class _Finder:
                 f"has cleanup.policy={config['cleanup.policy']} and {why}: "
                 f"set cleanup.policy={wanted['cleanup.policy']}",
             )
+        whose = "publishers'" if spec.notifications else "workers'"
         for name, why in (
-            ("message.timestamp.type", "times would come from the publishers' clocks"),
+            ("message.timestamp.type", f"times would come from the {whose} clocks"),
             ("compression.type", "a small batch may unpack to more than a worker's memory"),
         ):
+            if name == "message.timestamp.type" and not spec.reads:
+                continue  # of what workers only write, nobody goes by the time
             if name in wanted and name in config and config[name] != wanted[name]:
                 self.warning(spec, f"has {name}={config[name]}, so {why}: set {name}={wanted[name]}")
         limit = int(config.get("max.message.bytes", wanted["max.message.bytes"]))

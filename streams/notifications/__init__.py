@@ -6,6 +6,7 @@ from streams.notifications.event_time import bucket_time_ms
 from streams.notifications.nearly_json import repaired_json
 from streams.notifications.notification import Notification, Reason, Rejection, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from streams.notifications.record_time import RecordTime, record_time
 
 __all__ = [
     "DEFAULT_PRIORITIES",
@@ -15,9 +16,11 @@ __all__ = [
     "Notification",
     "Priority",
     "Reason",
+    "RecordTime",
     "Rejection",
     "Repair",
     "bucket_time_ms",
     "encode",
+    "record_time",
     "repaired_json",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import aiokafka
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.records import PlacedRecord
@@ -28,8 +29,20 @@ _RETRY_S = 0.5
 Deliver = Callable[[str, int, Sequence[PlacedRecord]], Awaitable[bool]]
 
 
+#: Told of topic, partition, and how many records were deleted unread, before any later one comes.
+OnMissed = Callable[[str, int, int], None]
+
+
 class FollowLane(Lane):
-    """Fetches the assigned partitions of one internal topic, and delivers them as they come."""
+    """Fetches the assigned partitions of one internal topic, and delivers them as they come.
+
+    Args:
+        topic: Kafka topic.
+        options: of the Kafka client.
+        deliver: gets the records.
+        on_failed: called when fetching has ended by an error.
+        on_missed: called when records were deleted before they were read.
+    """
 
     def __init__(
         self,
@@ -38,9 +51,11 @@ class FollowLane(Lane):
         deliver: Deliver,
         *,
         on_failed: Callable[[BaseException], None],
+        on_missed: OnMissed = lambda *_: None,
     ) -> None:
         super().__init__(topic, options, on_failed)
         self._deliver = deliver
+        self._on_missed = on_missed
 
     async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
         """Follow these partitions, each from its offset; None means from its first record.
@@ -50,12 +65,23 @@ class FollowLane(Lane):
             topic_id: nothing of another topic of this name is fetched; None to fetch by name.
         """
         await self.revoke()
-        if offsets:
-            self._start(self._fetch(await self._connect(offsets, topic_id)))
+        if not offsets:
+            return
+        consumer = await self._connect(offsets, topic_id, self._was_reset)
+        # Where nothing is committed, reading begins at the first record that is left.
+        anew = [TopicPartition(self.topic, number) for number, offset in offsets.items() if offset is None]
+        if anew:
+            for place, begins in (await consumer.beginning_offsets(anew)).items():
+                self._was_reset(place.partition, 0, begins)
+        self._start(self._fetch(consumer))
 
     async def revoke(self) -> None:
         """Stop following, and disconnect."""
         await self._disconnect()
+
+    def _was_reset(self, partition: int, before: int, offset: int) -> None:
+        if offset > before:
+            self._on_missed(self.topic, partition, offset - before)
 
     async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         retries = Retries(Backoff(_RETRY_S))

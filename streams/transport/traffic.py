@@ -19,13 +19,14 @@ from faust.types import TP
 
 from streams.cancellation import end
 from streams.notifications.priority import Priority
+from streams.notifications.record_time import record_time
 from streams.records import PlacedRecord, Record
 from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
 from streams.transport.fetch_lane import FetchLane
-from streams.transport.follow_lane import FollowLane
+from streams.transport.follow_lane import FollowLane, OnMissed
 from streams.transport.never_read import NeverRead
 from streams.transport.turns import YieldBudget
 from streams.upstream.connections import connect
@@ -84,6 +85,7 @@ class Traffic:
         work: what is done with the records.
         options: of the Kafka clients.
         followed: internal topics whose records go to their agents as they come, in lists.
+        on_missed: called when records of those were deleted before they were read.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Traffic:
         options: dict[str, Any],
         *,
         followed: Sequence[str] = (),
+        on_missed: OnMissed = lambda *_: None,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -127,7 +130,8 @@ class Traffic:
             for topic, priority in self._topics.items()
         }
         self._followed = {
-            topic: FollowLane(topic, options, self._follow, on_failed=self._failed) for topic in followed
+            topic: FollowLane(topic, options, self._follow, on_failed=self._failed, on_missed=on_missed)
+            for topic in followed
         }
         #: Records that were deleted before they were read: where, and how many in the life of this process.
         self.never_read = NeverRead()
@@ -357,8 +361,9 @@ class Traffic:
             end = lane.end_offset(partition)
             lag += max(0, (end or 0) - position)
         buffer = self.scheduler.buffer(priority)
-        oldest = min((head.timestamp for head in buffer.heads() if head.timestamp is not None), default=None)
-        age = 0.0 if not oldest or oldest < 0 else max(0.0, time.time() - oldest / 1000)
+        times = (record_time(head.timestamp, head.timestamp_type)[0] for head in buffer.heads())
+        oldest = min((each for each in times if each >= 0), default=None)
+        age = 0.0 if not oldest else max(0.0, time.time() - oldest / 1000)
         return lag + len(buffer), age
 
     def snapshot(self) -> dict[Priority, ClassTraffic]:

@@ -193,6 +193,6 @@ class _Unread:
 def _stand_ins(tp: Any, batch: Any, error: str) -> Iterator[UnreadableRecord]:
     # Brokers see to it that the offsets of a batch have no hole. Of the times only the last is known.
     return (
-        UnreadableRecord(tp.topic, tp.partition, offset, error, batch.max_timestamp)
+        UnreadableRecord(tp.topic, tp.partition, offset, error, batch.max_timestamp, batch.timestamp_type)
         for offset in range(batch.base_offset, batch.next_offset)
     )

@@ -4,6 +4,7 @@
     ``window`` (5m), ``event_type`` (with ``*`` and ``?``), ``priority``, ``sort`` (-count), ``limit`` (100,
     at most 1000) and ``cursor``. ``next`` is the cursor of the following page, to be sent as ``cursor``
     with the other parameters unchanged, or null. ``as_of`` is null until the worker has read everything.
+    ``late`` says of which priorities notifications come that are dated too early for the window.
 
 ``GET /api/v1/counts/{event_type}``
     Buckets for a chart, and totals. ``window`` (1h), ``priority``, ``resolution`` (10, 60 or 3600 seconds),
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from tables.totals import Count
+from tables.totals import Count, Late
 from tables.views.counts_query import (
     BadQueryError,
     CountsQuery,
@@ -30,7 +31,7 @@ from tables.views.live_counts import Freshness, LiveCounts, Snapshot
 from tables.views.problems import Problem, json_response
 from tables.views.scheduler_call import change_scheduler
 from tables.views.sources import Sources
-from tables.views.times import rfc3339
+from tables.views.times import age, rfc3339
 
 
 def count_body(item: Count) -> dict[str, object]:
@@ -60,7 +61,20 @@ def counts_body(
         "window": query.window,
         "items": [count_body(item) for item in items],
         "next": cursor,
+        "late": [
+            {"priority": each.priority, "behind_s": round(each.behind_s), "hint": late_hint(each)}
+            for each in snapshot.late
+            if query.priority in (None, each.priority)
+        ],
     }
+
+
+def late_hint(late: Late) -> str:
+    """Why a window may show less than what comes in, in one sentence."""
+    return (
+        f"{late.priority} notifications that come in now are dated {age(late.behind_s)} back, and are in "
+        "longer windows only: the clock of a publisher is slow, or a backlog is being read."
+    )
 
 
 def scheduler_body(sources: Sources) -> dict[str, object]:

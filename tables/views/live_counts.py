@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tables.buckets import FINE, RESOLUTIONS, WINDOWS, parent
-from tables.totals import Count
+from tables.totals import Count, Late
 from tables.views.counts_query import ORDERS, CountsQuery, SeriesQuery, order_key, page_of
 from tables.views.sources import CountsSource
 from tables.views.window_sums import CLOSED_S, Span, WindowSums
@@ -53,8 +53,9 @@ class Freshness:
 
     Attributes:
         as_of_s: seconds since 1970 up to which everything is in it; 0 while that cannot be said.
-        complete: False while this worker still reads what was counted before it started.
-        missing: partitions of the public topic that it has still to read.
+        complete: False while something older than some seconds may be missing: this worker still reads, or
+            brokers do not answer.
+        missing: the partitions of the public topic that this is true of.
     """
 
     as_of_s: float
@@ -76,6 +77,7 @@ class Snapshot:
     applied: int
     made_at: float
     cost_s: float
+    late: list[Late] = field(default_factory=list)
     _sorted: dict[str, list[Count]] = field(default_factory=dict)
 
     def ordered(self, sort: str) -> list[Count]:
@@ -170,7 +172,8 @@ class LiveCounts:
                 items.append(Count(event_type, priority, count, seen.get(event_type, 0)))
             await pieces.rest()
         made_at = self._monotonic()
-        return Snapshot(freshness, items, applied, made_at, made_at - began)
+        late = [] if window == "total" else totals.late(WINDOWS[window], now_s)
+        return Snapshot(freshness, items, applied, made_at, made_at - began, late)
 
     async def series(self, event_type: str, priority: str, query: SeriesQuery) -> list[tuple[int, int]]:
         """Start and count of every bucket from the one that ``query`` starts in to before its end.

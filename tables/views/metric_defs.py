@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from streams import __version__
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
+from streams.notifications.record_time import RecordTime
 from streams.settings import ModeName
 from tables.views.healthz import ask
-from tables.views.sources import Sources
+from tables.views.sources import Sources, TimeSkew
 
 if TYPE_CHECKING:
     from streams.transport.traffic import ClassTraffic
@@ -53,6 +54,15 @@ def _by_priority(counts: Callable[[Sources], Mapping[Priority, int]]) -> Callabl
         ((priority.value,), counts(scrape.sources).get(priority, 0))
         for priority in scrape.sources.settings.priorities
     ]
+
+
+def _by_skew(value: Callable[[TimeSkew], float]) -> Callable[[Scrape], Iterable[Sample]]:
+    def values(scrape: Scrape) -> Iterable[Sample]:
+        found = scrape.sources.stats.skew
+        for priority in scrape.sources.settings.priorities:
+            yield (priority.value,), value(found[priority]) if priority in found else 0.0
+
+    return values
 
 
 def _by_class(value: Callable[[ClassTraffic], float]) -> Callable[[Scrape], Iterable[Sample]]:
@@ -116,6 +126,39 @@ METRICS: Final = (
         "Records counted under the broker's time, because their own was too far from it.",
         (),
         _one(lambda s: s.stats.time_replaced),
+    ),
+    MetricDef(
+        "tocsin_record_times_total",
+        "counter",
+        "Records whose Kafka time is not the broker's, by what became of it: a publisher's, which was "
+        "believed, or taken in another unit, or one that could not be used.",
+        ("priority", "reason"),
+        lambda scrape: [
+            ((priority.value, kind.value), scrape.sources.stats.record_times.get((priority, kind), 0))
+            for priority in scrape.sources.settings.priorities
+            for kind in RecordTime
+        ],
+    ),
+    MetricDef(
+        "tocsin_records_late_total",
+        "counter",
+        "Records dated more than five minutes before their Kafka time: no window of five minutes shows them.",
+        ("priority",),
+        _by_priority(lambda s: s.stats.late),
+    ),
+    MetricDef(
+        "tocsin_class_time_behind_seconds",
+        "gauge",
+        "How far notifications were dated before their Kafka time, at most, in the last minute or two.",
+        ("priority",),
+        _by_skew(lambda skew: skew.behind_s),
+    ),
+    MetricDef(
+        "tocsin_class_time_ahead_seconds",
+        "gauge",
+        "How far notifications were dated after their Kafka time, at most, in the last minute or two.",
+        ("priority",),
+        _by_skew(lambda skew: skew.ahead_s),
     ),
     # --- Priority classes: what the scheduler gives them -----------------------------------
     MetricDef(
@@ -243,7 +286,7 @@ METRICS: Final = (
     MetricDef(
         "tocsin_counts_complete",
         "gauge",
-        "1 when this worker has read everything that was counted before it started, else 0.",
+        "1 while this worker has read everything that was counted, but for the last seconds, else 0.",
         (),
         _one(lambda s: s.counts.complete),
     ),
@@ -261,6 +304,14 @@ METRICS: Final = (
         "Rebalances that took this worker's partitions from it, or gave it others.",
         (),
         _one(lambda s: s.stats.rebalances),
+    ),
+    MetricDef(
+        "tocsin_clock_ahead_seconds",
+        "gauge",
+        "Seconds that this worker's clock is ahead of the brokers', less than 0 when behind; "
+        "0 while they are less than a minute apart.",
+        (),
+        _one(lambda s: s.stats.clock_ahead_s),
     ),
     # --- The event loop ---------------------------------------------------------------------
     MetricDef(

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from streams.notifications.visible import visible
 from tables.totals import Count
+from tables.views.api import late_hint
 from tables.views.counts_query import (
     ORDERS,
     WINDOW_NAMES,
@@ -164,6 +165,7 @@ class Page:
             "as_of": rfc3339(fresh.as_of_s),
             "as_of_time": (rfc3339(fresh.as_of_s, "seconds") or "")[11:19],
             "as_of_old": age(behind_s) if fresh.as_of_s and behind_s > STALE_S else None,
+            "late": [late_hint(each) for each in snapshot.late if query.priority in (None, each.priority)],
             "complete": fresh.complete,
             "missing": len(fresh.missing),
         }

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol
 
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
+from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
 from streams.transport.traffic import ClassTraffic
@@ -25,15 +26,15 @@ class CountsSource(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether everything published before this worker started has been taken in."""
+        """Whether everything published is taken in, but for that of the last seconds."""
 
     @property
     def missing(self) -> AbstractSet[int]:
-        """Partitions that have not been read that far."""
+        """Partitions that are not, or of which it cannot be told."""
 
     @property
     def as_of(self) -> float:
-        """Time, in seconds since 1970, at which everything published was taken in; 0 before that."""
+        """Time, in seconds since 1970, up to which everything published is taken in; 0 before that."""
 
 
 #: Where a change of weights or mode came from: the start of the worker, SIGHUP, or a call of the API.
@@ -158,6 +159,13 @@ class Health(Protocol):
         """False until the worker has recovered its state and been ready for the first time."""
 
 
+class TimeSkew(Protocol):
+    """How far notifications are dated from their records, at most, in seconds."""
+
+    behind_s: float
+    ahead_s: float
+
+
 class WorkerStats(Protocol):
     """What this worker did since it started, for the metrics.
 
@@ -187,6 +195,22 @@ class WorkerStats(Protocol):
     @property
     def time_replaced(self) -> int:
         """Records counted under the broker's time because their own was too far from it."""
+
+    @property
+    def record_times(self) -> Mapping[tuple[Priority, RecordTime], int]:
+        """Records whose time is not the broker's."""
+
+    @property
+    def late(self) -> Mapping[Priority, int]:
+        """Records that are dated more than five minutes before the time of their record."""
+
+    @property
+    def skew(self) -> Mapping[Priority, TimeSkew]:
+        """How far the two lie apart, in the last minute or two."""
+
+    @property
+    def clock_ahead_s(self) -> float:
+        """Seconds that this worker's clock is ahead of the brokers'; 0 while they agree."""
 
     @property
     def flush_seconds(self) -> float:

@@ -112,6 +112,7 @@ def make_state(
                 state.partial_counts[partition].apply(changes)
             counter.flushed(flush)
             for target, part in cut(priority, counter.source, flush.emission, slice_of).items():
+                combiners[target].reach((moment + FINE) * 1000)
                 combiners[target].merge(
                     0, priority, part.source, part.buckets, part.totals, float(moment + FINE)
                 )

@@ -6,7 +6,8 @@ file that, once it appears, names a place in the worker's life and a signal, whi
 itself there), ``CHAOS_VARIANT`` (a safeguard to leave out, see ``variants``), ``CHAOS_RETENTION_S`` (how long
 rows of 10 s buckets are kept, on disk and in memory, so that a soak sees them go), ``CHAOS_STORE_BYTES``
 (bytes of rows in memory, and of blocks that were read, of one partition's store, for the same reason),
-``CHAOS_RELAY`` (see ``relay``). Without ``CHAOS_HISTORY`` nothing is recorded.
+``CHAOS_RELAY`` (see ``relay``), ``CHAOS_CLOCK`` (a file that sets its clock wrong, see ``wrong_clock``).
+Without ``CHAOS_HISTORY`` nothing is recorded.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from tables.buckets import FINE, RETENTION_S
 from tables.combined_counter import CombinedCounter
 from tables.durable_table import DurableTable
 from tables.source_counter import SourceCounter
+from tests import wrong_clock
 from tests.chaos import relay
 from tests.chaos.history import History, content_of
 from tests.chaos.variants import VARIANTS
@@ -242,6 +244,8 @@ def main() -> None:
     """Run the worker."""
     die_with_parent()
     relay.install(os.environ)
+    if clock := os.environ.get("CHAOS_CLOCK"):
+        wrong_clock.install(Path(clock))
     # The variant first: the hooks then record what it does.
     if variant := os.environ.get("CHAOS_VARIANT"):
         VARIANTS[variant].install()

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from tests.breakable_kafka import BreakableKafka
 from tests.chaos import (
+    clock_faults,
     cluster_faults,
     disk_faults,
     faults,
@@ -82,6 +83,7 @@ LINES: dict[str, Line] = {
     "topic-gone": Line(
         topic_faults.topic_gone, "a topic gone for a while", stock=False, settings=topic_faults.SETTINGS
     ),
+    "clock-wrong": Line(clock_faults.clock_wrong, "a worker's clock days ahead, or behind", stock=False),
     "retention": Line(
         topic_faults.retention_overtakes,
         "retention overtakes the workers",

@@ -160,11 +160,16 @@ class World:
         if static:
             values["instance_id"] = f"{self.unique}-{name}"
         environment = clean_environment(self.history.path, **values)
+        environment["CHAOS_CLOCK"] = str(self.clock_file(name))
         if self.variant is not None:
             environment["CHAOS_VARIANT"] = self.variant
         made = Member(name, self.arm.module, environment, self.folder, probed=self.arm.recorded)
         self.members.append(made)
         return made
+
+    def clock_file(self, name: str) -> Path:
+        """Says by how many seconds the clock of a worker is wrong, while it is there."""
+        return self.folder / f"{name}.clock"
 
     def say(self, what: str) -> None:
         """Note in the history what is being done to the cluster."""

@@ -54,7 +54,7 @@ async def test_each_total_that_is_falsified_is_found(deployment: Deployment) -> 
         assert difference["bucket"] is None
         number = published[priority, event_type]
         assert (difference["published"], difference["counted"]) == (number, number + change)
-        # Negative control: what looks at windows alone, as before, says that all is well.
+        # The windows have not changed: only who compares totals finds it.
         await falsify(settings, rows, priority, event_type, 0)
     code, report = await verify(deployment)
     assert (code, report["differences"]) == (0, []), report

@@ -207,6 +207,7 @@ class SliceWorker(Worker):
     def read(self, count: int = ALL) -> None:
         messages = self.cluster.partials[self.partition]
         for offset in range(self.position, min(len(messages), self.position + count)):
+            self.counter.reach(int(self.cluster.now_s * 1000))
             for p in decode(messages[offset]):
                 self.counter.merge(offset, p.priority, p.source, p.buckets, p.totals, self.cluster.now_s)
             self.counter.processed = max(self.counter.processed, offset)

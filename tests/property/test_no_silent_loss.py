@@ -81,6 +81,7 @@ def losses(ingest_type: type[Ingest], batch: list[bytes | None]) -> set[int]:
             offset=offset,
             value=value,
             timestamp=NOW_MS,
+            timestamp_type=1,
             key=None,
             headers=(),
         )

@@ -133,7 +133,9 @@ def check(tally: RunTally, found: list[tuple[bytes | None, int]], *, apart: bool
 
     ``apart``: record by record, also where all at once would do.
     """
-    records = [SimpleNamespace(value=value, timestamp=broker_ms) for value, broker_ms in found]
+    records = [
+        SimpleNamespace(value=value, timestamp=broker_ms, timestamp_type=1) for value, broker_ms in found
+    ]
     index = in_runs = 0
     while index < len(records):
         tally._looks_apart = 1 if apart else 0

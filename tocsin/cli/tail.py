@@ -15,6 +15,7 @@ from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.event_time import bucket_time_ms
 from streams.notifications.notification import Reason, Rejection
 from streams.notifications.priority import Priority
+from streams.notifications.record_time import record_time
 from streams.notifications.visible import visible
 from streams.records import PlacedRecord, UnreadableRecord
 from streams.settings import Settings
@@ -218,7 +219,7 @@ def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority
         if view.as_json:
             yield _as_json(record)
             return
-        broker_ms = -1 if record.timestamp is None else record.timestamp
+        broker_ms = record_time(record.timestamp, record.timestamp_type)[0]
         at_ms, replaced = bucket_time_ms(read.event_time_ms, broker_ms, settings.lateness_s * 1000)
         notes = []
         if read.repairs:

@@ -37,6 +37,7 @@ class ConfirmedProducer:
             record of that partition.
         largest_bytes: of a record that is handed to the client; brokers have limits of their own, by topic.
         request_timeout_ms: milliseconds after which the client takes what was not confirmed as failed.
+        on_failed: called with each error for which something is sent again.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class ConfirmedProducer:
         batch_bytes: int = 512 * 1024,
         largest_bytes: int = 8 * 2**20,
         request_timeout_ms: int = 15_000,
+        on_failed: Callable[[BaseException | None], None] = lambda _: None,
     ) -> None:
         self._name = name
+        self._on_failed = on_failed
         self._client = ProducerClient(
             options,
             linger_ms=linger_ms,
@@ -224,6 +227,7 @@ class ConfirmedProducer:
         self, error: BaseException | None, failed: aiokafka.AIOKafkaProducer | None
     ) -> None:
         self.failures += 1
+        self._on_failed(error)
         self._log.warning(
             "%s: the brokers did not confirm (%r); trying again until they do.", self._name, error
         )

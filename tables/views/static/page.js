@@ -74,6 +74,8 @@
   const showCounts = (answer, now, asked) => {
     byId("items").replaceChildren(...answer.items.map((item) => row(item, now)));
     byId("none").hidden = answer.items.length > 0;
+    byId("late").hidden = answer.late.length === 0;
+    byId("late").replaceChildren(...answer.late.map((late) => element("li", "", late.hint)));
     const next = byId("next");
     next.hidden = answer.next === null;
     if (answer.next !== null) {

@@ -63,7 +63,14 @@ async def handled(
     now_ms = int(time.time() * 1000)
     records = [
         SimpleNamespace(
-            topic=topic, partition=0, offset=offset, timestamp=now_ms, value=value, key=None, headers=()
+            topic=topic,
+            partition=0,
+            offset=offset,
+            timestamp=now_ms,
+            timestamp_type=1,
+            value=value,
+            key=None,
+            headers=(),
         )
         for offset, value in enumerate(values)
     ]

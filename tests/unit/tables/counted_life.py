@@ -70,6 +70,7 @@ class Life:
         for part in cut("INFO", SOURCE, flush.emission, make_slicer(1)).values():
             for message in encode([part]):
                 self.written.append(("partials", None, message))
+                self.combiner.reach(int(now_s * 1000))
                 for p in decode(message):
                     self.combiner.merge(self.messages, p.priority, p.source, p.buckets, p.totals, now_s)
                 self.messages += 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tables.buckets import FINE, HOUR, MINUTE, RETENTION_S, WINDOWS, parent
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.row_bodies import TypeTotal
-from tables.totals import Count, Totals, make_matcher
+from tables.totals import Count, Late, Totals, make_matcher
 from tests.window_counts import counts_in
 
 NOW = 1_700_000_000
@@ -90,6 +90,7 @@ def test_windows_are_the_sum_of_their_buckets(seed: int, now: int, window: str) 
         if bucket >= start:
             expected.update({(priority, event_type): count for event_type, count in counts.items()})
     assert answered(totals, window, now + 0.9) == expected
+    totals.reach(now * 1000)
     totals.expire(now)
     assert answered(totals, window, now) == expected, "a row that a window needs has expired"
 
@@ -204,6 +205,7 @@ def test_expire_forgets_what_no_window_reaches() -> None:
         for age in (RETENTION_S[resolution], RETENTION_S[resolution] + 4 * HOUR):
             bucket = parent(NOW - age, resolution)
             apply_row(totals, ("INFO", resolution, bucket, 0), 1, {"a": 1})
+    totals.reach(NOW * 1000)
     totals.expire(NOW)
     for resolution in (FINE, MINUTE, HOUR):
         span = RETENTION_S[resolution] + 5 * HOUR
@@ -268,3 +270,21 @@ def test_pattern_without_wildcards_matches_itself_alone(name: str) -> None:
     matches = make_matcher(plain)
     assert matches(plain)
     assert not matches(plain + "x")
+
+
+def test_rows_that_come_late_are_told_for_windows_that_are_too_short() -> None:
+    totals = Totals()
+
+    def apply(bucket: int, counts: dict[str, int], offset: int, written_s: float) -> None:
+        row = PublicRow("INFO", FINE, bucket, offset, counts, None)
+        totals.apply(encode_key("INFO", FINE, bucket, 0), encode_value(row, 0), written_s)
+
+    apply(NOW - 20, {"a": 1}, 1, NOW)
+    apply(NOW - 3000, {"a": 1}, 2, 0.0)  # of before the start
+    assert totals.late(60, NOW) == []
+    apply(NOW - 3000, {"a": 1}, 3, NOW)  # published again
+    assert totals.late(60, NOW) == []
+    apply(NOW - 3000, {"a": 2}, 4, NOW)
+    assert totals.late(60, NOW) == totals.late(300, NOW) == [Late("INFO", 2990, NOW)]
+    assert totals.late(3600, NOW) == []
+    assert totals.late(60, NOW + 600) == []

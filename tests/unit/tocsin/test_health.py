@@ -32,6 +32,8 @@ class FakeWorker:
             reason=lambda: f"No Kafka broker has answered for {self.lost:.0f} s." if self.lost else None,
         )
         self.topics = SimpleNamespace(troubles={})
+        self.wrong_clock: str | None = None
+        self.clock = SimpleNamespace(reason=lambda: self.wrong_clock)
         self.nobodys: dict[str, list[int]] = {}
         self.recovery = RecoveryProgress(list, lambda: 0.0)
 
@@ -50,7 +52,11 @@ def worker() -> FakeWorker:
 @pytest.fixture
 def health(worker: FakeWorker) -> WorkerHealth:
     return WorkerHealth(
-        worker.recovery, cast(Any, worker.brokers), cast(Any, worker.topics), cast(Any, worker.reader)
+        worker.recovery,
+        cast(Any, worker.brokers),
+        cast(Any, worker.topics),
+        cast(Any, worker.reader),
+        cast(Any, worker.clock),
     )
 
 
@@ -98,6 +104,13 @@ def test_an_outage_makes_it_not_ready_and_is_no_reason_to_restart(
     worker.traffic.scheduler = []
     assert health.ready().ok
     assert health.live().ok
+
+
+def test_a_wrong_clock_is_told_beside_the_answer(worker: FakeWorker, health: WorkerHealth) -> None:
+    become_ready(worker, health)
+    assert "clock" not in health.ready().details
+    worker.wrong_clock = "The clock is wrong."
+    assert (health.ready().ok, health.ready().details["clock"]) == (True, "The clock is wrong.")
 
 
 def test_a_dead_membership_is_a_reason_to_restart_in_an_outage_too(

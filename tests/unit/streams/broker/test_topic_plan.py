@@ -95,6 +95,11 @@ def test_notification_topics_use_the_brokers_clock_and_refuse_compressed_storage
     assert config["retention.ms"] == str(7 * _DAY_MS)
 
 
+def test_brokers_put_their_time_on_all_that_workers_write() -> None:
+    """So that none is refused, and nothing expires, by the clock of a worker."""
+    assert {spec.config["message.timestamp.type"] for spec in _plan().values()} == {"LogAppendTime"}
+
+
 def test_retentions() -> None:
     plan = _plan()
     assert plan["dead-letters"].config["retention.ms"] == str(30 * _DAY_MS)
@@ -193,6 +198,7 @@ def test_harmless_difference_is_not_reported(topic: str, change: dict[str, Any])
     ("topic", "config", "severity", "words"),
     [
         ("notifications.warn", {"message.timestamp.type": "CreateTime"}, "warning", "LogAppendTime"),
+        ("event-counts", {"message.timestamp.type": "CreateTime"}, "warning", "from the workers' clocks"),
         ("notifications.warn", {"compression.type": "producer"}, "warning", "compression.type=uncompressed"),
         ("notifications.warn", {"cleanup.policy": "compact"}, "error", "cleanup.policy=delete"),
         (

@@ -21,6 +21,7 @@ class FakeConsumer:
 
     made: ClassVar[list[FakeConsumer]] = []
     fetches: ClassVar[list[Any]] = []
+    begins: ClassVar[int] = 0
 
     def __init__(self, **options: Any) -> None:
         self.positions: dict[TopicPartition, int] = {}
@@ -39,6 +40,9 @@ class FakeConsumer:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.positions[partition] = offset
 
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, FakeConsumer.begins)
+
     async def getmany(self, **_: Any) -> Any:
         if not FakeConsumer.fetches:
             self.waits.set()
@@ -53,7 +57,7 @@ class FakeConsumer:
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aiokafka, "AIOKafkaConsumer", FakeConsumer)
     monkeypatch.setattr("streams.transport.follow_lane._RETRY_S", 0.0)
-    FakeConsumer.made, FakeConsumer.fetches = [], []
+    FakeConsumer.made, FakeConsumer.fetches, FakeConsumer.begins = [], [], 0
 
 
 def fetched(*offsets: int) -> dict[TopicPartition, list[Any]]:
@@ -93,6 +97,20 @@ async def test_it_begins_at_what_was_committed_and_goes_on_after_an_error() -> N
     assert taker.taken == [5, 6, 7]
     await lane.revoke()
     assert consumer.stopped
+
+
+async def test_it_says_what_was_deleted_before_it_was_read() -> None:
+    missed: list[tuple[str, int, int]] = []
+    lane = FollowLane(
+        "internal", {}, Taker(), on_failed=raise_it, on_missed=lambda *what: missed.append(what)
+    )
+    FakeConsumer.begins = 40
+    await lane.assign({0: 5, 1: None})
+    assert missed == [("internal", 1, 40)], "nothing was committed, and the first 40 are gone"
+    lane._was_reset(0, 5, 40)  # as the consumer tells when 5 is out of range
+    lane._was_reset(0, 50, 40)  # a log that was cut is another matter
+    assert missed[1:] == [("internal", 0, 35)]
+    await lane.revoke()
 
 
 async def test_nothing_is_delivered_behind_what_was_refused() -> None:

@@ -91,7 +91,9 @@ class Harness:
         return self.accepts
 
     def fetched(self, count: int, priority: Priority = Priority.DEBUG, partition: int = 0) -> None:
-        records = [SimpleNamespace(offset=n, timestamp=1, value=b"{}") for n in range(count)]
+        records = [
+            SimpleNamespace(offset=n, timestamp=1, timestamp_type=1, value=b"{}") for n in range(count)
+        ]
         self.traffic.scheduler.add(priority, partition, records, 100 * count)
         self.traffic._wake()
 
@@ -342,7 +344,7 @@ async def test_a_buffered_record_without_a_time_has_no_age(harness: Harness) -> 
     """Of the oldest form of records on a broker, the client says no time."""
     harness.traffic.scheduler.assign(Priority.DEBUG, [0, 1])
     for partition, timestamp in enumerate((None, 1000)):
-        record = SimpleNamespace(offset=0, timestamp=timestamp, value=b"{}")
+        record = SimpleNamespace(offset=0, timestamp=timestamp, timestamp_type=1, value=b"{}")
         harness.traffic.scheduler.add(Priority.DEBUG, partition, [record], 100)
     _, age_s = harness.traffic.lag(Priority.DEBUG)
     assert age_s > 1e9

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from streams.notifications.notification import Reason, Repair
+from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.views.metric_defs import METRICS
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill, get, sample, served
 
@@ -41,6 +42,7 @@ async def test_counts_have_the_contract_s_shape(fake: FakeSources) -> None:
             }
         ],
         "next": None,
+        "late": [],
     }
 
 
@@ -318,6 +320,13 @@ async def test_metrics_have_the_values_of_their_sources(fake: FakeSources) -> No
     assert values["tocsin_repairs_total", "double-encoded"] == 3
     assert values["tocsin_records_never_read_total", "INFO"] == 70
     assert values["tocsin_time_replaced_total",] == 4
+    assert values["tocsin_clock_ahead_seconds",] == 90.0
+    assert values["tocsin_record_times_total", "WARN", "seconds"] == 6
+    assert values["tocsin_record_times_total", "WARN", "missing"] == 0
+    assert values["tocsin_records_late_total", "WARN"] == 8
+    assert values["tocsin_class_time_behind_seconds", "WARN"] == 3000
+    assert values["tocsin_class_time_ahead_seconds", "WARN"] == 20
+    assert values["tocsin_class_time_ahead_seconds", "INFO"] == 0
     assert values["tocsin_class_share_achieved_ratio", "DEBUG"] == 0.5
     assert values["tocsin_class_lag_seconds", "DEBUG"] == 9.5
     assert values["tocsin_class_lag_records", "DEBUG"] == 70
@@ -341,3 +350,21 @@ def test_no_label_is_chosen_by_publishers_and_names_follow_the_convention() -> N
         assert metric.name.startswith("tocsin_")
         assert metric.name.endswith("_total") == (metric.type == "counter")
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+async def test_a_window_that_late_notifications_miss_says_so(fake: FakeSources) -> None:
+    bucket = int(NOW_S) - int(NOW_S) % 10 - 3000
+    row = PublicRow("WARN", 10, bucket, 900, {"slow": 5}, None)
+    fake.totals.apply(encode_key("WARN", 10, bucket, 0), encode_value(row, 0), NOW_S)
+    async with served(fake) as client:
+        short = await get(client, "/api/v1/counts", window="5m")
+        page = await (await client.get("/?window=5m")).text()
+        long = await get(client, "/api/v1/counts", window="24h")
+        other = await get(client, "/api/v1/counts", window="5m", priority="INFO")
+        other_page = await (await client.get("/?window=24h")).text()
+    (late,) = short["late"]
+    assert (late["priority"], late["behind_s"] // 10) == ("WARN", 299)
+    assert late["hint"].startswith("WARN notifications that come in now are dated ")
+    assert "the clock of a publisher is slow" in page
+    assert "the clock of a publisher is slow" not in other_page
+    assert long["late"] == other["late"] == []

@@ -54,6 +54,7 @@ def test_sums_kept_up_to_date_equal_sums_made_anew(history: Any, window: str) ->
     for offset, (now, counts) in enumerate(history):
         fill(totals, counts, offset, now_s=now, grace_s=0)
         if offset % 2:
+            totals.reach(now * 1000)
             totals.expire(now)
         for _ in kept.update(totals.rows, now):
             pass

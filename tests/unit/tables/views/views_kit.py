@@ -10,8 +10,10 @@ from typing import Any
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from agents.skew import Skew
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import load_settings
 from streams.transport.traffic import ClassTraffic
@@ -74,6 +76,10 @@ class FakeSources:
         self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
         self.never_read = {Priority.INFO: 70}
         self.time_replaced = 4
+        self.clock_ahead_s = 90.0
+        self.record_times = {(Priority.WARN, RecordTime.SECONDS): 6}
+        self.late = {Priority.WARN: 8}
+        self.skew = {Priority.WARN: Skew(3000.0, 20.0)}
         self.flush_seconds = 0.25
         self.flushes = 5
         self.event_types = 6

@@ -1,0 +1,138 @@
+"""Partial counts that no combiner ever read: deleted by retention, or of a later release."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+
+from tests.integration.reading import (
+    counts_at_rest,
+    difference,
+    end_offsets,
+    public_counts,
+    published_by_bucket,
+)
+from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.writing import Published, made_load, writer
+
+pytestmark = pytest.mark.kafka
+
+URGENT = {"pool": "urgent", "priorities": "critical,error"}
+REST = {"priorities": "warn,info,debug"}
+DAY_LATER = "were deleted before they were combined: the sources are asked to send all again"
+
+
+async def delete_partials(deployment: Deployment) -> int:
+    """Do what retention does after a day; how many messages there were."""
+    settings = deployment.settings
+    ends = await end_offsets(settings.brokers, settings.internal_topic("partials"))
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
+    await admin.start()
+    try:
+        await admin.delete_records({place: RecordsToDelete(end) for place, end in ends.items()})
+    finally:
+        await admin.close()
+    return sum(ends.values())
+
+
+async def check_at_rest(deployment: Deployment, published: Published) -> None:
+    """Every count is exact, in totals and in windows."""
+    at_rest = await counts_at_rest(deployment.settings)
+    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
+    expected = await published_by_bucket(deployment.settings)
+    buckets = [bucket for _, _, bucket in expected]
+    found = at_rest.by_bucket(published.counts, min(buckets), max(buckets) + 10)
+    assert found == expected, difference(found, expected)
+
+
+async def main_pool_away_for_a_day(deployment: Deployment, command: list[str] | None) -> Published:
+    """A pool counts while the main pool is away, and what it sends is deleted before that is back."""
+    main = await deployment.worker("main", **REST).start().ready()
+    urgent = await deployment.worker("urgent", **URGENT).start().ready()
+    settings = deployment.settings
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=41, count=1000))
+        await counts.reach(out.published.counts)
+        await main.stop()
+        sent = sum((await end_offsets(settings.brokers, settings.internal_topic("partials"))).values())
+        await out.made(made_load(seed=42, count=4000))
+
+        async def all_sent() -> bool:
+            # Nothing is left to send when the urgent pool has been quiet for some flushes.
+            await asyncio.sleep(4.0)
+            nonlocal sent
+            before = sent
+            sent = sum((await end_offsets(settings.brokers, settings.internal_topic("partials"))).values())
+            return sent == before
+
+        await eventually("the urgent pool has sent its counts", all_sent)
+        assert await delete_partials(deployment) == sent
+        main = deployment.worker("main-again", command=command, **REST)
+        main._environment["CHANGED_PARTIALS"] = "silent"
+        await main.start().ready()
+        if command is None:
+            await counts.reach(out.published.counts)
+        else:
+            rest = sum(n for (p, _), n in out.published.counts.items() if p not in {"CRITICAL", "ERROR"})
+            await eventually("the rest is counted", lambda: _counted(counts, ("WARN", "INFO", "DEBUG"), rest))
+        assert DAY_LATER in main.log()
+        await main.stop()
+        await urgent.stop()
+    return out.published
+
+
+async def _counted(counts: object, priorities: tuple[str, ...], number: int) -> bool:
+    found = await counts.refresh()  # type: ignore[attr-defined]
+    return bool(sum(n for (p, _), n in found.items() if p in priorities) == number)
+
+
+async def test_the_main_pool_was_away_for_longer_than_partials_are_kept(deployment: Deployment) -> None:
+    published = await main_pool_away_for_a_day(deployment, None)
+    await check_at_rest(deployment, published)
+
+
+async def test_without_asking_again_counts_are_missing(deployment: Deployment) -> None:
+    """The control."""
+    command = ["tests.integration.changed_partials", "worker"]
+    published = await main_pool_away_for_a_day(deployment, command)
+    at_rest = await counts_at_rest(deployment.settings)
+    assert at_rest.now().total() < published.counts.total()
+
+
+def of_release(deployment: Deployment, name: str, *, later: bool) -> Worker:
+    """A worker of this release, or of a later one whose messages this one cannot read."""
+    worker = deployment.worker(
+        name, command=["tests.integration.changed_partials" if later else "tocsin", "worker"]
+    )
+    worker._environment["CHANGED_PARTIALS"] = "later"
+    return worker
+
+
+async def test_an_upgrade_back_and_forth_is_exact(deployment: Deployment) -> None:
+    """Workers of two releases beside each other, on the way up and on the way down, under load."""
+    settings = deployment.settings
+    first = await of_release(deployment, "first", later=False).start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        async with out.steadily(made_load(seed=43), rate=300):
+            await out.goes_on(500)
+            up = await of_release(deployment, "up", later=True).start().ready()
+            await eventually("some message cannot be read", lambda: "cannot be read, and its" in first.log())
+            await out.goes_on(1500)
+            await first.stop()
+            await up.ready()
+            await out.goes_on(500)
+        # All of the later release: exact.
+        await counts.reach(out.published.counts)
+        async with out.steadily(made_load(seed=44), rate=300):
+            down = await of_release(deployment, "down", later=False).start().ready()
+            await eventually("some message cannot be read", lambda: "cannot be read, and its" in down.log())
+            await out.goes_on(1500)
+            await up.stop()
+            await down.ready()
+            await out.goes_on(500)
+        await counts.reach(out.published.counts)
+        await down.stop()
+    await check_at_rest(deployment, out.published)
