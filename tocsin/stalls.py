@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from streams.upstream.running_code import frame_of
 from tables.views.sources import STALL_CAUSES, Stall, StallCause
 
 _TICK_S: Final = 0.05
@@ -120,7 +120,7 @@ class StallWatch:
         """The thread: look what the loop is doing once it is late."""
         while not self._ended.wait(_TICK_S):
             if not self._seen and time.monotonic() - self._beat > _TICK_S + _LEAST_S:
-                frame = sys._current_frames().get(self._loop_thread)
+                frame = frame_of(self._loop_thread)
                 self._seen = "" if frame is None else place_of(frame)
 
 

@@ -225,10 +225,9 @@ def alert_produced_otherwise(made: Made) -> None:
 
 
 def alert_after_a_later_one(made: Made) -> None:
-    last = made.last("received")
-    earlier = next(m for m in made.lines if m["k"] == "received" and m["of"][:2] == last["of"][:2])["of"]
-    moved = [m for m in made.lines if m["k"] == "received" and m["of"] == earlier]
-    assert earlier != last["of"]
+    places = [tuple(line["of"]) for line in made.lines if line["k"] == "received"]
+    earlier = next(place for place in places if (*place[:2], place[2] + 1) in places)
+    moved = [m for m in made.lines if m["k"] == "received" and tuple(m["of"]) == earlier]
     made.lines = [m for m in made.lines if m not in moved] + moved
 
 
