@@ -23,6 +23,7 @@ from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.turns import let_others_pass
+from streams.upstream.slice_assignor import slice_of
 from streams.upstream.store_faults import LocalStateError
 from streams.upstream.stores import PartitionGoneError
 from tables.combined_counter import CombinedCounter, CombinedFlush
@@ -69,7 +70,7 @@ class Topics:
 
     partials: str
     event_counts: str
-    partitions: int
+    slices: int
 
 
 class Counting:
@@ -111,7 +112,7 @@ class Counting:
         self._offsets = offsets
         self._pace = pace
         self._clock = clock
-        self._slice_of = make_slicer(topics.partitions)
+        self._slice_of = make_slicer(topics.slices)
         self._sources: dict[TP, SourceCounter] = {}
         self._combined: dict[int, CombinedCounter] = {}
         self._outdated = outdated
@@ -143,11 +144,12 @@ class Counting:
         rows: dict[int, VersionedRows] = {}
         for tp in sorted(assigned):
             if tp.topic in self._priorities:
-                if tp.partition not in rows:
-                    rows[tp.partition] = self._partial_counts.rows(tp.partition)
+                home = self._home(tp)
+                if home not in rows:
+                    rows[home] = self._partial_counts.rows(home)
                 counter = SourceCounter(
                     source_name(topic_ids[tp.topic], tp.partition),
-                    rows[tp.partition],
+                    rows[home],
                     max_event_types=self._settings.max_event_types,
                     lateness_s=self._settings.lateness_s,
                 )
@@ -250,6 +252,10 @@ class Counting:
             self.flushes += 1
             self.flushed_at = self._clock()
 
+    def _home(self, tp: TP) -> int:
+        """The partition of the table that has the rows of a source."""
+        return slice_of(tp.partition, self._topics.slices)
+
     async def _flush_sources(self, epoch: int) -> bool:
         now_s = self._clock()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
@@ -264,8 +270,8 @@ class Counting:
         if not flushes:
             return False
         table = self._partial_counts
-        await self._write(table, ((tp.partition, flush.first) for tp, _, flush in flushes))
-        await self._write(table, ((tp.partition, flush.then) for tp, _, flush in flushes))
+        await self._write(table, ((self._home(tp), flush.first) for tp, _, flush in flushes))
+        await self._write(table, ((self._home(tp), flush.then) for tp, _, flush in flushes))
         await self._send(self._messages(flushes))
         if epoch != self._epoch:
             return False
@@ -273,7 +279,7 @@ class Counting:
             counter.flushed(flush)
             if flush.offset >= 0:
                 self._offsets.counted(tp, flush.offset + 1)
-        await self._write(table, ((tp.partition, flush.cleanup) for tp, _, flush in flushes))
+        await self._write(table, ((self._home(tp), flush.cleanup) for tp, _, flush in flushes))
         return True
 
     def _messages(self, flushes: Iterable[tuple[TP, SourceCounter, Flush]]) -> list[Outgoing]:
