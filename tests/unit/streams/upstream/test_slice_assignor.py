@@ -123,7 +123,10 @@ def test_equal_topics_are_assigned_as_faust_does(members: int, number: int) -> N
 def test_faust_alone_takes_partitions_and_their_counts_apart() -> None:
     """The control: why a worker died when partitions were added."""
     partitions = {ERROR: 8, DEBUG: 8, PARTIALS: 4, CHANGELOG: 4}
-    before: Given = {"a": dict.fromkeys(partitions, [0, 1]), "b": dict.fromkeys(partitions, [2, 3])}
+    before: Given = {
+        "a": {topic: [0, 1] for topic in partitions},
+        "b": {topic: [2, 3] for topic in partitions},
+    }
     assert is_together(assigned(partitions, 4, before), 4)
     assert not is_together(assigned(partitions, 4, before, PartitionAssignor), 4)
 
