@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
@@ -79,7 +80,7 @@ async def _checked(settings: Settings, timeout_s: float) -> CheckedCluster:
             admin, settings, create=settings.create_topics, wait_s=max(0.0, until - loop.time())
         )
         partitions = ensured.plan[0].partitions
-        slices = ensured.slices or await _fixed_slices(settings, ensured)
+        slices = ensured.slices or await _fixed_slices(admin, settings, ensured)
         plan = planned_topics(settings, partitions, slices)
         examined = await examine_topics(admin, settings, plan, ensured.found)
         await check_pools(admin, settings)
@@ -108,10 +109,10 @@ async def _checked(settings: Settings, timeout_s: float) -> CheckedCluster:
     )
 
 
-async def _fixed_slices(settings: Settings, ensured: EnsuredTopics) -> int:
+async def _fixed_slices(admin: AIOKafkaAdminClient, settings: Settings, ensured: EnsuredTopics) -> int:
     """Fix the number of slices, unless some topic is missing for it: then the check fails anyway."""
     likely = likely_slices(ensured.plan, ensured.found) or ensured.plan[0].partitions
     topic = ensured.found[slices_topic(settings)]
     if topic.error is not None or topic.leaderless or not (topic.may_read and topic.may_write):
         return likely
-    return await keep_slices(settings, likely)
+    return await keep_slices(admin, settings, likely)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.broker.client_options import client_options
 from streams.broker.topic_plan import slices_topic
 from streams.settings import ConfigurationError, Settings
+from streams.upstream.clients import client_of
 from streams.upstream.connections import disconnect
 from streams.upstream.topic_ids import TopicDescription
 
@@ -30,10 +33,13 @@ class _Slices(msgspec.Struct):
     slices: int
 
 
-async def kept_slices(settings: Settings, found: Mapping[str, TopicDescription]) -> int | None:
+async def kept_slices(
+    admin: AIOKafkaAdminClient, settings: Settings, found: Mapping[str, TopicDescription]
+) -> int | None:
     """The number of slices, where it is fixed; None while nobody has written it.
 
     Args:
+        admin: started client.
         settings: of the worker.
         found: topics that are there; the one that holds the number may be missing.
 
@@ -44,31 +50,38 @@ async def kept_slices(settings: Settings, found: Mapping[str, TopicDescription])
     topic = found.get(name)
     if topic is None or topic.error is not None or not topic.may_read or topic.leaderless:
         return None
-    return await _first_record(settings, name)
+    return await _first_record(_options(admin, settings), name)
 
 
-async def keep_slices(settings: Settings, number: int) -> int:
+async def keep_slices(admin: AIOKafkaAdminClient, settings: Settings, number: int) -> int:
     """Fix the number of slices as ``number``, unless it was fixed before; return which it is.
 
     Raises:
         ConfigurationError: the topic holds something else.
     """
-    name = slices_topic(settings)
-    if (known := await _first_record(settings, name)) is not None:
-        return known
-    producer = AIOKafkaProducer(acks="all", **client_options(settings))
+    name, options = slices_topic(settings), _options(admin, settings)
+    producer = AIOKafkaProducer(acks="all", **options)
     await producer.start()
     try:
         await producer.send_and_wait(name, msgspec.json.encode(_Slices(number)), partition=0)
     finally:
         await producer.stop()
     # Another worker may have been faster, and then its record is the first.
-    return await _first_record(settings, name) or number
+    return await _first_record(options, name) or number
 
 
-async def _first_record(settings: Settings, name: str) -> int | None:
+def _options(admin: AIOKafkaAdminClient, settings: Settings) -> dict[str, Any]:
+    """Of clients that go straight to the brokers that ``admin`` has found; others may be away."""
+    brokers = client_of(admin).cluster.brokers()
+    found = [
+        f"[{each.host}]:{each.port}" if ":" in each.host else f"{each.host}:{each.port}" for each in brokers
+    ]
+    return client_options(settings) | {"bootstrap_servers": found}
+
+
+async def _first_record(options: Mapping[str, Any], name: str) -> int | None:
     place = TopicPartition(name, 0)
-    consumer = AIOKafkaConsumer(enable_auto_commit=False, **client_options(settings))
+    consumer = AIOKafkaConsumer(enable_auto_commit=False, **options)
     await consumer.start()
     try:
         end = (await consumer.end_offsets([place]))[place]

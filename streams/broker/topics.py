@@ -152,7 +152,7 @@ async def _plan(
     found = await fetch_topics(admin, [spec.name for spec in plan])
     # Partitions can be added and never taken away, so the largest count is the one to reach.
     partitions = max(existing_partitions(plan, found).values(), default=None)
-    slices = await kept_slices(settings, found)
+    slices = await kept_slices(admin, settings, found)
     return planned_topics(settings, partitions, slices or likely_slices(plan, found)), found, slices
 
 

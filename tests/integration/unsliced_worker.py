@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from streams.broker import self_check
 from streams.settings import Settings
 from tocsin.cli import main
 
 
-async def _as_many_as_likely(_settings: Settings, number: int) -> int:
+async def _as_many_as_likely(_admin: Any, _settings: Settings, number: int) -> int:
     """Keep nothing."""
     return number
 

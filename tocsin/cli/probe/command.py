@@ -135,6 +135,7 @@ class _Run:
         async with admin_client(settings) as admin:
             named = [source, settings.event_counts_topic]
             topics = await fetch_topics(admin, [*named, slices_topic(settings)])
+            kept = await kept_slices(admin, settings, topics)
         for topic in map(topics.__getitem__, named):
             if (fault := topic_fault(topic)) is not None:
                 raise ConfigurationError(fault)
@@ -142,8 +143,7 @@ class _Run:
             raise ConfigurationError(
                 f"The topic {source} may not be written by this user: grant Write on it."
             )
-        slices = await kept_slices(settings, topics) or topics[settings.event_counts_topic].partitions
-        slice_of = make_slicer(slices)
+        slice_of = make_slicer(kept or topics[settings.event_counts_topic].partitions)
         partitions = topics[source].partitions
         async with AsyncExitStack() as stack:
             answers = await stack.enter_async_context(

@@ -197,7 +197,7 @@ class Verification:
             if not topic.may_read:
                 raise ConfigurationError(f"The topic {name} may not be read by this user: grant Read on it.")
         self._partitions = {name: topic.partitions for name, topic in topics.items() if topic.error is None}
-        kept = await kept_slices(settings, topics)
+        kept = await kept_slices(admin, settings, topics)
         # Before a worker of this version has started, there are as many as partitions.
         self._slices = kept or self._partitions[settings.internal_topic("partial-counts-changelog")]
         self._ids = {name: topics[name].topic_id for name in wanted}
