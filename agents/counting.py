@@ -17,6 +17,7 @@ from faust.types import TP
 
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
+from agents.ingest import rules_of
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
 from streams.outgoing import Outgoing
@@ -142,6 +143,7 @@ class Counting:
         """
         self._finished = False
         rows: dict[int, VersionedRows] = {}
+        counted_as_then = 0
         for tp in sorted(assigned):
             if tp.topic in self._priorities:
                 home = self._home(tp)
@@ -152,7 +154,9 @@ class Counting:
                     rows[home],
                     max_event_types=self._settings.max_event_types,
                     lateness_s=self._settings.lateness_s,
+                    rules=rules_of(self._settings),
                 )
+                counted_as_then += counter.ruled_until >= (committed.get(tp) or 0)
                 # Records below the committed offset are not read again.
                 counter.processed = (committed.get(tp) or 0) - 1
                 self._sources[tp] = counter
@@ -162,6 +166,12 @@ class Counting:
                 )
                 combiner.processed = (committed.get(tp) or 0) - 1
                 self._combined[tp.partition] = combiner
+        if counted_as_then:
+            log.info(
+                "Settings for counting were changed: in %d partitions, records that may have been counted "
+                "already are counted by the old ones.",
+                counted_as_then,
+            )
 
     def close(self) -> None:
         """Forget the state of the assignment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tables.buckets import FINE, MINUTE, children
+from tables.replay_rules import RulesSpan
 from tables.row_bodies import read_fine, read_source_base
 from tables.rows import VersionedRows, base_name, bucket_name
 
@@ -22,6 +23,7 @@ class Restored:
         minutes: starts of the open minutes.
         hours: starts of the open hours.
         expired_before: 10 s buckets that start earlier are no longer kept.
+        rules: settings under which records were counted, as far as the base row tells.
         replay_until: the highest offset that a row is as of, of those that records may be applied to again.
     """
 
@@ -33,6 +35,7 @@ class Restored:
     minutes: set[int] = field(default_factory=set)
     hours: set[int] = field(default_factory=set)
     expired_before: int = 0
+    rules: list[RulesSpan] = field(default_factory=list)
     replay_until: int = -1
 
     def merge_total(self, event_type: str, total: int, seen_ms: int, offset: int) -> None:
@@ -79,4 +82,5 @@ def _base(source: str, rows: VersionedRows) -> Restored:
         minutes={minute for each in bodies for minute in each.minutes if minute >= expired_before},
         hours={hour for each in bodies for hour in each.hours},
         expired_before=expired_before,
+        rules=newest.rules or [],
     )

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from tables.replay_rules import RulesSpan
+
 #: Event type -> number of records.
 Counts = dict[str, int]
 #: Event type -> source -> number of records.
@@ -66,6 +68,8 @@ class SourceBase(msgspec.Struct, omit_defaults=True):
         hours: starts of the hours that are open.
         expired_before: 10 s buckets that start earlier, in seconds since 1970, are no longer kept.
         as_of: event type -> offset that its total is as of, where that is later than the row's.
+        rules: settings under which records were counted; None in a row of an older version, which also leaves
+            them out when it writes the row.
     """
 
     totals: dict[str, TypeTotal]
@@ -73,6 +77,7 @@ class SourceBase(msgspec.Struct, omit_defaults=True):
     hours: list[int]
     expired_before: int
     as_of: dict[str, int] | None = None
+    rules: list[RulesSpan] | None = None
 
 
 class CombinedBase(msgspec.Struct):
