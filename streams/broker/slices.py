@@ -60,6 +60,9 @@ async def keep_slices(admin: AIOKafkaAdminClient, settings: Settings, number: in
         ConfigurationError: the topic holds something else.
     """
     name, options = slices_topic(settings), _options(admin, settings)
+    # Also waits, without a line in the log, until the leader of a new topic knows that it is that.
+    if (known := await _first_record(options, name)) is not None:
+        return known
     producer = AIOKafkaProducer(acks="all", **options)
     await producer.start()
     try:

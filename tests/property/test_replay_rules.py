@@ -14,7 +14,7 @@ from tables.buckets import FINE
 from tables.combined_counter import CombinedCounter
 from tables.flushes import Flush
 from tables.public_rows import decode_key, decode_value
-from tables.replay_rules import RuleHistory, Rules, RulesSpan
+from tables.replay_rules import Rules
 from tables.reserved_types import DEAD_LETTERS
 from tables.row_bodies import counts_in, read_fine
 from tables.rows import Change, VersionedRows, bucket_name
@@ -238,34 +238,3 @@ def test_new_settings_are_known_before_anything_is_counted_by_them() -> None:
     ]
     assert play(RuledCluster([records, []], rules(WIDE)), events) == []
     assert play(RulesLast([records, []], rules(WIDE)), events) != []
-
-
-def test_which_rules_hold_where() -> None:
-    first, second, third = rules(1), rules(2), rules(3)
-    fresh = RuleHistory([], first, -1)
-    assert (fresh.changed, fresh.until, fresh.at(0)) == (False, -1, first)
-    changed = RuleHistory(fresh.spans(), second, 9)
-    assert (changed.changed, changed.until) == (True, 9)
-    assert [changed.at(offset) for offset in (0, 9, 10)] == [first, first, second]
-    same = RuleHistory(changed.spans(), second, 20)
-    assert (same.changed, same.until, same.at(9), same.at(10)) == (False, 9, first, second)
-    # Nothing was counted by the second ones.
-    skipped = RuleHistory(changed.spans(), third, 9)
-    assert [skipped.at(offset) for offset in (9, 10)] == [first, third]
-    assert len(skipped.spans()) == 2
-    # Rows of an older version tell nothing.
-    assert not RuleHistory([], second, 50).changed
-
-
-def test_a_history_has_a_bound() -> None:
-    history = RuleHistory([], rules(0), -1)
-    for number in range(1, 50):
-        history = RuleHistory(history.spans(), rules(number), 10 * number)
-    assert len(history.spans()) == 9
-    assert history.at(485) == rules(48)
-    assert history.at(0) == rules(41), "what is older goes by the oldest that is known"
-
-
-def test_the_last_span_has_no_end() -> None:
-    spans = RuleHistory([RulesSpan(None, rules(1))], rules(2), 4).spans()
-    assert [each.until for each in spans] == [4, None]
