@@ -92,6 +92,10 @@ class SourceCounter:
         """Whether the next record may be one that some row already counts."""
         return self.processed < self.replay_until
 
+    def count_by(self, history: RuleHistory) -> None:
+        """Count by the settings that held when records were first counted, as another counter's rows say."""
+        self._rules, self.ruled_until = history, history.until
+
     def rules_at(self, offset: int) -> Rules | None:
         """The settings under which a record is counted, by its offset; None for those of today."""
         return None if self._rules is None or offset > self.ruled_until else self._rules.at(offset)

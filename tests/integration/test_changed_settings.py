@@ -18,6 +18,7 @@ from tests.integration.reading import (
     public_counts,
     read_all,
 )
+from tests.integration.test_verify import verify
 from tests.integration.worker_process import SHORT_SESSION_TIMEOUT_S, Deployment, eventually
 from tests.integration.writing import Writer, writer
 
@@ -79,6 +80,9 @@ async def test_what_was_counted_stays_counted_as_it_was(deployment: Deployment) 
     # Nobody committed any of it; a worker that does goes on from there.
     worker = await deployment.worker("w", **AFTER).start().ready()
     await eventually("the ends are committed", lambda: all_committed(settings))
+    deployment.configure(**AFTER)
+    code, report = await verify(deployment)
+    assert code == 0, report
     await worker.stop()
     at_rest = await counts_at_rest(settings)
     assert (at_rest.now(), at_rest.now("1h")) == (expected, expected)

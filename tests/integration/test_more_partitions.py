@@ -165,6 +165,30 @@ async def test_raised_while_no_worker_runs(deployment: Deployment, which: str) -
     await check_forwards(settings, out.published, repeats=True)
 
 
+async def test_pools_take_them_on(deployment: Deployment) -> None:
+    """Each group finds its own; the counts of both are combined in the slices that there were."""
+    deployment.configure(forward_priorities="none")
+    settings = deployment.settings
+    urgent = await deployment.worker("u", pool="urgent", priorities="critical,error").start().ready()
+    main = await deployment.worker("m", priorities="warn,info,debug").start().ready()
+    load = made_load(seed=70)
+    async with writer(settings) as out:
+        async with out.steadily(load, rate=600):
+            await out.goes_on(600)
+            await raise_to(settings, MORE, notification_topics(settings))
+            await out.spread_over(MORE)
+            await read_together(MORE * len(settings.priorities), urgent, main)
+            await out.goes_on(600)
+            urgent.kill()
+            await urgent.start().ready()
+            await out.goes_on(600)
+        async with public_counts(settings) as counts:
+            await counts.reach(out.published.counts)
+        await urgent.stop()
+        await main.stop()
+    await all_is_right(settings, out.published.counts)
+
+
 async def test_an_older_version_whose_topics_were_raised_already(deployment: Deployment) -> None:
     """It kept no number of slices, and refused to start: this version goes by the topics that hold counts."""
     settings = deployment.settings

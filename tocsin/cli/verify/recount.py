@@ -29,6 +29,7 @@ from streams.transport.batch import RecordBatch
 from streams.upstream.slice_assignor import slice_of
 from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
 from tables.buckets import FINE, FUTURE_S, retention_s
+from tables.replay_rules import RuleHistory
 from tables.rows import VersionedRows
 from tables.source_counter import SourceCounter
 from tables.source_name import source_name
@@ -288,7 +289,9 @@ class Verification:
             )
             if tp not in committed and ends[tp]:
                 self._found.uncommitted.append(f"{tp.topic}/{number}")
-            covered_s = await self._count_again(reader, priority, tp, tally)
+            spans = rows.rules_of(names[tp])
+            history = RuleHistory(spans, spans[-1].rules, -1) if spans else None
+            covered_s = await self._count_again(reader, priority, tp, tally, history)
             sums[priority].covered_from_s = max(sums[priority].covered_from_s, covered_s)
             for difference in tally.differences(
                 priority.value, f"{tp.topic}/{number}", kept_from_s=kept_s, covered_from_s=covered_s
@@ -301,7 +304,12 @@ class Verification:
         rows.close()
 
     async def _count_again(
-        self, reader: TopicReader, priority: Priority, tp: TopicPartition, tally: SourceRecount
+        self,
+        reader: TopicReader,
+        priority: Priority,
+        tp: TopicPartition,
+        tally: SourceRecount,
+        history: RuleHistory | None,
     ) -> float:
         """Count the records of one source with the workers' own code; return from when on it is covered."""
         beginning = (await reader.beginnings([tp]))[tp]
@@ -317,7 +325,7 @@ class Verification:
         )
         if first is not None:
             start = max(beginning, await self._start(reader, tp, end) if brokers_clock else beginning)
-            await self._count(reader, priority, tp, tally, start, end, brokers_clock)
+            await self._count(reader, priority, tp, tally, start, end, brokers_clock, history)
             if (await reader.beginnings([tp]))[tp] > start:
                 covered_s = math.inf  # retention deleted some of them meanwhile
         elif not tally.rows:
@@ -340,6 +348,7 @@ class Verification:
         start: int,
         end: int,
         brokers_clock: bool,
+        history: RuleHistory | None,
     ) -> None:
         settings = self._settings
         ingest = Ingest(settings, _Nowhere())  # type: ignore[arg-type]
@@ -347,7 +356,11 @@ class Verification:
             "verify", VersionedRows(_NoRows(), ""), max_event_types=_NO_END, lateness_s=settings.lateness_s
         )
         counter.processed = start - 1
-        last_ms = (self._span.end_s + settings.lateness_s) * 1000
+        lateness_s = settings.lateness_s
+        if history is not None:
+            counter.count_by(history)
+            lateness_s = max(lateness_s, history.lateness_s)
+        last_ms = (self._span.end_s + lateness_s) * 1000
         async for records in reader.records(tp, start, end):
             index = 0
             while index < len(records):
