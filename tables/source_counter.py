@@ -171,6 +171,9 @@ class SourceCounter:
     def _add_again(self, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
         self._use_cap(offset)
         total_type = self.totals.add_again(offset, event_type, seen_ms)
+        if offset <= self.ruled_until and OVERFLOW in self.totals.counts:
+            # With more places a later record may have got one for a name that had none then.
+            self.totals.touched.add(OVERFLOW)
         if bucket < self._expiry.before:
             self.totals.base_due = True
             return

@@ -217,6 +217,15 @@ def test_a_setting_changed_between_a_crash_and_a_restart(before: Rules, after: R
     assert play(Forgetful([LATE, []], before), events) != []
 
 
+def test_a_name_that_finds_a_place_later() -> None:
+    """Two workers die before they send: what was overflow is sent, though its name has a place by now."""
+    records = [(n, Record(name, START_S, START_S)) for n, name in enumerate("caa")]
+    events: list[Event] = [("read", 0, 2), ("flush", 0, 2), ("die", 0, rules(most=2))]
+    events += [("read", 0, 3), ("flush", 0, 3), ("die", 0, rules())]
+    assert play(RuledCluster([records, []], rules(most=1)), events) == []
+    assert play(Forgetful([records, []], rules(most=1)), events) != []
+
+
 def test_changed_back_and_forth_between_crashes() -> None:
     """Each worker counts some more by its own settings, and dies before it commits."""
     records = [(n, Record("a", START_S + n, START_S + 1800 + n)) for n in range(12)]
