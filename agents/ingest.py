@@ -220,7 +220,7 @@ class Ingest:
         return self._earlier[rules]
 
     def _learnt(self, reading: _Reading, read: Notification, tally: RunTally) -> str:
-        """The event type to count under; the tally takes the next of its type, unless settings were others."""
+        """The event type to count under; the tally takes the next of its type, if settings are these."""
         event_type = _counted_as(read.event_type)
         if not read.repairs and read.event_type not in RESERVED and reading is self._now:
             tally.learn(event_type)
