@@ -18,6 +18,7 @@ from faust.types import TP
 
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
+from agents.ingest import rules_of
 from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
@@ -26,6 +27,7 @@ from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.turns import let_others_pass
+from streams.upstream.slice_assignor import slice_of
 from streams.upstream.store_faults import LocalStateError
 from streams.upstream.stores import PartitionGoneError
 from tables.again import AskAgain, encode_question
@@ -86,7 +88,7 @@ class Topics:
 
     partials: str
     event_counts: str
-    partitions: int
+    slices: int
 
 
 class Counting:
@@ -130,7 +132,7 @@ class Counting:
         self._offsets = offsets
         self._pace = pace
         self._clock = ClockCheck() if clock is None else clock
-        self._slice_of = make_slicer(topics.partitions)
+        self._slice_of = make_slicer(topics.slices)
         self._sources: dict[TP, SourceCounter] = {}
         self._combined: dict[int, CombinedCounter] = {}
         self._outdated = outdated
@@ -161,16 +163,20 @@ class Counting:
         """
         self._finished = False
         rows: dict[int, VersionedRows] = {}
+        counted_as_then = 0
         for tp in sorted(assigned):
             if tp.topic in self._priorities:
-                if tp.partition not in rows:
-                    rows[tp.partition] = self._partial_counts.rows(tp.partition)
+                home = self._home(tp)
+                if home not in rows:
+                    rows[home] = self._partial_counts.rows(home)
                 counter = SourceCounter(
                     source_name(topic_ids[tp.topic], tp.partition),
-                    rows[tp.partition],
+                    rows[home],
                     max_event_types=self._settings.max_event_types,
                     lateness_s=self._settings.lateness_s,
+                    rules=rules_of(self._settings),
                 )
+                counted_as_then += counter.ruled_until >= (committed.get(tp) or 0)
                 # Records below the committed offset are not read again.
                 counter.processed = (committed.get(tp) or 0) - 1
                 self._sources[tp] = counter
@@ -180,6 +186,12 @@ class Counting:
                 )
                 combiner.processed = (committed.get(tp) or 0) - 1
                 self._combined[tp.partition] = combiner
+        if counted_as_then:
+            log.info(
+                "Settings for counting were changed: in %d partitions, records that may have been counted "
+                "already are counted by the old ones.",
+                counted_as_then,
+            )
 
     def close(self) -> None:
         """Forget the state of the assignment."""
@@ -284,6 +296,10 @@ class Counting:
             self.flushes += 1
             self.flushed_at = self._clock.now_s()
 
+    def _home(self, tp: TP) -> int:
+        """The partition of the table that has the rows of a source."""
+        return slice_of(tp.partition, self._topics.slices)
+
     async def _flush_sources(self, epoch: int) -> bool:
         now_s = self._clock.now_s()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
@@ -300,8 +316,8 @@ class Counting:
         if not flushes:
             return False
         table = self._partial_counts
-        await self._write(table, ((tp.partition, flush.first) for tp, _, flush in flushes))
-        await self._write(table, ((tp.partition, flush.then) for tp, _, flush in flushes))
+        await self._write(table, ((self._home(tp), flush.first) for tp, _, flush in flushes))
+        await self._write(table, ((self._home(tp), flush.then) for tp, _, flush in flushes))
         messages, sent_at = self._messages(flushes), self._clock.steady_now()
         self._clock.confirmed(sent_at, await self._send(messages))
         if epoch != self._epoch:
@@ -310,7 +326,7 @@ class Counting:
             counter.flushed(flush)
             if flush.offset >= 0:
                 self._offsets.counted(tp, flush.offset + 1)
-        await self._write(table, ((tp.partition, flush.cleanup) for tp, _, flush in flushes))
+        await self._write(table, ((self._home(tp), flush.cleanup) for tp, _, flush in flushes))
         return True
 
     def _messages(self, flushes: Iterable[tuple[TP, SourceCounter, Flush]]) -> list[Outgoing]:

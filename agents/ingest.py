@@ -33,6 +33,7 @@ from streams.records import UnreadableRecord
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
 from tables.buckets import FINE, FUTURE_S, bucket_of
+from tables.replay_rules import Rules
 from tables.reserved_types import DEAD_LETTERS, PROBES, RESERVED
 from tables.source_counter import SourceCounter
 
@@ -58,13 +59,39 @@ class IngestStats:
     skew: RecentSkew = field(default_factory=RecentSkew)
 
 
+def rules_of(settings: Settings) -> Rules:
+    """The settings that decide what a record is counted as."""
+    return Rules(
+        settings.lateness_s,
+        settings.max_event_types,
+        settings.max_notification_bytes,
+        settings.max_depth,
+        settings.max_event_type_length,
+    )
+
+
+class _Reading:
+    """How records are read under some rules."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.limits = Limits(rules.max_notification_bytes, rules.max_depth, rules.max_event_type_length)
+        self.decode = Decoder(self.limits).decode
+        self._lateness_ms = rules.lateness_s * 1000
+
+    def event_time(self, stated_ms: int | None, broker_ms: int) -> tuple[int, bool]:
+        """The event time to count under, in milliseconds, and whether it replaces the stated one."""
+        return bucket_time_ms(stated_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
+
+
 class Ingest:
     """Handles batches; everything that a record causes is begun before the next record is read."""
 
     def __init__(self, settings: Settings, effects: Effects) -> None:
         self._effects = effects
-        limits = Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length)
-        self._decode = Decoder(limits).decode
+        rules = rules_of(settings)
+        self._now = _Reading(rules)
+        #: Of records that were first counted under other settings.
+        self._earlier: dict[Rules, _Reading] = {}
         self._alert_topics = {p: settings.alert_topic(p.value) for p in settings.forward_priorities}
         self._masker = Masker(settings.masked_keys)
         self._labels = {priority: AlertLabels(priority) for priority in self._alert_topics}
@@ -72,12 +99,15 @@ class Ingest:
         self._forwardings: dict[str, tuple[Forwarding, Forwarding]] = {}
         self._dead_letter_topic = settings.dead_letter_topic
         self._probe_topic = settings.internal_topic("probes")
-        self._lateness_ms = settings.lateness_s * 1000
         # The same strings for all priorities: with very many event types they would not fit the caches.
         known: dict[str, str] = {}
         self._tallies = {
             priority: RunTally(
-                priority, limits, self._lateness_ms, known, keep=priority in self._alert_topics
+                priority,
+                self._now.limits,
+                settings.lateness_s * 1000,
+                known,
+                keep=priority in self._alert_topics,
             )
             for priority in settings.priorities
         }
@@ -91,10 +121,11 @@ class Ingest:
         records, tp = batch.records, batch.tp
         tally, forwards = self._tallies[batch.priority], batch.priority in self._alert_topics
         index, singly_before = 0, 0
+        ruled_until = counter.ruled_until
         while index < len(records) and records[index].offset <= counter.processed:
             index += 1
         while index < len(records):
-            if index >= singly_before:
+            if index >= singly_before and records[index].offset > ruled_until:
                 run = tally.run(records, index)
                 if run.end > index:
                     taken = records[index : run.end]
@@ -109,13 +140,14 @@ class Ingest:
                 if not run.stopped and index >= singly_before:
                     continue
             record = records[index]
-            read = self._decoded(record, batch.priority)
+            reading = self._now if record.offset > ruled_until else self._reading_of(counter, record.offset)
+            read = _decoded(reading, record, batch.priority)
             if isinstance(read, Rejection):
-                await self._reject(read, record, batch, counter)
+                await self._reject(reading, read, record, batch, counter)
             elif forwards:
-                await self._forward(read, record, tp, counter, tally)
+                await self._forward(reading, read, record, tp, counter, tally)
             else:
-                self._count(read, record, batch.priority, counter, tally)
+                self._count(reading, read, record, batch.priority, counter, tally)
             index += 1
         self.stats.counted[batch.priority] += len(records)
         newest, _ = record_time(records[-1].timestamp, records[-1].timestamp_type)
@@ -123,18 +155,26 @@ class Ingest:
 
     # ---------------------------------------------------------------- what becomes of one record
 
-    async def _reject(self, why: Rejection, record: Any, batch: RecordBatch, counter: SourceCounter) -> None:
+    async def _reject(
+        self, reading: _Reading, why: Rejection, record: Any, batch: RecordBatch, counter: SourceCounter
+    ) -> None:
         """Dead-letter a record that cannot be read, and count it as such."""
         await self._send_dead_letter(batch.tp, record, counter.source, why)
-        event_ms, _ = self._event_time(None, record, batch.priority)
+        event_ms, _ = self._event_time(reading, None, record, batch.priority)
         counter.add(record.offset, DEAD_LETTERS, bucket_of(event_ms, FINE), event_ms)
 
     def _count(
-        self, read: Notification, record: Any, priority: Priority, counter: SourceCounter, tally: RunTally
+        self,
+        reading: _Reading,
+        read: Notification,
+        record: Any,
+        priority: Priority,
+        counter: SourceCounter,
+        tally: RunTally,
     ) -> None:
         """Count a notification that is not forwarded; the tally takes the next of its type."""
-        event_type = _learnt(read, tally)
-        event_ms = self._noted(read, record, priority)
+        event_type = self._learnt(reading, read, tally)
+        event_ms = self._noted(reading, read, record, priority)
         counter.add(record.offset, event_type, bucket_of(event_ms, FINE), event_ms)
 
     async def _forward_run(
@@ -155,11 +195,17 @@ class Ingest:
                 counter.add(record.offset, read.event_type, bucket_of(event_ms, FINE), event_ms)
 
     async def _forward(
-        self, read: Notification, record: Any, tp: TP, counter: SourceCounter, tally: RunTally
+        self,
+        reading: _Reading,
+        read: Notification,
+        record: Any,
+        tp: TP,
+        counter: SourceCounter,
+        tally: RunTally,
     ) -> None:
         """Send a notification on as an alert, or answer it when it is a probe; then count it."""
-        event_type = _learnt(read, tally)
-        event_ms = self._noted(read, record, read.priority)
+        event_type = self._learnt(reading, read, tally)
+        event_ms = self._noted(reading, read, record, read.priority)
         alerts, answers = self._forwardings_of(tp, read.priority, counter.source)
         smaller: Smaller
         if event_type == PROBES:
@@ -176,12 +222,14 @@ class Ingest:
 
     # ---------------------------------------------------------------- steps of it
 
-    def _decoded(self, record: Any, priority: Priority) -> Notification | Rejection:
-        """Read a record, whatever it holds."""
-        read = self._decode(record.value, priority)
-        if isinstance(read, Rejection) and isinstance(record, UnreadableRecord):
-            return Rejection(Reason.UNREADABLE_RECORD, f"The record cannot be read: {record.error[:120]}")
-        return read
+    def _reading_of(self, counter: SourceCounter, offset: int) -> _Reading:
+        """How a record is read that may have been counted before, by its offset."""
+        rules = counter.rules_at(offset)
+        if rules is None:
+            return self._now
+        if rules not in self._earlier:
+            self._earlier[rules] = _Reading(rules)
+        return self._earlier[rules]
 
     def _note_times(self, run: Run, priority: Priority) -> None:
         """Note for the metrics what became of the times of a run."""
@@ -192,20 +240,29 @@ class Ingest:
         for whose, number in run.record_times.items():
             stats.record_times[priority, whose] += number
 
-    def _noted(self, read: Notification, record: Any, priority: Priority) -> int:
+    def _learnt(self, reading: _Reading, read: Notification, tally: RunTally) -> str:
+        """The event type to count under; the tally takes the next of its type, if settings are these."""
+        event_type = _counted_as(read.event_type)
+        if not read.repairs and read.event_type not in RESERVED and reading is self._now:
+            tally.learn(event_type)
+        return event_type
+
+    def _noted(self, reading: _Reading, read: Notification, record: Any, priority: Priority) -> int:
         """Note for the metrics what was repaired; returns the event time to count under, in milliseconds."""
-        event_ms, replaced = self._event_time(read.event_time_ms, record, priority)
+        event_ms, replaced = self._event_time(reading, read.event_time_ms, record, priority)
         self.stats.time_replaced += replaced
         if read.repairs:
             self.stats.repairs.update(read.repairs)
         return event_ms
 
-    def _event_time(self, stated_ms: int | None, record: Any, priority: Priority) -> tuple[int, bool]:
+    def _event_time(
+        self, reading: _Reading, stated_ms: int | None, record: Any, priority: Priority
+    ) -> tuple[int, bool]:
         """The event time to count under, in milliseconds, and whether it replaces the stated one."""
         broker_ms, whose = record_time(record.timestamp, record.timestamp_type)
         if whose is not None:
             self.stats.record_times[priority, whose] += 1
-        event_ms, replaced = bucket_time_ms(stated_ms, broker_ms, self._lateness_ms, _FUTURE_MS)
+        event_ms, replaced = reading.event_time(stated_ms, broker_ms)
         # Most are within a second, which nobody asks about.
         if broker_ms >= 0 and not -1000 <= broker_ms - event_ms <= 1000:
             behind_s = (broker_ms - event_ms) / 1000
@@ -229,12 +286,12 @@ class Ingest:
         await self._effects.send(tp, record.offset, letter, truncated)
 
 
-def _learnt(read: Notification, tally: RunTally) -> str:
-    """The event type to count under; the tally takes the next of its type."""
-    event_type = _counted_as(read.event_type)
-    if not read.repairs and read.event_type not in RESERVED:
-        tally.learn(event_type)
-    return event_type
+def _decoded(reading: _Reading, record: Any, priority: Priority) -> Notification | Rejection:
+    """Read a record, whatever it holds."""
+    read = reading.decode(record.value, priority)
+    if isinstance(read, Rejection) and isinstance(record, UnreadableRecord):
+        return Rejection(Reason.UNREADABLE_RECORD, f"The record cannot be read: {record.error[:120]}")
+    return read
 
 
 def _counted_as(event_type: str) -> str:

@@ -28,7 +28,8 @@ partials
 emission
     What one flush of a source sends out, before it is cut into partials.
 slice
-    The event types that one combiner owns, and the partition of that combiner in all topics.
+    The event types that one combiner owns, and the partition of that combiner in all topics that hold counts.
+    How many there are is fixed at the first start (``streams.broker.slices``).
 combined counts
     Counts of one slice over all sources. Their rows are in the table ``combined-counts``, and
     `CombinedCounter` is the combiner.

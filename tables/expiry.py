@@ -24,7 +24,7 @@ class Expiry:
     def __init__(self, source: str, rows: VersionedRows, lateness_s: int, before: int) -> None:
         self._source = source
         self._rows = rows
-        self._lateness_s = lateness_s
+        self.lateness_s = lateness_s
         #: 10 s buckets that start earlier, in seconds since 1970, are no longer kept.
         self.before = before
         self._durable_before = before
@@ -35,9 +35,9 @@ class Expiry:
 
         Then the base row must say so before they are deleted.
         """
-        before = int(horizon_s) - retention_s(FINE, self._lateness_s)
+        before = int(horizon_s) - retention_s(FINE, self.lateness_s)
         # Nothing goes that an open coarse bucket is yet to be recomputed from, by us or after a crash.
-        reach = retention_s(MINUTE, self._lateness_s) - retention_s(FINE, self._lateness_s)
+        reach = retention_s(MINUTE, self.lateness_s) - retention_s(FINE, self.lateness_s)
         before = min([before, *open_minutes, *(hour + reach for hour in open_hours)])
         if before < self.before + MINUTE:
             return False
@@ -54,9 +54,9 @@ class Expiry:
         if before <= self._cleaned_before:
             return []
         keys = self._rows.expired(self._source, FINE, before, _DELETES_PER_FLUSH)
-        newest = before + retention_s(FINE, self._lateness_s)
+        newest = before + retention_s(FINE, self.lateness_s)
         for resolution in (MINUTE, HOUR):
-            oldest = newest - retention_s(resolution, self._lateness_s)
+            oldest = newest - retention_s(resolution, self.lateness_s)
             keys += self._rows.expired(self._source, resolution, oldest, _DELETES_PER_FLUSH)
         if len(keys) < _DELETES_PER_FLUSH:
             self._cleaned_before = before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tables.buckets import FINE, MINUTE, children
+from tables.replay_rules import RulesSpan
 from tables.row_bodies import read_fine, read_source_base
 from tables.rows import VersionedRows, base_name, bucket_name
 
@@ -23,6 +24,7 @@ class Restored:
         hours: starts of the open hours.
         expired_before: 10 s buckets that start earlier are no longer kept.
         answered: slice -> number of the latest question to send all again that was answered.
+        rules: settings under which records were counted, as far as the base row tells.
         replay_until: the highest offset that a row is as of, of those that records may be applied to again.
     """
 
@@ -35,6 +37,7 @@ class Restored:
     hours: set[int] = field(default_factory=set)
     expired_before: int = 0
     answered: dict[int, int] = field(default_factory=dict)
+    rules: list[RulesSpan] = field(default_factory=list)
     replay_until: int = -1
 
     def merge_total(self, event_type: str, total: int, seen_ms: int, offset: int) -> None:
@@ -83,4 +86,5 @@ def _base(source: str, rows: VersionedRows) -> Restored:
         expired_before=expired_before,
         # Of the newest alone: an answer too many does no harm, and one too few does.
         answered=newest.answered or {},
+        rules=newest.rules or [],
     )

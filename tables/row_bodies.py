@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tables.again import AskAgain
+from tables.replay_rules import RulesSpan
 
 #: Event type -> number of records.
 Counts = dict[str, int]
@@ -69,6 +70,8 @@ class SourceBase(msgspec.Struct, omit_defaults=True):
         expired_before: 10 s buckets that start earlier, in seconds since 1970, are no longer kept.
         as_of: event type -> offset that its total is as of, where that is later than the row's.
         answered: slice -> number of the latest question to send all again that was answered.
+        rules: settings under which records were counted; None in a row of an older version, which also leaves
+            them out when it writes the row.
     """
 
     totals: dict[str, TypeTotal]
@@ -77,6 +80,7 @@ class SourceBase(msgspec.Struct, omit_defaults=True):
     expired_before: int
     as_of: dict[str, int] | None = None
     answered: dict[int, int] | None = None
+    rules: list[RulesSpan] | None = None
 
 
 class CombinedBase(msgspec.Struct, omit_defaults=True):

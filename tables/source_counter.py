@@ -18,13 +18,14 @@ from tables.expiry import Expiry
 from tables.fine_rows import FineRows
 from tables.flushes import Emission, FineRow, Flush
 from tables.last_seen import LastSeen, SeenTimes
+from tables.replay_rules import RuleHistory, Rules
 from tables.reserved_types import OVERFLOW
 from tables.restoring import restore
 from tables.row_bodies import Counts, FineEntry, ReplayedEntry
 from tables.rows import VersionedRows, bucket_name
 from tables.sending_again import SendingAgain
 from tables.source_totals import SourceTotals, sums
-from tables.type_cap import MOST_GUEST_BYTES, TypeCap, bytes_of
+from tables.type_cap import BYTES_EACH, MOST_GUEST_BYTES, TypeCap, bytes_of
 
 
 class SourceCounter:
@@ -40,6 +41,8 @@ class SourceCounter:
         lateness_s: how far back in time a record may still fall.
         max_type_bytes: most bytes of the event types in the totals; None for what ``TypeCap`` allows.
         max_guest_bytes: most bytes of the event types that a bucket names and the totals do not.
+        rules: the settings that decide what a record is counted as, to be kept with the rows; ``lateness_s``
+            and ``max_event_types`` are of these. None to keep none, and count all records alike.
     """
 
     most_pending = 100_000
@@ -53,16 +56,24 @@ class SourceCounter:
         lateness_s: int,
         max_type_bytes: int | None = None,
         max_guest_bytes: int = MOST_GUEST_BYTES,
+        rules: Rules | None = None,
     ) -> None:
         self.source = source
         self._rows = rows
-        self._cap = TypeCap(max_event_types, max_type_bytes, max_guest_bytes)
+        self._cap = self._cap_now = TypeCap(max_event_types, max_type_bytes, max_guest_bytes)
         restored = restore(source, rows)
+        self._lateness_s = lateness_s
+        self._rules = None if rules is None else RuleHistory(restored.rules, rules, restored.replay_until)
+        #: Offset up to which records were first counted under other settings: see ``rules_at``.
+        self.ruled_until = -1 if self._rules is None else self._rules.until
         self.totals = SourceTotals(source, rows, restored, self._cap)
         self._fine = FineRows(source, rows)
         self._coarse = CoarseBuckets(source, rows, self._fine, restored.minutes, restored.hours)
         self._expiry = Expiry(source, rows, lateness_s, restored.expired_before)
         self._again = SendingAgain(lateness_s, restored.answered, self._counts_of)
+        if self._rules is not None and self._rules.changed:
+            # Before any row that counts by the new ones.
+            self.totals.base_due = True
         #: Counts since the last flush: bucket -> event type -> count.
         self._pending: dict[int, Counter[str]] = {}
         #: How many counts that is.
@@ -83,6 +94,14 @@ class SourceCounter:
     def replaying(self) -> bool:
         """Whether the next record may be one that some row already counts."""
         return self.processed < self.replay_until
+
+    def count_by(self, history: RuleHistory) -> None:
+        """Count by the settings that held when records were first counted, as another counter's rows say."""
+        self._rules, self.ruled_until = history, history.until
+
+    def rules_at(self, offset: int) -> Rules | None:
+        """The settings under which a record is counted, by its offset; None for those of today."""
+        return None if self._rules is None or offset > self.ruled_until else self._rules.at(offset)
 
     def add(self, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
         """Count one record."""
@@ -153,7 +172,11 @@ class SourceCounter:
         return True
 
     def _add_again(self, offset: int, event_type: str, bucket: int, seen_ms: int) -> None:
+        self._use_cap(offset)
         total_type = self.totals.add_again(offset, event_type, seen_ms)
+        if offset <= self.ruled_until and OVERFLOW in self.totals.counts:
+            # With more places a later record may have got one for a name that had none then.
+            self.totals.touched.add(OVERFLOW)
         if bucket < self._expiry.before:
             self.totals.base_due = True
             return
@@ -163,6 +186,17 @@ class SourceCounter:
             row.counts[counted] = row.counts.get(counted, 0) + 1
         self.totals.base_due |= self._is_left_out(total_type, row)
         row.dirty = row.resend = True
+
+    def _use_cap(self, offset: int | None) -> None:
+        """Count by name what was by the cap of the time of a record; None for that of today."""
+        rules = None if offset is None else self.rules_at(offset)
+        now = self._cap_now
+        if rules is None:
+            self._cap = self.totals.cap = now
+        else:
+            # Bytes that were given are a matter of tests, and stay.
+            given = None if now.most_bytes == now.most * BYTES_EACH else now.most_bytes
+            self._cap = self.totals.cap = TypeCap(rules.max_event_types, given, now.most_guest_bytes)
 
     def _admitted(self, event_type: str, row: FineRow) -> str:
         """What a row counts ``event_type`` as, when the totals have it."""
@@ -182,6 +216,7 @@ class SourceCounter:
     def _merge_pending(self) -> dict[int, Collection[str]]:
         """Move the pending counts into rows and totals; return the changed event types by bucket."""
         pending = self.take_pending()
+        self._use_cap(None)
         by_name = self.totals.see(self.last_seen.take())
         changed: dict[int, Collection[str]] = {}
         for bucket, counts in pending.items():
@@ -268,6 +303,9 @@ class SourceCounter:
     def _expire(self, now_s: float) -> None:
         # The wall clock bounds the watermark: a topic with the producers' own times may hold any time.
         horizon_s = min(self.watermark_ms / 1000, now_s)
+        # Records that are read again may fall as far back as they did.
+        again = self._rules is not None and self.processed < self.ruled_until
+        self._expiry.lateness_s = self._rules.lateness_s if self._rules and again else self._lateness_s
         self.totals.base_due |= self._expiry.advance(horizon_s, self._coarse.minutes, self._coarse.hours)
 
     def _write_base(self, now_s: float, flush: Flush) -> None:
@@ -279,6 +317,7 @@ class SourceCounter:
             self._expiry.before,
             self._again.answered,
             replaying=self.replaying,
+            rules=None if self._rules is None else self._rules.spans(),
         )
         flush.first += base
         flush.cleanup += [(key, None) for key in stale_keys]

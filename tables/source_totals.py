@@ -7,6 +7,7 @@ from itertools import repeat
 from operator import add
 from typing import Final
 
+from tables.replay_rules import RulesSpan
 from tables.restoring import Restored
 from tables.row_bodies import SourceBase, TypeTotal
 from tables.rows import Change, VersionedRows, base_name
@@ -34,7 +35,8 @@ class SourceTotals:
     def __init__(self, source: str, rows: VersionedRows, restored: Restored, cap: TypeCap) -> None:
         self._name = base_name(source)
         self._rows = rows
-        self._cap = cap
+        #: Of the record that is being added.
+        self.cap = cap
         #: Event type -> records ever counted. Counts and times are apart, so that both are added to in C.
         self.counts = restored.totals
         #: Event type -> when it was seen last, in milliseconds; for those that ``counts`` names.
@@ -58,13 +60,13 @@ class SourceTotals:
             self.counts[event_type], self.seen_ms[event_type] = count, seen_ms
             self._bytes += bytes_of((event_type,))
             # Near the cap the order of arrival decides what is counted by name: make it durable first.
-            self.base_due |= self._cap.is_near(len(self.counts), self._bytes)
+            self.base_due |= self.cap.is_near(len(self.counts), self._bytes)
         else:
             self.counts[event_type] = total + count
             self.seen_ms[event_type] = max(seen_ms, self.seen_ms[event_type])
 
     def _admitted(self, event_type: str) -> str:
-        return self._cap.admitted(event_type, self.counts, self._bytes, self._cap.most_bytes)
+        return self.cap.admitted(event_type, self.counts, self._bytes, self.cap.most_bytes)
 
     def add_again(self, offset: int, event_type: str, seen_ms: int) -> str:
         """Add a record that may be in the totals already; return what it is counted as."""
@@ -135,11 +137,12 @@ class SourceTotals:
         answered: dict[int, int],
         *,
         replaying: bool,
+        rules: list[RulesSpan] | None = None,
     ) -> tuple[list[Change], list[bytes]]:
         """The base row as of ``offset``, and the keys that it supersedes."""
         self._base_offset = max(self._base_offset, offset)
         self._base_at_s, self.base_due = now_s, False
-        body = SourceBase(self.of(self.counts), list(minutes), list(hours), expired_before)
+        body = SourceBase(self.of(self.counts), list(minutes), list(hours), expired_before, rules=rules)
         if answered:
             body.answered = answered
         if self._as_of and replaying:

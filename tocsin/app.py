@@ -127,7 +127,7 @@ class TocsinApp(App):
             quarantine_damaged(stores)
             cluster = self._checked or await self_check(self.settings)
             await refuse_foreign_topic(
-                self.settings.event_counts_topic, self.settings.app_id, cluster.partitions, starting.options
+                self.settings.event_counts_topic, self.settings.app_id, cluster.slices, starting.options
             )
         except ConfigurationError as error:
             sys.stderr.write(f"tocsin: {error}\n")

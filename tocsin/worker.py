@@ -195,7 +195,7 @@ class Worker:
         topics = Topics(
             partials=settings.internal_topic("partials"),
             event_counts=settings.event_counts_topic,
-            partitions=cluster.partitions,
+            slices=cluster.slices,
         )
         writer = secrets.token_hex(6)
         combined = tables.combined_counts
@@ -212,6 +212,8 @@ class Worker:
             starting.asked,
             starting.clock,
         )
+        self._plan = planned_topics(settings, cluster.partitions, cluster.slices)
+        app.assignor.fix(cluster.slices, [spec.name for spec in self._plan if spec.state])
         followed = [topics.partials] if settings.combines else []
         self.traffic = Traffic(
             app, settings, self.counting, options, followed=followed, on_missed=self.counting.missed
@@ -225,13 +227,14 @@ class Worker:
         self.web.show(SchedulerFigures(self.traffic, self.profile), WorkerFigures(self))
         # From here on brokers that go are waited for, and somebody says so.
         self.brokers.start(self.cluster.writes_need)
-        plan = planned_topics(self._settings, self.cluster.partitions)
-        self.topics.start(TopicStates(plan, self.cluster.topic_ids, self.cluster.partitions), self)
+        self.topics.start(
+            TopicStates(self._plan, self.cluster.topic_ids), self, self.cluster.partition_counts
+        )
         producers = (self.alert_producer, self.count_producer)
         if not all(await asyncio.gather(*(producer.start(self._is_wanted) for producer in producers))):
             return
         await self.traffic.start()
-        await self.reader.start(self.cluster.partitions)
+        await self.reader.start(self.cluster.slices)
         self.counting.start(self._app.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
         self._app.add_future(self._watch_recovery())
@@ -271,12 +274,15 @@ class Worker:
         """Topic -> its partitions that are nobody's in the group; empty while there is no assignment."""
         if not self.traffic.ready.is_set():
             return {}
-        given = self._app.consumer.assigned_in_group()
-        every = range(self.cluster.partitions)
+        given, counts, assignor = (
+            self._app.consumer.assigned_in_group(),
+            self.topics.counts,
+            self._app.assignor,
+        )
         return {
-            topic: missing
+            topic: sorted(missing)
             for topic in self.traffic.topics
-            if (missing := [number for number in every if number not in given.get(topic, ())])
+            if (missing := assignor.wanted(topic, counts.get(topic, 0)) - given.get(topic, set()))
         }
 
     async def take_up(self, *, anew: bool) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
 from streams.broker.pools import check_pools
-from streams.broker.topic_plan import TopicProblem, listed
-from streams.broker.topics import ensure_topics, examine_topics
+from streams.broker.slices import keep_slices
+from streams.broker.topic_plan import TopicProblem, likely_slices, listed, planned_topics, slices_topic
+from streams.broker.topics import EnsuredTopics, ensure_topics, examine_topics
 from streams.settings import ConfigurationError, Settings
 
 _log = logging.getLogger(__name__)
@@ -25,22 +27,26 @@ class CheckedCluster:
     """What the self-check found.
 
     Attributes:
-        partitions: the notification topics' real number of partitions, which the internal topics share.
+        partitions: the largest number of partitions that a notification topic has.
+        slices: into how many the event types are cut; the topics that hold counts have a partition for each.
         topic_ids: id of each planned topic, 22 characters of base64url, by name.
+        partition_counts: number of partitions of each planned topic, by name.
         created: topics that the self-check created.
         warnings: what is not as it should be and does no harm at once.
         writes_need: brokers that must be there for everything that a worker writes.
     """
 
     partitions: int
+    slices: int
     topic_ids: Mapping[str, str]
+    partition_counts: Mapping[str, int]
     created: tuple[str, ...] = ()
     warnings: tuple[TopicProblem, ...] = ()
     writes_need: int = 1
 
 
 async def self_check(settings: Settings, timeout_s: float = 15.0) -> CheckedCluster:
-    """Check that brokers are reachable and the topics there, equally partitioned and allowed to be used.
+    """Check that brokers are reachable and the topics there, fit and allowed to be used.
 
     Missing topics are created when ``settings.create_topics``. Brokers that do not answer yet are tried
     again for about half of the time; warnings are logged.
@@ -73,7 +79,10 @@ async def _checked(settings: Settings, timeout_s: float) -> CheckedCluster:
         ensured = await ensure_topics(
             admin, settings, create=settings.create_topics, wait_s=max(0.0, until - loop.time())
         )
-        examined = await examine_topics(admin, settings, ensured.plan, ensured.found)
+        partitions = ensured.plan[0].partitions
+        slices = ensured.slices or await _fixed_slices(admin, settings, ensured)
+        plan = planned_topics(settings, partitions, slices)
+        examined = await examine_topics(admin, settings, plan, ensured.found)
         await check_pools(admin, settings)
     errors = [problem for problem in examined.problems if problem.severity == "error"]
     if errors:
@@ -83,7 +92,6 @@ async def _checked(settings: Settings, timeout_s: float) -> CheckedCluster:
         _log.warning("The topic %s.", problem)
     if ensured.created:
         _log.info("Created the topics %s.", ", ".join(ensured.created))
-    partitions = ensured.plan[0].partitions
     if partitions != settings.partitions:
         _log.info(
             "The notification topics have %d partitions, so TOCSIN_PARTITIONS=%d is not used.",
@@ -92,8 +100,19 @@ async def _checked(settings: Settings, timeout_s: float) -> CheckedCluster:
         )
     return CheckedCluster(
         partitions=partitions,
+        slices=slices,
         topic_ids=MappingProxyType({name: topic.topic_id for name, topic in ensured.found.items()}),
+        partition_counts=MappingProxyType({name: topic.partitions for name, topic in ensured.found.items()}),
         created=tuple(ensured.created),
         warnings=warnings,
         writes_need=examined.writes_need,
     )
+
+
+async def _fixed_slices(admin: AIOKafkaAdminClient, settings: Settings, ensured: EnsuredTopics) -> int:
+    """Fix the number of slices, unless some topic is missing for it: then the check fails anyway."""
+    likely = likely_slices(ensured.plan, ensured.found) or ensured.plan[0].partitions
+    topic = ensured.found[slices_topic(settings)]
+    if topic.error is not None or topic.leaderless or not (topic.may_read and topic.may_write):
+        return likely
+    return await keep_slices(admin, settings, likely)

@@ -40,7 +40,7 @@ class TopicSpec:
         reads: a worker reads it.
         writes: a worker writes to it.
         notifications: it is one of the notification topics.
-        co_partitioned: its partition p belongs to partition p of the notification topics.
+        state: it holds counts: its first partitions are the slices, and it has as many or more.
     """
 
     name: str
@@ -51,7 +51,7 @@ class TopicSpec:
     reads: bool = False
     writes: bool = False
     notifications: bool = False
-    co_partitioned: bool = False
+    state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +73,22 @@ class TopicProblem:
 
 
 #: How workers use a topic: the flags of its ``TopicSpec``.
-_INPUT: Final = {"reads": True, "notifications": True, "co_partitioned": True}
+_INPUT: Final = {"reads": True, "notifications": True}
 _OUTPUT: Final = {"writes": True}
-_STATE: Final = {"reads": True, "writes": True, "co_partitioned": True}
+_STATE: Final = {"reads": True, "writes": True, "state": True}
+_BOTH: Final = {"reads": True, "writes": True}
 
 
-def planned_topics(settings: Settings, partitions: int | None = None) -> list[TopicSpec]:
+def planned_topics(
+    settings: Settings, partitions: int | None = None, slices: int | None = None
+) -> list[TopicSpec]:
     """The topics of these settings.
 
     Args:
         settings: names, priorities, sizes, replication.
         partitions: partition count instead of ``settings.partitions``, where the notification topics exist.
+        slices: partition count of the topics that hold counts, where it is another: it was fixed when they
+            were made, and stays when notification topics get more partitions.
 
     Raises:
         ConfigurationError: two topics have one name.
@@ -106,16 +111,25 @@ def planned_topics(settings: Settings, partitions: int | None = None) -> list[To
             "records that could not be read, with the reason",
         ),
         (internal("probes"), "probes", _OUTPUT, "answers to `tocsin probe`"),
+        (slices_topic(settings), "slices", _BOTH, "the number of slices, fixed at the first start"),
         (internal("partials"), "partials", _STATE, "partial counts on their way to be combined"),
         (internal("partial-counts-changelog"), "counts", _STATE, "changelog of the partial counts"),
         (internal("combined-counts-changelog"), "counts", _STATE, "changelog of the combined counts"),
         (settings.event_counts_topic, "counts", _STATE, "combined counts, for every reader"),
     ]
     _refuse_equal_names([name for name, _, _, _ in table])
+    counts = {"slices": 1, "partials": slices or count, "counts": slices or count}
     return [
-        TopicSpec(name, count, settings.replication_factor, dict(config[kind]), purpose, **use)
+        TopicSpec(
+            name, counts.get(kind, count), settings.replication_factor, dict(config[kind]), purpose, **use
+        )
         for name, kind, use, purpose in table
     ]
+
+
+def slices_topic(settings: Settings) -> str:
+    """The topic that says into how many slices the event types are cut."""
+    return settings.internal_topic("slices")
 
 
 def _topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
@@ -144,6 +158,14 @@ def _topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         }
         | brokers_clock,
         "partials": _expiring(1, 8 * _MIB) | brokers_clock,
+        # Its first record holds, whatever comes later: so nothing of it may expire, nor be compacted.
+        "slices": {
+            "cleanup.policy": "delete",
+            "retention.ms": "-1",
+            "retention.bytes": "-1",
+            "max.message.bytes": str(_MIB),
+        }
+        | brokers_clock,
         # Never with delete: recovery hangs where the last record of a changelog has expired. Short segments
         # and an early cleaner keep what a restarted worker has to read small.
         "counts": {
@@ -186,6 +208,19 @@ def existing_partitions(plan: Sequence[TopicSpec], found: Mapping[str, TopicDesc
     }
 
 
+def likely_slices(plan: Sequence[TopicSpec], found: Mapping[str, TopicDescription]) -> int | None:
+    """The number of slices as the topics that hold counts tell it; None while none of them is there.
+
+    Somebody may have raised some of them, and none can be made smaller: so it is the least.
+    """
+    counts = (
+        found[spec.name].partitions
+        for spec in plan
+        if spec.state and spec.name in found and found[spec.name].error is None
+    )
+    return min(counts, default=None)
+
+
 @dataclass(slots=True)
 class _Finder:
     create: bool
@@ -225,19 +260,34 @@ class _Finder:
                 f"has no leader for {topic.leaderless} of its {topic.partitions} partitions: "
                 "start the brokers that hold them",
             )
-        differs = f"has {topic.partitions} partitions where notification topics have {self.target}"
-        grow = f"raise it to {self.target} with `kafka-topics.sh --alter --partitions {self.target}`"
-        if topic.partitions < self.target:
-            (self.error if spec.co_partitioned else self.warning)(spec, f"{differs}: {grow}")
-        elif topic.partitions > self.target and spec.co_partitioned:
-            self.error(
-                spec, f"{differs}: raise those to {topic.partitions}, or delete this topic and apply again"
+        if spec.state:
+            self._slices(spec, topic)
+        elif (spec.notifications or not spec.reads) and topic.partitions < self.target:
+            others = "other notification topics" if spec.notifications else "notification topics"
+            self.warning(
+                spec,
+                f"has {topic.partitions} partitions where {others} have {self.target}: "
+                f"raise it to {self.target} with `kafka-topics.sh --alter --partitions {self.target}`",
             )
         if topic.replication < spec.replication_factor:
             self.warning(
                 spec,
                 f"has {topic.replication} replicas where TOCSIN_REPLICATION_FACTOR wants "
                 f"{spec.replication_factor}: add some with `kafka-reassign-partitions.sh`",
+            )
+
+    def _slices(self, spec: TopicSpec, topic: TopicDescription) -> None:
+        if topic.partitions < spec.partitions:
+            self.error(
+                spec,
+                f"has {topic.partitions} partitions and counts are kept in {spec.partitions} slices: raise "
+                f"it with `kafka-topics.sh --alter --partitions {spec.partitions}`",
+            )
+        elif topic.partitions > spec.partitions:
+            self.warning(
+                spec,
+                f"has {topic.partitions} partitions and counts are kept in {spec.partitions} slices, so the "
+                "others stay empty: leave it as it is, and raise notification topics alone",
             )
 
     def look_at_config(self, spec: TopicSpec, config: Mapping[str, str]) -> None:
@@ -288,8 +338,8 @@ def find_problems(
 ) -> list[TopicProblem]:
     """Compare the topics that are there with those that are wanted; errors come first.
 
-    The notification topics may have another partition count than planned, as long as it is the same one;
-    every other topic is measured against it.
+    The notification topics may have another partition count than planned; topics that workers only write to
+    are measured against the largest. The topics that hold counts are measured against the plan.
 
     Args:
         plan: what is wanted.

@@ -60,13 +60,11 @@ class TopicStates:
     Args:
         plan: the topics that the worker uses.
         ids: id of each when the worker started, by name.
-        partitions: that the co-partitioned topics had then.
     """
 
-    def __init__(self, plan: Iterable[TopicSpec], ids: Mapping[str, str], partitions: int) -> None:
+    def __init__(self, plan: Iterable[TopicSpec], ids: Mapping[str, str]) -> None:
         self._plan = [spec for spec in plan if spec.reads or spec.writes]
         self._ids = ids
-        self._partitions = partitions
         #: What was seen last of a topic, and how many times in a row.
         self._seen: dict[str, tuple[object, int]] = {}
 
@@ -93,7 +91,6 @@ class TopicStates:
         for spec in self._plan:
             topic = found[spec.name]
             trouble = self._trouble(spec, topic)
-            holds_counts = spec.reads and not spec.notifications
             if trouble is not None:
                 if self._again(spec.name, trouble):
                     troubles[spec.name] = trouble
@@ -102,7 +99,7 @@ class TopicStates:
             elif topic.error is not None:
                 continue  # no leader yet, or the like: it says nothing new of the topic
             elif self._again(spec.name, (topic.topic_id, spec.name in unassigned)):
-                if holds_counts and topic.topic_id != self._ids.get(spec.name):
+                if spec.state and topic.topic_id != self._ids.get(spec.name):
                     lost.append(spec.name)
                 elif working is not None and (
                     spec.name in unassigned
@@ -129,11 +126,6 @@ class TopicStates:
             return f"The topic {name} may not be read by this user: grant Read on it."
         if spec.writes and not topic.may_write:
             return f"The topic {name} may not be written by this user: grant Write on it."
-        if spec.notifications and topic.partitions != self._partitions:
-            return (
-                f"The topic {name} has {topic.partitions} partitions, and had {self._partitions} when this "
-                "worker started: see `tocsin topics check`."
-            )
         return None
 
 
@@ -167,11 +159,20 @@ class TopicWatch:
         self._task: asyncio.Task[None] | None = None
         #: By topic, why it cannot be used; empty while all can.
         self.troubles: Mapping[str, str] = {}
+        #: Number of partitions of each topic, as seen last; of one that cannot be seen, as it was before.
+        self.counts: Mapping[str, int] = {}
         self._say_at: dict[str, float] = {}
         self._reopen_at = 0.0
 
-    def start(self, states: TopicStates, worker: Watched) -> None:
-        """Watch in the background."""
+    def start(self, states: TopicStates, worker: Watched, counts: Mapping[str, int]) -> None:
+        """Watch in the background.
+
+        Args:
+            states: judges what is seen.
+            worker: does what is needed.
+            counts: number of partitions of each topic at the start.
+        """
+        self.counts = counts
         self._task = asyncio.create_task(self._watch(states, worker), name="topic-watch")
 
     async def stop(self) -> None:
@@ -195,6 +196,7 @@ class TopicWatch:
                         with cancellable():
                             await gone.close()
                     continue
+                self.counts = {**self.counts, **partitions_in(found)}
                 await self._act(states.looked(found, worker.working_ids(), worker.unassigned()), worker)
         finally:
             if client is not None:
@@ -226,6 +228,11 @@ class TopicWatch:
                 self._say_at[name] = now + _SAY_AGAIN_S
                 log.warning("%s", trouble, extra=BOUNDED)
         self.troubles = troubles
+
+
+def partitions_in(found: Mapping[str, TopicDescription]) -> dict[str, int]:
+    """Number of partitions of each topic that can be seen and used."""
+    return {name: topic.partitions for name, topic in found.items() if topic.error is None}
 
 
 def lost(topics: Sequence[str]) -> str:

@@ -13,12 +13,14 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
 from streams.broker.admin import admin_client
 from streams.broker.lost_state import find_lost_state
+from streams.broker.slices import kept_slices
 from streams.broker.topic_plan import (
     CHECKED_CONFIG,
     TopicProblem,
     TopicSpec,
     existing_partitions,
     find_problems,
+    likely_slices,
     listed,
     planned_topics,
 )
@@ -51,14 +53,16 @@ class EnsuredTopics:
     """The topics after the missing ones were created.
 
     Attributes:
-        plan: what is wanted, with the notification topics' real partition count.
+        plan: what is wanted, with the notification topics' largest partition count, and the number of slices.
         found: what is there, by name.
         created: names of the topics that this call created.
+        slices: the number of slices; None while nobody has fixed it.
     """
 
     plan: list[TopicSpec]
     found: dict[str, TopicDescription]
     created: list[str]
+    slices: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,7 @@ async def check_topics(settings: Settings) -> list[TopicProblem]:
         ConfigurationError: no broker can be used.
     """
     async with admin_client(settings) as admin:
-        plan = planned_topics(settings)
-        found = await fetch_topics(admin, [spec.name for spec in plan])
+        plan, found, _ = await _plan(admin, settings)
         lost = await find_lost_state(admin, settings)
         gone = {problem.topic for problem in lost}
         problems = [
@@ -114,8 +117,8 @@ async def ensure_topics(
 ) -> EnsuredTopics:
     """Create what is missing, if ``create``, and wait until the topics' partitions have leaders.
 
-    New topics get the partition count of the notification topics that are there. When those differ from
-    each other nothing is created.
+    New topics get the largest partition count of the notification topics that are there, and those that hold
+    counts one partition for each slice.
 
     Args:
         admin: started client.
@@ -127,19 +130,7 @@ async def ensure_topics(
         ConfigurationError: the brokers do not let the topics be created, no leader came in time, or counts
             are lost that a new and empty topic would hide.
     """
-    plan = planned_topics(settings)
-    found = await fetch_topics(admin, [spec.name for spec in plan])
-    counts = existing_partitions(plan, found)
-    if len(set(counts.values())) > 1:
-        if create:
-            shown = ", ".join(f"{name} {count}" for name, count in counts.items())
-            raise ConfigurationError(
-                f"The notification topics have different numbers of partitions ({shown}): raise them to "
-                f"{max(counts.values())} with `kafka-topics.sh --alter --partitions {max(counts.values())}`."
-            )
-        return EnsuredTopics(plan, found, [])
-    if counts:
-        plan = planned_topics(settings, next(iter(counts.values())))
+    plan, found, slices = await _plan(admin, settings)
     if lost := await find_lost_state(admin, settings):
         raise ConfigurationError(listed(lost))
     created: list[str] = []
@@ -150,7 +141,19 @@ async def ensure_topics(
     if create:
         there += [spec.name for spec in missing]
     found |= await _wait_for_leaders(admin, there, wait_s)
-    return EnsuredTopics(plan, found, created)
+    return EnsuredTopics(plan, found, created, slices)
+
+
+async def _plan(
+    admin: AIOKafkaAdminClient, settings: Settings
+) -> tuple[list[TopicSpec], dict[str, TopicDescription], int | None]:
+    """What is wanted, as topics that are there decide it; these topics; the number of slices, if fixed."""
+    plan = planned_topics(settings)
+    found = await fetch_topics(admin, [spec.name for spec in plan])
+    # Partitions can be added and never taken away, so the largest count is the one to reach.
+    partitions = max(existing_partitions(plan, found).values(), default=None)
+    slices = await kept_slices(admin, settings, found)
+    return planned_topics(settings, partitions, slices or likely_slices(plan, found)), found, slices
 
 
 async def examine_topics(

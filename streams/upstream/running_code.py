@@ -1,4 +1,4 @@
-"""What another thread is doing just now. Uses ``sys._current_frames``, which Python has for special purposes."""
+"""What another thread is doing just now. Uses ``sys._current_frames``, which is for special purposes."""
 
 from __future__ import annotations
 

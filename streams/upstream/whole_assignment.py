@@ -47,7 +47,7 @@ def assigned_in_group(assignor: Any) -> Partitions:
 
 
 def misfit(
-    mine: Iterable[str], subscribed: Iterable[str], given: Partitions, there: Mapping[str, int]
+    mine: Iterable[str], subscribed: Iterable[str], given: Partitions, wanted: Mapping[str, set[int]]
 ) -> str:
     """What is wrong with an assignment; empty when nothing is. Pure.
 
@@ -55,14 +55,12 @@ def misfit(
         mine: topics of which this member was given partitions.
         subscribed: topics to which it subscribes.
         given: what the whole group was given.
-        there: number of partitions that each topic has, as far as this member knows.
+        wanted: the partitions of each topic that some member must have, as far as this member knows.
     """
     strange = sorted(set(mine) - set(subscribed))
     if strange:
         return f"it has partitions of {', '.join(strange)}, which this worker does not read"
-    missing = sorted(
-        topic for topic in subscribed if set(range(there.get(topic, 0))) - given.get(topic, set())
-    )
+    missing = sorted(topic for topic in subscribed if wanted.get(topic, set()) - given.get(topic, set()))
     return f"nobody was given all partitions of {', '.join(missing)}" if missing else ""
 
 
@@ -78,7 +76,7 @@ class WholeAssignment:
     """Stands between aiokafka's coordinator and an assignment that it was handed.
 
     Args:
-        app: whose assignor is used.
+        app: whose ``SliceAssignor`` is used.
         coordinator: aiokafka's, of the group's consumer.
     """
 
@@ -101,10 +99,17 @@ class WholeAssignment:
         await self._complete(generation, member, protocol, handed)
 
     def _wrong(self, handed: bytes) -> str:
-        coordinator = self._coordinator
+        coordinator, assignor = self._coordinator, self._app.assignor
         assignment = ConsumerProtocol.ASSIGNMENT.decode(handed)
-        metadata = ClientMetadata.loads(self._app.assignor._decompress(assignment.user_data))
+        metadata = ClientMetadata.loads(assignor._decompress(assignment.user_data))
         subscribed = coordinator._subscription.topics
-        there = {topic: len(coordinator._cluster.partitions_for_topic(topic) or ()) for topic in subscribed}
-        mine = [topic for topic, _ in assignment.assignment]
-        return misfit(mine, subscribed, assigned_in_group(metadata), there)
+        wanted = {
+            topic: assignor.wanted(topic, len(coordinator._cluster.partitions_for_topic(topic) or ()))
+            for topic in subscribed
+        }
+        mine = dict(assignment.assignment)
+        wrong = misfit(mine, subscribed, assigned_in_group(metadata), wanted)
+        if not wrong and not assignor.is_together(mine):
+            # A worker of a version that knows no slices has made it.
+            wrong = "it has partitions without the slice that keeps their counts"
+        return wrong

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from tables.buckets import FINE
+from tables.replay_rules import RulesSpan
 from tables.reserved_types import DEAD_LETTERS
 from tables.row_bodies import Counts, counts_in, read_fine
 from tables.rows import VersionedRows, bucket_in, bucket_name
@@ -17,6 +21,16 @@ from tables.verification.public_counts import PublicBounds
 
 _ROW_KEY: Final = b"r/"
 _BASE_KEY: Final = b"b/"
+_OFFSET_BYTES: Final = 8
+
+
+class _BaseRules(msgspec.Struct):
+    """What is read of a base row."""
+
+    rules: list[RulesSpan] | None = None
+
+
+_read_rules: Final = msgspec.json.Decoder(_BaseRules).decode
 
 
 @dataclass(slots=True)
@@ -44,6 +58,8 @@ class ChangelogRows:
         self._budget = budget
         self._values: dict[bytes, bytes] = {}
         self._sorted: list[bytes] | None = None
+        #: Source -> offset that the newest base row is as of, and the settings that it names.
+        self._rules: dict[bytes, tuple[int, list[RulesSpan]]] = {}
         #: Sources that no topic of today has.
         self.strange: set[str] = set()
         self._gone: dict[bytes, str] = {}
@@ -61,9 +77,11 @@ class ChangelogRows:
             self._gone[key] = source.decode("utf-8", "backslashreplace")
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in a record of the changelog; one that is no 10 s row of these buckets is left out."""
+        """Take in a record of the changelog; one that is no 10 s row of these buckets may tell settings."""
         if key is not None and key.startswith(_BASE_KEY):
             self._apply_base(key, value)
+            if value is not None:
+                self._take_rules(key[len(_BASE_KEY) :].partition(b"@")[0], value)
         if key is None or not key.startswith(_ROW_KEY):
             return
         try:
@@ -83,6 +101,17 @@ class ChangelogRows:
             if key not in self._values:
                 self._budget.take(1)
             self._values[key] = value
+
+    def _take_rules(self, source: bytes, value: bytes) -> None:
+        offset = int.from_bytes(value[:_OFFSET_BYTES], "big", signed=True)
+        if source not in self._sources or offset < self._rules.get(source, (-2, []))[0]:
+            return
+        with contextlib.suppress(msgspec.DecodeError):  # a part of a row, or the head of one in parts
+            self._rules[source] = offset, _read_rules(value[_OFFSET_BYTES:]).rules or []
+
+    def rules_of(self, source: str) -> list[RulesSpan]:
+        """Under which settings a source was counted; empty where that is not known."""
+        return self._rules.get(source.encode(), (0, []))[1]
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values with ``start <= key < end``, in order."""

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from streams.notifications import Priority, encode
 from streams.publishing.generator import Made, generate
 from tests.chaos.history import History
+from tests.chaos.members import until
 
 _TICK_S = 0.1
 _BATCH_BYTES = 2**20
@@ -114,6 +115,19 @@ class Load:
             with contextlib.suppress(TimeoutError, KafkaError):
                 async with asyncio.timeout(10):
                     await self._producer.stop()
+
+    async def spread_over(self, partitions: int) -> None:
+        """Publish to so many partitions of each topic from now on, which some broker knows of."""
+        assert self._producer is not None, "the load was not started"
+        client = self._producer.client
+
+        async def known() -> bool:
+            await client.force_metadata_update()
+            found = (client.cluster.partitions_for_topic(topic) or () for topic in self._topics.values())
+            return all(len(each) >= partitions for each in found)
+
+        await until(f"the load knows {partitions} partitions", known, 30)
+        self._partitions = partitions
 
     def _new_producer(self) -> aiokafka.AIOKafkaProducer:
         # No idempotence: a publisher of another kind may send twice, and then there are two records.

@@ -90,6 +90,9 @@ LINES: dict[str, Line] = {
         stock=False,
         settings=topic_faults.SETTINGS,
     ),
+    "partitions": Line(
+        topic_faults.partitions_raised, "partitions added, also to topics that hold counts", stock=False
+    ),
     "joins": Line(faults.joins_and_leaves, "ten joins and leaves"),
     "cluster": Line(
         cluster_faults.leader_and_two_lost,

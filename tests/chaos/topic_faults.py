@@ -1,18 +1,22 @@
-"""Faults of topics: one that is deleted and made again, at once or later, and one that retention cuts.
+"""Faults of topics: deleted and made again, at once or later; cut by retention; given more partitions.
 
-They strike a topic of a priority that the load leaves alone, so that what lay in it is known to the record.
+But for the last they strike a topic of a priority that the load leaves alone, so that what lay in it is known
+to the record.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
+from collections.abc import Iterable
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from streams.broker.topic_plan import planned_topics
 from streams.broker.topics import apply_topics
 from streams.notifications import Priority
 from tests.chaos.members import ChaosError, until
@@ -97,6 +101,62 @@ async def retention_overtakes(world: World) -> None:
     world.notes.append(f"{gone} deleted unread, {told} told")
     if told != gone:
         world.broken.append(f"{gone} were deleted unread, and the logs tell of {told}")
+
+
+async def partitions_raised(world: World) -> None:
+    """Partitions added under running workers, while one sleeps, and while none runs; and old advice followed.
+
+    That was to raise the topics that hold counts as well, for which a worker used to take other slices.
+    """
+    settings = world.settings
+    topics = [settings.notification_topic(priority) for priority in settings.priorities]
+    alive = [member.process for member in world.members]
+    world.say("partitions added under running workers")
+    await _raise_to(world, topics, 2 * PARTITIONS)
+    await world.load.spread_over(2 * PARTITIONS)
+    await _all_are_read(world, 2 * PARTITIONS * len(topics))
+    if [member.process for member in world.members if member.runs] != alive:
+        world.broken.append("a worker ended when partitions were added")
+    sleeper = world.random.choice(world.members)
+    world.say("partitions added while one sleeps")
+    sleeper.send(signal.SIGSTOP)
+    await _raise_to(world, topics[:1], 3 * PARTITIONS - 1)
+    await asyncio.sleep(world.random.choice([1.0, SESSION_S + 2.0]))
+    sleeper.send(signal.SIGCONT)
+    await _all_are_read(world, 2 * PARTITIONS * (len(topics) - 1) + 3 * PARTITIONS - 1)
+    world.say("SIGKILL all, partitions added to all topics")
+    for member in world.members:
+        await member.kill()
+    state = [spec.name for spec in planned_topics(settings) if spec.state]
+    await _raise_to(world, topics + state, 3 * PARTITIONS)
+    for member in world.members:
+        member.start()
+    await world.load.spread_over(3 * PARTITIONS)
+    await _all_are_read(world, 3 * PARTITIONS * len(topics))
+
+
+async def _raise_to(world: World, topics: Iterable[str], partitions: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap)
+    await admin.start()
+    try:
+        answer = await admin.create_partitions({topic: NewPartitions(partitions) for topic in topics})
+    finally:
+        await admin.close()
+    if any(code for _, code, *_ in answer.topic_errors):
+        raise ChaosError(f"the broker adds no partitions: {answer}")
+
+
+async def _all_are_read(world: World, sources: int) -> None:
+    """Wait until ready workers read so many partitions between them."""
+
+    async def read() -> bool:
+        answers = [await asyncio.to_thread(member.get, "/readyz") for member in world.members]
+        if any(status != 200 for status, _ in answers):
+            return False
+        return sum(json.loads(body)["details"]["sources"] for _, body in answers) == sources
+
+    took = await until(f"{sources} partitions are read", read, world.bound_s)
+    world.notes.append(f"{sources} partitions read after {took:.1f} s")
 
 
 async def _publish(world: World, event_type: str, number: int) -> None:

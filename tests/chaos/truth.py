@@ -12,6 +12,7 @@ import orjson
 
 from agents import dead_letters
 from streams.settings import Settings
+from streams.upstream.slice_assignor import slice_of
 from tables.buckets import FINE, bucket_of
 from tables.row_bodies import read_fine
 from tables.rows import VersionedRows, bucket_name
@@ -103,7 +104,8 @@ async def write_rows(settings: Settings, history: History) -> None:
             stores[record.partition][record.key] = record.value
     first, last = _buckets_of(history.path)
     for source, (topic, partition) in sources.items():
-        rows = VersionedRows(_Store(stores[partition]), "reader")
+        # As many slices as there were partitions at the start.
+        rows = VersionedRows(_Store(stores[slice_of(partition, settings.partitions)]), "reader")
         counter = SourceCounter(
             source, rows, max_event_types=settings.max_event_types, lateness_s=settings.lateness_s
         )

@@ -68,7 +68,7 @@ async def test_it_reads_the_partitions_that_were_added(deployment: Deployment) -
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
     await admin.start()
     try:
-        plan = [spec.name for spec in planned_topics(settings) if spec.co_partitioned]
+        plan = [spec.name for spec in planned_topics(settings) if spec.notifications or spec.state]
         await admin.create_partitions({topic: NewPartitions(PARTITIONS + 2) for topic in plan})
     finally:
         await admin.close()

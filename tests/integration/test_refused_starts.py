@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from streams.broker.self_check import self_check
 from streams.broker.topics import apply_topics, check_topics, planned_topics
 from streams.notifications import Priority
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
@@ -159,28 +160,30 @@ async def test_missing_topics_are_created_where_nothing_was_committed(deployment
 # --- Partitions that do not fit ------------------------------------------------------------------
 
 
-async def test_a_changelog_with_other_partitions_is_refused(deployment: Deployment) -> None:
+async def test_a_changelog_with_fewer_partitions_than_slices_is_refused(deployment: Deployment) -> None:
     settings = deployment.settings
     changelog = settings.internal_topic("partial-counts-changelog")
+    assert (await self_check(settings)).slices == PARTITIONS
+    await delete(settings, changelog)
     await create(settings, changelog, PARTITIONS - 1)
     worker = deployment.worker()
-    await refused(worker, f"{changelog} has {PARTITIONS - 1} partitions", f"--partitions {PARTITIONS}")
+    await refused(
+        worker,
+        f"{changelog} has {PARTITIONS - 1} partitions and counts are kept in {PARTITIONS} slices",
+        f"--partitions {PARTITIONS}",
+    )
     async with admin_of(settings) as admin:
         await admin.create_partitions({changelog: NewPartitions(PARTITIONS)})
     await works(deployment, worker)
 
 
-async def test_notification_topics_with_unequal_partitions_are_refused(deployment: Deployment) -> None:
+async def test_notification_topics_with_unequal_partitions_are_no_reason(deployment: Deployment) -> None:
     settings = deployment.settings
     await apply_topics(settings)
     odd = settings.notification_topic(Priority.WARN)
     await delete(settings, odd)
-    await create(settings, odd, PARTITIONS - 1)
-    worker = deployment.worker()
-    await refused(worker, f"{odd} {PARTITIONS - 1}", f"--partitions {PARTITIONS}")
-    async with admin_of(settings) as admin:
-        await admin.create_partitions({odd: NewPartitions(PARTITIONS)})
-    await works(deployment, worker)
+    await create(settings, odd, PARTITIONS + 1)
+    await works(deployment, deployment.worker())
 
 
 # --- Topics that may not be used -----------------------------------------------------------------

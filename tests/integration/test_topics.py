@@ -21,6 +21,8 @@ from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from streams.broker.self_check import self_check
+from streams.broker.slices import keep_slices
+from streams.broker.topic_plan import slices_topic
 from streams.broker.topics import apply_topics, check_topics, planned_topics
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings, load_settings
@@ -178,31 +180,58 @@ async def test_more_replicas_than_brokers_is_a_sentence(settings: Settings) -> N
 # --- Checks ----------------------------------------------------------------------------------
 
 
-async def test_unequal_partitions_are_reported_and_nothing_is_created(
+async def test_unequal_notification_topics_are_told_and_do_no_harm(
     settings: Settings, admin: AIOKafkaAdminClient
 ) -> None:
+    """Somebody may be raising one after the other just now."""
     odd = settings.notification_topic(Priority.WARN)
     await _create(admin, NewTopic(odd, 2, 1), NewTopic(settings.notification_topic(Priority.INFO), 4, 1))
-    problems = await check_topics(settings)
-    assert any(it.topic == odd and "--partitions 4" in it.sentence for it in problems)
-    for attempt in (self_check(settings), apply_topics(settings)):
-        with pytest.raises(ConfigurationError, match=rf"{odd} 2.*--partitions 4"):
-            await attempt
-    found = await fetch_topics(admin, [spec.name for spec in planned_topics(settings)])
-    assert sum(topic.error is None for topic in found.values()) == 2
+    view = await self_check(settings)
+    assert (view.partitions, view.slices, view.partition_counts[odd]) == (4, 4, 2)
+    assert any(it.topic == odd and "--partitions 4" in it.sentence for it in view.warnings)
+    assert all(it.severity == "warning" for it in await check_topics(settings))
 
 
-async def test_partitions_added_to_one_topic_only_are_reported(
+async def test_topics_that_hold_counts_may_be_raised_and_change_nothing(
     settings: Settings, admin: AIOKafkaAdminClient
 ) -> None:
-    await apply_topics(settings)
+    assert (await self_check(settings)).slices == 2
     internal = settings.internal_topic("partials")
     await admin.create_partitions({internal: NewPartitions(3)})
     async with asyncio.timeout(BOUND_S):
         while not (problems := await check_topics(settings)):
             await asyncio.sleep(0.02)
-    assert [(it.severity, it.topic) for it in problems] == [("error", internal)]
-    with pytest.raises(ConfigurationError, match=f"{internal} has 3 partitions"):
+    assert [(it.severity, it.topic) for it in problems] == [("warning", internal)]
+    assert "leave it as it is" in problems[0].sentence
+    every = [spec.name for spec in planned_topics(settings) if spec.state and spec.name != internal]
+    await admin.create_partitions({topic: NewPartitions(3) for topic in every})
+    view = await self_check(settings)
+    assert (view.slices, view.partitions) == (2, 2)
+
+
+async def test_workers_that_start_at_once_agree_on_the_slices(
+    settings: Settings, admin: AIOKafkaAdminClient
+) -> None:
+    await apply_topics(settings)
+    kept = set(await asyncio.gather(*(keep_slices(admin, settings, number) for number in (5, 6, 7))))
+    assert len(kept) == 1
+    assert {await keep_slices(admin, settings, number) for number in (8, 9)} == kept
+    # Topics that cannot hold so many end the start.
+    with pytest.raises(
+        ConfigurationError, match=rf"has 2 partitions and counts are kept in {kept.pop()} slices"
+    ):
+        await self_check(settings)
+
+
+async def test_what_is_no_number_of_slices_is_a_sentence(settings: Settings) -> None:
+    await apply_topics(settings)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers)
+    await producer.start()
+    try:
+        await producer.send_and_wait(slices_topic(settings), b"what")
+    finally:
+        await producer.stop()
+    with pytest.raises(ConfigurationError, match="is no number of slices, so others write to it"):
         await self_check(settings)
 
 
@@ -250,7 +279,9 @@ async def test_self_check_takes_the_real_partition_count(
     assert view.partitions == 3
     assert "have 3 partitions, so TOCSIN_PARTITIONS=2 is not used" in caplog.text
     found = await fetch_topics(admin, view.topic_ids)
-    assert {topic.partitions for topic in found.values()} == {3}
+    only_one = found.pop(slices_topic(settings))
+    assert ({topic.partitions for topic in found.values()}, only_one.partitions) == ({3}, 1)
+    assert view.slices == 3
     assert view.warnings == ()
 
 
@@ -278,7 +309,7 @@ async def test_self_check_names_missing_topics_that_it_may_not_create(
     message = str(caught.value)
     assert f"{settings.notification_topic(Priority.CRITICAL)} is missing" in message
     assert "TOCSIN_CREATE_TOPICS=true" in message
-    assert "and 10 more" in message
+    assert "and 11 more" in message
     found = await fetch_topics(admin, [spec.name for spec in planned_topics(settings)])
     assert {topic.error for topic in found.values()} == {UNKNOWN_TOPIC}
     await apply_topics(settings)
@@ -414,32 +445,32 @@ def test_commands_apply_and_check(kafka: LocalKafka, tocsin: Any, unique: str) -
     code, out, _ = tocsin("check", "--brokers", kafka.bootstrap)
     assert code == 1
     assert f"error   {unique}.dead is missing" in out
-    assert "13 topics: 13 errors, 0 warnings." in out
+    assert "14 topics: 14 errors, 0 warnings." in out
 
     code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["created"] * 13
+    assert [line.split()[0] for line in out.splitlines()] == ["created"] * 14
 
     code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["there"] * 13
+    assert [line.split()[0] for line in out.splitlines()] == ["there"] * 14
 
-    assert tocsin("check", "--brokers", kafka.bootstrap) == (0, "13 topics: 0 errors, 0 warnings.\n", "")
+    assert tocsin("check", "--brokers", kafka.bootstrap) == (0, "14 topics: 0 errors, 0 warnings.\n", "")
 
 
 def test_commands_apply_and_check_as_json(kafka: LocalKafka, tocsin: Any, unique: str) -> None:
     code, out, _ = tocsin("check", "--json", "--brokers", kafka.bootstrap)
     found = orjson.loads(out)
-    assert (code, found["topics"], found["errors"], found["warnings"]) == (1, 13, 13, 0)
+    assert (code, found["topics"], found["errors"], found["warnings"]) == (1, 14, 14, 0)
     assert {"severity", "topic", "sentence"} == set(found["problems"][0])
     assert f"{unique}.dead" in {problem["topic"] for problem in found["problems"]}
     for created in (True, False):
         code, out, _ = tocsin("apply", "--json", "--brokers", kafka.bootstrap)
         topics = orjson.loads(out)["topics"]
         assert code == 0
-        assert [topic["created"] for topic in topics] == [created] * 13
+        assert [topic["created"] for topic in topics] == [created] * 14
     assert orjson.loads(tocsin("check", "--json", "--brokers", kafka.bootstrap)[1]) == {
-        "topics": 13,
+        "topics": 14,
         "errors": 0,
         "warnings": 0,
         "problems": [],

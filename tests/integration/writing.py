@@ -51,6 +51,8 @@ class Writer:
         self._producer = producer
         self._settings = settings
         self._turn = 0
+        #: Of each topic, to which records go in turn.
+        self.partitions = PARTITIONS
         self.published = Published()
 
     async def raw(
@@ -70,9 +72,24 @@ class Writer:
             assert batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is not None
             number += 1
         self._turn += 1
-        partition = self._turn % PARTITIONS
+        partition = self._turn % self.partitions
         confirmed = await (await self._producer.send_batch(batch, topic, partition=partition))
         return [(topic, partition, confirmed.offset + index) for index in range(number)]
+
+    async def spread_over(self, partitions: int) -> None:
+        """Send to so many partitions of each topic from now on; they are there, as some broker knows."""
+        client = self._producer.client
+
+        async def known() -> bool:
+            await client.force_metadata_update()
+            return all(
+                len(client.cluster.partitions_for_topic(self._settings.notification_topic(each)) or ())
+                >= partitions
+                for each in self._settings.priorities
+            )
+
+        await eventually(f"the producer knows {partitions} partitions", known)
+        self.partitions = partitions
 
     async def made(self, notifications: Iterable[Made]) -> None:
         """Publish made notifications as fast as can be, each to the topic of its priority."""

@@ -47,7 +47,7 @@ def check(found: list[tuple[bytes | None, int]], kind: type[Forwarding] = Forwar
         for each in (kind, Forwarding)
     ]
     records = [
-        SimpleNamespace(offset=offset, value=value, timestamp=broker_ms)
+        SimpleNamespace(offset=offset, value=value, timestamp=broker_ms, timestamp_type=1)
         for offset, (value, broker_ms) in enumerate(found)
     ]
     index = in_runs = 0

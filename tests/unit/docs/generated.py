@@ -67,6 +67,8 @@ def topics_table() -> str:
         config = spec.config
         if config["cleanup.policy"] == "compact":
             kept = "the newest value of each key"
+        elif config["retention.ms"] == "-1":
+            kept = "for good"
         else:
             hours = int(config["retention.ms"]) // _HOUR_MS
             kept = f"{hours // 24} days" if hours >= 48 else f"{hours} h"

@@ -28,7 +28,9 @@ async def app(tmp_path: Path) -> TocsinApp:
 
 def made(app: TocsinApp, inherited: Mapping[TP, int] | None = None) -> Worker:
     assert isinstance(app.stage, Starting)
-    return Worker(app, app.stage, app.faust_tables, CheckedCluster(8, IDS), inherited or {})
+    return Worker(
+        app, app.stage, app.faust_tables, CheckedCluster(8, 8, IDS, dict.fromkeys(IDS, 8)), inherited or {}
+    )
 
 
 async def test_an_app_that_was_not_started_is_starting(app: TocsinApp) -> None:

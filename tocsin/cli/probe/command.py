@@ -15,6 +15,8 @@ import click
 import orjson
 
 from streams.broker.admin import admin_client
+from streams.broker.slices import kept_slices
+from streams.broker.topic_plan import slices_topic
 from streams.cancellation import end
 from streams.notifications.priority import Priority
 from streams.notifications.rfc3339 import parse_rfc3339
@@ -131,15 +133,17 @@ class _Run:
                 raise ConfigurationError(f"Probes are CRITICAL, which {name} leaves out: add critical to it.")
         source = settings.notification_topic(Priority.CRITICAL)
         async with admin_client(settings) as admin:
-            topics = await fetch_topics(admin, [source, settings.event_counts_topic])
-        for topic in topics.values():
+            named = [source, settings.event_counts_topic]
+            topics = await fetch_topics(admin, [*named, slices_topic(settings)])
+            kept = await kept_slices(admin, settings, topics)
+        for topic in map(topics.__getitem__, named):
             if (fault := topic_fault(topic)) is not None:
                 raise ConfigurationError(fault)
         if not topics[source].may_write:
             raise ConfigurationError(
                 f"The topic {source} may not be written by this user: grant Write on it."
             )
-        slice_of = make_slicer(topics[settings.event_counts_topic].partitions)
+        slice_of = make_slicer(kept or topics[settings.event_counts_topic].partitions)
         partitions = topics[source].partitions
         async with AsyncExitStack() as stack:
             answers = await stack.enter_async_context(

@@ -19,12 +19,16 @@ from aiokafka import TopicPartition
 from agents.ingest import Ingest
 from streams.broker.admin import admin_client
 from streams.broker.pools import group_names
+from streams.broker.slices import kept_slices
+from streams.broker.topic_plan import slices_topic
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings
 from streams.transport.batch import RecordBatch
+from streams.upstream.slice_assignor import slice_of
 from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
 from tables.buckets import FINE, FUTURE_S, retention_s
 from tables.public_rows import app_of
+from tables.replay_rules import RuleHistory
 from tables.rows import VersionedRows
 from tables.source_counter import SourceCounter
 from tables.source_name import source_name
@@ -77,7 +81,8 @@ class Verification:
         self._found = Findings(span)
         self._ids: dict[str, str] = {}
         self._known_ids: set[str] = set()
-        self._partitions = 0
+        self._partitions: dict[str, int] = {}
+        self._slices = 0
         self._read = 0
         self._most_records = most_records
         self._all = False
@@ -93,19 +98,14 @@ class Verification:
         async with admin_client(settings) as admin, partition_reader(settings) as reader:
             await self._find_topics(admin)
             sources = {
-                priority: [
-                    TopicPartition(settings.notification_topic(priority), number)
-                    for number in range(self._partitions)
-                ]
+                priority: [TopicPartition(topic, number) for number in range(self._partitions[topic])]
                 for priority in settings.priorities
+                if (topic := settings.notification_topic(priority))
             }
             found.partitions = sum(map(len, sources.values()))
-            names = (
-                settings.event_counts_topic,
-                settings.internal_topic("partial-counts-changelog"),
-                *(some[0].topic for some in sources.values()),
-            )
-            reader.open(TopicPartition(name, n) for name in names for n in range(self._partitions))
+            names = settings.event_counts_topic, settings.internal_topic("partial-counts-changelog")
+            state = [TopicPartition(name, number) for name in names for number in range(self._slices)]
+            reader.open([*state, *(tp for some in sources.values() for tp in some)])
             committed = await self._committed(admin)
             await self._never_read(admin, reader, sources)
             await self._wait_for_combiners(admin, reader)
@@ -117,8 +117,13 @@ class Verification:
                 beginnings = await reader.beginnings(ends)
                 self._all = sum(ends[tp] - beginnings[tp] for tp in ends) <= self._most_records
                 sums = {priority: PublicBounds() for priority in sources}
-                for number in range(self._partitions):
-                    tps = {priority: some[number] for priority, some in sources.items()}
+                for number in range(self._slices):
+                    tps = {
+                        tp: priority
+                        for priority, some in sources.items()
+                        for tp in some
+                        if slice_of(tp.partition, self._slices) == number
+                    }
                     await self._compare_partition(reader, number, tps, committed, ends, sums)
             except TooManyCountsError as error:
                 raise click.ClickException(str(error)) from None
@@ -153,20 +158,17 @@ class Verification:
             settings.event_counts_topic,
         ]
         others = [settings.notification_topic(priority) for priority in Priority]
-        topics = await fetch_topics(admin, [*wanted, *others])
+        topics = await fetch_topics(admin, [*wanted, *others, slices_topic(settings)])
         for name in wanted:
             topic = topics[name]
             if (fault := topic_fault(topic)) is not None:
                 raise ConfigurationError(fault)
             if not topic.may_read:
                 raise ConfigurationError(f"The topic {name} may not be read by this user: grant Read on it.")
-        counts = {name: topics[name].partitions for name in wanted}
-        self._partitions = counts[wanted[0]]
-        if len(set(counts.values())) > 1:
-            shown = ", ".join(f"{name} has {number}" for name, number in counts.items())
-            raise ConfigurationError(
-                f"The topics have unequal partitions ({shown}): see `tocsin topics check`."
-            )
+        self._partitions = {name: topic.partitions for name, topic in topics.items() if topic.error is None}
+        kept = await kept_slices(admin, settings, topics)
+        # Before a worker of this version has started, there are as many as partitions.
+        self._slices = kept or self._partitions[settings.internal_topic("partial-counts-changelog")]
         self._ids = {name: topics[name].topic_id for name in wanted}
         self._known_ids = {topic.topic_id for topic in topics.values() if topic.error is None}
 
@@ -197,7 +199,7 @@ class Verification:
     async def _wait_for_combiners(self, admin: Any, reader: TopicReader) -> None:
         """Wait until what was committed by now has been combined and published."""
         name = self._settings.internal_topic("partials")
-        ends = await reader.ends(TopicPartition(name, number) for number in range(self._partitions))
+        ends = await reader.ends(TopicPartition(name, number) for number in range(self._slices))
         until = time.monotonic() + self._wait_s
         while True:
             committed = await self._committed(admin)
@@ -209,7 +211,7 @@ class Verification:
 
     async def _read_public(self, reader: TopicReader, public: PublicCounts, totals: PublicTotals) -> None:
         topic = self._settings.event_counts_topic
-        partitions = [TopicPartition(topic, number) for number in range(self._partitions)]
+        partitions = [TopicPartition(topic, number) for number in range(self._slices)]
         beginnings, ends = await reader.beginnings(partitions), await reader.ends(partitions)
         for tp in partitions:
             async for records in reader.records(tp, beginnings[tp], ends[tp]):
@@ -219,7 +221,7 @@ class Verification:
                         continue
                     public.apply(record.key, record.value)
                     totals.apply(record.key, record.value)
-                self._tell(f"reading {topic}, partition {tp.partition} of {self._partitions}")
+                self._tell(f"reading {topic}, partition {tp.partition} of {self._slices}")
 
     # ---------------------------------------------------------------- one partition of all topics
 
@@ -227,13 +229,14 @@ class Verification:
         self,
         reader: TopicReader,
         number: int,
-        tps: dict[Priority, TopicPartition],
+        tps: dict[TopicPartition, Priority],
         committed: dict[Any, int],
         ends: dict[Any, int],
         sums: dict[Priority, PublicBounds],
     ) -> None:
-        names = {priority: source_name(self._ids[tp.topic], number) for priority, tp in tps.items()}
-        known = (source_name(each, number) for each in self._known_ids)
+        names = {tp: source_name(self._ids[tp.topic], tp.partition) for tp in tps}
+        most = max(self._partitions.values())
+        known = (source_name(each, n) for each in self._known_ids for n in range(number, most, self._slices))
         # Rows that are about to expire may be gone when their records have been read.
         kept_s = time.time() - retention_s(FINE, self._settings.lateness_s)
         rows = ChangelogRows(names.values(), known, self._span, self._budget)
@@ -245,12 +248,12 @@ class Verification:
         async for records in reader.records(changelog, start, end):
             for record in records:
                 rows.apply(record.key, record.value)
-            self._tell(f"reading {changelog.topic}, partition {number} of {self._partitions}")
+            self._tell(f"reading {changelog.topic}, partition {number} of {self._slices}")
         self._found.strange |= rows.strange
         self._found.gone |= rows.gone
-        for priority, tp in tps.items():
+        for tp, priority in tps.items():
             tally = SourceRecount(
-                rows.of(names[priority]),
+                rows.of(names[tp]),
                 committed.get(tp, 0),
                 ends[tp],
                 self._span,
@@ -259,7 +262,9 @@ class Verification:
             )
             if tp not in committed and ends[tp]:
                 self._found.uncommitted.append(f"{tp.topic}/{number}")
-            covered_s = await self._count_again(reader, priority, tp, tally)
+            spans = rows.rules_of(names[tp])
+            history = RuleHistory(spans, spans[-1].rules, -1) if spans else None
+            covered_s = await self._count_again(reader, priority, tp, tally, history)
             sums[priority].covered_from_s = max(sums[priority].covered_from_s, covered_s)
             for difference in tally.differences(
                 priority.value, f"{tp.topic}/{number}", kept_from_s=kept_s, covered_from_s=covered_s
@@ -272,7 +277,12 @@ class Verification:
         rows.close()
 
     async def _count_again(
-        self, reader: TopicReader, priority: Priority, tp: TopicPartition, tally: SourceRecount
+        self,
+        reader: TopicReader,
+        priority: Priority,
+        tp: TopicPartition,
+        tally: SourceRecount,
+        history: RuleHistory | None,
     ) -> float:
         """Count the records of one source with the workers' own code; return from when on it is covered."""
         beginning = (await reader.beginnings([tp]))[tp]
@@ -291,7 +301,7 @@ class Verification:
             start = beginning if self._all else window
             if start or self._span.end_s < time.time():
                 tally.not_whole()
-            await self._count(reader, priority, tp, tally, start, end, brokers_clock)
+            await self._count(reader, priority, tp, tally, start, end, brokers_clock, history)
             if (now := (await reader.beginnings([tp]))[tp]) > start:
                 tally.not_whole()  # retention deleted some of them meanwhile
             if now > window:
@@ -319,6 +329,7 @@ class Verification:
         start: int,
         end: int,
         brokers_clock: bool,
+        history: RuleHistory | None,
     ) -> None:
         settings = self._settings
         ingest = Ingest(settings, _Nowhere())  # type: ignore[arg-type]
@@ -326,7 +337,11 @@ class Verification:
             "verify", VersionedRows(_NoRows(), ""), max_event_types=_NO_END, lateness_s=settings.lateness_s
         )
         counter.processed = start - 1
-        last_ms = (self._span.end_s + settings.lateness_s) * 1000
+        lateness_s = settings.lateness_s
+        if history is not None:
+            counter.count_by(history)
+            lateness_s = max(lateness_s, history.lateness_s)
+        last_ms = (self._span.end_s + lateness_s) * 1000
         async for records in reader.records(tp, start, end):
             index = 0
             while index < len(records):
@@ -341,7 +356,8 @@ class Verification:
                 self._read += len(some)
                 index = stop
             self._tell(
-                f"{self._read:,} records read, now {tp.topic}, partition {tp.partition} of {self._partitions}"
+                f"{self._read:,} records read, now {tp.topic}, partition {tp.partition} of "
+                f"{self._partitions[tp.topic]}"
             )
             if brokers_clock and records and (records[-1].timestamp or 0) > last_ms:
                 return  # no later record can lie in these buckets

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.broker.topic_plan import CHECKED_CONFIG, TopicProblem, TopicSpec, find_problems, planned_topics
+from streams.broker.topic_plan import (
+    CHECKED_CONFIG,
+    TopicProblem,
+    TopicSpec,
+    find_problems,
+    likely_slices,
+    planned_topics,
+)
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, load_settings
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription
@@ -60,6 +67,7 @@ def test_plan_has_the_topics_of_the_design() -> None:
         "alerts.error",
         "dead-letters",
         "tocsin-probes",
+        "tocsin-slices",
         "tocsin-partials",
         "tocsin-partial-counts-changelog",
         "tocsin-combined-counts-changelog",
@@ -80,6 +88,7 @@ def test_plan_follows_names_and_priorities_of_the_settings() -> None:
         "n-audit",
         "d",
         "me-probes",
+        "me-slices",
         "me-partials",
         "me-partial-counts-changelog",
         "me-combined-counts-changelog",
@@ -123,7 +132,8 @@ def test_every_plan_keeps_these_rules(
         priorities=priorities,
     )
     for spec in plan.values():
-        assert (spec.partitions, spec.replication_factor) == (partitions, replicas)
+        many = 1 if spec.name == "tocsin-slices" else partitions
+        assert (spec.partitions, spec.replication_factor) == (many, replicas)
         assert 1 <= int(spec.config["min.insync.replicas"]) <= max(1, replicas - 1)
         # Compacted topics hold state: nothing in them may expire.
         compacted = spec.name.endswith("-changelog") or spec.name == "event-counts"
@@ -140,7 +150,35 @@ def test_every_plan_keeps_these_rules(
 
 
 def test_real_partition_count_replaces_that_of_the_settings() -> None:
-    assert {spec.partitions for spec in planned_topics(load_settings(partitions=8), 3)} == {3}
+    plan = planned_topics(load_settings(partitions=8), 3)
+    assert {spec.partitions for spec in plan if spec.name != "tocsin-slices"} == {3}
+
+
+def test_topics_that_hold_counts_have_a_partition_for_each_slice() -> None:
+    plan = planned_topics(load_settings(partitions=8), 12, 4)
+    assert {spec.partitions for spec in plan if spec.state} == {4}
+    assert {spec.partitions for spec in plan if not spec.state} == {12, 1}
+    assert [spec.name for spec in plan if spec.partitions == 1] == ["tocsin-slices"]
+    assert [spec.name for spec in plan if spec.state] == [
+        "tocsin-partials",
+        "tocsin-partial-counts-changelog",
+        "tocsin-combined-counts-changelog",
+        "event-counts",
+    ]
+
+
+def test_the_likely_number_of_slices_is_the_least() -> None:
+    """Somebody may have raised some of the topics; nobody can have made one smaller."""
+    plan = _plan()
+    specs, found = list(plan.values()), _found(plan)
+    assert likely_slices(specs, {}) is None
+    assert likely_slices(specs, found) == 8
+    found["notifications.warn"] = replace(found["notifications.warn"], partitions=3)
+    found["event-counts"] = replace(found["event-counts"], partitions=16)
+    assert likely_slices(specs, found) == 8
+    found["tocsin-partials"] = replace(found["tocsin-partials"], partitions=0, error=UNKNOWN_TOPIC)
+    found["event-counts"] = replace(found["event-counts"], partitions=4)
+    assert likely_slices(specs, found) == 4
 
 
 @pytest.mark.parametrize(
@@ -166,9 +204,9 @@ def test_topic_of_two_kinds_is_refused(values: dict[str, str]) -> None:
         ("notifications.warn", {"may_read": False}, "error", "grant Read"),
         ("alerts.error", {"may_write": False}, "error", "grant Write"),
         ("event-counts", {"leaderless": 2}, "error", "no leader for 2 of its 8"),
-        ("notifications.warn", {"partitions": 4}, "error", "--partitions 8"),
+        ("notifications.warn", {"partitions": 4}, "warning", "--partitions 8"),
         ("tocsin-partials", {"partitions": 4}, "error", "--partitions 8"),
-        ("tocsin-partials", {"partitions": 16}, "error", "raise those to 16"),
+        ("tocsin-partials", {"partitions": 16}, "warning", "leave it as it is"),
         ("dead-letters", {"partitions": 4}, "warning", "--partitions 8"),
         ("notifications.warn", {"replication": 1}, "warning", "TOCSIN_REPLICATION_FACTOR wants 3"),
     ],
@@ -225,19 +263,19 @@ def test_kafkas_own_limit_of_record_sizes_is_good_enough_for_notifications() -> 
 
 
 def test_largest_count_of_unequal_notification_topics_is_the_one_to_reach() -> None:
+    """Workers read them as they are; those that hold counts stay as they are."""
     problems = _problems("notifications.warn", {"partitions": 12})
-    assert {it.topic for it in problems if it.severity == "error"} == set(_plan()) - {
-        "notifications.warn",
-        "alerts.critical",
-        "alerts.error",
-        "dead-letters",
-        "tocsin-probes",
+    assert {it.severity for it in problems} == {"warning"}
+    assert {it.topic for it in problems} == {
+        name
+        for name, spec in _plan().items()
+        if not spec.state and name not in ("notifications.warn", "tocsin-slices")
     }
     assert all("--partitions 12" in it.sentence for it in problems)
 
 
 def test_other_count_than_the_settings_is_no_problem_when_all_share_it() -> None:
-    plan = list(_plan(partitions=8).values())
+    plan = planned_topics(load_settings(partitions=8), slices=3)
     real = _plan(partitions=3)
     assert find_problems(plan, _found(real), _configs(real)) == []
 

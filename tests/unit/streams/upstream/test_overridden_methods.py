@@ -16,6 +16,7 @@ from streams.upstream.faust_app import App
 from streams.upstream.faust_consumer import Consumer, ConsumerThread
 from streams.upstream.faust_recovery import ObservedRecovery
 from streams.upstream.faust_tables import SharedTable
+from streams.upstream.slice_assignor import SliceAssignor
 from streams.upstream.stores import CheckedStore
 
 LIBRARIES = ("faust", "mode", "aiokafka", "rocksdict")
@@ -30,6 +31,7 @@ OVERRIDDEN = {
     },
     ConsumerThread: {"_commit", "_create_worker_consumer", "_fetch_records", "_seek_wait"},
     ObservedRecovery: {"_build_offsets"},
+    SliceAssignor: {"_get_client_metadata", "_global_table_standby_assignments", "_perform_assignment"},
     SharedTable: {"_changelog_topic_name", "_new_store_by_url"},
     CheckedStore: {
         "_open_for_partition",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,37 +18,42 @@ from tocsin.app import TocsinApp
 
 ERROR, DEBUG, CHANGELOG = "notifications.error", "notifications.debug", "tocsin-changelog"
 BOTH = {ERROR: {0, 1}, DEBUG: {0, 1}}
-THERE = {ERROR: 2, DEBUG: 2}
+WANTED = {ERROR: {0, 1}, DEBUG: {0, 1}}
 
 
 def test_an_assignment_that_fits() -> None:
-    assert misfit([ERROR], [ERROR, DEBUG], BOTH, THERE) == ""
+    assert misfit([ERROR], [ERROR, DEBUG], BOTH, WANTED) == ""
     # A topic that is not there cannot be assigned.
-    assert misfit([ERROR], [ERROR, DEBUG, "gone"], BOTH, THERE) == ""
+    assert misfit([ERROR], [ERROR, DEBUG, "gone"], BOTH, WANTED) == ""
 
 
 @pytest.mark.parametrize(
-    ("mine", "subscribed", "given", "there", "words"),
+    ("mine", "subscribed", "given", "wanted", "words"),
     [
         (
             [ERROR, DEBUG],
             [ERROR],
             BOTH,
-            THERE,
+            WANTED,
             f"it has partitions of {DEBUG}, which this worker does not read",
         ),
-        ([ERROR], [ERROR, DEBUG], {ERROR: {0, 1}}, THERE, f"nobody was given all partitions of {DEBUG}"),
-        ([ERROR], [ERROR], BOTH, {ERROR: 3}, f"nobody was given all partitions of {ERROR}"),
+        ([ERROR], [ERROR, DEBUG], {ERROR: {0, 1}}, WANTED, f"nobody was given all partitions of {DEBUG}"),
+        ([ERROR], [ERROR], BOTH, {ERROR: {0, 1, 2}}, f"nobody was given all partitions of {ERROR}"),
     ],
     ids=["fewer", "more", "partitions added"],
 )
 def test_an_assignment_of_before(
-    mine: list[str], subscribed: list[str], given: Any, there: dict[str, int], words: str
+    mine: list[str], subscribed: list[str], given: Any, wanted: dict[str, set[int]], words: str
 ) -> None:
-    assert misfit(mine, subscribed, given, there) == words
+    assert misfit(mine, subscribed, given, wanted) == words
 
 
-def handed(app: TocsinApp, topics: dict[str, list[int]]) -> bytes:
+@pytest.fixture(autouse=True)
+def _sliced(app: TocsinApp) -> None:
+    app.assignor.fix(2, [CHANGELOG])
+
+
+def handed(app: TocsinApp, topics: dict[str, list[int]], held: Sequence[int] = (0,)) -> bytes:
     """An assignment as Faust's leader makes it, for a group of two; the other has partition 1 of each."""
     user_data = ClientMetadata(
         assignment=ClientAssignment(actives=topics, standbys={}),
@@ -60,7 +66,8 @@ def handed(app: TocsinApp, topics: dict[str, list[int]]) -> bytes:
         topic_groups={},
     )
     packed = app.assignor._compress(user_data.dumps())
-    made: bytes = ConsumerProtocolMemberAssignment(0, list(topics.items()), packed).encode()
+    mine = [*topics.items(), (CHANGELOG, held)]
+    made: bytes = ConsumerProtocolMemberAssignment(0, mine, packed).encode()
     return made
 
 
@@ -97,9 +104,20 @@ async def test_only_what_fits_is_taken(app: TocsinApp) -> None:
     assert coordinator.done == ["taken"]
 
 
+async def test_partitions_without_the_slice_of_their_counts_are_not_taken(
+    app: TocsinApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A leader of a version that knows no slices makes such an assignment of topics that were raised."""
+    coordinator = Coordinator(ERROR, DEBUG, CHANGELOG)
+    WholeAssignment(app, coordinator)
+    await coordinator._on_join_complete(3, "m", "faust", handed(app, {ERROR: [0], DEBUG: [0]}, held=[1]))
+    assert coordinator.done == ["LeaveGroupRequest", "reset"]
+    assert "without the slice that keeps their counts" in caplog.text
+
+
 async def test_it_is_not_left_for_ever(app: TocsinApp) -> None:
     """A leader may know less of topics than this member; the watch of topics sees to it later."""
-    coordinator = Coordinator(ERROR, DEBUG)
+    coordinator = Coordinator(ERROR, DEBUG, CHANGELOG)
     WholeAssignment(app, coordinator)
     for _ in range(4):
         await coordinator._on_join_complete(3, "m", "faust", handed(app, {ERROR: [0]}))

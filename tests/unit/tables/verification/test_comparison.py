@@ -10,8 +10,9 @@ import pytest
 
 from tables.buckets import FINE, FUTURE_S, MINUTE
 from tables.public_rows import PublicRow, encode_key, encode_value
+from tables.replay_rules import RuleHistory, Rules, RulesSpan
 from tables.reserved_types import OVERFLOW
-from tables.row_bodies import Counts
+from tables.row_bodies import Counts, SourceBase
 from tables.rows import VersionedRows, base_name, bucket_name
 from tables.verification import (
     Budget,
@@ -85,6 +86,26 @@ def test_event_types_of_a_row_that_have_none_there_are_left_out() -> None:
     changelog = ChangelogRows([SOURCE], [], SPAN, budget())
     changelog.apply(*written(VersionedRows(changelog, "w"), B, 3, {"a": 1, OVERFLOW: 0}))
     assert changelog.of(SOURCE)[B].counts == {"a": 1}
+
+
+def test_the_newest_base_row_tells_the_settings() -> None:
+    changelog = ChangelogRows([SOURCE], [], SPAN, budget())
+    first, second = Rules(60, 10, 2000, 100, 255), Rules(0, 10, 2000, 100, 255)
+    before, after = (
+        RuleHistory([], first, -1).spans(),
+        RuleHistory([RulesSpan(None, first)], second, 7).spans(),
+    )
+    one, large = VersionedRows(changelog, "one"), VersionedRows(changelog, "large", largest_bytes=20)
+    assert changelog.rules_of(SOURCE) == []
+    changelog.apply(*one.encode(base_name(SOURCE), 5, SourceBase({}, [], [], 0)))
+    assert changelog.rules_of(SOURCE) == []  # of an older version
+    changelog.apply(*one.encode(base_name(SOURCE), 9, SourceBase({}, [], [], 0, rules=after)))
+    changelog.apply(*one.encode(base_name(SOURCE), 8, SourceBase({}, [], [], 0, rules=before)))
+    for key, value in large.changes(base_name(SOURCE), 10, SourceBase({}, [], [], 0, rules=before)):
+        changelog.apply(key, value)  # in parts: what the last whole one said holds
+    changelog.apply(*one.encode(base_name("another:4"), 11, SourceBase({}, [], [], 0, rules=before)))
+    assert changelog.rules_of(SOURCE) == after
+    assert changelog.rules_of("another:4") == []
 
 
 # ---------------------------------------------------------------- rows against records
