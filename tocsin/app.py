@@ -26,6 +26,7 @@ from streams.upstream.faust_messages import BatchSchema
 from streams.upstream.faust_recovery import install_observed_recovery
 from streams.upstream.faust_transport import Transport
 from streams.upstream.no_topic_creation import install_no_topic_creation
+from streams.upstream.rebootstrap import install_rebootstrap
 from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.store_faults import (
     LocalStateError,
@@ -59,6 +60,7 @@ class TocsinApp(App):
 
     def __init__(self, settings: Settings, cluster: CheckedCluster | None = None) -> None:
         install_no_topic_creation()
+        install_rebootstrap()
         super().__init__(settings.group_id, **faust_options(settings))
         self.transport = Transport(self.conf.broker_consumer, self)
         self.settings = settings
