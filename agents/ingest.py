@@ -171,7 +171,8 @@ class Ingest:
         """Read a record, whatever it holds."""
         read = self._decode(record.value, priority)
         if isinstance(read, Rejection) and isinstance(record, UnreadableRecord):
-            return Rejection(Reason.UNREADABLE_RECORD, f"The record cannot be read: {record.error[:120]}")
+            reason = Reason.CORRUPT_BATCH if record.corrupt else Reason.UNREADABLE_RECORD
+            return Rejection(reason, f"The record cannot be read: {record.error[:120]}")
         return read
 
     def _noted(self, read: Notification, record: Any) -> int:

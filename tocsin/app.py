@@ -21,6 +21,7 @@ from agents.ingest import run_ingest
 from streams.broker.pools import inherited_offsets
 from streams.broker.self_check import CheckedCluster, check_once_there, patience_with_brokers_s
 from streams.settings import ConfigurationError, Settings, load_settings
+from streams.upstream.corrupt_batches import CorruptChangelogError
 from streams.upstream.faust_app import App
 from streams.upstream.faust_messages import BatchSchema
 from streams.upstream.faust_recovery import install_observed_recovery
@@ -179,7 +180,7 @@ class TocsinApp(App):
                 error.damaged.quarantine(error)
             except OSError:
                 log.exception("A damaged local table could not be set aside.")
-        elif isinstance(error, LocalStateError):
+        elif isinstance(error, LocalStateError | CorruptChangelogError):
             log.critical("%s", error)
 
     def instance_taken(self) -> None:

@@ -12,11 +12,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import aiokafka
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from streams.log_lines import BOUNDED
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
 from streams.transport.lane import Lane
+from streams.upstream.bulk_records import install_bulk_records
+from streams.upstream.corrupt_batches import Corrupt, LeavesOut
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,7 @@ class FollowLane(Lane):
         *,
         on_failed: Callable[[BaseException], None],
     ) -> None:
-        super().__init__(topic, options, on_failed)
+        super().__init__(topic, options | {"value_deserializer": LeavesOut(self._left_out)}, on_failed)
         self._deliver = deliver
 
     async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
@@ -51,11 +55,19 @@ class FollowLane(Lane):
         """
         await self.revoke()
         if offsets:
+            install_bulk_records()
             self._start(self._fetch(await self._connect(offsets, topic_id)))
 
     async def revoke(self) -> None:
         """Stop following, and disconnect."""
         await self._disconnect()
+
+    def _left_out(self, tp: TopicPartition, corrupt: Corrupt) -> None:
+        log.error(
+            "%s. Counts may be too low for what lay there: `tocsin verify` names them.",
+            corrupt.sentence(tp),
+            extra=BOUNDED,
+        )
 
     async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         retries = Retries(Backoff(_RETRY_S))

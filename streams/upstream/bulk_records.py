@@ -8,17 +8,22 @@ each, which costs more than to decode and to count it. A consumer that is given 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
 
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
-from aiokafka.errors import CorruptRecordException
 
+from streams.log_lines import BOUNDED
 from streams.records import Record, UnreadableRecord
+from streams.upstream.corrupt_batches import LeavesOut, SoundRecords, judge, stand_ins
 from streams.upstream.unpacking import LEAST_LIMIT, UnpackedTooLargeError, limit_for
+
+log = logging.getLogger(__name__)
 
 #: Bytes unpacked after which no further batch is begun at a time.
 _ENOUGH_UNPACKED = 2**20
@@ -85,13 +90,18 @@ class BulkFetchResult(FetchResult):
     ) -> None:
         super().__init__(tp, assignment=assignment, partition_records=partition_records, backoff=backoff)
         self._unread: _Unread | None = None
+        # Of the answer that brought it; what a broker does not tell is -1 or None.
+        told = getattr(assignment.state_value(tp), "highwater", None)
+        end_of_log = told if told is not None and told > 0 else None
         #: Bytes fetched.
         self.nbytes: int = partition_records._records.size_in_bytes()
         if (
             partition_records._value_deserializer is AS_PARSED
             and partition_records._isolation_level == READ_UNCOMMITTED
         ):
-            self._unread = _Unread(partition_records)
+            self._unread = _Unread(partition_records, end_of_log)
+        elif isinstance(leaves_out := partition_records._value_deserializer, LeavesOut):
+            partition_records._records = SoundRecords(partition_records, end_of_log, leaves_out)
 
     def getall(self, max_records: int | None = None) -> list[Record]:
         """The next records."""
@@ -115,13 +125,16 @@ class BulkFetchResult(FetchResult):
 class _Unread:
     """Reads on through the batches of one fetch, and keeps the position in ``PartitionRecords``.
 
-    Each record of a batch that unpacks to more than the limit has a stand-in, for the dead letters.
+    Each record of a batch that is corrupt, or unpacks to more than the limit, has a stand-in, for the dead
+    letters.
     """
 
     limit = LEAST_LIMIT
 
-    def __init__(self, source: PartitionRecords) -> None:
+    def __init__(self, source: PartitionRecords, end_of_log: int | None = None) -> None:
         self._source = source
+        self._end_of_log = end_of_log
+        self._first = True  # of the answer
         # The generator that stays unused refers back to its owner, so that all that was fetched would be
         # kept until the garbage collector comes.
         source._records_iterator = None
@@ -135,7 +148,6 @@ class _Unread:
         """The next records, at most ``most``.
 
         Raises:
-            CorruptRecordException: a checksum is wrong.
             Exception: whatever a record raises that cannot be taken apart.
         """
         source = self._source
@@ -166,8 +178,22 @@ class _Unread:
         source = self._source
         while source._records.has_next():
             batch = source._records.next_batch()
-            if source._check_crcs and not batch.validate_crc():
-                raise CorruptRecordException(f"Invalid CRC - {source._tp}")
+            first, self._first = self._first, False
+            corrupt = judge(
+                batch,
+                source.next_fetch_offset,
+                self._end_of_log,
+                first=first,
+                checked=source._check_crcs,
+            )
+            if corrupt is not None:
+                if corrupt.end == corrupt.first:
+                    continue
+                log.error("%s. They go to the dead letters.", corrupt.sentence(source._tp), extra=BOUNDED)
+                self._batch, self._count = _Ended(corrupt.end), 0
+                self._records = stand_ins(source._tp, corrupt, batch, self.limit)
+                source._records.give_up()  # its length may be wrong, too
+                return True
             if batch.is_control_batch:
                 source.next_fetch_offset = batch.next_offset
                 continue
@@ -188,6 +214,13 @@ class _Unread:
             chunk = list(islice(self._records, most))
         self._count += len(chunk)
         return chunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Stands for a corrupt batch, of whose header nothing may be believed but what was judged."""
+
+    next_offset: int
 
 
 def _stand_ins(tp: Any, batch: Any, error: str) -> Iterator[UnreadableRecord]:

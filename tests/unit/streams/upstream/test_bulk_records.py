@@ -165,15 +165,27 @@ def test_a_consumer_that_does_not_ask_for_it_gets_consumer_records() -> None:
         assert found.getall()[0].topic == TP.topic
 
 
-def test_a_wrong_checksum_is_told_and_moves_nothing() -> None:
-    data = bytearray(batch(0, [b"a", b"b"]) + batch(2, [b"c", b"d"]))
-    data[-1] ^= 1
+def test_a_wrong_checksum_gives_stand_ins_and_the_rest_is_fetched_again() -> None:
+    data = bytearray(batch(0, [b"a", b"b"]) + batch(2, [b"c", b"d"]) + batch(4, [b"e"]))
+    data[len(batch(0, [b"a", b"b"])) + 70] ^= 1
     found, state = result(BulkFetchResult, bytes(data), 0)
     assert [record.value for record in found.getall(2)] == [b"a", b"b"]
+    stand_ins = found.getall(2)
+    assert [(it.offset, it.corrupt, it.value) for it in stand_ins] == [(2, True, None), (3, True, None)]
+    assert all(isinstance(it, UnreadableRecord) for it in stand_ins)
+    assert found.getall(2) == []
+    assert state.position == 4
+    assert not found.has_more()  # so that the rest is fetched again: the length may have been wrong
+
+
+def test_stock_aiokafka_raises_at_a_wrong_checksum_and_moves_nothing() -> None:
+    """The control."""
+    data = bytearray(batch(0, [b"a", b"b"]))
+    data[-1] ^= 1
+    found, state = result(Stock, bytes(data), 0, marker=None, records=MemoryRecords)
     with pytest.raises(CorruptRecordException):
         found.getall(2)
-    assert state.position == 2
-    assert not found.has_more()  # so that it is fetched again
+    assert state.position == 0
 
 
 def test_records_of_an_assignment_that_ended_are_not_handed_out() -> None:
