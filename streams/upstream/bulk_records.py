@@ -9,14 +9,14 @@ each, which costs more than to decode and to count it. A consumer that is given 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
 
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 
 from streams.log_lines import BOUNDED
 from streams.records import Record, UnreadableRecord
@@ -25,6 +25,8 @@ from streams.upstream.unpacking import LEAST_LIMIT, UnpackedTooLargeError, limit
 
 log = logging.getLogger(__name__)
 
+#: Name of what a partition's state of aiokafka's gets, see `passed_over`.
+_PASSED: Final = "tocsin_passed_over"
 #: Bytes unpacked after which no further batch is begun at a time.
 _ENOUGH_UNPACKED = 2**20
 #: Bytes that a record costs besides its key, value and headers, about.
@@ -82,6 +84,19 @@ def wait_at_broker(consumer: Any, milliseconds: int) -> None:
     consumer._fetcher._fetch_max_wait_ms = milliseconds
 
 
+def passed_over(consumer: Any, tp: Any) -> tuple[int, int] | None:
+    """From where to before where a consumer passed over what is no record to read, last and in one piece.
+
+    That is markers of transactions, and records of those that were aborted. None when there was nothing yet.
+    """
+    subscription = consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None or tp not in assignment.tps:
+        return None
+    passed: tuple[int, int] | None = vars(assignment.state_value(tp)).get(_PASSED)
+    return passed
+
+
 class BulkFetchResult(FetchResult):
     """Stands in for aiokafka's ``FetchResult``: what one fetch brought for one partition."""
 
@@ -95,13 +110,15 @@ class BulkFetchResult(FetchResult):
         end_of_log = told if told is not None and told > 0 else None
         #: Bytes fetched.
         self.nbytes: int = partition_records._records.size_in_bytes()
-        if (
-            partition_records._value_deserializer is AS_PARSED
-            and partition_records._isolation_level == READ_UNCOMMITTED
-        ):
-            self._unread = _Unread(partition_records, end_of_log)
+        if partition_records._value_deserializer is AS_PARSED:
+            self._unread = _Unread(partition_records, end_of_log, self._passed)
         elif isinstance(leaves_out := partition_records._value_deserializer, LeavesOut):
             partition_records._records = SoundRecords(partition_records, end_of_log, leaves_out)
+
+    def _passed(self, first: int, end: int) -> None:
+        state = self._assignment.state_value(self._topic_partition)
+        before = vars(state).get(_PASSED)
+        setattr(state, _PASSED, (before[0] if before is not None and before[1] == first else first, end))
 
     def getall(self, max_records: int | None = None) -> list[Record]:
         """The next records."""
@@ -131,8 +148,15 @@ class _Unread:
 
     limit = LEAST_LIMIT
 
-    def __init__(self, source: PartitionRecords, end_of_log: int | None = None) -> None:
+    def __init__(
+        self,
+        source: PartitionRecords,
+        end_of_log: int | None = None,
+        passed: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
         self._source = source
+        self._passed = passed
+        self._committed_only = source._isolation_level == READ_COMMITTED
         self._end_of_log = end_of_log
         self._first = True  # of the answer
         # The generator that stays unused refers back to its owner, so that all that was fetched would be
@@ -194,7 +218,8 @@ class _Unread:
                 self._records = stand_ins(source._tp, corrupt, batch, self.limit)
                 source._records.give_up()  # its length may be wrong, too
                 return True
-            if batch.is_control_batch:
+            if (self._committed_only and self._aborted(batch)) or batch.is_control_batch:
+                self._passed(source.next_fetch_offset, batch.next_offset)
                 source.next_fetch_offset = batch.next_offset
                 continue
             try:
@@ -205,6 +230,18 @@ class _Unread:
             self._unpacked += unpacked
             return True
         return False
+
+    def _aborted(self, batch: Any) -> bool:
+        """Whether a batch is of a transaction that was aborted; as in aiokafka's ``PartitionRecords``."""
+        source = self._source
+        if not (source._aborted_transactions or source._aborted_producers):
+            return False  # as in all answers about topics without transactions
+        source._consume_aborted_up_to(batch.base_offset)
+        if batch.producer_id not in source._aborted_producers:
+            return False
+        if batch.is_control_batch and source._contains_abort_marker(batch):
+            source._aborted_producers.discard(batch.producer_id)
+        return bool(batch.is_transactional)
 
     def _chunk(self, most: int | None) -> list[Record]:
         try:

@@ -44,6 +44,8 @@ _BROKEN: Final = frozenset({-1, 2})
 #: Seconds for which it finds nothing, after which it is looked where it does, and after how many again.
 _STUCK_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 60.0
+#: Seconds for which a transaction is open, after which it is said.
+_SAY_OPEN_S: Final = 10.0
 #: Bytes asked for where one batch is enough; it comes as a whole.
 _PROBE_BYTES: Final = 1
 #: In the place of a time, where an end is asked for.
@@ -118,6 +120,8 @@ class _SendById:
         self._out_of_range: dict[int, int] = {}
         #: Partition -> the end of its log, as of its last good answer.
         self._ends: dict[int, int] = {}
+        #: Partition -> offset of an open transaction -> since when records wait there, and when to say so.
+        self._waiting: dict[int, dict[int, tuple[float, float]]] = {}
         #: Partition -> where the broker finds nothing.
         self._stuck: dict[int, _Stuck] = {}
 
@@ -153,6 +157,8 @@ class _SendById:
                             parts[index] = (number, 0, end, end, -1, None, -1, stand_in)
                     elif not code:
                         self._ends[number] = rest[0]
+                        if request._isolation_level and not rest[-1] and 0 <= rest[1] < rest[0]:
+                            self._waits(number, asked[number])
                         if self._stuck:
                             self._stuck.pop(number, None)
             named.append((self._topic, parts))
@@ -160,6 +166,23 @@ class _SendById:
         if gone:
             await asyncio.sleep(_GONE_WAIT_S)
         return answer
+
+    def _waits(self, partition: int, offset: int) -> None:
+        """Say that records wait behind an open transaction, when they have for some time."""
+        now = time.monotonic()
+        began, say_at = self._waiting.get(partition, {}).get(offset, (now, now + _SAY_OPEN_S))
+        if now >= say_at:
+            say_at = now + _LOOK_AGAIN_S
+            log.warning(
+                "Records of %s, partition %d, have waited for %.0f s behind a transaction that is open at "
+                "offset %d: look at its producer, or set TOCSIN_ISOLATION_LEVEL=read_uncommitted.",
+                self._topic,
+                partition,
+                now - began,
+                offset,
+                extra=BOUNDED,
+            )
+        self._waiting[partition] = {offset: (began, say_at)}
 
     def _resting(self) -> set[int]:
         """Partitions that are not to be asked for just now."""
