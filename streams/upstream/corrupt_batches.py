@@ -9,7 +9,7 @@ partitions along.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
@@ -154,6 +154,36 @@ def hole(first: int, end: int) -> bytes:
     return HEADER.pack(
         first, _LENGTH_WITHOUT_RECORDS, _NOT_FOUND, _VERSION, 0, 0, number - 1, -1, -1, -1, -1, -1, number
     )
+
+
+async def next_found(
+    finds: Callable[[int], Awaitable[int | None]], offset: int, end_of_log: int
+) -> int | None:
+    """The first offset from ``offset`` on that a broker finds; None when it finds none before the end.
+
+    It looks a record further, two, four and so on, and then between the last two: a broker finds places by an
+    index of each few kilobytes, so it finds all behind the first that it finds.
+
+    Args:
+        finds: returns where reading goes on when an offset is asked for, or None.
+        offset: where it finds nothing.
+        end_of_log: no offset is as high.
+    """
+    before, step = offset - 1, 0
+    while True:
+        at = offset + step
+        if at >= end_of_log:
+            return None
+        if (found := await finds(at)) is not None:
+            break
+        before, step = at, 2 * step or 1
+    while at - before > 1:
+        between = (before + at) // 2
+        if (nearer := await finds(between)) is None:
+            before = between
+        else:
+            at, found = between, nearer
+    return found
 
 
 class CorruptChangelogError(Exception):

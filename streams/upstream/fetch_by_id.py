@@ -14,7 +14,7 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -29,7 +29,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import CompactArray, CompactString, Int8, Int32, Schema, TaggedFields
 
 from streams.log_lines import BOUNDED
-from streams.upstream.corrupt_batches import hole
+from streams.upstream.corrupt_batches import hole, next_found
 from streams.upstream.lenient_records import LenientRecords
 
 log = logging.getLogger(__name__)
@@ -318,36 +318,6 @@ class _FetchByIdStruct(RequestStruct):
         ("rack_id", CompactString()),
         ("tags", TaggedFields),
     )
-
-
-async def next_found(
-    finds: Callable[[int], Awaitable[int | None]], offset: int, end_of_log: int
-) -> int | None:
-    """The first offset from ``offset`` on that a broker finds; None when it finds none before the end.
-
-    It looks a record further, two, four and so on, and then between the last two: a broker finds places by an
-    index of each few kilobytes, so it finds all behind the first that it finds.
-
-    Args:
-        finds: returns where reading goes on when an offset is asked for, or None.
-        offset: where it finds nothing.
-        end_of_log: no offset is as high.
-    """
-    before, step = offset - 1, 0
-    while True:
-        at = offset + step
-        if at >= end_of_log:
-            return None
-        if (found := await finds(at)) is not None:
-            break
-        before, step = at, 2 * step or 1
-    while at - before > 1:
-        between = (before + at) // 2
-        if (nearer := await finds(between)) is None:
-            before = between
-        else:
-            at, found = between, nearer
-    return found
 
 
 def _end(request: FetchRequest, rest: Sequence[Any]) -> int:

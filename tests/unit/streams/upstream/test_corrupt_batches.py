@@ -10,8 +10,7 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
 
 from streams.records import UnreadableRecord
 from streams.upstream.bulk_records import AS_PARSED, BulkFetchResult
-from streams.upstream.corrupt_batches import Corrupt, LeavesOut, hole, judge, stand_ins
-from streams.upstream.fetch_by_id import next_found
+from streams.upstream.corrupt_batches import Corrupt, LeavesOut, hole, judge, next_found, stand_ins
 from streams.upstream.lenient_records import LenientRecords
 from tests.unit.streams.upstream.test_bulk_records import State, batch
 
