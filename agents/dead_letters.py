@@ -18,7 +18,7 @@ from faust.types import TP
 
 from streams.notifications import Rejection
 from streams.outgoing import Outgoing
-from streams.records import Record
+from streams.records import Record, UnreadableRecord
 
 _PREFIX: Final = "tocsin-"
 REASON: Final = "tocsin-reason"
@@ -68,7 +68,8 @@ def dead_letter(topic: str, tp: TP, record: Record, source: str, rejection: Reje
     ]
     if (origin := _origin(dict(given))) is not None:
         headers += replay_headers(*origin)
-    return Outgoing(topic, record.value, record.key, None, headers)
+    value = record.found if isinstance(record, UnreadableRecord) else record.value
+    return Outgoing(topic, value, record.key, None, headers)
 
 
 def truncated(letter: Outgoing) -> Outgoing:

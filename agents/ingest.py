@@ -290,7 +290,8 @@ def _decoded(reading: _Reading, record: Any, priority: Priority) -> Notification
     """Read a record, whatever it holds."""
     read = reading.decode(record.value, priority)
     if isinstance(read, Rejection) and isinstance(record, UnreadableRecord):
-        return Rejection(Reason.UNREADABLE_RECORD, f"The record cannot be read: {record.error[:120]}")
+        reason = Reason.CORRUPT_BATCH if record.corrupt else Reason.UNREADABLE_RECORD
+        return Rejection(reason, f"The record cannot be read: {record.error[:120]}")
     return read
 
 

@@ -52,7 +52,12 @@ class PlacedRecord(Record, Protocol):
 
 @dataclass(slots=True, frozen=True)
 class UnreadableRecord:
-    """Stands for a record that the Kafka client cannot take apart: its place is known, and nothing else."""
+    """Stands for a record that the Kafka client cannot take apart: its place is known, and nothing else.
+
+    Attributes:
+        corrupt: whether it is not as it was written: its batch has changed on a broker's disk.
+        found: what lies there now instead of its value; for the dead letter alone, since it may be anything.
+    """
 
     topic: str
     partition: int
@@ -63,3 +68,5 @@ class UnreadableRecord:
     key: bytes | None = None
     value: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
+    corrupt: bool = False
+    found: bytes | None = None

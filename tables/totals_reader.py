@@ -14,11 +14,15 @@ import aiokafka
 from aiokafka import TopicPartition
 
 from streams.cancellation import end
+from streams.log_lines import BOUNDED
 from streams.notifications.visible import visible
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
+from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
+from streams.upstream.corrupt_batches import Corrupt, LeavesOut
 from streams.upstream.fetch_progress import FetchProgress
+from streams.upstream.lenient_records import install_lenient_records
 from tables.again import AskAgain, decode_question, is_question
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import ForeignRowError, Totals
@@ -73,6 +77,7 @@ class TotalsReader:
             # client answer at once when something has.
             "fetch_max_wait_ms": 1000,
             "consumer_timeout_ms": 1000,
+            "value_deserializer": LeavesOut(self._left_out),
         }
         self._on_rows = on_rows
         self._on_outdated = on_outdated
@@ -139,6 +144,8 @@ class TotalsReader:
                 await retries.pause()
 
     async def _read(self) -> None:
+        install_lenient_records()
+        install_bulk_records()
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()
         partitions = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
@@ -160,6 +167,13 @@ class TotalsReader:
                 expire_at = time.monotonic() + _EXPIRE_INTERVAL_S
                 self.totals.expire(self._clock())
             await asyncio.sleep(0)
+
+    def _left_out(self, tp: TopicPartition, corrupt: Corrupt) -> None:
+        log.error(
+            "%s. Counts may be too low for what lay there, until they change.",
+            corrupt.sentence(tp),
+            extra=BOUNDED,
+        )
 
     def _take(self, records: Sequence[PlacedRecord]) -> None:
         is_current = self.complete

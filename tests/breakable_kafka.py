@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
-from tocsin.local_kafka.config import load_cluster
+from tocsin.local_kafka.config import load_cluster, save_cluster
 from tocsin.local_kafka.process import BrokerProcess
 
 
@@ -40,6 +41,22 @@ class BreakableKafka(LocalKafka):
             self._end(self._process(broker), timeout)
             self._launch(cluster, broker, java)
             self._wait_until_answering(cluster, [broker], timeout)
+
+    def move(self, timeout: float = 90.0) -> str:
+        """Stop the brokers, and start them at other ports with the same data; returns the new addresses.
+
+        Nobody listens at the old ones meanwhile or later, unless somebody takes them.
+        """
+        self.stop()
+        with self._lock():
+            cluster = load_cluster(self.data_dir)
+            if cluster is None:
+                raise LocalKafkaError(f"There is no cluster in {self.data_dir}.")
+            none = (0,) * cluster.brokers
+            save_cluster(
+                self.data_dir, replace(cluster, ports=none, controller_ports=none, ports_given=False)
+            )
+        return self.start(timeout=timeout)
 
     def _running(self, broker: int) -> BrokerProcess:
         process = self._process(broker)

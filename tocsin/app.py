@@ -18,13 +18,15 @@ from faust.types import TP
 from agents.combine import run_combine
 from agents.ingest import run_ingest
 from streams.broker.pools import inherited_offsets
-from streams.broker.self_check import CheckedCluster, self_check
-from streams.settings import EXIT_CONFIG, ConfigurationError, Settings, load_settings
+from streams.broker.self_check import CheckedCluster, check_once_there, patience_with_brokers_s
+from streams.settings import ConfigurationError, Settings, load_settings
+from streams.upstream.corrupt_batches import CorruptChangelogError
 from streams.upstream.faust_app import App
 from streams.upstream.faust_messages import BatchSchema
 from streams.upstream.faust_recovery import install_observed_recovery
 from streams.upstream.faust_transport import Transport
 from streams.upstream.no_topic_creation import install_no_topic_creation
+from streams.upstream.rebootstrap import install_rebootstrap
 from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.store_faults import (
     LocalStateError,
@@ -58,6 +60,7 @@ class TocsinApp(App):
 
     def __init__(self, settings: Settings, cluster: CheckedCluster | None = None) -> None:
         install_no_topic_creation()
+        install_rebootstrap()
         super().__init__(settings.group_id, **faust_options(settings))
         self.transport = Transport(self.conf.broker_consumer, self)
         self.settings = settings
@@ -125,14 +128,16 @@ class TocsinApp(App):
             stores = store_folders(self)
             await asyncio.to_thread(wait_for_locks, stores, self.settings.drain_deadline_s + _AFTER_DRAIN_S)
             quarantine_damaged(stores)
-            cluster = self._checked or await self_check(self.settings)
+            cluster = self._checked or await self._check_once_there()
+            if cluster is None:
+                return  # told to stop while it waited for brokers
             await refuse_foreign_topic(
                 self.settings.event_counts_topic, self.settings.app_id, cluster.slices, starting.options
             )
         except ConfigurationError as error:
             sys.stderr.write(f"tocsin: {error}\n")
             sys.stderr.flush()
-            os._exit(EXIT_CONFIG)
+            os._exit(error.exit_code)
         mine = {topic: cluster.topic_ids[topic] for topic in self._topics_of_lanes()}
         offsets = await inherited_offsets(self.settings, mine)
         if self.should_stop:
@@ -142,6 +147,10 @@ class TocsinApp(App):
         self.stage = self.coordinator = worker
         worker.pools.start(self.refused)
         await worker.start()
+
+    async def _check_once_there(self) -> CheckedCluster | None:
+        patience_s = patience_with_brokers_s(self.settings, terminal=sys.stderr.isatty())
+        return await check_once_there(self.settings, patience_s, lambda: not self.should_stop)
 
     def _topics_of_lanes(self) -> list[str]:
         settings = self.settings
@@ -170,7 +179,7 @@ class TocsinApp(App):
                 error.damaged.quarantine(error)
             except OSError:
                 log.exception("A damaged local table could not be set aside.")
-        elif isinstance(error, LocalStateError):
+        elif isinstance(error, LocalStateError | CorruptChangelogError):
             log.critical("%s", error)
 
     def instance_taken(self) -> None:

@@ -101,6 +101,8 @@ class WorkerHealth:
         if self._draining:
             reasons.append("The worker is stopping.")
         reasons += self._failure()
+        if self._worker is None:
+            reasons.append(self._recovery.sentence())
         if self._worker is None or not self._worker.traffic.ready.is_set():
             reasons.append("Partitions are being assigned, or state is being recovered.")
             if self._recovery.phase == "recovering":

@@ -318,7 +318,7 @@ class Worker:
 
     def committable(self) -> Mapping[TP, int]:
         """Offsets that may be committed."""
-        return self.offsets.committable()
+        return self.traffic.past_markers(self.offsets.committable())
 
     def commit_note(self, tp: TP, offset: int) -> str:
         """What is to be committed with this offset: the id under which its topic is worked on, and more."""

@@ -25,7 +25,7 @@ from streams.broker.client_options import client_options
 from streams.broker.token_error import TokenError
 from streams.cancellation import cancellable, end
 from streams.retries import Backoff, Retries
-from streams.settings import ConfigurationError, Settings
+from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from streams.upstream.clients import client_of, try_broker
 
 _log = logging.getLogger(__name__)
@@ -41,11 +41,13 @@ class Failure:
         reason: what happened, to be read after the address.
         advice: what to change.
         temporary: whether waiting may help.
+        unclear: whether a wrong setting looks the same, so that waiting for long is no help.
     """
 
     reason: str
     advice: str
     temporary: bool = False
+    unclear: bool = False
 
 
 @asynccontextmanager
@@ -53,6 +55,8 @@ async def admin_client(
     settings: Settings, timeout_s: float = 10.0, patience_s: float = 0.0
 ) -> AsyncIterator[AIOKafkaAdminClient]:
     """A started admin client; any Kafka error inside becomes a ConfigurationError.
+
+    It is a BrokersAwayError where waiting may help.
 
     Args:
         settings: addresses and credentials.
@@ -74,14 +78,16 @@ async def admin_client(
         yield admin
     except NodeNotReadyError:
         brokers = ", ".join(f"{it.host}:{it.port}" for it in client_of(admin).cluster.brokers())
-        raise ConfigurationError(
+        raise BrokersAwayError(
             f"Kafka at {address} answers, but gives addresses that cannot be reached from here ({brokers}): "
-            "change advertised.listeners of the brokers, or the network."
+            "change advertised.listeners of the brokers, or the network.",
+            unclear=True,
         ) from None
     except NotImplementedError:
         raise ConfigurationError(f"Kafka at {address} is too old: use Kafka 3.1 or newer.") from None
     except (KafkaError, TimeoutError) as error:
-        raise ConfigurationError(
+        away = isinstance(error, TimeoutError) or error.retriable
+        raise (BrokersAwayError if away else ConfigurationError)(
             f"Kafka at {address} answers, but not to a request of this user ({_short(error)}): "
             "look at the broker's log."
         ) from error
@@ -119,8 +125,11 @@ async def _first_usable(
                 failures[address] = failure
         finally:
             await end(*tries)
-        if not all(it.temporary for it in failures.values()) or not retries.left:
+        if not all(it.temporary for it in failures.values()):
             raise ConfigurationError(unusable(settings, failures))
+        if not retries.left:
+            unclear = all(it.unclear for it in failures.values())
+            raise BrokersAwayError(unusable(settings, failures), unclear=unclear)
         if not told:
             _log.warning("Waiting for Kafka. %s", unusable(settings, failures))
             told = True
@@ -201,11 +210,12 @@ def failure_of(error: BaseException, *, tls: bool, token: bool = False) -> Failu
             case ConnectionResetError() | asyncio.IncompleteReadError():
                 # A broker that is just starting or stopping does so, too.
                 if not tls:
-                    return Failure("closes a connection without TLS", protocol, temporary=True)
+                    return Failure("closes a connection without TLS", protocol, temporary=True, unclear=True)
                 return Failure(
                     "closes a connection in TLS",
                     f"{protocol}, or TOCSIN_SSL_CERT_FILE if it asks for a client certificate",
                     temporary=True,
+                    unclear=True,
                 )
     return Failure(f"cannot be used, {_short(error)}", start.advice, temporary=isinstance(error, OSError))
 

@@ -31,7 +31,7 @@ from streams.cancellation import end
 from streams.log_lines import BOUNDED
 from streams.notifications.priority import Priority
 from streams.retries import Backoff, Retries
-from streams.settings import ConfigurationError, Settings
+from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from streams.upstream.group_members import Member, describe_groups
 from streams.upstream.topic_ids import is_committed_of
 
@@ -124,7 +124,7 @@ async def check_pools(admin: AIOKafkaAdminClient, settings: Settings) -> None:
         )
         return
     except KafkaError as error:
-        raise ConfigurationError(
+        raise (BrokersAwayError if error.retriable else ConfigurationError)(
             f"The brokers do not say whether other pools of workers serve the same priorities ({error!r}), "
             "which would forward each alert twice: look at the brokers' logs, and start again."
         ) from error

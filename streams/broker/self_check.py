@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -17,9 +18,35 @@ from streams.broker.pools import check_pools
 from streams.broker.slices import keep_slices
 from streams.broker.topic_plan import TopicProblem, likely_slices, listed, planned_topics, slices_topic
 from streams.broker.topics import EnsuredTopics, ensure_topics, examine_topics
-from streams.settings import ConfigurationError, Settings
+from streams.cancellation import end
+from streams.log_lines import BOUNDED
+from streams.retries import Backoff, Retries
+from streams.settings import BrokersAwayError, ConfigurationError, Settings
 
 _log = logging.getLogger(__name__)
+
+#: Seconds for which a worker at a terminal waits for brokers, unless told: who started it sits before it.
+TERMINAL_PATIENCE_S: Final = 7.0
+#: The same for any other worker.
+UNATTENDED_PATIENCE_S: Final = 600.0
+#: Between two checks, when brokers were away.
+_BETWEEN_CHECKS: Final = Backoff(0.5, factor=1.5, most_s=5.0)
+#: Seconds of waiting after which it is said again.
+_SAY_AGAIN_S: Final = (10.0, 30.0, 60.0)
+#: Seconds within which a check ends that is no longer wanted.
+_LOOK_S: Final = 0.1
+
+
+def patience_with_brokers_s(settings: Settings, *, terminal: bool) -> float:
+    """Seconds for which a worker that starts waits for brokers.
+
+    Args:
+        settings: of the worker.
+        terminal: whether its standard error is a terminal.
+    """
+    if settings.wait_for_brokers_s is not None:
+        return settings.wait_for_brokers_s
+    return TERMINAL_PATIENCE_S if terminal else UNATTENDED_PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +72,87 @@ class CheckedCluster:
     writes_need: int = 1
 
 
-async def self_check(settings: Settings, timeout_s: float = 15.0) -> CheckedCluster:
+async def check_once_there(
+    settings: Settings, within_s: float, wanted: Callable[[], bool]
+) -> CheckedCluster | None:
+    """Do the self-check, again and again while the brokers are away.
+
+    Args:
+        settings: of the worker.
+        within_s: how long to wait for brokers.
+        wanted: whether to go on.
+
+    Returns:
+        None when it was no longer wanted.
+
+    Raises:
+        BrokersAwayError: they were away for ``within_s``.
+        ConfigurationError: something else is wrong, with one sentence that says what to change.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    say_at = 0.0
+    retries = Retries(_BETWEEN_CHECKS, within_s=within_s, wanted=wanted)
+    while True:
+        check = asyncio.create_task(self_check(settings, patience_s=0.0))
+        try:
+            while not check.done():
+                if not wanted():
+                    return None
+                await asyncio.wait([check], timeout=_LOOK_S)
+            return check.result()
+        except BrokersAwayError as error:
+            waited = loop.time() - began
+            if error.unclear and waited >= TERMINAL_PATIENCE_S:
+                raise
+            if waited >= say_at:
+                say_at = next((each for each in _SAY_AGAIN_S if each > waited), waited + _SAY_AGAIN_S[-1])
+                _log.warning(
+                    "Waiting for Kafka, for %.0f of %.0f s (TOCSIN_WAIT_FOR_BROKERS_S). %s",
+                    waited,
+                    within_s,
+                    error,
+                    extra=BOUNDED,
+                )
+            if not await retries.pause():
+                if not wanted():
+                    return None
+                raise
+        finally:
+            await end(check)
+
+
+async def self_check(
+    settings: Settings, timeout_s: float = 15.0, patience_s: float | None = None
+) -> CheckedCluster:
     """Check that brokers are reachable and the topics there, fit and allowed to be used.
 
     Missing topics are created when ``settings.create_topics``. Brokers that do not answer yet are tried
-    again for about half of the time; warnings are logged.
+    again for a while; warnings are logged.
 
     Args:
         settings: of the worker.
         timeout_s: limit of the whole check.
+        patience_s: how long brokers that do not answer yet are tried again; half of the limit when None.
 
     Raises:
+        BrokersAwayError: no broker can be used at present.
         ConfigurationError: with one sentence that says what to change.
     """
     try:
         async with asyncio.timeout(timeout_s):
-            return await _checked(settings, timeout_s)
+            return await _checked(settings, timeout_s, timeout_s / 2 if patience_s is None else patience_s)
     except TimeoutError:
-        raise ConfigurationError(
+        raise BrokersAwayError(
             f"Kafka at {settings.brokers} did not answer within {timeout_s:g} s: "
             "look at the brokers, or set TOCSIN_BROKERS."
         ) from None
 
 
-async def _checked(settings: Settings, timeout_s: float) -> CheckedCluster:
+async def _checked(settings: Settings, timeout_s: float, patience_s: float) -> CheckedCluster:
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s * 0.9  # the reason comes before the limit of the whole
-    async with admin_client(settings, timeout_s=timeout_s / 3, patience_s=timeout_s / 2) as admin:
+    async with admin_client(settings, timeout_s=timeout_s / 3, patience_s=patience_s) as admin:
         with contextlib.suppress(KafkaError):
             # On a new cluster the first question makes Kafka create its topic of offsets, which takes a
             # second; asked now, the worker does not have to wait for it, and to report an error, later.

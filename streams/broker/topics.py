@@ -25,7 +25,7 @@ from streams.broker.topic_plan import (
     planned_topics,
 )
 from streams.retries import Backoff, Retries
-from streams.settings import ConfigurationError, Settings
+from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from streams.upstream.clients import client_of
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, error_name, fetch_topics
 
@@ -212,7 +212,7 @@ async def _wait_for_leaders(
         if not waiting:
             return found
         if not await retries.pause():
-            raise ConfigurationError(
+            raise BrokersAwayError(
                 f"Partitions of {', '.join(waiting[:3])} have had no leader for {wait_s:.0f} s: "
                 "start the brokers that hold them."
             )

@@ -47,6 +47,7 @@ class Reason(enum.StrEnum):
     """Why a record cannot be a notification; the closed set of reasons that dead letters carry."""
 
     UNREADABLE_RECORD = "unreadable-record"  # the client cannot take the record apart, such as its headers
+    CORRUPT_BATCH = "corrupt-batch"  # what the broker has on its disk is not what was published
     NULL_VALUE = "null-value"  # the record has no value at all (a tombstone)
     EMPTY_VALUE = "empty-value"  # no bytes, or nothing but blanks
     TOO_LARGE = "too-large"  # more bytes than the limit

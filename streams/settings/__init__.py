@@ -11,7 +11,7 @@ a door.
 
 from __future__ import annotations
 
-from streams.settings.errors import EXIT_CONFIG, ConfigurationError
+from streams.settings.errors import EXIT_AWAY, EXIT_CONFIG, BrokersAwayError, ConfigurationError
 from streams.settings.model import Settings
 from streams.settings.profiles import PROFILES, ModeName, ProfileName
 from streams.settings.sources import load_settings
@@ -20,9 +20,11 @@ from streams.settings.sources import load_settings
 SECRETS = Settings.secret_names()
 
 __all__ = [
+    "EXIT_AWAY",
     "EXIT_CONFIG",
     "PROFILES",
     "SECRETS",
+    "BrokersAwayError",
     "ConfigurationError",
     "ModeName",
     "ProfileName",

@@ -65,6 +65,13 @@ class KafkaSettings(BaseSettings):
         le=300,
         description="Seconds without a heartbeat after which the group gives a worker's partitions away.",
     )
+    wait_for_brokers_s: float | None = Field(
+        None,
+        ge=0,
+        le=86_400,
+        description="Seconds for which a worker that starts waits for brokers that are away, before it ends "
+        "with exit code 75; 600 unless set, or 7 at a terminal.",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to the brokers."
     )

@@ -85,6 +85,11 @@ class Settings(KafkaSettings):
     max_notification_bytes: int = Field(
         2**20, ge=1024, le=2**29, description="Larger notifications go to dead letters."
     )
+    isolation_level: Literal["read_committed", "read_uncommitted"] = Field(
+        "read_committed",
+        description="Whether notifications of a transaction are read once it is committed, and never when it "
+        "is aborted; or at once, whatever becomes of it.",
+    )
     max_depth: int = Field(100, ge=4, le=250, description="Deeper nested notifications go to dead letters.")
     max_event_type_length: int = Field(
         255, ge=16, le=4096, description="Longer event types go to dead letters."

@@ -23,7 +23,14 @@ from streams.retries import Backoff, Retries
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.lane import FETCH_WAIT_MS, Lane
 from streams.transport.step_over import step_over
-from streams.upstream.bulk_records import AS_PARSED, held_by, install_bulk_records, size_of, wait_at_broker
+from streams.upstream.bulk_records import (
+    AS_PARSED,
+    held_by,
+    install_bulk_records,
+    passed_over,
+    size_of,
+    wait_at_broker,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +59,7 @@ class FetchLane(Lane):
         options: of the Kafka client.
         fetch_bytes: asked for per partition and fetch, as they lie on the broker.
         largest: bytes of the largest record that is wanted.
+        isolation_level: whether records of transactions are read before they are committed.
         on_records: called when records have come.
         on_failed: called when fetching has ended by an error.
         on_never_read: called with partition, offset, and how many records before that offset were deleted
@@ -67,6 +75,7 @@ class FetchLane(Lane):
         *,
         fetch_bytes: int,
         largest: int = 0,
+        isolation_level: str = "read_uncommitted",
         on_records: Callable[[], None],
         on_failed: Callable[[BaseException], None],
         on_never_read: Callable[[int, int, int], None] = lambda *_: None,
@@ -74,6 +83,7 @@ class FetchLane(Lane):
         limits = {
             "max_partition_fetch_bytes": fetch_bytes,
             "fetch_max_bytes": _PARTITIONS_A_FETCH * fetch_bytes,
+            "isolation_level": isolation_level,
         }
         super().__init__(topic, options | limits | {"value_deserializer": AS_PARSED}, on_failed)
         self.priority = priority
@@ -86,6 +96,7 @@ class FetchLane(Lane):
         self._log = LimitedLog(__name__)
         #: Partition -> offset that will be read next, as far as records were taken over.
         self.positions: dict[int, int] = {}
+        self._started_at: dict[int, int] = {}
 
     async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
         """Fetch these partitions, each from its offset; None means from its first record.
@@ -101,6 +112,7 @@ class FetchLane(Lane):
         consumer = await self._connect(offsets, topic_id, self._was_reset)
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
+        self._started_at = dict(self.positions)
         self._room.set()
         self._start(self._fetch(consumer))
 
@@ -120,6 +132,30 @@ class FetchLane(Lane):
             return None
         end: int | None = self._consumer.highwater(TopicPartition(self.topic, partition))
         return end
+
+    def with_markers(self) -> list[int]:
+        """Partitions in which transactions have left something behind the last record that was taken over."""
+        consumer = self._consumer
+        if consumer is None:
+            return []
+        return [
+            partition
+            for partition, position in self.positions.items()
+            if (passed := passed_over(consumer, TopicPartition(self.topic, partition))) is not None
+            and passed[0] == position
+        ]
+
+    def past_markers(self, partition: int, offset: int) -> int:
+        """The offset behind what lies at ``offset`` and is not to be read: markers, and what was aborted."""
+        if self._consumer is None:
+            return offset
+        passed = passed_over(self._consumer, TopicPartition(self.topic, partition))
+        return offset if passed is None or passed[0] != offset else passed[1]
+
+    def started_at(self, partition: int) -> int | None:
+        """Where reading began, as long as no record was taken over since."""
+        started = self._started_at.get(partition)
+        return started if started == self.positions.get(partition) else None
 
     async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         retries = Retries(Backoff(_RETRY_S))

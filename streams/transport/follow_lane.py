@@ -15,9 +15,12 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from streams.log_lines import BOUNDED
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
 from streams.transport.lane import Lane
+from streams.upstream.bulk_records import install_bulk_records
+from streams.upstream.corrupt_batches import Corrupt, LeavesOut
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class FollowLane(Lane):
         on_failed: Callable[[BaseException], None],
         on_missed: OnMissed = lambda *_: None,
     ) -> None:
-        super().__init__(topic, options, on_failed)
+        super().__init__(topic, options | {"value_deserializer": LeavesOut(self._left_out)}, on_failed)
         self._deliver = deliver
         self._on_missed = on_missed
 
@@ -67,6 +70,7 @@ class FollowLane(Lane):
         await self.revoke()
         if not offsets:
             return
+        install_bulk_records()
         consumer = await self._connect(offsets, topic_id, self._was_reset)
         # Where nothing is committed, reading begins at the first record that is left.
         anew = [TopicPartition(self.topic, number) for number, offset in offsets.items() if offset is None]
@@ -82,6 +86,10 @@ class FollowLane(Lane):
     def _was_reset(self, partition: int, before: int, offset: int) -> None:
         if offset > before:
             self._on_missed(self.topic, partition, offset - before)
+
+    def _left_out(self, tp: TopicPartition, corrupt: Corrupt) -> None:
+        log.error("%s. The sources are asked to send all again.", corrupt.sentence(tp), extra=BOUNDED)
+        self._on_missed(self.topic, tp.partition, corrupt.end - corrupt.first)
 
     async def _fetch(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         retries = Retries(Backoff(_RETRY_S))

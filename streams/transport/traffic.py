@@ -123,6 +123,7 @@ class Traffic:
                 options,
                 fetch_bytes=settings.fetch_bytes,
                 largest=settings.max_notification_bytes,
+                isolation_level=settings.isolation_level,
                 on_records=self._wake,
                 on_failed=self._failed,
                 on_never_read=partial(self._skipped, priority, topic),
@@ -341,6 +342,22 @@ class Traffic:
             self._idle.set()
         self._news.set()
 
+    def past_markers(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
+        """Offsets to commit, moved past what transactions have left behind the last record.
+
+        Args:
+            offsets: to commit, of partitions that have one.
+        """
+        moved: dict[TP, int] = {}
+        for topic, priority in self._topics.items():
+            lane = self._lanes[priority]
+            for partition in lane.with_markers():
+                tp = TP(topic, partition)
+                offset = offsets.get(tp, lane.started_at(partition))
+                if offset is not None and (further := lane.past_markers(partition, offset)) > offset:
+                    moved[tp] = further
+        return {**offsets, **moved} if moved else offsets
+
     def halt(self) -> None:
         """Dispatch no further batch, because the worker has failed."""
         self._open = False
@@ -359,7 +376,7 @@ class Traffic:
         lag = 0
         for partition, position in lane.positions.items():
             end = lane.end_offset(partition)
-            lag += max(0, (end or 0) - position)
+            lag += max(0, (end or 0) - lane.past_markers(partition, position))
         buffer = self.scheduler.buffer(priority)
         times = (record_time(head.timestamp, head.timestamp_type)[0] for head in buffer.heads())
         oldest = min((each for each in times if each >= 0), default=None)

@@ -24,6 +24,7 @@ aiokafka's consumers:
 - `bulk_records`: ``install_bulk_records``; records as the parser makes them, which costs far less.
 - `lenient_records`, `unpacking`: ``install_lenient_records``; a header name that is no text, or a batch that
   unpacks to too much, does not stop its partition.
+- `corrupt_batches`: what of a batch that has changed on a broker's disk can be told, and where to go on.
 - `fetch_packing`: ``install_fetch_packing``; fetch requests and answers are packed a partition at a time.
 - `instance_watch`: notices that another process has taken over the instance id, and takes it back no more.
 - `whole_assignment`: an assignment that does not fit a member which came back is not taken; whether the group
@@ -38,5 +39,6 @@ aiokafka's producers and connections:
 - `clients`: the client inside the others; whether a broker can be used, and how many answer.
 - `topic_ids`: ids of topics, which aiokafka does not ask for.
 - `fetch_by_id`: fetches a topic by its id, so that nothing of another one of the same name can come.
+- `rebootstrap`: ``install_rebootstrap``; clients that lost all brokers they know ask the bootstrap addresses.
 - `no_topic_creation`: ``install_no_topic_creation``; asking for a topic has no broker create it.
 """

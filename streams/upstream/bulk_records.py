@@ -8,18 +8,25 @@ each, which costs more than to decode and to count it. A consumer that is given 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
 
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
-from aiokafka.errors import CorruptRecordException
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 
+from streams.log_lines import BOUNDED
 from streams.records import Record, UnreadableRecord
+from streams.upstream.corrupt_batches import LeavesOut, SoundRecords, judge, stand_ins
 from streams.upstream.unpacking import LEAST_LIMIT, UnpackedTooLargeError, limit_for
 
+log = logging.getLogger(__name__)
+
+#: Name of what a partition's state of aiokafka's gets, see `passed_over`.
+_PASSED: Final = "tocsin_passed_over"
 #: Bytes unpacked after which no further batch is begun at a time.
 _ENOUGH_UNPACKED = 2**20
 #: Bytes that a record costs besides its key, value and headers, about.
@@ -77,6 +84,19 @@ def wait_at_broker(consumer: Any, milliseconds: int) -> None:
     consumer._fetcher._fetch_max_wait_ms = milliseconds
 
 
+def passed_over(consumer: Any, tp: Any) -> tuple[int, int] | None:
+    """From where to before where a consumer passed over what is no record to read, last and in one piece.
+
+    That is markers of transactions, and records of those that were aborted. None when there was nothing yet.
+    """
+    subscription = consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None or tp not in assignment.tps:
+        return None
+    passed: tuple[int, int] | None = vars(assignment.state_value(tp)).get(_PASSED)
+    return passed
+
+
 class BulkFetchResult(FetchResult):
     """Stands in for aiokafka's ``FetchResult``: what one fetch brought for one partition."""
 
@@ -85,13 +105,20 @@ class BulkFetchResult(FetchResult):
     ) -> None:
         super().__init__(tp, assignment=assignment, partition_records=partition_records, backoff=backoff)
         self._unread: _Unread | None = None
+        # Of the answer that brought it; what a broker does not tell is -1 or None.
+        told = getattr(assignment.state_value(tp), "highwater", None)
+        end_of_log = told if told is not None and told > 0 else None
         #: Bytes fetched.
         self.nbytes: int = partition_records._records.size_in_bytes()
-        if (
-            partition_records._value_deserializer is AS_PARSED
-            and partition_records._isolation_level == READ_UNCOMMITTED
-        ):
-            self._unread = _Unread(partition_records)
+        if partition_records._value_deserializer is AS_PARSED:
+            self._unread = _Unread(partition_records, end_of_log, self._passed)
+        elif isinstance(leaves_out := partition_records._value_deserializer, LeavesOut):
+            partition_records._records = SoundRecords(partition_records, end_of_log, leaves_out)
+
+    def _passed(self, first: int, end: int) -> None:
+        state = self._assignment.state_value(self._topic_partition)
+        before = vars(state).get(_PASSED)
+        setattr(state, _PASSED, (before[0] if before is not None and before[1] == first else first, end))
 
     def getall(self, max_records: int | None = None) -> list[Record]:
         """The next records."""
@@ -115,13 +142,23 @@ class BulkFetchResult(FetchResult):
 class _Unread:
     """Reads on through the batches of one fetch, and keeps the position in ``PartitionRecords``.
 
-    Each record of a batch that unpacks to more than the limit has a stand-in, for the dead letters.
+    Each record of a batch that is corrupt, or unpacks to more than the limit, has a stand-in, for the dead
+    letters.
     """
 
     limit = LEAST_LIMIT
 
-    def __init__(self, source: PartitionRecords) -> None:
+    def __init__(
+        self,
+        source: PartitionRecords,
+        end_of_log: int | None = None,
+        passed: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
         self._source = source
+        self._passed = passed
+        self._committed_only = source._isolation_level == READ_COMMITTED
+        self._end_of_log = end_of_log
+        self._first = True  # of the answer
         # The generator that stays unused refers back to its owner, so that all that was fetched would be
         # kept until the garbage collector comes.
         source._records_iterator = None
@@ -135,7 +172,6 @@ class _Unread:
         """The next records, at most ``most``.
 
         Raises:
-            CorruptRecordException: a checksum is wrong.
             Exception: whatever a record raises that cannot be taken apart.
         """
         source = self._source
@@ -166,9 +202,24 @@ class _Unread:
         source = self._source
         while source._records.has_next():
             batch = source._records.next_batch()
-            if source._check_crcs and not batch.validate_crc():
-                raise CorruptRecordException(f"Invalid CRC - {source._tp}")
-            if batch.is_control_batch:
+            first, self._first = self._first, False
+            corrupt = judge(
+                batch,
+                source.next_fetch_offset,
+                self._end_of_log,
+                first=first,
+                checked=source._check_crcs,
+            )
+            if corrupt is not None:
+                if corrupt.end == corrupt.first:
+                    continue
+                log.error("%s. They go to the dead letters.", corrupt.sentence(source._tp), extra=BOUNDED)
+                self._batch, self._count = _Ended(corrupt.end), 0
+                self._records = stand_ins(source._tp, corrupt, batch, self.limit)
+                source._records.give_up()  # its length may be wrong, too
+                return True
+            if (self._committed_only and self._aborted(batch)) or batch.is_control_batch:
+                self._passed(source.next_fetch_offset, batch.next_offset)
                 source.next_fetch_offset = batch.next_offset
                 continue
             try:
@@ -180,6 +231,18 @@ class _Unread:
             return True
         return False
 
+    def _aborted(self, batch: Any) -> bool:
+        """Whether a batch is of a transaction that was aborted; as in aiokafka's ``PartitionRecords``."""
+        source = self._source
+        if not (source._aborted_transactions or source._aborted_producers):
+            return False  # as in all answers about topics without transactions
+        source._consume_aborted_up_to(batch.base_offset)
+        if batch.producer_id not in source._aborted_producers:
+            return False
+        if batch.is_control_batch and source._contains_abort_marker(batch):
+            source._aborted_producers.discard(batch.producer_id)
+        return bool(batch.is_transactional)
+
     def _chunk(self, most: int | None) -> list[Record]:
         try:
             chunk: list[Record] = list(islice(self._records, most))
@@ -188,6 +251,13 @@ class _Unread:
             chunk = list(islice(self._records, most))
         self._count += len(chunk)
         return chunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Stands for a corrupt batch, of whose header nothing may be believed but what was judged."""
+
+    next_offset: int
 
 
 def _stand_ins(tp: Any, batch: Any, error: str) -> Iterator[UnreadableRecord]:

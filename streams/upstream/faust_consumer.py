@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import aiokafka
 from aiokafka.errors import (
+    CorruptRecordException,
     KafkaConnectionError,
     KafkaError,
     TopicAuthorizationFailedError,
@@ -28,6 +29,7 @@ from faust.types import TP
 
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
+from streams.upstream.corrupt_batches import CorruptChangelogError
 from streams.upstream.instance_watch import InstanceWatch
 from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
 from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
@@ -175,7 +177,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             fetch.cancel()
         if fetch.cancelled():
             return {}
-        records = fetch.result()
+        try:
+            records = fetch.result()
+        except CorruptRecordException as error:
+            self.app.loop.call_soon_threadsafe(self.app.fail, CorruptChangelogError(error))
+            await asyncio.sleep(_AGAIN_S)  # it would be raised again at once, until the worker has ended
+            return {}
         return records if moves == self._moves else {}
 
     async def give_up_fetches(self) -> None:

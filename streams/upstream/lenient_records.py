@@ -14,9 +14,11 @@ from itertools import islice
 from typing import Any
 
 import aiokafka.consumer.fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from streams.upstream.corrupt_batches import HEADER
 from streams.upstream.unpacking import UnpackedTooLargeError, unpack
 
 #: Bytes that a batch may unpack to, unless told: far more than any batch of Tocsin's own topics.
@@ -28,8 +30,9 @@ _MAGIC_AT = 16
 _MAGIC = 2
 _ATTRIBUTES_AT = 21
 _CODEC_MASK = 7
-#: Bytes before the records.
-_HEADER = 61
+#: Bytes before the records, and of the offset in the beginning.
+_HEADER = HEADER.size
+_OFFSET = 8
 
 
 def install_lenient_records(limit: int = MOST_UNPACKED) -> None:
@@ -69,19 +72,34 @@ class LenientRecords:
         return size
 
     def has_next(self) -> bool:
-        """Whether there is another whole batch."""
-        more: bool = self._fast.has_next()
-        return more
+        """Whether there is another whole batch, or one whose length cannot be right."""
+        return self._fast.has_next() or self._is_cut()
 
     def next_batch(self) -> Any:
         """The next batch, or None."""
-        batch = self._fast.next_batch()
-        if batch is None:
-            return None
         start = self._position
+        if not self._fast.has_next():
+            if not self._is_cut():
+                return None
+            self._position = len(self._data)
+            return _CutBatch(self._data, start, self._position)
         (length,) = struct.unpack_from(">i", self._data, start + _LENGTH_AT)
         self._position = start + _OVERHEAD + length
+        try:
+            batch = self._fast.next_batch()
+        except Exception:  # noqa: BLE001 - what is no batch raises anything
+            self._fast = MemoryRecords(self._data[self._position :])
+            return _CutBatch(self._data, start, self._position)
         return _Batch(batch, self._data, start, self._position)
+
+    def give_up(self) -> None:
+        """Have no further batch: the length of the last one may be wrong."""
+        self._fast = MemoryRecords(b"")
+        self._position = len(self._data)
+
+    def _is_cut(self) -> bool:
+        """Whether the first batch is longer than all that came: brokers send the first one as a whole."""
+        return self._position == 0 and len(self._data) >= _HEADER
 
 
 class _Batch:
@@ -98,6 +116,20 @@ class _Batch:
 
     def __next__(self) -> Any:
         return next(self._fast)
+
+    def header(self) -> tuple[int, ...] | None:
+        """All that is said before the records; None where that is of another version."""
+        if self._end - self._start < _HEADER or self._data[self._start + _MAGIC_AT] != _MAGIC:
+            return None
+        return HEADER.unpack_from(self._data, self._start)
+
+    @property
+    def following(self) -> int | None:
+        """The offset that lies where the next batch begins; None where nothing came of that."""
+        if self._end + _OFFSET > len(self._data):
+            return None
+        (offset,) = struct.unpack_from(">q", self._data, self._end)
+        return int(offset)
 
     def __iter__(self) -> Iterator[Any]:
         fast = self._fast
@@ -142,6 +174,39 @@ class _Batch:
     def leniently(self, first: int) -> Iterator[Any]:
         """The records from number ``first`` on, by the slow parser, with any header names."""
         return islice(_read_leniently(self._data[self._start : self._end]), first, None)
+
+
+class _CutBatch(_Batch):
+    """A batch that is no batch: its length or version is wrong. Nothing of it is believed but its header."""
+
+    def __init__(self, data: bytes, start: int, end: int) -> None:
+        super().__init__(None, data, start, end)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    @property
+    def base_offset(self) -> int:
+        """As its place says."""
+        (offset,) = struct.unpack_from(">q", self._data, self._start)
+        return int(offset)
+
+    @property
+    def next_offset(self) -> int:
+        """Not known."""
+        return self.base_offset
+
+    def validate_crc(self) -> bool:
+        """It is wrong, or of something else."""
+        return False
+
+    def parsed(self, most: int) -> tuple[Iterator[Any], int]:  # noqa: ARG002
+        """There are no records.
+
+        Raises:
+            CorruptRecordException: always.
+        """
+        raise CorruptRecordException("a batch of a wrong length or version")
 
 
 class _LenientBytes(bytearray):

@@ -16,6 +16,9 @@ from tests.chaos.members import Member, until
 from tests.chaos.world import World
 from tests.integration.reading import end_offsets
 
+#: Seconds within which workers are to find brokers that have moved.
+MOVED_S = 120.0
+
 
 async def damaged_folders(world: World) -> None:
     """A worker dies, its RocksDB is damaged, and it starts again, restarted like a pod when it ends."""
@@ -108,6 +111,26 @@ async def leader_and_two_lost(world: World) -> None:
         await asyncio.to_thread(kafka.restart_broker, first)
         await asyncio.to_thread(kafka.restart_broker, second)
         world.say("both brokers are back")
+
+
+async def brokers_moved(world: World) -> None:
+    """All brokers come back at other addresses, twice; the bootstrap name leads there. One worker dies."""
+    relay = world.bootstrap
+    assert relay is not None, "the workers know the addresses"
+    for turn in range(2):
+        await asyncio.sleep(world.random.uniform(0.5, 1.5))
+        world.say("brokers moved")
+        address = await asyncio.to_thread(world.kafka.move)
+        if turn:
+            member = world.random.choice(world.members)
+            await member.kill()
+            member.start()  # it waits for the brokers, since the name leads nowhere yet
+        await asyncio.sleep(world.random.uniform(0.0, 5.0))
+        relay.target = int(address.rpartition(":")[2])
+        await world.load.reconnect(address)
+        world.say("the bootstrap name leads to them")
+        took = await world.recovered(MOVED_S)
+        world.notes.append(f"went on after {took:.1f} s at the new addresses")
 
 
 async def _leader(world: World) -> int:

@@ -129,6 +129,17 @@ class Load:
         await until(f"the load knows {partitions} partitions", known, 30)
         self._partitions = partitions
 
+    async def reconnect(self, brokers: str) -> None:
+        """Publish to other addresses; what was not acknowledged at the old ones is given up."""
+        self._brokers = brokers
+        fresh, gone = self._new_producer(), self._producer
+        await fresh.start()
+        self._producer = fresh
+        assert gone is not None, "the load was not started"
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(10):
+                await gone.stop()
+
     def _new_producer(self) -> aiokafka.AIOKafkaProducer:
         # No idempotence: a publisher of another kind may send twice, and then there are two records.
         return aiokafka.AIOKafkaProducer(

@@ -42,6 +42,11 @@ class Relay:
         self._server = await asyncio.start_server(self._serve, HOST, 0, limit=_CHUNK)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    @property
+    def address(self) -> str:
+        """Where it listens, host:port."""
+        return f"{HOST}:{self.port}"
+
     async def stop(self) -> None:
         """Close everything."""
         if self._server is not None:

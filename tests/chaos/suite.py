@@ -24,6 +24,7 @@ from tests.chaos import (
 )
 from tests.chaos.checker import Verdict
 from tests.chaos.members import ChaosError
+from tests.chaos.relay import Relay
 from tests.chaos.variants import SAFEGUARDS, VARIANTS
 from tests.chaos.world import ARMS, STOCK_FAUST, TOCSIN, Arm, Fault, Result, World, run
 
@@ -47,6 +48,8 @@ class Line:
     variant: str | None = None
     #: Whether something lies between the workers and the broker.
     relayed: bool = False
+    #: Whether workers know the brokers by a bootstrap address that is none of theirs.
+    named: bool = False
     settings: dict[str, str] = field(default_factory=dict)
 
 
@@ -92,6 +95,13 @@ LINES: dict[str, Line] = {
     ),
     "partitions": Line(
         topic_faults.partitions_raised, "partitions added, also to topics that hold counts", stock=False
+    ),
+    "moved": Line(
+        cluster_faults.brokers_moved,
+        "all brokers at new addresses behind the same bootstrap name",
+        stock=False,
+        alone=True,
+        named=True,
     ),
     "joins": Line(faults.joins_and_leaves, "ten joins and leaves"),
     "cluster": Line(
@@ -165,6 +175,9 @@ class Suite:
         seed = self._seed if seed is None else seed
         prefix = f"{name}-{variant or arm.name}-{seed}-"
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=prefix, dir=self._folder))
+        relay = Relay(int(kafka.bootstrap.rpartition(":")[2]), seed)
+        if line.named:
+            await relay.start()
         world = World(
             kafka,
             folder,
@@ -173,12 +186,16 @@ class Suite:
             rate=self._rate,
             variant=variant or line.variant,
             relayed=line.relayed,
+            bootstrap=relay if line.named else None,
             **line.settings,
         )
         try:
             result = await run(world, name, line.fault)
         except (ChaosError, KafkaError) as error:
             result = Result(name, variant or arm.name, seed, Verdict(), broken=[f"{error}"])
+        finally:
+            if line.named:
+                await relay.stop()
         self.results.append((name, result))
         return result
 

@@ -108,6 +108,7 @@ class World:
         rate: int,
         variant: str | None = None,
         relayed: bool = False,
+        bootstrap: Relay | None = None,
         bound_s: float = 60.0,
         **settings: str,
     ) -> None:
@@ -119,7 +120,7 @@ class World:
         self.variant = variant
         self.unique = f"c{uuid.uuid4().hex[:10]}"
         self._values: dict[str, str] = {
-            "brokers": kafka.bootstrap,
+            "brokers": kafka.bootstrap if bootstrap is None else bootstrap.address,
             "app_id": self.unique,
             "partitions": str(PARTITIONS),
             "session_timeout_s": f"{SESSION_S}",
@@ -136,6 +137,8 @@ class World:
         self._relayed = relayed
         #: Seconds after which what is waited for will not come.
         self.bound_s = bound_s
+        #: What stands for the name of the brokers; None where workers are told their addresses.
+        self.bootstrap = bootstrap
         self.settings: Settings = load_settings(**self._values)
         self.history = History(folder / "history.jsonl")
         self.members: list[Member] = []

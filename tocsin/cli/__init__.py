@@ -92,7 +92,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point of the command ``tocsin``.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 75 brokers away from a worker, 78 wrong configuration.
     """
     try:
         cli(prog_name="tocsin")

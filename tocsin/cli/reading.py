@@ -303,6 +303,7 @@ async def _connected(
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level=settings.isolation_level,  # as workers do
         **options,
     )
     reader = TopicReader(settings, consumer)

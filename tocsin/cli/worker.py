@@ -12,8 +12,14 @@ from typing import Any
 
 import click
 
-from streams.broker.self_check import self_check
-from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
+from streams.broker.self_check import (
+    TERMINAL_PATIENCE_S,
+    CheckedCluster,
+    patience_with_brokers_s,
+    self_check,
+)
+from streams.notifications.visible import visible_lines
+from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import examples
 from tocsin.logs import configure_logging
@@ -72,7 +78,11 @@ def run_worker(settings: Settings) -> None:
     configure_logging(settings)
     for sentence in unknown_settings(os.environ):
         log.warning("%s", sentence)
-    cluster = asyncio.run(self_check(settings))
+    try:
+        cluster = _checked_at_once(settings)
+    except BrokersAwayError as error:
+        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
+        sys.exit(error.exit_code)
     # 0.3 s, which --help and --show-config can do without.
     from faust.worker import Worker  # noqa: PLC0415
 
@@ -94,13 +104,29 @@ def run_worker(settings: Settings) -> None:
         worker.execute_from_commandline()
     except ConfigurationError as error:
         click.echo(f"tocsin: {error}", err=True)
-        sys.exit(EXIT_CONFIG)
+        sys.exit(error.exit_code)
     except SystemExit:
         # Faust ends the process itself. What was wrong with the settings has been said.
         if isinstance(app.health.error, ConfigurationError):
-            sys.exit(EXIT_CONFIG)
+            sys.exit(app.health.error.exit_code)
         raise
     sys.exit(1 if app.health.error is not None else 0)
+
+
+def _checked_at_once(settings: Settings) -> CheckedCluster | None:
+    """The self-check, before anything else is imported or opened; None when the app shall wait for brokers.
+
+    Raises:
+        BrokersAwayError: they are away, and are not to be waited for any longer.
+        ConfigurationError: with one sentence that says what to change.
+    """
+    patience_s = patience_with_brokers_s(settings, terminal=sys.stderr.isatty())
+    if patience_s <= TERMINAL_PATIENCE_S:
+        return asyncio.run(self_check(settings, patience_s=patience_s))
+    try:
+        return asyncio.run(self_check(settings, patience_s=0.0))
+    except BrokersAwayError:
+        return None  # the app waits, and its web views say so meanwhile
 
 
 def tune_garbage_collection() -> None:

@@ -13,6 +13,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from streams.broker.self_check import UNATTENDED_PATIENCE_S
 from tests.paths import ROOT
 
 Manifest = dict[str, Any]
@@ -178,6 +179,13 @@ def test_services_probes_and_network_policy_lead_to_the_port_of_the_web_views() 
 def test_each_probe_asks_the_endpoint_of_its_meaning() -> None:
     asked = {name: probe["httpGet"]["path"] for name, probe in worker().items() if name.endswith("Probe")}
     assert asked == {"startupProbe": "/startupz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
+
+
+def test_no_probe_ends_a_worker_that_waits_for_brokers() -> None:
+    """And that recovers from its changelogs afterwards."""
+    startup = worker()["startupProbe"]
+    allowed_s = startup["periodSeconds"] * startup["failureThreshold"]
+    assert allowed_s >= 2 * float(settings_env().get("TOCSIN_WAIT_FOR_BROKERS_S", UNATTENDED_PATIENCE_S))
 
 
 def test_the_web_views_have_the_endpoints_that_the_probes_ask() -> None:

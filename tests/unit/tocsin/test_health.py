@@ -148,7 +148,10 @@ def test_a_topic_that_cannot_be_used_makes_it_not_ready_and_is_no_reason_to_rest
 def test_a_worker_that_starts_is_alive_and_not_ready(worker: FakeWorker, health: WorkerHealth) -> None:
     worker.member = False  # it has not joined
     assert health.live().ok
-    assert health.ready().reasons == ["Partitions are being assigned, or state is being recovered."]
+    assert health.ready().reasons == [
+        "The brokers have not been reached yet.",
+        "Partitions are being assigned, or state is being recovered.",
+    ]
     assert health.ready().details == {"sources": 0, "counts_complete": True}
     worker.lost = 12.3
     assert "No Kafka broker has answered for 12 s." in health.ready().reasons

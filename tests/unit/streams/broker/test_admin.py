@@ -15,7 +15,7 @@ from aiokafka.errors import (
 )
 
 from streams.broker.admin import Failure, failure_of, unusable
-from streams.settings import load_settings
+from streams.settings import EXIT_AWAY, EXIT_CONFIG, BrokersAwayError, load_settings
 
 
 def _untrusted() -> ssl.SSLCertVerificationError:
@@ -63,6 +63,15 @@ def test_cause_inside_aiokafkas_error_is_what_counts() -> None:
 def test_broker_that_closes_in_tls_may_want_a_client_certificate() -> None:
     failure = failure_of(asyncio.IncompleteReadError(b"", 4), tls=True)
     assert "TOCSIN_SSL_CERT_FILE" in failure.advice
+
+
+def test_what_a_proxy_without_brokers_looks_like_is_not_waited_for_long() -> None:
+    """A port of another protocol looks the same; a port that refuses connections is no such thing."""
+    for tls in (False, True):
+        assert failure_of(ConnectionResetError(104, "reset"), tls=tls).unclear
+        assert not failure_of(ConnectionRefusedError(111, "refused"), tls=tls).unclear
+    assert BrokersAwayError("away").exit_code == EXIT_AWAY
+    assert BrokersAwayError("closes connections", unclear=True).exit_code == EXIT_CONFIG
 
 
 def test_sentence_names_every_address_and_the_advice_of_the_most_telling_one() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -52,6 +52,19 @@ class Lane:
 
     def end_offset(self, partition: int) -> int | None:
         return 10 if partition in self.positions else None
+
+    #: Partition -> from where to before where transactions have left nothing to read.
+    markers: ClassVar[dict[int, tuple[int, int]]] = {}
+
+    def with_markers(self) -> list[int]:
+        return list(self.markers)
+
+    def past_markers(self, partition: int, offset: int) -> int:
+        first, end = self.markers.get(partition, (0, 0))
+        return end if first == offset else offset
+
+    def started_at(self, partition: int) -> int | None:
+        return self.positions.get(partition)
 
 
 class Work:
@@ -332,6 +345,20 @@ async def test_weights_and_mode_change_while_it_runs(harness: Harness) -> None:
     harness.traffic.set_profile(load_settings(profile="strict-with-floor", weights="critical=40"))
     assert harness.traffic.snapshot()[Priority.CRITICAL].weight == 40
     assert harness.traffic.scheduler.mode == "strict-with-floor"
+
+
+async def test_markers_are_no_lag_and_are_committed_behind_the_last_record(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traffic = harness.traffic
+    await traffic.on_ready({DEBUG}, {DEBUG: 4}, {})
+    assert traffic.past_markers({DEBUG: 6}) == {DEBUG: 6}
+    monkeypatch.setattr(Lane, "markers", {DEBUG.partition: (4, 9)})
+    assert traffic.lag(Priority.DEBUG)[0] == 1
+    # Nothing was counted yet, and nothing else lies there; or all before them is; or not.
+    assert traffic.past_markers({}) == {DEBUG: 9}
+    assert traffic.past_markers({DEBUG: 4}) == {DEBUG: 9}
+    assert traffic.past_markers({DEBUG: 3}) == {DEBUG: 3}
 
 
 async def test_lag_counts_what_is_buffered_and_what_is_not_fetched(harness: Harness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchErr
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c_py
 
 from streams.records import UnreadableRecord
 from streams.upstream.bulk_records import (
@@ -160,20 +162,95 @@ def test_a_call_unpacks_few_large_batches() -> None:
 
 
 def test_a_consumer_that_does_not_ask_for_it_gets_consumer_records() -> None:
-    for options in ({"marker": None}, {"isolation": READ_COMMITTED}):
-        found, _ = result(BulkFetchResult, batch(0, [b"a"]), 0, **options)
+    for isolation in (READ_UNCOMMITTED, READ_COMMITTED):
+        found, _ = result(BulkFetchResult, batch(0, [b"a"]), 0, marker=None, isolation=isolation)
         assert found.getall()[0].topic == TP.topic
 
 
-def test_a_wrong_checksum_is_told_and_moves_nothing() -> None:
-    data = bytearray(batch(0, [b"a", b"b"]) + batch(2, [b"c", b"d"]))
-    data[-1] ^= 1
+# --- Transactions -----------------------------------------------------------------------------------
+
+ABORT, COMMIT = 0, 1
+
+
+def of_transaction(base: int, producer: int, values: list[bytes]) -> bytes:
+    builder = _DefaultRecordBatchBuilderPy(2, 0, 1, producer, 0, 0, 1 << 20)
+    for index, value in enumerate(values):
+        builder.append(index, 1000 + index, None, value, [])
+    return base.to_bytes(8, "big") + bytes(builder.build())[8:]
+
+
+def marker(base: int, producer: int, kind: int) -> bytes:
+    builder = _DefaultRecordBatchBuilderPy(2, 0, 1, producer, 0, -1, 1 << 20)
+    builder.append(0, 1000, struct.pack(">hh", 0, kind), b"\0\0\0\0\0\0", [])
+    made = bytearray(builder.build())
+    made[22] |= 0x20  # the attribute bit that marks a control batch
+    struct.pack_into(">I", made, 17, calc_crc32c_py(bytes(made[21:])))
+    return base.to_bytes(8, "big") + bytes(made[8:])
+
+
+#: Offsets 0 to 14; producer 7 aborts, commits and aborts, producer 8 commits, between records of neither.
+LOG = [
+    of_transaction(0, 7, [b"aborted", b"aborted"]),
+    of_transaction(2, 8, [b"c", b"d"]),
+    batch(4, [b"e"]),
+    marker(5, 7, ABORT),
+    of_transaction(6, 7, [b"g", b"h"]),
+    marker(8, 7, COMMIT),
+    marker(9, 8, COMMIT),
+    of_transaction(10, 7, [b"aborted"]),
+    batch(11, [b"l"]),
+    of_transaction(12, 7, [b"aborted"]),
+    marker(13, 7, ABORT),
+]
+TRANSACTIONS = [(7, 0), (7, 10)]  # those that were aborted: producer, first offset
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("isolation", [READ_UNCOMMITTED, READ_COMMITTED])
+def test_records_of_transactions_are_those_of_aiokafka(most: int, first: int, isolation: int) -> None:
+    def read(kind: Any, reader: Any) -> tuple[list[tuple[int, bytes]], int, State]:
+        data = b"".join(LOG[first:])
+        begin = int.from_bytes(data[:8], "big")
+        state = State(begin)
+        aborted = [each for each in TRANSACTIONS if each[1] >= begin or begin <= 5]
+        source = PartitionRecords(TP, LenientRecords(data), aborted, begin, None, reader, True, isolation)
+        found = kind(TP, assignment=state, partition_records=source, backoff=0.0)
+        records: list[tuple[int, bytes]] = []
+        while found.has_more():
+            records += [(record.offset, record.value) for record in found.getall(most)]
+        return records, state.position, state
+
+    expected, end, _ = read(Stock, None)
+    got, position, state = read(BulkFetchResult, AS_PARSED)
+    assert (got, position) == (expected, end)
+    assert position == 14
+    assert (b"aborted" in dict(got).values()) == (isolation == READ_UNCOMMITTED)
+    # What lies behind the last record, and is none: what lag and commits pass.
+    assert vars(state)["tocsin_passed_over"] == (got[-1][0] + 1, 14)
+
+
+def test_a_wrong_checksum_gives_stand_ins_and_the_rest_is_fetched_again() -> None:
+    data = bytearray(batch(0, [b"a", b"b"]) + batch(2, [b"c", b"d"]) + batch(4, [b"e"]))
+    data[len(batch(0, [b"a", b"b"])) + 70] ^= 1
     found, state = result(BulkFetchResult, bytes(data), 0)
     assert [record.value for record in found.getall(2)] == [b"a", b"b"]
+    stand_ins = found.getall(2)
+    assert [(it.offset, it.corrupt, it.value) for it in stand_ins] == [(2, True, None), (3, True, None)]
+    assert all(isinstance(it, UnreadableRecord) for it in stand_ins)
+    assert found.getall(2) == []
+    assert state.position == 4
+    assert not found.has_more()  # so that the rest is fetched again: the length may have been wrong
+
+
+def test_stock_aiokafka_raises_at_a_wrong_checksum_and_moves_nothing() -> None:
+    """The control."""
+    data = bytearray(batch(0, [b"a", b"b"]))
+    data[-1] ^= 1
+    found, state = result(Stock, bytes(data), 0, marker=None, records=MemoryRecords)
     with pytest.raises(CorruptRecordException):
         found.getall(2)
-    assert state.position == 2
-    assert not found.has_more()  # so that it is fetched again
+    assert state.position == 0
 
 
 def test_records_of_an_assignment_that_ended_are_not_handed_out() -> None:

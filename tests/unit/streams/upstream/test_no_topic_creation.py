@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaClient
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.metadata import MetadataRequest
 
+from streams.upstream import rebootstrap
 from streams.upstream.no_topic_creation import install_no_topic_creation
 
 VERSIONS = {3: (0, 12)}
@@ -33,6 +34,6 @@ def test_no_request_creates_a_topic() -> None:
 
 
 def test_aiokafka_asks_where_it_is_changed() -> None:
-    assert "MetadataRequest" in AIOKafkaClient._metadata_update.__code__.co_names
+    assert "MetadataRequest" in rebootstrap._stock_metadata_update.__code__.co_names
     assert "MetadataRequest" in AIOKafkaClient.bootstrap.__code__.co_names
     assert "MetadataRequest" in AIOKafkaAdminClient._get_cluster_metadata.__code__.co_names
