@@ -29,6 +29,7 @@ from faust.types import TP
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
 from streams.upstream.instance_watch import InstanceWatch
+from streams.upstream.store_check import KeyAndValue, records_at
 from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
 from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
 
@@ -227,6 +228,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             {tp: never for tp, committed in ours.items() if (never := never_read_of(committed.metadata))},
         )
 
+    async def records_at(self, places: Mapping[TP, int]) -> dict[TP, KeyAndValue | None]:
+        """The records at these offsets of topics that the group is assigned; None where there is none."""
+        found: dict[TP, KeyAndValue | None] = await self.call_thread(self._records_at, places)
+        return found
+
+    async def _records_at(self, places: Mapping[TP, int]) -> dict[TP, KeyAndValue | None]:
+        client = self._ensure_consumer()._client
+        while True:
+            try:
+                return await records_at(client, places)
+            except KafkaError:
+                if self.app.should_stop:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
+            await client.force_metadata_update()
+
     async def rejoin(self, *, anew: bool) -> None:
         """Join the group again.
 
@@ -305,6 +322,11 @@ class Consumer(driver.Consumer):
     async def rejoin(self, *, anew: bool) -> None:
         """Join the group again; ``anew`` as a new member, so that the whole group gets a new assignment."""
         await self._thread.rejoin(anew=anew)
+
+    async def records_at(self, places: Mapping[TP, int]) -> dict[TP, KeyAndValue | None]:
+        """The records at these offsets of topics that the group is assigned; None where there is none."""
+        found: dict[TP, KeyAndValue | None] = await self._thread.records_at(places)
+        return found
 
     def assigned_in_group(self) -> Partitions:
         """What the present assignment gives to any member of the group, by topic."""

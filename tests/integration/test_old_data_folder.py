@@ -1,0 +1,88 @@
+"""Data folders that belong to another cluster, or are ahead of it: nothing of them is taken for one's own."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from streams.notifications import Priority
+from streams.notifications.encoding import encode
+from tests.breakable_kafka import BreakableKafka
+from tests.cut_logs import cut, end_of
+from tests.integration.reading import Counts, all_committed, public_counts
+from tests.integration.worker_process import PARTITIONS, Deployment, eventually
+from tests.integration.writing import writer
+from tests.shared_kafka import START_S
+
+pytestmark = pytest.mark.kafka
+
+
+async def count(deployment: Deployment, event_type: str, number: int, expected: Counts) -> None:
+    """Publish WARN notifications, one a batch, and wait until all of ``expected`` and they are counted."""
+    settings = deployment.settings
+    topic = settings.notification_topic(Priority.WARN)
+    async with writer(settings) as out:
+        for index in range(number):
+            now_ms = int(time.time() * 1000)
+            await out.raw(
+                topic, encode("host", event_type, Priority.WARN, {}, now_ms, f"{event_type}{index}")
+            )
+    expected["WARN", event_type] += number
+    async with public_counts(settings) as counts:
+        await counts.reach(expected)
+    await eventually("all is committed", lambda: all_committed(settings))
+
+
+def set_aside(deployment: Deployment) -> list[Path]:
+    return sorted(deployment.folder.rglob("*.other-*"))
+
+
+@pytest.mark.parametrize(("before", "after"), [(300, 30), (30, 400)], ids=["shorter", "longer"])
+async def test_a_kafka_that_was_reset_under_an_old_data_folder(
+    own_kafka: BreakableKafka, own_deployment: Deployment, before: int, after: int
+) -> None:
+    """The new changelogs end before the old offset, or go past it before the old folder is used again."""
+    worker = await own_deployment.worker("old").start().ready()
+    await count(own_deployment, "old", before, Counter())
+    await worker.stop()
+    own_kafka.reset()
+    own_kafka.start(timeout=START_S)
+    own_deployment.configure(brokers=own_kafka.bootstrap)
+    expected: Counts = Counter()
+    # Another worker counts there first, so that there is something to be taken for one's own.
+    other = await own_deployment.worker("new").start().ready()
+    await count(own_deployment, "new", after, expected)
+    await other.stop()
+    worker = await own_deployment.worker("old").start().ready()
+    assert len(set_aside(own_deployment)) == PARTITIONS + 1, worker.log()
+    assert "is no copy of the topic" in worker.log()
+    await count(own_deployment, "later", 20, expected)
+    await worker.stop()
+    # What was set aside is not looked at again, and the new copies are taken.
+    await worker.start().ready()
+    assert len(set_aside(own_deployment)) == PARTITIONS + 1
+    await count(own_deployment, "last", 20, expected)
+    await worker.stop()
+
+
+async def test_changelogs_that_lost_their_end(own_kafka: BreakableKafka, own_deployment: Deployment) -> None:
+    """The local copies are ahead; what was committed is counted again from the rows that are left."""
+    settings = own_deployment.settings
+    expected: Counts = Counter()
+    worker = await own_deployment.worker().start().ready()
+    await count(own_deployment, "a", 100, expected)
+    await worker.stop()
+    own_kafka.kill()
+    for table in ("partial-counts", "combined-counts"):
+        for number in range(PARTITIONS):
+            topic = settings.internal_topic(f"{table}-changelog")
+            end = end_of(own_kafka.data_dir, topic, number)
+            cut(own_kafka.data_dir, topic, number, max(1, end // 2))
+    own_kafka.start(timeout=START_S)
+    await worker.start().ready()
+    assert set_aside(own_deployment)
+    await count(own_deployment, "a", 50, expected)
+    await worker.stop()
