@@ -17,6 +17,7 @@ from faust.types import TP
 
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
+from agents.source_lives import SourceLives
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
 from streams.outgoing import Outgoing
@@ -30,9 +31,9 @@ from tables.durable_table import DurableTable
 from tables.flushes import Flush
 from tables.partials import Partial, cut, encode, make_slicer
 from tables.public_rows import PublicKey, encode_key, encode_row
+from tables.restoring import Restored
 from tables.rows import Change, VersionedRows
 from tables.source_counter import SourceCounter
-from tables.source_name import source_name
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Counting:
         offsets: where it is noted up to where counts are durable.
         pace: decides how often counts are made durable.
         outdated: public rows to publish again.
+        lives: the sources of an assignment, settled before it is opened.
         clock: the time in seconds since 1970.
     """
 
@@ -99,6 +101,7 @@ class Counting:
         offsets: CommittableOffsets,
         pace: FlushPace,
         outdated: OutdatedRows,
+        lives: SourceLives,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -115,6 +118,9 @@ class Counting:
         self._sources: dict[TP, SourceCounter] = {}
         self._combined: dict[int, CombinedCounter] = {}
         self._outdated = outdated
+        self._lives = lives
+        #: Earlier lives of sources: they get no records, and their open minutes and hours are to be closed.
+        self._ending: list[tuple[TP, SourceCounter]] = []
         self._epoch = 0
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -130,27 +136,27 @@ class Counting:
     # ---------------------------------------------------------------- Work
 
     def open(
-        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+        self,
+        assigned: set[TP],
+        committed: Mapping[TP, int | None],
+        topic_ids: Mapping[str, str],  # noqa: ARG002 - settled before
     ) -> None:
         """Load the counters of the assigned partitions, after the last assignment was closed.
 
         Args:
             assigned: the partitions.
             committed: next offset to read, of the topics with these ids.
-            topic_ids: id of each topic, by name; a source is a partition of the topic with this id.
+            topic_ids: id of each topic, by name.
         """
         self._finished = False
-        rows: dict[int, VersionedRows] = {}
         for tp in sorted(assigned):
-            if tp.topic in self._priorities:
-                if tp.partition not in rows:
-                    rows[tp.partition] = self._partial_counts.rows(tp.partition)
-                counter = SourceCounter(
-                    source_name(topic_ids[tp.topic], tp.partition),
-                    rows[tp.partition],
-                    max_event_types=self._settings.max_event_types,
-                    lateness_s=self._settings.lateness_s,
-                )
+            if (source := self._lives.sources.get(tp)) is not None:
+                self._ending += [
+                    (tp, counter)
+                    for name in source.earlier()
+                    if not (counter := self._counter(name, source.rows, None)).is_closed
+                ]
+                counter = self._counter(source.name, source.rows, source.restored)
                 # Records below the committed offset are not read again.
                 counter.processed = (committed.get(tp) or 0) - 1
                 self._sources[tp] = counter
@@ -161,10 +167,20 @@ class Counting:
                 combiner.processed = (committed.get(tp) or 0) - 1
                 self._combined[tp.partition] = combiner
 
+    def _counter(self, name: str, rows: VersionedRows, restored: Restored | None) -> SourceCounter:
+        return SourceCounter(
+            name,
+            rows,
+            max_event_types=self._settings.max_event_types,
+            lateness_s=self._settings.lateness_s,
+            restored=restored,
+        )
+
     def close(self) -> None:
         """Forget the state of the assignment."""
         self._epoch += 1
         self._sources = {}
+        self._ending = []
         self._combined = {}
         self._offsets.forget()
         self._effects.close()
@@ -253,7 +269,7 @@ class Counting:
     async def _flush_sources(self, epoch: int) -> bool:
         now_s = self._clock()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
-        for tp, counter in list(self._sources.items()):
+        for tp, counter in [*self._sources.items(), *self._ending]:
             with self._pace:
                 flush = counter.flush(now_s)
             if flush is not None:
@@ -271,8 +287,9 @@ class Counting:
             return False
         for tp, counter, flush in flushes:
             counter.flushed(flush)
-            if flush.offset >= 0:
+            if flush.offset >= 0 and counter is self._sources.get(tp):
                 self._offsets.counted(tp, flush.offset + 1)
+        self._ending = [each for each in self._ending if not each[1].is_closed]
         await self._write(table, ((tp.partition, flush.cleanup) for tp, _, flush in flushes))
         return True
 

@@ -18,7 +18,7 @@ from tables.fine_rows import FineRows
 from tables.flushes import Emission, FineRow, Flush
 from tables.last_seen import LastSeen, SeenTimes
 from tables.reserved_types import OVERFLOW
-from tables.restoring import restore
+from tables.restoring import Restored, restore
 from tables.row_bodies import FineEntry, ReplayedEntry
 from tables.rows import VersionedRows, bucket_name
 from tables.source_totals import SourceTotals, sums
@@ -38,6 +38,7 @@ class SourceCounter:
         lateness_s: how far back in time a record may still fall.
         max_type_bytes: most bytes of the event types in the totals; None for what ``TypeCap`` allows.
         max_guest_bytes: most bytes of the event types that a bucket names and the totals do not.
+        restored: what its rows hold; None to read them.
     """
 
     most_pending = 100_000
@@ -51,11 +52,12 @@ class SourceCounter:
         lateness_s: int,
         max_type_bytes: int | None = None,
         max_guest_bytes: int = MOST_GUEST_BYTES,
+        restored: Restored | None = None,
     ) -> None:
         self.source = source
         self._rows = rows
         self._cap = TypeCap(max_event_types, max_type_bytes, max_guest_bytes)
-        restored = restore(source, rows)
+        restored = restore(source, rows) if restored is None else restored
         self.totals = SourceTotals(source, rows, restored, self._cap)
         self._fine = FineRows(source, rows)
         self._coarse = CoarseBuckets(source, rows, self._fine, restored.minutes, restored.hours)
@@ -285,6 +287,11 @@ class SourceCounter:
             as_of = self.totals.as_of(counts, offset)
             return dict(zip(counts, map(ReplayedEntry, counts.values(), totals, seen_ms, as_of), strict=True))
         return dict(zip(counts, map(FineEntry, counts.values(), totals, seen_ms), strict=True))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all its minutes and hours are written: without further records, nothing more will be."""
+        return not (self._coarse.minutes or self._coarse.hours)
 
     def flushed(self, flush: Flush) -> None:
         """All of ``flush`` is durable: forget what it closed, and free memory."""

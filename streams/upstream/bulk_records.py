@@ -8,7 +8,7 @@ each, which costs more than to decode and to count it. A consumer that is given 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
@@ -24,6 +24,8 @@ from streams.upstream.unpacking import LEAST_LIMIT, UnpackedTooLargeError, limit
 _ENOUGH_UNPACKED = 2**20
 #: Bytes that a record costs besides its key, value and headers, about.
 _RECORD_BYTES = 64
+#: Name under which an assignment of aiokafka has whom to tell of leader epochs.
+_ON_EPOCH: Final = "tocsin_on_epoch"
 _value_of = attrgetter("value")
 _key_of = attrgetter("key")
 _headers_of = attrgetter("headers")
@@ -77,6 +79,17 @@ def wait_at_broker(consumer: Any, milliseconds: int) -> None:
     consumer._fetcher._fetch_max_wait_ms = milliseconds
 
 
+def tell_epochs(consumer: Any, on_epoch: Callable[[int, int, int], None]) -> None:
+    """Have it told of which leader epoch records are, before they are handed out.
+
+    Args:
+        consumer: which was just assigned partitions of one topic, and gets records as parsed.
+        on_epoch: called with partition, epoch, and offset of the first record of a run of that epoch; may be
+            called again for an epoch that is known.
+    """
+    setattr(consumer._subscription.subscription.assignment, _ON_EPOCH, on_epoch)
+
+
 class BulkFetchResult(FetchResult):
     """Stands in for aiokafka's ``FetchResult``: what one fetch brought for one partition."""
 
@@ -91,7 +104,7 @@ class BulkFetchResult(FetchResult):
             partition_records._value_deserializer is AS_PARSED
             and partition_records._isolation_level == READ_UNCOMMITTED
         ):
-            self._unread = _Unread(partition_records)
+            self._unread = _Unread(partition_records, getattr(assignment, _ON_EPOCH, None))
 
     def getall(self, max_records: int | None = None) -> list[Record]:
         """The next records."""
@@ -120,8 +133,12 @@ class _Unread:
 
     limit = LEAST_LIMIT
 
-    def __init__(self, source: PartitionRecords) -> None:
+    def __init__(
+        self, source: PartitionRecords, on_epoch: Callable[[int, int, int], None] | None = None
+    ) -> None:
         self._source = source
+        self._on_epoch = on_epoch
+        self._epoch = -1
         # The generator that stays unused refers back to its owner, so that all that was fetched would be
         # kept until the garbage collector comes.
         source._records_iterator = None
@@ -168,6 +185,10 @@ class _Unread:
             batch = source._records.next_batch()
             if source._check_crcs and not batch.validate_crc():
                 raise CorruptRecordException(f"Invalid CRC - {source._tp}")
+            if batch.leader_epoch != self._epoch:
+                self._epoch = batch.leader_epoch
+                if self._on_epoch is not None and self._epoch >= 0:
+                    self._on_epoch(source._tp.partition, self._epoch, batch.base_offset)
             if batch.is_control_batch:
                 source.next_fetch_offset = batch.next_offset
                 continue

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -29,8 +29,9 @@ from faust.types import TP
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
 from streams.upstream.instance_watch import InstanceWatch
-from streams.upstream.store_check import KeyAndValue, records_at
-from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
+from streams.upstream.leader_epochs import EpochEnd, epoch_ends
+from streams.upstream.store_check import PlacedKeyAndValue, records_at
+from streams.upstream.topic_ids import fetch_topics, is_committed_of, life_of, never_read_of
 from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
 
 #: Seconds between two tries to ask for topics.
@@ -57,11 +58,15 @@ class Committed:
         topic_ids: id by name, of those that are there and may be seen.
         offsets: next offset to read, of these topics with these ids.
         never_read: how many records below that offset nobody read, where there are any.
+        lives: name of the life of the source that the offset is one of, where it is not the first.
+        leader_epochs: the present one of each partition, as far as the brokers have told.
     """
 
     topic_ids: Mapping[str, str]
     offsets: Mapping[TP, int]
     never_read: Mapping[TP, int]
+    lives: Mapping[TP, str] = field(default_factory=dict)
+    leader_epochs: Mapping[TP, int] = field(default_factory=dict)
 
 
 class TopicGoneError(KafkaError):
@@ -226,23 +231,41 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             ids,
             {tp: committed.offset for tp, committed in ours.items()},
             {tp: never for tp, committed in ours.items() if (never := never_read_of(committed.metadata))},
+            {tp: life for tp, committed in ours.items() if (life := life_of(committed.metadata))},
+            {tp: epoch for tp in tps if (epoch := described[tp.topic].leader_epochs.get(tp.partition))},
         )
 
-    async def records_at(self, places: Mapping[TP, int]) -> dict[TP, KeyAndValue | None]:
-        """The records at these offsets of topics that the group is assigned; None where there is none."""
-        found: dict[TP, KeyAndValue | None] = await self.call_thread(self._records_at, places)
-        return found
+    async def asked(self, question: Callable[[Any, Any], Awaitable[Any]], about: Any) -> Any:
+        """What the leaders of partitions that are assigned answer; asked again while they cannot be.
 
-    async def _records_at(self, places: Mapping[TP, int]) -> dict[TP, KeyAndValue | None]:
-        client = self._ensure_consumer()._client
+        Args:
+            question: gets the client and ``about``; raises ``KafkaError`` when there is no answer just now.
+            about: partitions, and what is asked of each.
+
+        Returns:
+            The answer; nothing by partition when the assignment ended, or the worker is to stop, before.
+        """
+        return await self.call_thread(self._asked, question, about)
+
+    async def _asked(self, question: Callable[[Any, Any], Awaitable[Any]], about: Any) -> Any:
+        consumer = self._ensure_consumer()
+        generation = consumer._coordinator.generation
         while True:
             try:
-                return await records_at(client, places)
+                return await question(consumer._client, about)
             except KafkaError:
-                if self.app.should_stop:
-                    raise
+                if self.app.should_stop or consumer._coordinator.generation != generation:
+                    return {}
             await asyncio.sleep(_AGAIN_S)
-            await client.force_metadata_update()
+            await consumer._client.force_metadata_update()
+
+    async def ends(self, tps: Collection[TP]) -> dict[TP, int]:
+        """Ends of partitions that are assigned."""
+        ends = await self.call_thread(self._ends, tps)
+        return {TP(*tp): end for tp, end in ends.items()}
+
+    async def _ends(self, tps: Collection[TP]) -> Any:
+        return await self._ensure_consumer().end_offsets(list(tps))
 
     async def rejoin(self, *, anew: bool) -> None:
         """Join the group again.
@@ -307,6 +330,9 @@ class Consumer(driver.Consumer):
         self.topic_ids: Mapping[str, str] = {}
         #: How many records below these offsets nobody read.
         self.never_read: Mapping[TP, int] = {}
+        #: Names of the lives of sources that these offsets are of, where it is not the first.
+        self.lives: Mapping[TP, str] = {}
+        self.leader_epochs: Mapping[TP, int] = {}
 
     @property
     def _coordinator(self) -> Coordinator:
@@ -323,10 +349,31 @@ class Consumer(driver.Consumer):
         """Join the group again; ``anew`` as a new member, so that the whole group gets a new assignment."""
         await self._thread.rejoin(anew=anew)
 
-    async def records_at(self, places: Mapping[TP, int]) -> dict[TP, KeyAndValue | None]:
-        """The records at these offsets of topics that the group is assigned; None where there is none."""
-        found: dict[TP, KeyAndValue | None] = await self._thread.records_at(places)
+    async def records_at(self, places: Mapping[TP, int]) -> dict[TP, PlacedKeyAndValue | None]:
+        """The first record at or behind each of these offsets; None where there is none."""
+        found: dict[TP, PlacedKeyAndValue | None] = await self._thread.asked(records_at, places)
         return found
+
+    async def epoch_ends(self, epochs: Mapping[TP, int]) -> dict[TP, EpochEnd]:
+        """Where a leader epoch of each of these partitions ends; none of topics that may not be read."""
+        found: dict[TP, EpochEnd] = await self._thread.asked(epoch_ends, epochs)
+        return found
+
+    async def ends(self, tps: Collection[TP]) -> dict[TP, int]:
+        """Ends of partitions that are assigned."""
+        ends: dict[TP, int] = await self._thread.ends(tps)
+        return ends
+
+    async def begin_again(self, offsets: Mapping[TP, int]) -> None:
+        """Commit offsets that lie before those that are committed, so that records are read again."""
+        notes = self._coordinator.commit_note
+        await self._thread.commit({tp: NotedOffset(at, notes(tp, at)) for tp, at in offsets.items()})
+        self._committed_offset.update(offsets)
+
+    def forget_committed(self, tps: Iterable[TP]) -> None:
+        """What is committed of these is of an earlier life of theirs: any offset may be committed next."""
+        for tp in tps:
+            self._committed_offset[tp] = None
 
     def assigned_in_group(self) -> Partitions:
         """What the present assignment gives to any member of the group, by topic."""
@@ -340,6 +387,7 @@ class Consumer(driver.Consumer):
             return
         committed = await self._thread.committed_by_id(managed)
         self.topic_ids, self.never_read = committed.topic_ids, committed.never_read
+        self.lives, self.leader_epochs = committed.lives, committed.leader_epochs
         for tp in managed:
             offset = committed.offsets.get(tp)
             self._read_offset[tp] = offset

@@ -23,6 +23,7 @@ from streams.upstream.unpacking import UnpackedTooLargeError, unpack
 MOST_UNPACKED = 64 * 2**20
 
 _LENGTH_AT = 8
+_LENGTH_AND_EPOCH = struct.Struct(">ii")
 _OVERHEAD = 12
 _MAGIC_AT = 16
 _MAGIC = 2
@@ -79,9 +80,11 @@ class LenientRecords:
         if batch is None:
             return None
         start = self._position
-        (length,) = struct.unpack_from(">i", self._data, start + _LENGTH_AT)
+        length, epoch = _LENGTH_AND_EPOCH.unpack_from(self._data, start + _LENGTH_AT)
         self._position = start + _OVERHEAD + length
-        return _Batch(batch, self._data, start, self._position)
+        if self._data[start + _MAGIC_AT] != _MAGIC:
+            epoch = -1  # something else lies there
+        return _Batch(batch, self._data, start, self._position, epoch)
 
 
 class _Batch:
@@ -89,8 +92,10 @@ class _Batch:
 
     limit = MOST_UNPACKED
 
-    def __init__(self, fast: Any, data: bytes, start: int, end: int) -> None:
+    def __init__(self, fast: Any, data: bytes, start: int, end: int, leader_epoch: int) -> None:
         self._fast = fast
+        #: Of the broker that wrote it to the log; -1 where it is not known.
+        self.leader_epoch = leader_epoch
         self._data, self._start, self._end = data, start, end
 
     def __getattr__(self, name: str) -> Any:

@@ -1,15 +1,16 @@
 """Whether a local table still belongs to its changelog. Uses private parts of aiokafka, each with a test.
 
-A local copy remembers the changelog offset that it is as of, and a digest of the record that lies there. After
-`tocsin kafka reset`, the power loss of a broker that had the only replica, or an unclean election, the
+A local copy remembers the changelog offset that it is as of, and a digest of the record that lies there.
+After `tocsin kafka reset`, the power loss of a broker that had the only replica, or an unclean election, the
 changelog of the same name is another one, or ends earlier: then another record lies at that offset, or none.
 Keys of rows name the process that wrote them, so that no two clusters have the same record.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from aiokafka import TopicPartition
@@ -23,8 +24,8 @@ from streams.upstream.lenient_records import LenientRecords
 NOTE_KEY: Final = b"__tocsin_record"
 _MOST_WAIT_MS: Final = 1000
 
-#: Key and value of a record; None for one that is not there.
-KeyAndValue = tuple[bytes | None, bytes | None]
+#: Offset, key and value of a record.
+PlacedKeyAndValue = tuple[int, bytes | None, bytes | None]
 
 
 def note_of(offset: int, key: bytes | None, value: bytes | None) -> bytes:
@@ -35,7 +36,7 @@ def note_of(offset: int, key: bytes | None, value: bytes | None) -> bytes:
     return b"%d %s" % (offset, digest.hexdigest().encode())
 
 
-def belongs(db: Any, offset: int, found: KeyAndValue | None) -> bool:
+def belongs(db: Any, offset: int, found: PlacedKeyAndValue | None) -> bool:
     """Whether a store is a copy of the changelog that has this record at the store's offset.
 
     A store without a note, or with an older one, was written by an earlier version of Tocsin: it is taken
@@ -44,35 +45,56 @@ def belongs(db: Any, offset: int, found: KeyAndValue | None) -> bool:
     Args:
         db: the open store.
         offset: that its rows are as of.
-        found: the changelog's record at this offset; None where there is none.
+        found: the changelog's first record at this offset or behind it; None where there is none.
     """
-    if found is None:
+    if found is None or found[0] != offset:
         return False
+    _, key, value = found
     note = db.get(NOTE_KEY)
     if note is not None and note.split(b" ")[0] == b"%d" % offset:
-        return bool(note == note_of(offset, *found))
-    key, value = found
+        return bool(note == note_of(offset, key, value))
     return key is not None and value is not None and db.get(key) == value
 
 
-async def records_at(client: Any, places: Mapping[TP, int]) -> dict[TP, KeyAndValue | None]:
-    """The records that lie at these offsets; None where there is none.
+async def records_at(client: Any, places: Mapping[TP, int]) -> dict[TP, PlacedKeyAndValue | None]:
+    """The first record at each of these offsets or behind it.
 
     Args:
         client: the ``AIOKafkaClient`` of a consumer of these topics.
         places: an offset for each partition.
 
+    Returns:
+        None where there is no further record, or the offset is none of the log.
+
     Raises:
         KafkaError: a broker cannot be asked just now.
     """
-    return {tp: await _record_at(client, tp, offset) for tp, offset in places.items()}
+    found = await asyncio.gather(*(_record_at(client, tp, offset) for tp, offset in places.items()))
+    return dict(zip(places, found, strict=True))
 
 
-async def _record_at(client: Any, tp: TP, offset: int) -> KeyAndValue | None:
+async def _record_at(client: Any, tp: TP, offset: int) -> PlacedKeyAndValue | None:
+    while True:
+        data = await _fetched(client, tp, offset)
+        begun = offset
+        batches = LenientRecords(data or b"")
+        while batches.has_next():
+            batch = batches.next_batch()
+            if not batch.is_control_batch:
+                for record in batch:
+                    if record.offset >= offset:
+                        return record.offset, record.key, record.value
+            begun = batch.next_offset
+        if begun <= offset:
+            return None
+        offset = begun
+
+
+async def _fetched(client: Any, tp: TP, offset: int) -> bytes | None:
+    """What lies at an offset: the whole of the first batch, at least; None when it is none of the log."""
     leader = client.cluster.leader_for_partition(TopicPartition(*tp))
     if leader is None or leader < 0:
         raise NodeNotReadyError(f"no leader of {tp.topic}, partition {tp.partition}, is known")
-    # However few bytes are asked for, the whole of the first batch comes.
     request = FetchRequest(_MOST_WAIT_MS, 0, 1, 0, [(tp.topic, [(tp.partition, offset, 1)])])
     answer = await client.send(leader, request)
     for _, parts in answer.topics:
@@ -81,13 +103,5 @@ async def _record_at(client: Any, tp: TP, offset: int) -> KeyAndValue | None:
                 return None
             if code:
                 raise cast("type[KafkaError]", for_code(code))(f"{tp.topic}, partition {tp.partition}")
-            for record in _records_in(records or b""):
-                if record.offset >= offset:
-                    return (record.key, record.value) if record.offset == offset else None
+            return bytes(records or b"")
     return None
-
-
-def _records_in(data: bytes) -> Iterator[Any]:
-    batches = LenientRecords(data)
-    while batches.has_next():
-        yield from batches.next_batch()

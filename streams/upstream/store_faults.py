@@ -194,8 +194,8 @@ def set_aside(folder: Path, changelog: str, offset: int, has: str) -> Path:
     target = folder.with_name(f"{folder.name}.other-{time.time_ns()}")
     folder.rename(target)
     log.warning(
-        "The local table %s is no copy of the topic %s, which has %s at the offset %d that the table is as of, "
-        "so the topic was made anew or lost its end: the table is kept as %s, and rebuilt from Kafka.",
+        "The local table %s is no copy of the topic %s, which has %s at the offset %d that the table is as "
+        "of, so the topic was made anew or lost its end: the table is kept as %s, and rebuilt from Kafka.",
         folder,
         changelog,
         has,

@@ -17,7 +17,7 @@ import rocksdict
 from faust.stores import rocksdb
 from faust.types import TP
 
-from streams.upstream.store_check import NOTE_KEY, KeyAndValue, belongs, note_of
+from streams.upstream.store_check import NOTE_KEY, PlacedKeyAndValue, belongs, note_of
 from streams.upstream.store_faults import (
     LocalStateError,
     StoreInUseError,
@@ -193,11 +193,39 @@ class TablePartition:
         offset = None if db is None else db.get(self._table.data.offset_key)
         return None if offset is None else int(offset)
 
-    def check(self, found: KeyAndValue | None) -> None:
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """All rows.
+
+        Raises:
+            DamagedStoreError: RocksDB found damage.
+            PartitionGoneError: the partition is no longer ours.
+        """
+        own = {self._table.data.offset_key, NOTE_KEY}
+        return (row for row in self.scan(b"", b"\xff") if row[0] not in own)
+
+    def holds(self, last: tuple[bytes, bytes | None], changelog_offset: int) -> None:
+        """The store holds all that the changelog has, up to the record ``last`` at this offset.
+
+        Raises:
+            PartitionGoneError: the partition is no longer ours.
+            DamagedStoreError: RocksDB found damage.
+            LocalStateError: the disk refuses.
+        """
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch.put(self._table.data.offset_key, str(changelog_offset).encode())
+        batch.put(NOTE_KEY, note_of(changelog_offset, *last))
+        db = self._db()
+        try:
+            db.write(batch)
+        except Exception as error:
+            raise self.error(error) from error
+
+    def check(self, found: PlacedKeyAndValue | None) -> None:
         """Set the local copy aside when it is not one of its changelog, so that it is rebuilt from there.
 
         Args:
-            found: the changelog's record at the offset that the rows are as of; None where there is none.
+            found: the changelog's first record at the offset that the rows are as of, or behind it; None
+                where there is none.
         """
         store = self._table.data
         offset = self.offset()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, ClassVar
 
@@ -59,6 +59,7 @@ class TopicDescription:
         leaderless: partitions that have no leader just now.
         may_read: whether this user may read the topic.
         may_write: whether this user may write to it.
+        leader_epochs: of each partition, the number of its present leader among all it had.
     """
 
     name: str
@@ -69,6 +70,7 @@ class TopicDescription:
     leaderless: int = 0
     may_read: bool = True
     may_write: bool = True
+    leader_epochs: Mapping[int, int] = field(default_factory=dict)
 
 
 class _Uuid(AbstractType):
@@ -183,9 +185,22 @@ async def fetch_topics(client_or_admin: Any, names: Iterable[str]) -> dict[str, 
     raise failure
 
 
-def commit_note(topic_id: str, never_read: int) -> str:
-    """What is committed with an offset: the id of its topic, and how many records below it nobody read."""
+def commit_note(topic_id: str, never_read: int, life: str = "") -> str:
+    """What is committed with an offset.
+
+    Args:
+        topic_id: of its topic.
+        never_read: how many records below it nobody read.
+        life: name of the source's life, where it is not the first.
+    """
+    if life:
+        return f"{topic_id}+{never_read}+{life}"
     return f"{topic_id}+{never_read}" if never_read else topic_id
+
+
+def life_of(note: str | None) -> str:
+    """Name of the source's life that a committed offset is of; empty for the first, or where none is said."""
+    return (note or "").partition("+")[2].partition("+")[2]
 
 
 def is_committed_of(note: str | None, topic_id: str) -> bool:
@@ -199,7 +214,8 @@ def is_committed_of(note: str | None, topic_id: str) -> bool:
 
 def never_read_of(note: str | None) -> int:
     """How many records below a committed offset nobody read, by what was committed with it."""
-    found, _, number = (note or "").partition("+")
+    found, _, rest = (note or "").partition("+")
+    number = rest.partition("+")[0]
     return int(number) if len(found) == _ID_LENGTH and number.isdecimal() else 0
 
 
@@ -225,5 +241,6 @@ def _described(response: Any, wanted: tuple[str, ...]) -> dict[str, TopicDescrip
             leaderless=sum(leader < 0 for _, _, leader, *_ in partitions),
             may_read=not known or bool(operations >> _READ & 1),
             may_write=not known or bool(operations >> _WRITE & 1),
+            leader_epochs={number: epoch for _, number, _, epoch, *_ in partitions},
         )
     return found

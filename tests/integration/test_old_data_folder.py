@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -68,21 +69,38 @@ async def test_a_kafka_that_was_reset_under_an_old_data_folder(
     await worker.stop()
 
 
-async def test_changelogs_that_lost_their_end(own_kafka: BreakableKafka, own_deployment: Deployment) -> None:
-    """The local copies are ahead; what was committed is counted again from the rows that are left."""
+@pytest.mark.parametrize("how", ["stopped", "without-folder", "running"])
+async def test_changelogs_that_lost_their_end(
+    own_kafka: BreakableKafka, own_deployment: Deployment, how: str
+) -> None:
+    """What was committed is counted again from the rows that are left; who runs writes all rows again."""
     settings = own_deployment.settings
     expected: Counts = Counter()
     worker = await own_deployment.worker().start().ready()
     await count(own_deployment, "a", 100, expected)
-    await worker.stop()
+    if how != "running":
+        await worker.stop()
     own_kafka.kill()
     for table in ("partial-counts", "combined-counts"):
+        topic = settings.internal_topic(f"{table}-changelog")
         for number in range(PARTITIONS):
-            topic = settings.internal_topic(f"{table}-changelog")
             end = end_of(own_kafka.data_dir, topic, number)
             cut(own_kafka.data_dir, topic, number, max(1, end // 2))
     own_kafka.start(timeout=START_S)
-    await worker.start().ready()
-    assert set_aside(own_deployment)
+    if how == "without-folder":
+        shutil.rmtree(own_deployment.folder / "worker")
+    if how != "running":
+        worker.start()
+    await worker.ready()
     await count(own_deployment, "a", 50, expected)
+    if how == "stopped":
+        assert set_aside(own_deployment)
+    if how == "running":
+        assert "all its rows are written again" in worker.log()
+    else:
+        assert "records are read again from offset" in worker.log()
+    # What is in the changelogs now is enough for another worker, on another disk.
     await worker.stop()
+    other = await own_deployment.worker("other").start().ready()
+    await count(own_deployment, "a", 50, expected)
+    await other.stop()
