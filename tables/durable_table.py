@@ -77,7 +77,7 @@ class DurableTable:
         return offsets
 
     async def _write_all_again(self, partition: int, store: TablePartition) -> None:
-        """The changelog lost its end under this worker: write all rows again, of which the local copy has all."""
+        """The changelog lost its end under this worker, whose local copy has all rows: write them again."""
         log.warning(
             "%s, partition %d, lost its end: all its rows are written again.",
             self.changelog_topic,

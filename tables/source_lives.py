@@ -20,6 +20,7 @@ from tables.rows import VersionedRows
 #: Epochs that are remembered; a log never loses more than its end.
 _MOST_EPOCHS: Final = 50
 _FAR: Final = 2**62
+_LIFE_KEY: Final = b"e/"
 
 
 class SourceLife(msgspec.Struct, omit_defaults=True):
@@ -92,7 +93,12 @@ class CommonEnd:
 
 def life_name(source: str) -> bytes:
     """Name of the row that says which life a source is in; ``source`` is the name of its first life."""
-    return b"e/" + source.encode()
+    return _LIFE_KEY + source.encode()
+
+
+def life_row(key: bytes) -> bytes | None:
+    """The source whose life a key's row tells, by its name in the first; None for another row."""
+    return key[len(_LIFE_KEY) :].partition(b"@")[0] if key.startswith(_LIFE_KEY) else None
 
 
 _read_life: Final[Callable[[Any], SourceLife]] = msgspec.json.Decoder(SourceLife).decode

@@ -14,3 +14,8 @@ def source_name(topic_id: str, partition: int, life: str = "") -> str:
     rows, of ids of alerts and of dead letters, and nobody takes it apart.
     """
     return f"{topic_id}:{partition}:{life}" if life else f"{topic_id}:{partition}"
+
+
+def first_life(source: bytes) -> bytes:
+    """The name that a source had in its first life."""
+    return b":".join(source.split(b":")[:2])

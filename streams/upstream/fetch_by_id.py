@@ -115,6 +115,7 @@ class _SendById:
         answer = await self._send(node_id, by_id, **options)
         asked = {number: offset for _, wanted in request.topics for number, offset, *_ in wanted}
         gone = False
+        diverging = list(answer.diverging)
         named = []
         for topic_id, parts in answer.topics:
             if topic_id != self._id:
@@ -126,12 +127,15 @@ class _SendById:
                 elif code == UnknownTopicOrPartitionError.errno:
                     gone = True
                 elif code == OffsetOutOfRangeError.errno:
-                    self._out_of_range[number] = asked[number]
+                    # Wherever it is read from: the epoch of what was read is none that the broker has had.
+                    if number in self._out_of_range and number in self._epochs:
+                        diverging.append(number)
+                    self._out_of_range.setdefault(number, asked[number])
                 elif not code and number in self._out_of_range:
                     self._was_reset(number, asked[number])
             named.append((self._topic, parts))
         answer.topics = named
-        for number in answer.diverging:
+        for number in diverging:
             gone = True
             if self._on_diverged is not None:
                 self._on_diverged(number, asked[number])

@@ -11,6 +11,8 @@ from tables.buckets import FINE
 from tables.reserved_types import DEAD_LETTERS
 from tables.row_bodies import Counts, counts_in, read_fine
 from tables.rows import VersionedRows, bucket_in, bucket_name
+from tables.source_lives import SourceLife, life_row, load_life
+from tables.source_name import first_life
 from tables.verification.budget import Budget
 from tables.verification.comparison import Difference, Span, compare
 from tables.verification.public_counts import PublicBounds
@@ -31,7 +33,7 @@ class ChangelogRows:
     """The 10 s rows in one partition of the changelog, read in order; deleted ones are gone.
 
     Args:
-        sources: names of the sources that are compared.
+        sources: names of the sources that are compared, in their first life.
         known: names of all sources that belong to some topic of today.
         span: which buckets.
         budget: of all that is held.
@@ -64,7 +66,13 @@ class ChangelogRows:
         """Take in a record of the changelog; one that is no 10 s row of these buckets is left out."""
         if key is not None and key.startswith(_BASE_KEY):
             self._apply_base(key, value)
-        if key is None or not key.startswith(_ROW_KEY):
+        if key is None:
+            return
+        if (row := life_row(key)) is not None:
+            if row in self._sources:
+                self._keep(key, value)
+            return
+        if not key.startswith(_ROW_KEY):
             return
         try:
             _, source, resolution, _ = key.split(b"/", 3)
@@ -72,10 +80,13 @@ class ChangelogRows:
                 return
         except ValueError:
             return
-        if source not in self._sources:
-            if source not in self._known and value is not None:
+        if first_life(source) not in self._sources:
+            if first_life(source) not in self._known and value is not None:
                 self.strange.add(source.decode("utf-8", "backslashreplace"))
             return
+        self._keep(key, value)
+
+    def _keep(self, key: bytes, value: bytes | None) -> None:
         self._sorted = None
         if value is None:
             self._values.pop(key, None)
@@ -93,6 +104,12 @@ class ChangelogRows:
             if key >= end:
                 return
             yield key, self._values[key]
+
+    def life(self, source: str) -> SourceLife:
+        """The present life of a source, by its name in the first; that of rows of earlier ones is strange."""
+        life, _, _ = load_life(source, VersionedRows(self, ""))
+        self.strange |= {f"{source}:{name}" if name else source for name in life.earlier}
+        return life
 
     def of(self, source: str) -> dict[int, SourceRow]:
         """Bucket -> the version of its row that holds."""

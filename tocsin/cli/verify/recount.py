@@ -246,11 +246,13 @@ class Verification:
             for record in records:
                 rows.apply(record.key, record.value)
             self._tell(f"reading {changelog.topic}, partition {number} of {self._partitions}")
+        lives = {priority: rows.life(name) for priority, name in names.items()}
         self._found.strange |= rows.strange
         self._found.gone |= rows.gone
         for priority, tp in tps.items():
+            life = lives[priority]
             tally = SourceRecount(
-                rows.of(names[priority]),
+                rows.of(source_name(self._ids[tp.topic], number, life.name)),
                 committed.get(tp, 0),
                 ends[tp],
                 self._span,
@@ -259,7 +261,7 @@ class Verification:
             )
             if tp not in committed and ends[tp]:
                 self._found.uncommitted.append(f"{tp.topic}/{number}")
-            covered_s = await self._count_again(reader, priority, tp, tally)
+            covered_s = await self._count_again(reader, priority, tp, tally, life.begin)
             sums[priority].covered_from_s = max(sums[priority].covered_from_s, covered_s)
             for difference in tally.differences(
                 priority.value, f"{tp.topic}/{number}", kept_from_s=kept_s, covered_from_s=covered_s
@@ -272,10 +274,18 @@ class Verification:
         rows.close()
 
     async def _count_again(
-        self, reader: TopicReader, priority: Priority, tp: TopicPartition, tally: SourceRecount
+        self,
+        reader: TopicReader,
+        priority: Priority,
+        tp: TopicPartition,
+        tally: SourceRecount,
+        begin: int,
     ) -> float:
-        """Count the records of one source with the workers' own code; return from when on it is covered."""
-        beginning = (await reader.beginnings([tp]))[tp]
+        """Count the records of one source with the workers' own code; return from when on it is covered.
+
+        Those before offset ``begin`` belong to an earlier life of it, of which some are gone.
+        """
+        beginning = max(begin, (await reader.beginnings([tp]))[tp])
         end = min(tally.end, (await reader.ends([tp]))[tp])
         first = await reader.first(tp, beginning, end)
         brokers_clock = first is not None and getattr(first, "timestamp_type", 0) == 1

@@ -73,6 +73,7 @@ class FakeSources:
         self.dead_letters = Counter({Reason.NOT_JSON: 2})
         self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
         self.never_read = {Priority.INFO: 70}
+        self.counted_lost = {Priority.INFO: 30}
         self.time_replaced = 4
         self.flush_seconds = 0.25
         self.flushes = 5
