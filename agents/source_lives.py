@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from faust.types import TP
 
@@ -27,12 +27,16 @@ from tables.source_name import source_name
 
 log = logging.getLogger(__name__)
 
+_FAR: Final = 2**62
+
 
 class Brokers(Protocol):
     """What is asked of the brokers, and told them; the group's consumer."""
 
     lives: Mapping[TP, str]
     leader_epochs: Mapping[TP, int]
+    written: Mapping[TP, int]
+    last_epochs: Mapping[TP, int]
 
     async def epoch_ends(self, epochs: Mapping[TP, int]) -> dict[TP, tuple[int, int]]:
         """Where a leader epoch of each of these partitions ends."""
@@ -62,6 +66,7 @@ class OpenSource:
         rows: of the table partition.
         restored: what its rows hold.
         begin: the offset to read from; None for the first that is there.
+        is_written: whether the row of its life says so.
     """
 
     first: str
@@ -71,6 +76,7 @@ class OpenSource:
     rows: VersionedRows
     restored: Restored
     begin: int | None = None
+    is_written: bool = True
 
     @property
     def name(self) -> str:
@@ -90,6 +96,7 @@ class SourceLives:
         table: rows of the sources.
         priorities: of the notification topics, by name.
         partials: the topic of counts on their way to the combiners.
+        combined: rows of the combiners; None where nothing is combined.
         sources: of the present assignment.
         counted_lost: records that were counted and then lost with the end of a log, in the life of this
             process, by priority.
@@ -98,13 +105,26 @@ class SourceLives:
     table: DurableTable
     priorities: Mapping[str, Priority]
     partials: str
+    combined: DurableTable | None = None
     sources: dict[TP, OpenSource] = field(default_factory=dict)
     counted_lost: Counter[Priority] = field(default_factory=Counter)
+    _written: Mapping[TP, int] = field(default_factory=dict)
 
     def life_of(self, tp: TP) -> str:
         """Name of the life that offsets of ``tp`` are of; empty for the first."""
         source = self.sources.get(tp)
         return "" if source is None else source.life.name
+
+    def epoch_before(self, tp: TP, offset: int) -> int:
+        """Leader epoch of the record before an offset; -1 where it is not known."""
+        source = self.sources.get(tp)
+        return -1 if source is None else source.life.epoch_before(offset)
+
+    def written(self, tp: TP) -> int:
+        """Changelog offset of the last row that was written for ``tp``; -1 where it is not known."""
+        table = self.combined if tp.topic == self.partials else self.table
+        now = -1 if table is None else table.written(tp.partition)
+        return now if now >= 0 else self._written.get(tp, -1)
 
     def epochs(self) -> dict[TP, int]:
         """Leader epoch of the record before where reading begins, where it is known."""
@@ -136,6 +156,7 @@ class SourceLives:
         Returns:
             Where to begin; None when the assignment has ended meanwhile.
         """
+        self._written = brokers.written
         self._load(
             {tp for tp in assigned if tp.topic in self.priorities}, committed, inherited, topic_ids, brokers
         )
@@ -148,15 +169,19 @@ class SourceLives:
             for tp, source in self.sources.items()
             if (end := ends.get(tp)) is not None and end < _position(source)
         }
-        for tp, end in cut.items():
-            await self._end_life(tp, end, brokers.leader_epochs.get(tp, 0))
+        for tp, source in self.sources.items():
+            if tp in cut:
+                await self._end_life(tp, cut[tp], brokers.leader_epochs.get(tp, 0))
+            elif not source.is_written:
+                await self._write(tp, source.life, 2 * source.life.epoch_before(_FAR) + 1)
             if not holds():
                 return None
         brokers.forget_committed(
             tp for tp, source in self.sources.items() if source.begin != committed.get(tp)
         )
-        again = await self._with_lost_rows(brokers, self.sources.keys() - cut.keys())
-        again |= await self._partials_gone_back(brokers, begin)
+        lost = await self._with_lost_changelog(brokers, begin)
+        again = await self._with_lost_rows(brokers, self.sources.keys() - cut.keys(), lost)
+        again |= await self._partials_gone_back(brokers, begin, lost)
         if not holds():
             return None
         if again:
@@ -180,6 +205,9 @@ class SourceLives:
             rows = by_partition[tp.partition]
             first = source_name(topic_ids[tp.topic], tp.partition)
             life, version, keys = load_life(first, rows)
+            in_row = life
+            if life.precedes(committed_life := brokers.lives.get(tp, "")):
+                life = life.followed_by(committed_life)  # the row was lost with the end of the changelog
             name = source_name(topic_ids[tp.topic], tp.partition, life.name)
             source = OpenSource(first, life, version, rows.others(keys), rows, restore(name, rows))
             if not life.name:
@@ -188,6 +216,10 @@ class SourceLives:
                 source.begin = committed.get(tp)
             else:  # what is committed is of an earlier life
                 source.begin = life.begin
+            if source.begin and source.begin == committed.get(tp) and tp in brokers.last_epochs:
+                # The row that says so may have been lost with the end of the changelog.
+                source.life = life.met(brokers.last_epochs[tp], source.begin - 1) or life
+            source.is_written = source.life == in_row
             self.sources[tp] = source
 
     async def _common_ends(self, brokers: Brokers) -> dict[TP, int]:
@@ -230,21 +262,31 @@ class SourceLives:
         source.begin = end
         source.restored = restore(source.name, source.rows)
 
-    async def met(self, topic: str, epochs: Sequence[tuple[int, int, int]]) -> None:
+    async def met(self, topic: str, epochs: Sequence[tuple[int, int, int]]) -> list[int]:
         """Make durable which leader epochs were met, before any record of theirs is taken over.
 
         Args:
             topic: of the partitions.
             epochs: partition, epoch, and offset of the first record.
+
+        Returns:
+            Partitions of which rows count other records than those that were met: to be settled again.
         """
+        parted = []
         for partition, epoch, offset in epochs:
             tp = TP(topic, partition)
             source = self.sources.get(tp)
-            if source is not None and (life := source.life.met(epoch, offset)) is not None:
-                try:
-                    await self._write(tp, life, 2 * epoch)
-                except PartitionGoneError:
-                    return  # so will the lane be, in a moment
+            if source is None or (life := source.life.met(epoch, offset)) is None:
+                continue
+            known = source.life.epochs
+            if known and epoch > known[-1][0] and offset <= source.restored.replay_until:
+                parted.append(partition)  # the log lost its end while records were being replayed
+                continue
+            try:
+                await self._write(tp, life, 2 * epoch)
+            except PartitionGoneError:
+                break  # so will the lane be, in a moment
+        return parted
 
     async def _write(self, tp: TP, life: SourceLife, version: int) -> None:
         source = self.sources[tp]
@@ -255,52 +297,88 @@ class SourceLives:
         stale, source.stale_keys = source.stale_keys, []
         await self.table.write(tp.partition, [*changes, *((key, None) for key in stale)])
 
-    async def _with_lost_rows(self, brokers: Brokers, tps: Iterable[TP]) -> dict[TP, int]:
+    async def _with_lost_changelog(self, brokers: Brokers, tps: Iterable[TP]) -> set[TP]:
+        """Those whose changelog ends before what was written when their offset was committed."""
+        changelogs = {}
+        for tp in tps:
+            table = self.combined if tp.topic == self.partials else self.table
+            if table is not None and tp in self._written:
+                changelogs[tp] = TP(table.changelog_topic, tp.partition)
+        ends = await brokers.ends(set(changelogs.values())) if changelogs else {}
+        lost = {tp for tp, place in changelogs.items() if ends.get(place, _FAR) <= self._written[tp]}
+        # From here on only what is written now counts.
+        self._written = {tp: at for tp, at in self._written.items() if tp not in lost}
+        return lost
+
+    async def _with_lost_rows(
+        self, brokers: Brokers, tps: Iterable[TP], lost: Container[TP]
+    ) -> dict[TP, int]:
         """Where to begin with sources of which more was committed than their rows hold."""
         behind = {
             tp: source.restored.replay_until + 1
             for tp in tps
-            if (source := self.sources[tp]).begin and source.begin - 1 > source.restored.replay_until
+            if (source := self.sources[tp]).begin
+            and tp not in self._written
+            and source.begin > max(source.restored.replay_until + 1, source.life.begin)
         }
+        found = await brokers.records_at(behind) if behind else {}
         again: dict[TP, int] = {}
-        if behind:
-            for tp, found in (await brokers.records_at(behind)).items():
-                source = self.sources[tp]
-                if source.begin is None or found is None or found[0] >= source.begin:
-                    continue  # no record lies between, or retention has taken them
-                start = max(source.restored.settled + 1, source.life.begin)
-                log.warning(
-                    "Of %s, partition %d, what was counted from offset %d to %d is not in the topic %s any "
-                    "more, which lost its end: records are read again from offset %d.",
-                    tp.topic,
-                    tp.partition,
-                    behind[tp],
-                    source.begin - 1,
-                    self.table.changelog_topic,
-                    start,
-                    extra=BOUNDED,  # one a partition
-                )
-                again[tp] = source.begin = start
+        for tp in tps:
+            source = self.sources[tp]
+            if not source.begin:
+                continue
+            first = found.get(tp)
+            if tp not in lost and (first is None or first[0] >= source.begin):
+                continue
+            # Of the last flush only some rows may be left; what the one before it wrote is whole.
+            start = min(source.begin, max(source.restored.settled + 1, source.life.begin))
+            log.warning(
+                "%s, partition %d, lost its end, and with it counts of %s, partition %d, up to offset %d: "
+                "records are read again from offset %d.",
+                self.table.changelog_topic,
+                tp.partition,
+                tp.topic,
+                tp.partition,
+                source.begin,
+                start,
+                extra=BOUNDED,  # one a partition
+            )
+            again[tp] = source.begin = start
         return again
 
-    async def _partials_gone_back(self, brokers: Brokers, begin: Mapping[TP, int | None]) -> dict[TP, int]:
-        """Where to begin with partitions of the partials topic of which more was committed than is there."""
+    async def _partials_gone_back(
+        self, brokers: Brokers, begin: Mapping[TP, int | None], lost: Container[TP]
+    ) -> dict[TP, int]:
+        """Where to begin with partitions of the partials topic of which more was committed than is there.
+
+        All that it holds is combined again, which changes no count that is there.
+        """
         places = {tp: offset for tp, offset in begin.items() if tp.topic == self.partials and offset}
         if not places:
             return {}
         ends = await brokers.ends(places)
-        gone = {tp: offset for tp, offset in places.items() if ends.get(tp, offset) < offset}
-        for tp, offset in gone.items():
-            log.warning(
-                "%s, partition %d, lost its end: it goes back from offset %d to %d. All of it is combined "
-                "again, which changes no count.",
-                tp.topic,
-                tp.partition,
-                offset,
-                ends[tp],
-                extra=BOUNDED,  # one a partition
-            )
-        return dict.fromkeys(gone, 0)
+        again: dict[TP, int] = {}
+        for tp, offset in places.items():
+            if (end := ends.get(tp, offset)) < offset:
+                log.warning(
+                    "%s, partition %d, lost its end: it goes back from offset %d to %d.",
+                    tp.topic,
+                    tp.partition,
+                    offset,
+                    end,
+                    extra=BOUNDED,  # one a partition
+                )
+                again[tp] = 0
+            elif tp in lost and self.combined is not None:
+                log.warning(
+                    "%s, partition %d, lost its end: what %s holds is combined again.",
+                    self.combined.changelog_topic,
+                    tp.partition,
+                    tp.topic,
+                    extra=BOUNDED,  # one a partition
+                )
+                again[tp] = 0
+        return again
 
 
 def _position(source: OpenSource) -> int:

@@ -46,6 +46,10 @@ class DurableTable:
         self._written: dict[int, int] = {}
         self.changelog_topic: str = table.changelog_topic.get_topic_name()
 
+    def written(self, partition: int) -> int:
+        """Changelog offset of the last row that was written in this assignment; -1 before the first."""
+        return self._written.get(partition, -1)
+
     def rows(self, partition: int) -> VersionedRows:
         """The rows of one partition, to be asked for once in each assignment."""
         self._opened += 1

@@ -44,10 +44,12 @@ class SourceLife(msgspec.Struct, omit_defaults=True):
 
     def met(self, epoch: int, offset: int) -> SourceLife | None:
         """The life once it is known that an epoch begins at ``offset``; None when that is known already."""
-        if self.epochs and self.epochs[-1][0] == epoch and self.epochs[-1][1] <= offset:
+        if any(known == epoch and start <= offset for known, start in self.epochs):
             return None
-        epochs = [each for each in self.epochs if each[0] < epoch and each[1] < offset]
-        return msgspec.structs.replace(self, epochs=[*epochs, (epoch, offset)][-_MOST_EPOCHS:])
+        epochs = [each for each in self.epochs if each[0] != epoch]
+        if not epochs or epoch > epochs[-1][0]:
+            epochs = [each for each in epochs if each[1] < offset]  # what lay behind is gone
+        return msgspec.structs.replace(self, epochs=sorted([*epochs, (epoch, offset)])[-_MOST_EPOCHS:])
 
     def ended(self, end: int, leader_epoch: int) -> SourceLife:
         """The next life, when the log has other records from offset ``end`` on.
@@ -58,8 +60,17 @@ class SourceLife(msgspec.Struct, omit_defaults=True):
         """
         while (name := f"{end}-{leader_epoch}") in {self.name, *self.earlier}:
             leader_epoch += 1
-        epochs = [each for each in self.epochs if each[1] < end]
-        return SourceLife(epochs, name, end, [*self.earlier, self.name])
+        return self.followed_by(name)
+
+    def followed_by(self, name: str) -> SourceLife:
+        """A later life, by its name, which begins with the offset at which that life does."""
+        begin = int(name.partition("-")[0])
+        epochs = [each for each in self.epochs if each[1] < begin]
+        return SourceLife(epochs, name, begin, [*self.earlier, self.name])
+
+    def precedes(self, name: str) -> bool:
+        """Whether a life is a later one than this, of which the row was lost."""
+        return name not in {"", self.name, *self.earlier}
 
 
 class CommonEnd:

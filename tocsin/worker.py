@@ -195,12 +195,13 @@ class Worker:
         combined = tables.combined_counts
         partial_counts = DurableTable(tables.partial_counts, self.count_producer, writer)
         priorities = {settings.notification_topic(each): each for each in settings.priorities}
-        self.lives = SourceLives(partial_counts, priorities, topics.partials)
+        combined_counts = None if combined is None else DurableTable(combined, self.count_producer, writer)
+        self.lives = SourceLives(partial_counts, priorities, topics.partials, combined_counts)
         self.counting = Counting(
             settings,
             topics,
             partial_counts,
-            None if combined is None else DurableTable(combined, self.count_producer, writer),
+            combined_counts,
             self.count_producer,
             self.effects,
             self.offsets,
@@ -319,7 +320,9 @@ class Worker:
     def commit_note(self, tp: TP, offset: int) -> str:
         """What is to be committed with this offset: the id under which its topic is worked on, and more."""
         never_read = self.traffic.never_read.up_to(tp, offset)
-        return commit_note(self.topic_ids.get(tp.topic, ""), never_read, self.lives.life_of(tp))
+        topic_id, lives = self.topic_ids.get(tp.topic, ""), self.lives
+        epoch = lives.epoch_before(tp, offset)
+        return commit_note(topic_id, never_read, lives.life_of(tp), lives.written(tp), epoch)
 
     async def drain(self) -> None:
         """Finish what is in flight, and make it durable."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -51,7 +51,7 @@ _RETRY_S = 0.5
 
 #: Partition, leader epoch, and offset of its first record.
 MetEpoch = tuple[int, int, int]
-OnEpochs = Callable[[Sequence[MetEpoch]], Awaitable[None]]
+OnEpochs = Callable[[Sequence[MetEpoch]], Awaitable[Collection[int]]]
 
 
 class FetchLane(Lane):
@@ -68,7 +68,8 @@ class FetchLane(Lane):
         on_failed: called when fetching has ended by an error.
         on_never_read: called with partition, offset, and how many records before that offset were deleted
             before they were read.
-        on_epochs: awaited with the leader epochs that were met, before a record of theirs is taken over.
+        on_epochs: awaited with the leader epochs that were met, before a record of theirs is taken over;
+            returns partitions of which other records were read before.
         on_diverged: called with a partition, once, when its log has lost its end, or has other records
             than those that were read; nothing more of it is fetched before the next assignment.
     """
@@ -224,8 +225,10 @@ class FetchLane(Lane):
 
     async def _note_epochs(self) -> None:
         met, self._met = self._met, []
-        if self._on_epochs is not None:
-            await self._on_epochs(met)
+        if self._on_epochs is not None and (parted := await self._on_epochs(met)):
+            for partition in parted:
+                self._parts(partition)
+            await asyncio.Event().wait()  # for the end of this assignment
 
     def _parts(self, partition: int) -> None:
         """What was read of a partition and what the broker has are not the same any more."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -86,7 +86,7 @@ class Traffic:
         options: of the Kafka clients.
         followed: internal topics whose records go to their agents as they come, in lists.
         on_epochs: awaited with topic and the leader epochs that were met, before a record of theirs is
-            taken over.
+            taken over; returns partitions of which other records were read before.
         on_diverged: called with topic and partition when a log has other records than those that were read.
     """
 
@@ -98,7 +98,7 @@ class Traffic:
         options: dict[str, Any],
         *,
         followed: Sequence[str] = (),
-        on_epochs: Callable[[str, Sequence[MetEpoch]], Awaitable[None]] | None = None,
+        on_epochs: Callable[[str, Sequence[MetEpoch]], Awaitable[Collection[int]]] | None = None,
         on_diverged: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         self._app = app

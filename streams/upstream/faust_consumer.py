@@ -31,7 +31,14 @@ from streams.upstream.coordinator import Coordinator
 from streams.upstream.instance_watch import InstanceWatch
 from streams.upstream.leader_epochs import EpochEnd, epoch_ends
 from streams.upstream.store_check import PlacedKeyAndValue, records_at
-from streams.upstream.topic_ids import fetch_topics, is_committed_of, life_of, never_read_of
+from streams.upstream.topic_ids import (
+    epoch_of,
+    fetch_topics,
+    is_committed_of,
+    life_of,
+    never_read_of,
+    written_of,
+)
 from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
 
 #: Seconds between two tries to ask for topics.
@@ -59,6 +66,8 @@ class Committed:
         offsets: next offset to read, of these topics with these ids.
         never_read: how many records below that offset nobody read, where there are any.
         lives: name of the life of the source that the offset is one of, where it is not the first.
+        written: offset of the changelog up to which rows were there by then, where it is known.
+        last_epochs: leader epoch of the record before the offset, where it is known.
         leader_epochs: the present one of each partition, as far as the brokers have told.
     """
 
@@ -66,6 +75,8 @@ class Committed:
     offsets: Mapping[TP, int]
     never_read: Mapping[TP, int]
     lives: Mapping[TP, str] = field(default_factory=dict)
+    written: Mapping[TP, int] = field(default_factory=dict)
+    last_epochs: Mapping[TP, int] = field(default_factory=dict)
     leader_epochs: Mapping[TP, int] = field(default_factory=dict)
 
 
@@ -232,6 +243,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             {tp: committed.offset for tp, committed in ours.items()},
             {tp: never for tp, committed in ours.items() if (never := never_read_of(committed.metadata))},
             {tp: life for tp, committed in ours.items() if (life := life_of(committed.metadata))},
+            {tp: at for tp, committed in ours.items() if (at := written_of(committed.metadata)) >= 0},
+            {tp: last for tp, committed in ours.items() if (last := epoch_of(committed.metadata)) >= 0},
             {tp: epoch for tp in tps if (epoch := described[tp.topic].leader_epochs.get(tp.partition))},
         )
 
@@ -333,6 +346,10 @@ class Consumer(driver.Consumer):
         #: Names of the lives of sources that these offsets are of, where it is not the first.
         self.lives: Mapping[TP, str] = {}
         self.leader_epochs: Mapping[TP, int] = {}
+        #: Changelog offsets up to which rows were there when these offsets were committed.
+        self.written: Mapping[TP, int] = {}
+        #: Leader epochs of the records before these offsets.
+        self.last_epochs: Mapping[TP, int] = {}
 
     @property
     def _coordinator(self) -> Coordinator:
@@ -388,6 +405,7 @@ class Consumer(driver.Consumer):
         committed = await self._thread.committed_by_id(managed)
         self.topic_ids, self.never_read = committed.topic_ids, committed.never_read
         self.lives, self.leader_epochs = committed.lives, committed.leader_epochs
+        self.written, self.last_epochs = committed.written, committed.last_epochs
         for tp in managed:
             offset = committed.offsets.get(tp)
             self._read_offset[tp] = offset

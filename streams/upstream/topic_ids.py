@@ -185,22 +185,41 @@ async def fetch_topics(client_or_admin: Any, names: Iterable[str]) -> dict[str, 
     raise failure
 
 
-def commit_note(topic_id: str, never_read: int, life: str = "") -> str:
-    """What is committed with an offset.
+def commit_note(
+    topic_id: str, never_read: int, life: str = "", written: int = -1, leader_epoch: int = -1
+) -> str:
+    """What is committed with an offset; earlier versions read the first two of it.
 
     Args:
         topic_id: of its topic.
         never_read: how many records below it nobody read.
         life: name of the source's life, where it is not the first.
+        written: changelog offset of the last row that was written before; -1 where it is not known.
+        leader_epoch: of the record before the offset; -1 where it is not known.
     """
-    if life:
-        return f"{topic_id}+{never_read}+{life}"
-    return f"{topic_id}+{never_read}" if never_read else topic_id
+    numbers = ["" if number < 0 else f"{number}" for number in (written, leader_epoch)]
+    return "+".join([topic_id, f"{never_read or ''}", life, *numbers]).rstrip("+")
 
 
 def life_of(note: str | None) -> str:
     """Name of the source's life that a committed offset is of; empty for the first, or where none is said."""
-    return (note or "").partition("+")[2].partition("+")[2]
+    return _parts(note)[2]
+
+
+def written_of(note: str | None) -> int:
+    """Changelog offset up to which rows were there when an offset was committed; -1 where none is said."""
+    written = _parts(note)[3]
+    return int(written) if written.isdecimal() else -1
+
+
+def epoch_of(note: str | None) -> int:
+    """Leader epoch of the record before a committed offset; -1 where none is said."""
+    epoch = _parts(note)[4]
+    return int(epoch) if epoch.isdecimal() else -1
+
+
+def _parts(note: str | None) -> list[str]:
+    return [*(note or "").split("+"), "", "", "", ""][:5]
 
 
 def is_committed_of(note: str | None, topic_id: str) -> bool:
@@ -214,8 +233,7 @@ def is_committed_of(note: str | None, topic_id: str) -> bool:
 
 def never_read_of(note: str | None) -> int:
     """How many records below a committed offset nobody read, by what was committed with it."""
-    found, _, rest = (note or "").partition("+")
-    number = rest.partition("+")[0]
+    found, number, *_ = _parts(note)
     return int(number) if len(found) == _ID_LENGTH and number.isdecimal() else 0
 
 

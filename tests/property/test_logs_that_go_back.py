@@ -38,6 +38,9 @@ class Leader:
         self.epoch = 0
         self.number = 0
         self.committed: tuple[int, str] | None = None
+        self.changelog: list[Change] = []
+        self.last_written = -1
+        self.last_epoch = -1
 
     def append(self, records: int) -> None:
         for _ in range(records):
@@ -66,6 +69,14 @@ class Leader:
         return {} if self.committed is None else {PLACE: self.committed[1]}
 
     @property
+    def written(self) -> Mapping[TP, int]:
+        return {} if self.last_written < 0 else {PLACE: self.last_written}
+
+    @property
+    def last_epochs(self) -> Mapping[TP, int]:
+        return {} if self.last_epoch < 0 else {PLACE: self.last_epoch}
+
+    @property
     def leader_epochs(self) -> Mapping[TP, int]:
         return {PLACE: self.epoch}
 
@@ -73,14 +84,15 @@ class Leader:
         return {tp: self.end_of(epoch) for tp, epoch in epochs.items()}
 
     async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:
-        return {tp: len(self.log) for tp in tps}
+        return {tp: len(self.log if tp == PLACE else self.changelog) for tp in tps}
 
     async def records_at(self, places: Mapping[TP, int]) -> Mapping[TP, tuple[int, Any, Any] | None]:
         return {tp: (at, None, None) if at < len(self.log) else None for tp, at in places.items()}
 
     async def begin_again(self, offsets: Mapping[TP, int]) -> None:
         assert self.committed is not None
-        self.committed = offsets[PLACE], self.committed[1]
+        self.committed, self.last_written = (offsets[PLACE], self.committed[1]), -1
+        self.last_epoch = -1
 
     def forget_committed(self, tps: Iterable[TP]) -> None:
         list(tps)
@@ -91,8 +103,8 @@ class Table:
 
     changelog_topic = "changelog"
 
-    def __init__(self) -> None:
-        self.changelog: list[Change] = []
+    def __init__(self, changelog: list[Change]) -> None:
+        self.changelog = changelog
         self._writers = 0
 
     def rows(self, _: int) -> VersionedRows:
@@ -147,7 +159,10 @@ class Worker:
                 await self.open()
         for offset, (epoch, what) in list(enumerate(self.leader.log))[self.position :][:most]:
             if epoch != self.epoch:
-                await self.lives.met(PLACE.topic, [(PLACE.partition, epoch, offset)])
+                if await self.lives.met(PLACE.topic, [(PLACE.partition, epoch, offset)]):
+                    await self.flush(steps=4)
+                    await self.open()
+                    return
                 self.epoch = epoch
             now_ms = (NOW_S + what // 3) * 1000
             self.counter.add(offset, f"e{what}", bucket_of(now_ms, FINE), now_ms)
@@ -162,6 +177,8 @@ class Worker:
         if steps > 2:
             self.counter.flushed(flush)
             self.leader.committed = flush.offset + 1, self.source.life.name
+            self.leader.last_written = len(self.table.changelog) - 1
+            self.leader.last_epoch = self.lives.epoch_before(PLACE, flush.offset + 1)
         if steps > 3:
             await self.table.write(0, flush.cleanup)
 
@@ -177,7 +194,8 @@ def counted(table: Table) -> Counter[str]:
 
 
 async def play(steps: Sequence[tuple[str, int]], make: Callable[[Leader, Table], Worker] = Worker) -> None:
-    leader, table = Leader(), Table()
+    leader = Leader()
+    table = Table(leader.changelog)
     worker = make(leader, table)
     await worker.open()
     for what, number in steps:
@@ -193,9 +211,15 @@ async def play(steps: Sequence[tuple[str, int]], make: Callable[[Leader, Table],
             leader.cut(number)
         else:
             if what == "lose rows":
+                # Not those of an earlier life: nothing reads its records again.
                 await worker.read(10_000)
                 await worker.flush(4)
-                del table.changelog[max(len(table.changelog) - number, len(table.changelog) // 2) :]
+                kept = len(table.changelog)
+                for _ in range(2):
+                    leader.append(2)
+                    await worker.read(10_000)
+                    await worker.flush(4)
+                del table.changelog[max(len(table.changelog) - number, kept) :]
             elif what == "crash":
                 await worker.flush(number % 4)
             worker = make(leader, table)
@@ -203,7 +227,7 @@ async def play(steps: Sequence[tuple[str, int]], make: Callable[[Leader, Table],
             if what == "lose rows":
                 await worker.read(10_000)
                 await worker.flush(4)
-    for _ in range(2):
+    for _ in range(3):
         await worker.read(10_000)
         await worker.flush(4)
     found = counted(table)
@@ -238,8 +262,8 @@ class NoEpochs(Worker):
     """Looks at the end of the log alone."""
 
     class source_lives(SourceLives):  # noqa: N801
-        async def met(self, *_: Any) -> None:
-            pass
+        async def met(self, *_: Any) -> list[int]:
+            return []
 
     async def open(self) -> None:
         await super().open()
