@@ -19,6 +19,7 @@ from streams.settings import Settings
 from tests.breakable_kafka import BreakableKafka
 from tests.cut_logs import cut, end_of
 from tests.integration.reading import Counts, all_committed, public_counts, read_all
+from tests.integration.test_verify import verify
 from tests.integration.worker_process import PARTITIONS, Deployment, eventually
 from tests.integration.writing import writer
 from tests.shared_kafka import START_S
@@ -108,4 +109,6 @@ async def test_logs_cut(own_kafka: BreakableKafka, own_deployment: Deployment, h
     await counted(settings, expected)
     assert "lost its end" not in worker.log()
     await check_alerts(settings, expected)
+    code, report = await verify(own_deployment)
+    assert (code, report["differences"]) == (0, []), report
     await worker.stop()

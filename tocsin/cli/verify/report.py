@@ -83,7 +83,8 @@ def _coverage(found: Findings) -> list[str]:
         )
     if found.strange:
         said.append(
-            f"The counts hold {len(found.strange)} sources of topics that are gone "
+            f"The counts hold {len(found.strange)} sources of topics that are gone, or of logs that lost "
+            "their end "
             f"({_some(sorted(found.strange))}), so that public counts may be higher."
         )
     return said + _of_totals(found) + found.notes

@@ -50,7 +50,7 @@ def test_request_forbids_creation_of_topics() -> None:
 
 def test_response_is_decoded_with_ids_and_errors() -> None:
     assert topic_ids._described(_decoded(_RESPONSE), ("a.topic", "nope", "bad/name")) == {
-        "a.topic": TopicDescription("a.topic", _ID, 2, 1),
+        "a.topic": TopicDescription("a.topic", _ID, 2, 1, leader_epochs={0: 0, 1: 0}),
         "nope": TopicDescription("nope", "", 0, 0, "UNKNOWN_TOPIC_OR_PARTITION"),
         "bad/name": TopicDescription("bad/name", "", 0, 0, "INVALID_TOPIC"),
     }
