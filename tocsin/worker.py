@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from agents.counting import Counting, OutdatedRows, Topics
@@ -373,7 +374,16 @@ class Worker:
             partition,
             extra=BOUNDED,  # one a partition and assignment
         )
-        self._app.add_future(self.take_up(anew=False))
+        self._app.add_future(self._settle_again(self._app.consumer_generation_id))
+
+    async def _settle_again(self, generation: int) -> None:
+        while self._holds(generation):
+            try:
+                await self.take_up(anew=False)
+            except (KafkaError, TimeoutError):
+                await asyncio.sleep(_LOOK_INTERVAL_S)
+            else:
+                return
 
     def _inherited_further(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
         """What a pool that served a partition before had committed, where that is further."""

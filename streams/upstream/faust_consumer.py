@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -26,58 +25,17 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.upstream.committed import Committed, NotedOffset, committed_of
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
 from streams.upstream.instance_watch import InstanceWatch
 from streams.upstream.leader_epochs import EpochEnd, epoch_ends
 from streams.upstream.store_check import PlacedKeyAndValue, records_at
-from streams.upstream.topic_ids import (
-    epoch_of,
-    fetch_topics,
-    is_committed_of,
-    life_of,
-    never_read_of,
-    written_of,
-)
+from streams.upstream.topic_ids import fetch_topics
 from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
 
 #: Seconds between two tries to ask for topics.
 _AGAIN_S = 0.5
-
-
-class NotedOffset(int):
-    """An offset to commit, and what to commit with it; to Faust it is a number like any other."""
-
-    note: str
-
-    def __new__(cls, offset: int, note: str) -> NotedOffset:
-        """Make one."""
-        made = super().__new__(cls, offset)
-        made.note = note
-        return made
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What a group has committed of topics, those that are there now.
-
-    Attributes:
-        topic_ids: id by name, of those that are there and may be seen.
-        offsets: next offset to read, of these topics with these ids.
-        never_read: how many records below that offset nobody read, where there are any.
-        lives: name of the life of the source that the offset is one of, where it is not the first.
-        written: offset of the changelog up to which rows were there by then, where it is known.
-        last_epochs: leader epoch of the record before the offset, where it is known.
-        leader_epochs: the present one of each partition, as far as the brokers have told.
-    """
-
-    topic_ids: Mapping[str, str]
-    offsets: Mapping[TP, int]
-    never_read: Mapping[TP, int]
-    lives: Mapping[TP, str] = field(default_factory=dict)
-    written: Mapping[TP, int] = field(default_factory=dict)
-    last_epochs: Mapping[TP, int] = field(default_factory=dict)
-    leader_epochs: Mapping[TP, int] = field(default_factory=dict)
 
 
 class TopicGoneError(KafkaError):
@@ -231,22 +189,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 if self.app.should_stop:
                     raise
             await asyncio.sleep(_AGAIN_S)
-        ids = {name: topic.topic_id for name, topic in described.items() if topic.error is None}
         found = await consumer._coordinator.fetch_committed_offsets(list(tps))
-        ours = {
-            TP(*tp): committed
-            for tp, committed in found.items()
-            if tp.topic in ids and is_committed_of(committed.metadata, ids[tp.topic])
-        }
-        return Committed(
-            ids,
-            {tp: committed.offset for tp, committed in ours.items()},
-            {tp: never for tp, committed in ours.items() if (never := never_read_of(committed.metadata))},
-            {tp: life for tp, committed in ours.items() if (life := life_of(committed.metadata))},
-            {tp: at for tp, committed in ours.items() if (at := written_of(committed.metadata)) >= 0},
-            {tp: last for tp, committed in ours.items() if (last := epoch_of(committed.metadata)) >= 0},
-            {tp: epoch for tp in tps if (epoch := described[tp.topic].leader_epochs.get(tp.partition))},
-        )
+        return committed_of(described, {TP(*tp): each for tp, each in found.items()})
 
     async def asked(self, question: Callable[[Any, Any], Awaitable[Any]], about: Any) -> Any:
         """What the leaders of partitions that are assigned answer; asked again while they cannot be.
@@ -273,11 +217,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await consumer._client.force_metadata_update()
 
     async def ends(self, tps: Collection[TP]) -> dict[TP, int]:
-        """Ends of partitions that are assigned."""
-        ends = await self.call_thread(self._ends, tps)
+        """Ends of partitions that are assigned; nothing when the assignment ended before they were told."""
+        ends = await self.asked(self._ends, tps)
         return {TP(*tp): end for tp, end in ends.items()}
 
-    async def _ends(self, tps: Collection[TP]) -> Any:
+    async def _ends(self, _: Any, tps: Collection[TP]) -> Any:
         return await self._ensure_consumer().end_offsets(list(tps))
 
     async def rejoin(self, *, anew: bool) -> None:

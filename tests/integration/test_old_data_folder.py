@@ -14,14 +14,16 @@ from streams.notifications.encoding import encode
 from tests.breakable_kafka import BreakableKafka
 from tests.cut_logs import cut, end_of
 from tests.integration.reading import Counts, all_committed, public_counts
-from tests.integration.worker_process import PARTITIONS, Deployment, eventually
+from tests.integration.worker_process import BOUND_S, PARTITIONS, Deployment, eventually
 from tests.integration.writing import writer
 from tests.shared_kafka import START_S
 
 pytestmark = pytest.mark.kafka
 
 
-async def count(deployment: Deployment, event_type: str, number: int, expected: Counts) -> None:
+async def count(
+    deployment: Deployment, event_type: str, number: int, expected: Counts, deadline_s: float = BOUND_S
+) -> None:
     """Publish WARN notifications, one a batch, and wait until all of ``expected`` and they are counted."""
     settings = deployment.settings
     topic = settings.notification_topic(Priority.WARN)
@@ -33,7 +35,7 @@ async def count(deployment: Deployment, event_type: str, number: int, expected: 
             )
     expected["WARN", event_type] += number
     async with public_counts(settings) as counts:
-        await counts.reach(expected)
+        await counts.reach(expected, deadline_s=deadline_s)
     await eventually("all is committed", lambda: all_committed(settings))
 
 
@@ -67,6 +69,33 @@ async def test_a_kafka_that_was_reset_under_an_old_data_folder(
     assert len(set_aside(own_deployment)) == PARTITIONS + 1
     await count(own_deployment, "last", 20, expected)
     await worker.stop()
+
+
+@pytest.mark.parametrize(("before", "after"), [(300, 30), (30, 400)], ids=["shorter", "longer"])
+async def test_without_the_check_an_old_data_folder_is_believed(
+    own_kafka: BreakableKafka, own_deployment: Deployment, before: int, after: int
+) -> None:
+    """The control: it ends at every start, or counts what the other cluster had."""
+    trusting = ["tests.integration.trusting_worker", "worker"]
+    worker = await own_deployment.worker("old", command=trusting).start().ready()
+    await count(own_deployment, "a", before, Counter())
+    await worker.stop()
+    own_kafka.reset()
+    own_kafka.start(timeout=START_S)
+    own_deployment.configure(brokers=own_kafka.bootstrap)
+    expected: Counts = Counter()
+    other = await own_deployment.worker("new").start().ready()
+    await count(own_deployment, "a", after, expected)
+    await other.stop()
+    worker = own_deployment.worker("old", command=trusting).start()
+    if before > after:
+        assert await worker.ended() == 1
+        assert "ConsistencyError" in worker.log()
+        return
+    await worker.ready()
+    # What the other worker wrote before that offset was never read, so its counts are not gone on from.
+    with pytest.raises(AssertionError):
+        await count(own_deployment, "a", 40, expected, deadline_s=20)
 
 
 @pytest.mark.parametrize("how", ["stopped", "without-folder", "running"])
