@@ -74,12 +74,12 @@ async def cluster_reset(world: World) -> None:
     world.history.write("reset")
     await apply_topics(world.settings)
     await world.load.start()
-    # One has its folder, and counts: the others find changelogs that go past what they remember.
-    world.members[0].start(fresh=world.random.random() < 0.5)
+    # One counts before the others, which may find changelogs that go past what they remember.
+    world.members[0].start()
     await asyncio.sleep(world.random.uniform(2.0, 12.0))
     for member in world.members[1:]:
         member.start()
-    await world.recovered()
+    await world.all_ready()
     said = 0
     for member in world.members:
         text = await asyncio.to_thread(member.log.read_text, errors="replace")
