@@ -19,6 +19,7 @@ from faust.types import TP
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import rules_of
+from agents.source_lives import SourceLives
 from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
@@ -36,9 +37,9 @@ from tables.durable_table import DurableTable
 from tables.flushes import Flush
 from tables.partials import Partial, cut, encode, make_slicer
 from tables.public_rows import PublicKey, encode_key, encode_row
+from tables.restoring import Restored
 from tables.rows import Change, VersionedRows
 from tables.source_counter import SourceCounter
-from tables.source_name import source_name
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class Counting:
         offsets: where it is noted up to where counts are durable.
         pace: decides how often counts are made durable.
         outdated: public rows to publish again.
+        lives: the sources of an assignment, settled before it is opened.
         asked: what the sources are asked to send again.
         clock: compares this worker's clock with the brokers', and tells the time.
     """
@@ -119,6 +121,7 @@ class Counting:
         offsets: CommittableOffsets,
         pace: FlushPace,
         outdated: OutdatedRows,
+        lives: SourceLives,
         asked: AskedAgain | None = None,
         clock: ClockCheck | None = None,
     ) -> None:
@@ -137,6 +140,9 @@ class Counting:
         self._combined: dict[int, CombinedCounter] = {}
         self._outdated = outdated
         self._asked = AskedAgain() if asked is None else asked
+        self._lives = lives
+        #: Earlier lives of sources: they get no records, and their open minutes and hours are to be closed.
+        self._ending: list[tuple[TP, SourceCounter]] = []
         self._epoch = 0
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -152,30 +158,28 @@ class Counting:
     # ---------------------------------------------------------------- Work
 
     def open(
-        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+        self,
+        assigned: set[TP],
+        committed: Mapping[TP, int | None],
+        topic_ids: Mapping[str, str],  # noqa: ARG002 - settled before
     ) -> None:
         """Load the counters of the assigned partitions, after the last assignment was closed.
 
         Args:
             assigned: the partitions.
             committed: next offset to read, of the topics with these ids.
-            topic_ids: id of each topic, by name; a source is a partition of the topic with this id.
+            topic_ids: id of each topic, by name.
         """
         self._finished = False
-        rows: dict[int, VersionedRows] = {}
         counted_as_then = 0
         for tp in sorted(assigned):
-            if tp.topic in self._priorities:
-                home = self._home(tp)
-                if home not in rows:
-                    rows[home] = self._partial_counts.rows(home)
-                counter = SourceCounter(
-                    source_name(topic_ids[tp.topic], tp.partition),
-                    rows[home],
-                    max_event_types=self._settings.max_event_types,
-                    lateness_s=self._settings.lateness_s,
-                    rules=rules_of(self._settings),
-                )
+            if (source := self._lives.sources.get(tp)) is not None:
+                self._ending += [
+                    (tp, counter)
+                    for name in source.earlier()
+                    if not (counter := self._counter(name, source.rows, None)).is_closed
+                ]
+                counter = self._counter(source.name, source.rows, source.restored)
                 counted_as_then += counter.ruled_until >= (committed.get(tp) or 0)
                 # Records below the committed offset are not read again.
                 counter.processed = (committed.get(tp) or 0) - 1
@@ -193,10 +197,21 @@ class Counting:
                 counted_as_then,
             )
 
+    def _counter(self, name: str, rows: VersionedRows, restored: Restored | None) -> SourceCounter:
+        return SourceCounter(
+            name,
+            rows,
+            max_event_types=self._settings.max_event_types,
+            lateness_s=self._settings.lateness_s,
+            rules=rules_of(self._settings),
+            restored=restored,
+        )
+
     def close(self) -> None:
         """Forget the state of the assignment."""
         self._epoch += 1
         self._sources = {}
+        self._ending = []
         self._combined = {}
         self._offsets.forget()
         self._effects.close()
@@ -303,7 +318,7 @@ class Counting:
     async def _flush_sources(self, epoch: int) -> bool:
         now_s = self._clock.now_s()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
-        for tp, counter in list(self._sources.items()):
+        for tp, counter in [*self._sources.items(), *self._ending]:
             with self._pace:
                 if self._asked.questions:
                     counter.ask(self._asked.questions, now_s)
@@ -324,8 +339,9 @@ class Counting:
             return False
         for tp, counter, flush in flushes:
             counter.flushed(flush)
-            if flush.offset >= 0:
+            if flush.offset >= 0 and counter is self._sources.get(tp):
                 self._offsets.counted(tp, flush.offset + 1)
+        self._ending = [each for each in self._ending if not each[1].is_closed]
         await self._write(table, ((self._home(tp), flush.cleanup) for tp, _, flush in flushes))
         return True
 

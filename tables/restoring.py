@@ -26,6 +26,8 @@ class Restored:
         answered: slice -> number of the latest question to send all again that was answered.
         rules: settings under which records were counted, as far as the base row tells.
         replay_until: the highest offset that a row is as of, of those that records may be applied to again.
+        settled: the highest of these but one. The flush as of it was durable in full before the next began:
+            what rows say up to there is whole, whatever became of the last one.
     """
 
     base_offset: int = -1
@@ -39,6 +41,14 @@ class Restored:
     answered: dict[int, int] = field(default_factory=dict)
     rules: list[RulesSpan] = field(default_factory=list)
     replay_until: int = -1
+    settled: int = -1
+
+    def take(self, offset: int) -> None:
+        """A row is as of ``offset``."""
+        if offset > self.replay_until:
+            self.settled, self.replay_until = self.replay_until, offset
+        elif self.settled < offset < self.replay_until:
+            self.settled = offset
 
     def merge_total(self, event_type: str, total: int, seen_ms: int, offset: int) -> None:
         """Take over the total that a 10 s row carries, if it is no older."""
@@ -51,13 +61,13 @@ class Restored:
 def restore(source: str, rows: VersionedRows) -> Restored:
     """Read the base row, and the 10 s rows of the minutes that are open."""
     found = _base(source, rows)
-    found.replay_until = found.base_offset
+    found.take(found.base_offset)
     for minute in found.minutes:
         for bucket in children(minute, MINUTE):
             loaded = rows.load(bucket_name(source, FINE, bucket), read_fine)
             if loaded is None:
                 continue
-            found.replay_until = max(found.replay_until, loaded.offset)
+            found.take(loaded.offset)
             if loaded.offset > found.base_offset:
                 for event_type, entry in loaded.body.items():
                     if entry.total:

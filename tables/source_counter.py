@@ -20,7 +20,7 @@ from tables.flushes import Emission, FineRow, Flush
 from tables.last_seen import LastSeen, SeenTimes
 from tables.replay_rules import RuleHistory, Rules
 from tables.reserved_types import OVERFLOW
-from tables.restoring import restore
+from tables.restoring import Restored, restore
 from tables.row_bodies import Counts, FineEntry, ReplayedEntry
 from tables.rows import VersionedRows, bucket_name
 from tables.sending_again import SendingAgain
@@ -43,6 +43,7 @@ class SourceCounter:
         max_guest_bytes: most bytes of the event types that a bucket names and the totals do not.
         rules: the settings that decide what a record is counted as, to be kept with the rows; ``lateness_s``
             and ``max_event_types`` are of these. None to keep none, and count all records alike.
+        restored: what its rows hold; None to read them.
     """
 
     most_pending = 100_000
@@ -57,11 +58,12 @@ class SourceCounter:
         max_type_bytes: int | None = None,
         max_guest_bytes: int = MOST_GUEST_BYTES,
         rules: Rules | None = None,
+        restored: Restored | None = None,
     ) -> None:
         self.source = source
         self._rows = rows
         self._cap = self._cap_now = TypeCap(max_event_types, max_type_bytes, max_guest_bytes)
-        restored = restore(source, rows)
+        restored = restore(source, rows) if restored is None else restored
         self._lateness_s = lateness_s
         self._rules = None if rules is None else RuleHistory(restored.rules, rules, restored.replay_until)
         #: Offset up to which records were first counted under other settings: see ``rules_at``.
@@ -343,6 +345,11 @@ class SourceCounter:
             as_of = self.totals.as_of(counts, offset)
             return dict(zip(counts, map(ReplayedEntry, counts.values(), totals, seen_ms, as_of), strict=True))
         return dict(zip(counts, map(FineEntry, counts.values(), totals, seen_ms), strict=True))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all its minutes and hours are written: without further records, nothing more will be."""
+        return not (self._coarse.minutes or self._coarse.hours)
 
     def flushed(self, flush: Flush) -> None:
         """All of ``flush`` is durable: forget what it closed, and free memory."""

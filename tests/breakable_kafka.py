@@ -58,6 +58,12 @@ class BreakableKafka(LocalKafka):
             )
         return self.start(timeout=timeout)
 
+    def begin_anew(self) -> None:
+        """Delete all data, and start as a new cluster at the same addresses."""
+        self._port = int(self.bootstrap.partition(",")[0].rpartition(":")[2])
+        self.reset()
+        self.start(timeout=90.0)
+
     def _running(self, broker: int) -> BrokerProcess:
         process = self._process(broker)
         if process.pid() is None:

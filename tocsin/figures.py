@@ -9,6 +9,7 @@ from typing import Protocol
 from agents.counting import Counting
 from agents.ingest import Ingest
 from agents.skew import Skew
+from agents.source_lives import SourceLives
 from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.notifications import Priority, Reason, RecordTime, Repair
@@ -29,6 +30,7 @@ class NothingYet:
     dead_letters: Mapping[Reason, int] = field(default_factory=dict)
     repairs: Mapping[Repair, int] = field(default_factory=dict)
     never_read: Mapping[Priority, int] = field(default_factory=dict)
+    counted_lost: Mapping[Priority, int] = field(default_factory=dict)
     time_replaced: int = 0
     record_times: Mapping[tuple[Priority, RecordTime], int] = field(default_factory=dict)
     late: Mapping[Priority, int] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Counted(Protocol):
     clock: ClockCheck
     counting: Counting
     traffic: Traffic
+    lives: SourceLives
     alert_producer: ConfirmedProducer
     count_producer: ConfirmedProducer
     rebalances: int
@@ -90,6 +93,8 @@ class WorkerFigures:
         self.forwarded: Mapping[Priority, int] = stats.forwarded
         #: Records that were deleted before they were read, by priority.
         self.never_read: Mapping[Priority, int] = worker.traffic.never_read_by
+        #: Records that were counted, and that the brokers then lost, by priority.
+        self.counted_lost: Mapping[Priority, int] = worker.lives.counted_lost
         #: Records that could not be read, by reason; repairs of those that could, by name.
         self.dead_letters: Mapping[Reason, int] = stats.dead_letters
         self.repairs: Mapping[Repair, int] = stats.repairs

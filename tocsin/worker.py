@@ -22,12 +22,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from agents.counting import AskedAgain, Counting, OutdatedRows, Topics
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
+from agents.source_lives import SourceLives
 from streams.broker.client_options import client_options
 from streams.broker.clock_check import ClockCheck
 from streams.broker.outage import BrokerWatch
@@ -36,6 +38,7 @@ from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.self_check import CheckedCluster
 from streams.broker.topic_plan import planned_topics
 from streams.broker.topic_watch import TopicStates, TopicWatch
+from streams.log_lines import BOUNDED
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.traffic import Traffic
@@ -199,16 +202,21 @@ class Worker:
         )
         writer = secrets.token_hex(6)
         combined = tables.combined_counts
+        partial_counts = DurableTable(tables.partial_counts, self.count_producer, writer)
+        priorities = {settings.notification_topic(each): each for each in settings.priorities}
+        combined_counts = None if combined is None else DurableTable(combined, self.count_producer, writer)
+        self.lives = SourceLives(partial_counts, priorities, topics.partials, topics.slices, combined_counts)
         self.counting = Counting(
             settings,
             topics,
-            DurableTable(tables.partial_counts, self.count_producer, writer),
-            None if combined is None else DurableTable(combined, self.count_producer, writer),
+            partial_counts,
+            combined_counts,
             self.count_producer,
             self.effects,
             self.offsets,
             self.pace,
             starting.outdated,
+            self.lives,
             starting.asked,
             starting.clock,
         )
@@ -216,7 +224,14 @@ class Worker:
         app.assignor.fix(cluster.slices, [spec.name for spec in self._plan if spec.state])
         followed = [topics.partials] if settings.combines else []
         self.traffic = Traffic(
-            app, settings, self.counting, options, followed=followed, on_missed=self.counting.missed
+            app,
+            settings,
+            self.counting,
+            options,
+            followed=followed,
+            on_missed=self.counting.missed,
+            on_epochs=self.lives.met,
+            on_diverged=self._diverged,
         )
         self.profile = LiveProfile(settings, self.traffic.set_profile)
         #: Assignments that ended.
@@ -322,7 +337,10 @@ class Worker:
 
     def commit_note(self, tp: TP, offset: int) -> str:
         """What is to be committed with this offset: the id under which its topic is worked on, and more."""
-        return commit_note(self.topic_ids.get(tp.topic, ""), self.traffic.never_read.up_to(tp, offset))
+        never_read = self.traffic.never_read.up_to(tp, offset)
+        topic_id, lives = self.topic_ids.get(tp.topic, ""), self.lives
+        epoch = lives.epoch_before(tp, offset)
+        return commit_note(topic_id, never_read, lives.life_of(tp), lives.written(tp), epoch)
 
     async def drain(self) -> None:
         """Finish what is in flight, and make it durable."""
@@ -342,18 +360,50 @@ class Worker:
         there = {tp for tp in assigned if tp.topic in topic_ids}
         self.topic_ids = topic_ids
         self.traffic.never_read.begin(self._app.consumer.never_read)
+        generation = self._app.consumer_generation_id
         try:
-            await self.traffic.on_ready(there, self._with_inherited(there, committed), topic_ids)
+            begin = await self.lives.settle(
+                self._app.consumer,
+                there,
+                committed,
+                self._inherited_further(there, committed),
+                topic_ids,
+                lambda: self._holds(generation),
+            )
+            if begin is None or not self._holds(generation):
+                return
+            await self.traffic.on_ready(there, begin, topic_ids, self.lives.epochs())
             if self.traffic.ready.is_set():
                 self.recovery.ready()
         except Exception as error:
             log.exception("Taking up the assigned partitions failed.")
             self._app.fail(error)
 
-    def _with_inherited(
-        self, assigned: set[TP], committed: Mapping[TP, int | None]
-    ) -> Mapping[TP, int | None]:
-        """``committed``, and what a pool that served a partition before had, where that is further."""
+    def _holds(self, generation: int) -> bool:
+        app = self._app
+        return generation == app.consumer_generation_id and not app.rebalancing and not app.should_stop
+
+    def _diverged(self, topic: str, partition: int) -> None:
+        """A log is not what was read of it any more: look at it anew, as at each assignment."""
+        log.warning(
+            "%s, partition %d, has other records than those that were read: the group is joined again.",
+            topic,
+            partition,
+            extra=BOUNDED,  # one a partition and assignment
+        )
+        self._app.add_future(self._settle_again(self._app.consumer_generation_id))
+
+    async def _settle_again(self, generation: int) -> None:
+        while self._holds(generation):
+            try:
+                await self.take_up(anew=False)
+            except (KafkaError, TimeoutError):
+                await asyncio.sleep(_LOOK_INTERVAL_S)
+            else:
+                return
+
+    def _inherited_further(self, assigned: set[TP], committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
+        """What a pool that served a partition before had committed, where that is further."""
         further = {
             tp: offset
             for tp, offset in self._inherited.items()
@@ -363,4 +413,4 @@ class Worker:
         }
         if further:
             log.info("Going on from where another pool was, in %d partitions.", len(further))
-        return {**committed, **further}
+        return further

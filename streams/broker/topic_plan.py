@@ -24,6 +24,7 @@ CHECKED_CONFIG = (
     "compression.type",
     "max.message.bytes",
     "min.insync.replicas",
+    "unclean.leader.election.enable",
 )
 
 
@@ -313,6 +314,12 @@ class _Finder:
                 continue  # of what workers only write, nobody goes by the time
             if name in wanted and name in config and config[name] != wanted[name]:
                 self.warning(spec, f"has {name}={config[name]}, so {why}: set {name}={wanted[name]}")
+        if spec.reads and config.get("unclean.leader.election.enable") == "true":
+            self.warning(
+                spec,
+                "has unclean.leader.election.enable=true, so its end may be lost with a leader, and what was "
+                "counted with it: set unclean.leader.election.enable=false",
+            )
         limit = int(config.get("max.message.bytes", wanted["max.message.bytes"]))
         if spec.writes and limit < int(wanted["max.message.bytes"]):
             self.warning(
@@ -369,6 +376,34 @@ def find_problems(
             )
         )
     return sorted(finder.problems, key=lambda problem: problem.severity == "warning")
+
+
+def find_single_replicas(
+    plan: Sequence[TopicSpec], found: Mapping[str, TopicDescription], brokers: int
+) -> list[TopicProblem]:
+    """Warnings for topics that one broker alone holds, where there are others that could hold them as well.
+
+    Args:
+        plan: what is wanted.
+        found: what is there, by topic.
+        brokers: of the cluster.
+    """
+    if brokers == 1:
+        return []
+    return [
+        TopicProblem(
+            "warning",
+            spec.name,
+            "has 1 replica, so its end, and what was counted with it, may be lost with that broker: "
+            "add some with `kafka-reassign-partitions.sh`, and set TOCSIN_REPLICATION_FACTOR=3",
+        )
+        for spec in plan
+        if spec.reads
+        and spec.replication_factor == 1
+        and spec.name in found
+        and found[spec.name].error is None
+        and found[spec.name].replication == 1
+    ]
 
 
 def access(spec: TopicSpec) -> str:

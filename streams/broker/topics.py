@@ -20,6 +20,7 @@ from streams.broker.topic_plan import (
     TopicSpec,
     existing_partitions,
     find_problems,
+    find_single_replicas,
     likely_slices,
     listed,
     planned_topics,
@@ -109,7 +110,9 @@ async def check_topics(settings: Settings) -> list[TopicProblem]:
             for problem in (await examine_topics(admin, settings, plan, found)).problems
             if problem.topic not in gone or problem.severity == "warning"
         ]
-        return await _broker_problems(admin) + lost + problems
+        brokers = len(client_of(admin).cluster.brokers())
+        alone = find_single_replicas(plan, found, brokers)
+        return await _broker_problems(admin) + lost + problems + alone
 
 
 async def ensure_topics(

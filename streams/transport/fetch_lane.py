@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import aiokafka
@@ -29,6 +30,7 @@ from streams.upstream.bulk_records import (
     install_bulk_records,
     passed_over,
     size_of,
+    tell_epochs,
     wait_at_broker,
 )
 
@@ -48,6 +50,10 @@ _BUSY_WAIT_MS = 10
 _PAUSED_WAIT_MS = 20
 _RETRY_S = 0.5
 
+#: Partition, leader epoch, and offset of its first record.
+MetEpoch = tuple[int, int, int]
+OnEpochs = Callable[[Sequence[MetEpoch]], Awaitable[Collection[int]]]
+
 
 class FetchLane(Lane):
     """Fetches the assigned partitions of one priority into the scheduler's buffer.
@@ -64,6 +70,10 @@ class FetchLane(Lane):
         on_failed: called when fetching has ended by an error.
         on_never_read: called with partition, offset, and how many records before that offset were deleted
             before they were read.
+        on_epochs: awaited with the leader epochs that were met, before a record of theirs is taken over;
+            returns partitions of which other records were read before.
+        on_diverged: called with a partition, once, when its log has lost its end, or has other records
+            than those that were read; nothing more of it is fetched before the next assignment.
     """
 
     def __init__(
@@ -79,6 +89,8 @@ class FetchLane(Lane):
         on_records: Callable[[], None],
         on_failed: Callable[[BaseException], None],
         on_never_read: Callable[[int, int, int], None] = lambda *_: None,
+        on_epochs: OnEpochs | None = None,
+        on_diverged: Callable[[int], None] = lambda _: None,
     ) -> None:
         limits = {
             "max_partition_fetch_bytes": fetch_bytes,
@@ -92,24 +104,44 @@ class FetchLane(Lane):
         self._scheduler = scheduler
         self._on_records = on_records
         self._on_never_read = on_never_read
+        self._on_epochs = on_epochs
+        self._on_diverged = on_diverged
+        #: Partition -> leader epoch of the last record that was handed out, where it is known.
+        self._epochs: dict[int, int] = {}
+        self._met: list[MetEpoch] = []
+        self._diverged: set[int] = set()
         self._room = asyncio.Event()
         self._log = LimitedLog(__name__)
         #: Partition -> offset that will be read next, as far as records were taken over.
         self.positions: dict[int, int] = {}
         self._started_at: dict[int, int] = {}
 
-    async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
+    async def assign(
+        self,
+        offsets: Mapping[int, int | None],
+        topic_id: str | None = None,
+        epochs: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         """Fetch these partitions, each from its offset; None means from its first record.
 
         Args:
             offsets: by partition.
             topic_id: nothing of another topic of this name is fetched; None to fetch by name.
+            epochs: leader epoch of the record before the offset, where it is known.
         """
         await self.revoke()
         if not offsets:
             return
         install_bulk_records(self._largest)
-        consumer = await self._connect(offsets, topic_id, self._was_reset)
+        self._epochs, self._met, self._diverged = dict(epochs), [], set()
+        consumer = await self._connect(
+            offsets,
+            topic_id,
+            self._was_reset,
+            epochs=self._epochs,
+            on_diverged=lambda partition, _: self._parts(partition),
+        )
+        tell_epochs(consumer, self._epoch_met)
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
         self._started_at = dict(self.positions)
@@ -190,6 +222,8 @@ class FetchLane(Lane):
                 log.warning("A record of %s cannot be taken apart (%r).", topic, error)
                 await self._step_over(consumer, [partitions[p] for p in wanted])
                 continue
+            if self._met:
+                await self._note_epochs()
             for tp, records in fetched.items():
                 scheduler.add(priority, tp.partition, records, size_of(records))
                 self.positions[tp.partition] = records[-1].offset + 1
@@ -203,6 +237,8 @@ class FetchLane(Lane):
         try:
             async for tp, records, position in step_over(consumer, positions):
                 nbytes = 0 if isinstance(records[0], UnreadableRecord) else size_of(records)
+                if self._met:
+                    await self._note_epochs()
                 self._take_over(tp.partition, records, nbytes, position)
         except KafkaError as error:
             self._warn(error)
@@ -212,8 +248,27 @@ class FetchLane(Lane):
         self.positions[partition] = position
         self._on_records()
 
+    def _epoch_met(self, partition: int, epoch: int, offset: int) -> None:
+        if self._epochs.get(partition) != epoch:
+            self._epochs[partition] = epoch
+            self._met.append((partition, epoch, offset))
+
+    async def _note_epochs(self) -> None:
+        met, self._met = self._met, []
+        if self._on_epochs is not None and (parted := await self._on_epochs(met)):
+            for partition in parted:
+                self._parts(partition)
+            await asyncio.Event().wait()  # for the end of this assignment
+
+    def _parts(self, partition: int) -> None:
+        """What was read of a partition and what the broker has are not the same any more."""
+        if partition not in self._diverged:
+            self._diverged.add(partition)
+            self._on_diverged(partition)
+
     def _was_reset(self, partition: int, before: int, offset: int) -> None:
         if offset <= before:
+            self._parts(partition)
             return
         log.warning(
             "%d records of %s, partition %d, were deleted before they were read: give the topic a longer "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import aiokafka
@@ -11,7 +12,7 @@ from aiokafka import TopicPartition
 
 from streams.cancellation import end
 from streams.upstream.connections import disconnect
-from streams.upstream.fetch_by_id import OnReset, fetch_by_id
+from streams.upstream.fetch_by_id import OnDiverged, OnReset, fetch_by_id
 from streams.upstream.fetch_packing import install_fetch_packing
 from streams.upstream.lenient_records import install_lenient_records
 
@@ -47,7 +48,13 @@ class Lane:
         self._task: asyncio.Task[None] | None = None
 
     async def _connect(
-        self, offsets: Mapping[int, int | None], topic_id: str | None, on_reset: OnReset | None = None
+        self,
+        offsets: Mapping[int, int | None],
+        topic_id: str | None,
+        on_reset: OnReset | None = None,
+        *,
+        epochs: Mapping[int, int] = MappingProxyType({}),
+        on_diverged: OnDiverged | None = None,
     ) -> aiokafka.AIOKafkaConsumer:
         """Connect, to read each partition from its offset; None means from its first record.
 
@@ -55,6 +62,8 @@ class Lane:
             offsets: by partition.
             topic_id: nothing of another topic of this name is fetched; None to fetch by name.
             on_reset: called when an offset was out of range, once it is known where reading goes on.
+            epochs: partition -> leader epoch of what was read last, asked at each fetch.
+            on_diverged: called when the broker has other records than those that were read.
         """
         install_lenient_records()
         install_fetch_packing()
@@ -62,7 +71,7 @@ class Lane:
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()
         if topic_id is not None:
-            fetch_by_id(consumer, self.topic, topic_id, on_reset)
+            fetch_by_id(consumer, self.topic, topic_id, on_reset, epochs=epochs, on_diverged=on_diverged)
         consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
         for partition, offset in offsets.items():
             if offset is not None:

@@ -10,9 +10,10 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from faust.types import TP
@@ -25,7 +26,7 @@ from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
-from streams.transport.fetch_lane import FetchLane
+from streams.transport.fetch_lane import FetchLane, MetEpoch
 from streams.transport.follow_lane import FollowLane, OnMissed
 from streams.transport.never_read import NeverRead
 from streams.transport.turns import YieldBudget
@@ -86,6 +87,9 @@ class Traffic:
         options: of the Kafka clients.
         followed: internal topics whose records go to their agents as they come, in lists.
         on_missed: called when records of those were deleted before they were read.
+        on_epochs: awaited with topic and the leader epochs that were met, before a record of theirs is
+            taken over; returns partitions of which other records were read before.
+        on_diverged: called with topic and partition when a log has other records than those that were read.
     """
 
     def __init__(
@@ -97,6 +101,8 @@ class Traffic:
         *,
         followed: Sequence[str] = (),
         on_missed: OnMissed = lambda *_: None,
+        on_epochs: Callable[[str, Sequence[MetEpoch]], Awaitable[Collection[int]]] | None = None,
+        on_diverged: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -127,6 +133,8 @@ class Traffic:
                 on_records=self._wake,
                 on_failed=self._failed,
                 on_never_read=partial(self._skipped, priority, topic),
+                on_epochs=None if on_epochs is None else partial(on_epochs, topic),
+                on_diverged=partial(on_diverged, topic),
             )
             for topic, priority in self._topics.items()
         }
@@ -200,7 +208,11 @@ class Traffic:
             self.assigned = set()
 
     async def on_ready(
-        self, assigned: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+        self,
+        assigned: set[TP],
+        committed: Mapping[TP, int | None],
+        topic_ids: Mapping[str, str],
+        epochs: Mapping[TP, int] = MappingProxyType({}),
     ) -> None:
         """Load state and start fetching the assigned partitions.
 
@@ -208,6 +220,7 @@ class Traffic:
             assigned: partitions of topics that are there.
             committed: where to begin; None means at the first record.
             topic_ids: id by name: of another topic of the same name nothing is fetched.
+            epochs: leader epoch of the notification before where reading begins, where it is known.
         """
         generation = self._app.consumer_generation_id
         async with self._lock:
@@ -216,20 +229,17 @@ class Traffic:
                 return
             self.assigned = assigned
             self._work.open(assigned, committed, topic_ids)
-            lanes: dict[str, FetchLane | FollowLane] = {
-                topic: self._lanes[priority] for topic, priority in self._topics.items()
-            }
+            assign: dict[str, Callable[[], Awaitable[None]]] = {}
+            for topic, lane in self._followed.items():
+                begin = _offsets(topic, assigned, committed)
+                assign[topic] = partial(lane.assign, begin, topic_ids.get(topic))
+            for topic, priority in self._topics.items():
+                begin = _offsets(topic, assigned, committed)
+                last = {tp.partition: epoch for tp, epoch in epochs.items() if tp.topic == topic}
+                assign[topic] = partial(self._lanes[priority].assign, begin, topic_ids.get(topic), last)
             holds = partial(self._holds, generation)
             # The brokers may go in just this moment.
-            await asyncio.gather(
-                *(
-                    connect(
-                        partial(lane.assign, _offsets(topic, assigned, committed), topic_ids.get(topic)),
-                        holds,
-                    )
-                    for topic, lane in (lanes | self._followed).items()
-                )
-            )
+            await asyncio.gather(*(connect(each, holds) for each in assign.values()))
             # Another rebalance, or the stop, may have begun while the lanes connected.
             if not self._holds(generation):
                 await self._let_go()

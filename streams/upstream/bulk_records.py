@@ -31,6 +31,8 @@ _PASSED: Final = "tocsin_passed_over"
 _ENOUGH_UNPACKED = 2**20
 #: Bytes that a record costs besides its key, value and headers, about.
 _RECORD_BYTES = 64
+#: Name under which an assignment of aiokafka has whom to tell of leader epochs.
+_ON_EPOCH: Final = "tocsin_on_epoch"
 _value_of = attrgetter("value")
 _key_of = attrgetter("key")
 _headers_of = attrgetter("headers")
@@ -97,6 +99,17 @@ def passed_over(consumer: Any, tp: Any) -> tuple[int, int] | None:
     return passed
 
 
+def tell_epochs(consumer: Any, on_epoch: Callable[[int, int, int], None]) -> None:
+    """Have it told of which leader epoch records are, before they are handed out.
+
+    Args:
+        consumer: which was just assigned partitions of one topic, and gets records as parsed.
+        on_epoch: called with partition, epoch, and offset of the first record of a run of that epoch; may be
+            called again for an epoch that is known.
+    """
+    setattr(consumer._subscription.subscription.assignment, _ON_EPOCH, on_epoch)
+
+
 class BulkFetchResult(FetchResult):
     """Stands in for aiokafka's ``FetchResult``: what one fetch brought for one partition."""
 
@@ -111,7 +124,8 @@ class BulkFetchResult(FetchResult):
         #: Bytes fetched.
         self.nbytes: int = partition_records._records.size_in_bytes()
         if partition_records._value_deserializer is AS_PARSED:
-            self._unread = _Unread(partition_records, end_of_log, self._passed)
+            on_epoch = getattr(assignment, _ON_EPOCH, None)
+            self._unread = _Unread(partition_records, end_of_log, self._passed, on_epoch)
         elif isinstance(leaves_out := partition_records._value_deserializer, LeavesOut):
             partition_records._records = SoundRecords(partition_records, end_of_log, leaves_out)
 
@@ -153,12 +167,15 @@ class _Unread:
         source: PartitionRecords,
         end_of_log: int | None = None,
         passed: Callable[[int, int], None] = lambda *_: None,
+        on_epoch: Callable[[int, int, int], None] | None = None,
     ) -> None:
         self._source = source
         self._passed = passed
         self._committed_only = source._isolation_level == READ_COMMITTED
         self._end_of_log = end_of_log
         self._first = True  # of the answer
+        self._on_epoch = on_epoch
+        self._epoch = -1
         # The generator that stays unused refers back to its owner, so that all that was fetched would be
         # kept until the garbage collector comes.
         source._records_iterator = None
@@ -218,6 +235,10 @@ class _Unread:
                 self._records = stand_ins(source._tp, corrupt, batch, self.limit)
                 source._records.give_up()  # its length may be wrong, too
                 return True
+            if batch.leader_epoch != self._epoch:
+                self._epoch = batch.leader_epoch
+                if self._on_epoch is not None and self._epoch >= 0:
+                    self._on_epoch(source._tp.partition, self._epoch, batch.base_offset)
             if (self._committed_only and self._aborted(batch)) or batch.is_control_batch:
                 self._passed(source.next_fetch_offset, batch.next_offset)
                 source.next_fetch_offset = batch.next_offset

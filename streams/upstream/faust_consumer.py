@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -27,42 +26,18 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.upstream.committed import Committed, NotedOffset, committed_of
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.coordinator import Coordinator
 from streams.upstream.corrupt_batches import CorruptChangelogError
 from streams.upstream.instance_watch import InstanceWatch
-from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
+from streams.upstream.leader_epochs import EpochEnd, epoch_ends
+from streams.upstream.store_check import PlacedKeyAndValue, records_at
+from streams.upstream.topic_ids import fetch_topics
 from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
 
 #: Seconds between two tries to ask for topics.
 _AGAIN_S = 0.5
-
-
-class NotedOffset(int):
-    """An offset to commit, and what to commit with it; to Faust it is a number like any other."""
-
-    note: str
-
-    def __new__(cls, offset: int, note: str) -> NotedOffset:
-        """Make one."""
-        made = super().__new__(cls, offset)
-        made.note = note
-        return made
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What a group has committed of topics, those that are there now.
-
-    Attributes:
-        topic_ids: id by name, of those that are there and may be seen.
-        offsets: next offset to read, of these topics with these ids.
-        never_read: how many records below that offset nobody read, where there are any.
-    """
-
-    topic_ids: Mapping[str, str]
-    offsets: Mapping[TP, int]
-    never_read: Mapping[TP, int]
 
 
 class TopicGoneError(KafkaError):
@@ -221,18 +196,40 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 if self.app.should_stop:
                     raise
             await asyncio.sleep(_AGAIN_S)
-        ids = {name: topic.topic_id for name, topic in described.items() if topic.error is None}
         found = await consumer._coordinator.fetch_committed_offsets(list(tps))
-        ours = {
-            TP(*tp): committed
-            for tp, committed in found.items()
-            if tp.topic in ids and is_committed_of(committed.metadata, ids[tp.topic])
-        }
-        return Committed(
-            ids,
-            {tp: committed.offset for tp, committed in ours.items()},
-            {tp: never for tp, committed in ours.items() if (never := never_read_of(committed.metadata))},
-        )
+        return committed_of(described, {TP(*tp): each for tp, each in found.items()})
+
+    async def asked(self, question: Callable[[Any, Any], Awaitable[Any]], about: Any) -> Any:
+        """What the leaders of partitions that are assigned answer; asked again while they cannot be.
+
+        Args:
+            question: gets the client and ``about``; raises ``KafkaError`` when there is no answer just now.
+            about: partitions, and what is asked of each.
+
+        Returns:
+            The answer; nothing by partition when the assignment ended, or the worker is to stop, before.
+        """
+        return await self.call_thread(self._asked, question, about)
+
+    async def _asked(self, question: Callable[[Any, Any], Awaitable[Any]], about: Any) -> Any:
+        consumer = self._ensure_consumer()
+        generation = consumer._coordinator.generation
+        while True:
+            try:
+                return await question(consumer._client, about)
+            except KafkaError:
+                if self.app.should_stop or consumer._coordinator.generation != generation:
+                    return {}
+            await asyncio.sleep(_AGAIN_S)
+            await consumer._client.force_metadata_update()
+
+    async def ends(self, tps: Collection[TP]) -> dict[TP, int]:
+        """Ends of partitions that are assigned; nothing when the assignment ended before they were told."""
+        ends = await self.asked(self._ends, tps)
+        return {TP(*tp): end for tp, end in ends.items()}
+
+    async def _ends(self, _: Any, tps: Collection[TP]) -> Any:
+        return await self._ensure_consumer().end_offsets(list(tps))
 
     async def rejoin(self, *, anew: bool) -> None:
         """Join the group again.
@@ -297,6 +294,13 @@ class Consumer(driver.Consumer):
         self.topic_ids: Mapping[str, str] = {}
         #: How many records below these offsets nobody read.
         self.never_read: Mapping[TP, int] = {}
+        #: Names of the lives of sources that these offsets are of, where it is not the first.
+        self.lives: Mapping[TP, str] = {}
+        self.leader_epochs: Mapping[TP, int] = {}
+        #: Changelog offsets up to which rows were there when these offsets were committed.
+        self.written: Mapping[TP, int] = {}
+        #: Leader epochs of the records before these offsets.
+        self.last_epochs: Mapping[TP, int] = {}
 
     @property
     def _coordinator(self) -> Coordinator:
@@ -313,6 +317,32 @@ class Consumer(driver.Consumer):
         """Join the group again; ``anew`` as a new member, so that the whole group gets a new assignment."""
         await self._thread.rejoin(anew=anew)
 
+    async def records_at(self, places: Mapping[TP, int]) -> dict[TP, PlacedKeyAndValue | None]:
+        """The first record at or behind each of these offsets; None where there is none."""
+        found: dict[TP, PlacedKeyAndValue | None] = await self._thread.asked(records_at, places)
+        return found
+
+    async def epoch_ends(self, epochs: Mapping[TP, int]) -> dict[TP, EpochEnd]:
+        """Where a leader epoch of each of these partitions ends; none of topics that may not be read."""
+        found: dict[TP, EpochEnd] = await self._thread.asked(epoch_ends, epochs)
+        return found
+
+    async def ends(self, tps: Collection[TP]) -> dict[TP, int]:
+        """Ends of partitions that are assigned."""
+        ends: dict[TP, int] = await self._thread.ends(tps)
+        return ends
+
+    async def begin_again(self, offsets: Mapping[TP, int]) -> None:
+        """Commit offsets that lie before those that are committed, so that records are read again."""
+        notes = self._coordinator.commit_note
+        await self._thread.commit({tp: NotedOffset(at, notes(tp, at)) for tp, at in offsets.items()})
+        self._committed_offset.update(offsets)
+
+    def forget_committed(self, tps: Iterable[TP]) -> None:
+        """What is committed of these is of an earlier life of theirs: any offset may be committed next."""
+        for tp in tps:
+            self._committed_offset[tp] = None
+
     def assigned_in_group(self) -> Partitions:
         """What the present assignment gives to any member of the group, by topic."""
         return assigned_in_group(self.app.assignor)
@@ -325,6 +355,8 @@ class Consumer(driver.Consumer):
             return
         committed = await self._thread.committed_by_id(managed)
         self.topic_ids, self.never_read = committed.topic_ids, committed.never_read
+        self.lives, self.leader_epochs = committed.lives, committed.leader_epochs
+        self.written, self.last_epochs = committed.written, committed.last_epochs
         for tp in managed:
             offset = committed.offsets.get(tp)
             self._read_offset[tp] = offset

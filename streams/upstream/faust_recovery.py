@@ -13,6 +13,7 @@ from faust.types import TP
 
 from streams.upstream.faust_app import App
 from streams.upstream.recovery_progress import TableProgress
+from streams.upstream.stores import TablePartition
 
 
 class ObservedRecovery(Recovery):
@@ -34,8 +35,22 @@ class ObservedRecovery(Recovery):
         """Note what the local copies hold: what is read begins with the greater of this and the oldest."""
         self._begins = {}
         self.on_begin()
+        await self._check_stores()
         await super().on_rebalance(*args, **options)
         self._kept = {tp: self.active_offsets[tp] for tp in self.active_tps}
+
+    async def _check_stores(self) -> None:
+        """Set aside what is no copy of its changelog: Faust would go on from its offset, or end there."""
+        assignor = self.app.assignor
+        copies = {
+            tp: TablePartition(table, tp.partition)
+            for tp in assignor.assigned_actives() | assignor.assigned_standbys()
+            if (table := self.tables._changelogs.get(tp.topic)) is not None
+        }
+        offsets = {tp: offset for tp, copy in copies.items() if (offset := copy.offset()) is not None}
+        if offsets:
+            for tp, found in (await self.app.consumer.records_at(offsets)).items():
+                copies[tp].check(found)
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Let changelogs rest: what comes to them from here on, this worker writes itself.

@@ -5,7 +5,9 @@ fetches by name (version 11 of the request), so a consumer goes on in the new to
 Version 13 (Kafka 3.1 and newer) names the id: the broker that has another topic of that name refuses.
 
 Each answer also tells where reading really went on after an offset was out of range, and where a broker does
-not find on its disk what must be there: then it is looked where it finds something again.
+not find on its disk what must be there: then it is looked where it finds something again. And each request
+says of which leader epoch the last record was: a broker whose log lost its end, and went on with others, says
+so.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from struct import Struct, error
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from aiokafka.errors import OffsetOutOfRangeError, UnknownTopicOrPartitionError
@@ -62,8 +65,14 @@ _PART: Final = Struct(">ihqqq")
 _ABORTED: Final = Struct(">qq")
 _REPLICA: Final = Struct(">i")
 
+#: In a tagged field of a partition: epoch, and the offset at which what was read and the log part.
+_DIVERGING: Final = Struct(">iq")
+_DIVERGING_TAG: Final = 0
+
 #: Told of partition, offset that was asked for, and offset at which reading goes on instead.
 OnReset = Callable[[int, int, int], None]
+#: Told of partition, and the offset that was asked for of it.
+OnDiverged = Callable[[int, int], None]
 
 
 def topic_id_bytes(topic_id: str) -> bytes:
@@ -78,7 +87,15 @@ def topic_id_bytes(topic_id: str) -> bytes:
     return found
 
 
-def fetch_by_id(consumer: Any, topic: str, topic_id: str, on_reset: OnReset | None = None) -> None:
+def fetch_by_id(
+    consumer: Any,
+    topic: str,
+    topic_id: str,
+    on_reset: OnReset | None = None,
+    *,
+    epochs: Mapping[int, int] = MappingProxyType({}),
+    on_diverged: OnDiverged | None = None,
+) -> None:
     """Let a consumer fetch ``topic`` by its id; to be called once it has started, before it is assigned.
 
     When the topic is gone, or is another one by now, the consumer gets nothing, and says nothing.
@@ -88,9 +105,11 @@ def fetch_by_id(consumer: Any, topic: str, topic_id: str, on_reset: OnReset | No
         topic: its name.
         topic_id: 22 characters, as Kafka prints it.
         on_reset: called when an offset was out of range, once it is known where reading goes on.
+        epochs: partition -> leader epoch of the last record before where it is read; asked at each fetch.
+        on_diverged: called when the broker's log is another than what was read; the consumer gets nothing.
     """
     client = consumer._client
-    client.send = _SendById(client.send, topic, topic_id_bytes(topic_id), on_reset)
+    client.send = _SendById(client.send, topic, topic_id_bytes(topic_id), on_reset, epochs, on_diverged)
 
 
 @dataclass(slots=True)
@@ -111,8 +130,18 @@ class _Stuck:
 class _SendById:
     """Stands in for ``AIOKafkaClient.send``: fetches by id, everything else as ever."""
 
-    def __init__(self, send: Any, topic: str, topic_id: bytes, on_reset: OnReset | None) -> None:
+    def __init__(
+        self,
+        send: Any,
+        topic: str,
+        topic_id: bytes,
+        on_reset: OnReset | None,
+        epochs: Mapping[int, int],
+        on_diverged: OnDiverged | None,
+    ) -> None:
         self._send = send
+        self._epochs = epochs
+        self._on_diverged = on_diverged
         self._topic = topic
         self._id = topic_id
         self._on_reset = on_reset
@@ -128,7 +157,7 @@ class _SendById:
     async def __call__(self, node_id: Any, request: Any, **options: Any) -> Any:
         if not isinstance(request, FetchRequest):
             return await self._send(node_id, request, **options)
-        fetch = _FetchById(request, self._topic, self._id)
+        fetch = _FetchById(request, self._topic, self._id, self._epochs)
         if self._stuck and not fetch.leave_out(self._resting()):
             # An error comes at once, and aiokafka would ask again at once.
             await asyncio.sleep(_GONE_WAIT_S)
@@ -136,6 +165,7 @@ class _SendById:
         answer = await self._send(node_id, fetch, **options)
         asked = {number: offset for _, wanted in request.topics for number, offset, *_ in wanted}
         gone = False
+        diverging = list(answer.diverging)
         named = []
         for topic_id, parts in answer.topics:
             if topic_id != self._id:
@@ -147,7 +177,10 @@ class _SendById:
                 elif code == UnknownTopicOrPartitionError.errno:
                     gone = True
                 elif code == OffsetOutOfRangeError.errno:
-                    self._out_of_range[number] = asked[number]
+                    # Wherever it is read from: the epoch of what was read is none that the broker has had.
+                    if number in self._out_of_range and number in self._epochs:
+                        diverging.append(number)
+                    self._out_of_range.setdefault(number, asked[number])
                 else:
                     if not code and number in self._out_of_range:
                         self._was_reset(number, asked[number])
@@ -163,6 +196,10 @@ class _SendById:
                             self._stuck.pop(number, None)
             named.append((self._topic, parts))
         answer.topics = named
+        for number in diverging:
+            gone = True
+            if self._on_diverged is not None:
+                self._on_diverged(number, asked[number])
         if gone:
             await asyncio.sleep(_GONE_WAIT_S)
         return answer
@@ -236,7 +273,7 @@ class _SendById:
         """The first offset that the broker finds when it is asked for ``offset``; None when it finds none."""
         one = [(self._topic, [(partition, offset, 1)])]
         asked = FetchRequest(0, 0, _PROBE_BYTES, request._isolation_level, one, request._rack_id)
-        answer = await self._send(node_id, _FetchById(asked, self._topic, self._id))
+        answer = await self._send(node_id, _FetchById(asked, self._topic, self._id, {}))
         for _, parts in answer.topics:
             for _, code, *rest in parts:
                 batch = None if code or not rest[-1] else LenientRecords(rest[-1]).next_batch()
@@ -265,11 +302,13 @@ class _WantedTopics(AbstractType[Any]):
     """Topic ids and partitions in a request, packed a partition at a time."""
 
     @classmethod
-    def encode(cls, value: Sequence[tuple[bytes, Sequence[tuple[int, int, int]]]]) -> bytes:
+    def encode(cls, value: Sequence[tuple[bytes, Sequence[tuple[int, int, int, int]]]]) -> bytes:
         packed = [_varint(len(value) + 1)]
         for topic_id, partitions in value:
             packed += topic_id, _varint(len(partitions) + 1)
-            packed += [_WANTED.pack(number, -1, at, -1, -1, most, 0) for number, at, most in partitions]
+            packed += [
+                _WANTED.pack(number, -1, at, last, -1, most, 0) for number, at, most, last in partitions
+            ]
             packed.append(b"\0")
         return b"".join(packed)
 
@@ -282,6 +321,8 @@ class FetchByIdResponse(FetchResponse_v11):
     """An answer of version 13; its topics have the bytes of their id for a name."""
 
     API_VERSION = 13
+    #: Partitions of which something else was read than the broker has.
+    diverging: Sequence[int] = ()
 
     @classmethod
     def decode(cls, data: BytesIO | bytes) -> FetchByIdResponse:
@@ -297,7 +338,9 @@ class FetchByIdResponse(FetchResponse_v11):
             answer.skip_tags()
         except (error, IndexError) as short:
             raise ValueError(f"a fetch answer of {len(answer.whole)} bytes ends too soon") from short
-        return cls(*head, topics)
+        made = cls(*head, topics)
+        made.diverging = answer.diverging
+        return made
 
 
 class _FetchByIdStruct(RequestStruct):
@@ -331,9 +374,13 @@ class _FetchById(Request[_FetchByIdStruct]):
 
     API_KEY: ClassVar[int] = FetchRequest_v11.API_KEY
 
-    def __init__(self, request: FetchRequest, topic: str, topic_id: bytes) -> None:
+    def __init__(self, request: FetchRequest, topic: str, topic_id: bytes, epochs: Mapping[int, int]) -> None:
         self._request = request
-        self._wanted = [(topic_id, wanted) for name, wanted in request.topics if name == topic]
+        self._wanted = [
+            (topic_id, [(number, at, most, epochs.get(number, -1)) for number, at, most in wanted])
+            for name, wanted in request.topics
+            if name == topic
+        ]
 
     def leave_out(self, partitions: Collection[int]) -> bool:
         """Do not ask for some partitions; returns whether there are others."""
@@ -367,6 +414,7 @@ class _Answer:
     def __init__(self, whole: bytes, at: int) -> None:
         self.whole = whole
         self._at = at
+        self.diverging: list[int] = []
 
     def read(self, fields: Struct) -> tuple[Any, ...]:
         found = fields.unpack_from(self.whole, self._at)
@@ -409,7 +457,10 @@ class _Answer:
         (replica,) = self.read(_REPLICA)
         length = self.varint() - 1
         records = self._cut(max(length, 0))
-        self.skip_tags()
+        for _ in range(self.varint()):
+            tag, content = self.varint(), self._cut(self.varint())
+            if tag == _DIVERGING_TAG and _DIVERGING.unpack_from(content)[1] >= 0:
+                self.diverging.append(part[0])
         return *part, aborted, replica, records
 
     def _aborted(self, numbers: Iterable[int]) -> Iterable[tuple[Any, ...]]:

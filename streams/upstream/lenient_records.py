@@ -25,6 +25,7 @@ from streams.upstream.unpacking import UnpackedTooLargeError, unpack
 MOST_UNPACKED = 64 * 2**20
 
 _LENGTH_AT = 8
+_LENGTH_AND_EPOCH = struct.Struct(">ii")
 _OVERHEAD = 12
 _MAGIC_AT = 16
 _MAGIC = 2
@@ -83,14 +84,16 @@ class LenientRecords:
                 return None
             self._position = len(self._data)
             return _CutBatch(self._data, start, self._position)
-        (length,) = struct.unpack_from(">i", self._data, start + _LENGTH_AT)
+        length, epoch = _LENGTH_AND_EPOCH.unpack_from(self._data, start + _LENGTH_AT)
         self._position = start + _OVERHEAD + length
+        if self._data[start + _MAGIC_AT] != _MAGIC:
+            epoch = -1  # something else lies there
         try:
             batch = self._fast.next_batch()
         except Exception:  # noqa: BLE001 - what is no batch raises anything
             self._fast = MemoryRecords(self._data[self._position :])
             return _CutBatch(self._data, start, self._position)
-        return _Batch(batch, self._data, start, self._position)
+        return _Batch(batch, self._data, start, self._position, epoch)
 
     def give_up(self) -> None:
         """Have no further batch: the length of the last one may be wrong."""
@@ -107,8 +110,10 @@ class _Batch:
 
     limit = MOST_UNPACKED
 
-    def __init__(self, fast: Any, data: bytes, start: int, end: int) -> None:
+    def __init__(self, fast: Any, data: bytes, start: int, end: int, leader_epoch: int) -> None:
         self._fast = fast
+        #: Of the broker that wrote it to the log; -1 where it is not known.
+        self.leader_epoch = leader_epoch
         self._data, self._start, self._end = data, start, end
 
     def __getattr__(self, name: str) -> Any:
@@ -180,7 +185,7 @@ class _CutBatch(_Batch):
     """A batch that is no batch: its length or version is wrong. Nothing of it is believed but its header."""
 
     def __init__(self, data: bytes, start: int, end: int) -> None:
-        super().__init__(None, data, start, end)
+        super().__init__(None, data, start, end, -1)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)

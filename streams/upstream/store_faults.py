@@ -19,6 +19,7 @@ from typing import Final
 
 import rocksdict
 
+from streams.log_lines import BOUNDED
 from streams.settings import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -177,5 +178,29 @@ def quarantine(folder: Path, reason: object) -> Path:
     folder.rename(target)
     log.error(
         "The local table %s is damaged (%s): kept as %s, and rebuilt from Kafka.", folder, reason, target
+    )
+    return target
+
+
+def set_aside(folder: Path, changelog: str, offset: int, has: str) -> Path:
+    """Move a store out of the way that is no copy of its changelog; returns where it is kept.
+
+    Args:
+        folder: of the store.
+        changelog: topic.
+        offset: of the changelog, that the store is as of.
+        has: what the changelog has there.
+    """
+    target = folder.with_name(f"{folder.name}.other-{time.time_ns()}")
+    folder.rename(target)
+    log.warning(
+        "The local table %s is no copy of the topic %s, which has %s at the offset %d that the table is as "
+        "of, so the topic was made anew or lost its end: the table is kept as %s, and rebuilt from Kafka.",
+        folder,
+        changelog,
+        has,
+        offset,
+        target,
+        extra=BOUNDED,  # one a table partition
     )
     return target

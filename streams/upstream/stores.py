@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,14 @@ import rocksdict
 from faust.stores import rocksdb
 from faust.types import TP
 
-from streams.upstream.store_faults import LocalStateError, StoreInUseError, disk_error, quarantine
+from streams.upstream.store_check import NOTE_KEY, PlacedKeyAndValue, belongs, note_of
+from streams.upstream.store_faults import (
+    LocalStateError,
+    StoreInUseError,
+    disk_error,
+    quarantine,
+    set_aside,
+)
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +116,8 @@ class CheckedStore(rocksdb.Store):
         for partition, events in parts.items():
             try:
                 super().apply_changelog_batch(events, *args, **options)
+                last = max((event.message for event in events), key=lambda message: message.offset)
+                self._db_for_partition(partition).put(NOTE_KEY, note_of(last.offset, last.key, last.value))
             except LocalStateError:
                 raise
             except Exception as error:
@@ -119,7 +128,7 @@ class CheckedStore(rocksdb.Store):
         rows = db.iter()
         rows.seek_to_first()
         while rows.valid():
-            if (key := rows.key()) != self.offset_key:
+            if (key := rows.key()) not in {self.offset_key, NOTE_KEY}:
                 yield key, rows.value()
             rows.next()
         rows.status()
@@ -178,9 +187,55 @@ class TablePartition:
         refused = disk_error(Path(self._table.data.partition_path(self.partition)), error)
         return DamagedStoreError(self, error) if refused is None else refused
 
-    def apply(
-        self, changes: Iterable[tuple[bytes, bytes | None]], changelog_offsets: Collection[int]
-    ) -> None:
+    def offset(self) -> int | None:
+        """The changelog offset that the rows are as of; None for a store that has none, or is not open."""
+        db = self._table.data._dbs.get(self.partition)
+        offset = None if db is None else db.get(self._table.data.offset_key)
+        return None if offset is None else int(offset)
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """All rows.
+
+        Raises:
+            DamagedStoreError: RocksDB found damage.
+            PartitionGoneError: the partition is no longer ours.
+        """
+        own = {self._table.data.offset_key, NOTE_KEY}
+        return (row for row in self.scan(b"", b"\xff") if row[0] not in own)
+
+    def holds(self, last: tuple[bytes, bytes | None], changelog_offset: int) -> None:
+        """The store holds all that the changelog has, up to the record ``last`` at this offset.
+
+        Raises:
+            PartitionGoneError: the partition is no longer ours.
+            DamagedStoreError: RocksDB found damage.
+            LocalStateError: the disk refuses.
+        """
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch.put(self._table.data.offset_key, str(changelog_offset).encode())
+        batch.put(NOTE_KEY, note_of(changelog_offset, *last))
+        db = self._db()
+        try:
+            db.write(batch)
+        except Exception as error:
+            raise self.error(error) from error
+
+    def check(self, found: PlacedKeyAndValue | None) -> None:
+        """Set the local copy aside when it is not one of its changelog, so that it is rebuilt from there.
+
+        Args:
+            found: the changelog's first record at the offset that the rows are as of, or behind it; None
+                where there is none.
+        """
+        store = self._table.data
+        offset = self.offset()
+        if offset is None or belongs(store._dbs[self.partition], offset, found):
+            return
+        store._dbs.pop(self.partition).close()
+        has = "no record" if found is None else "another record"
+        set_aside(Path(store.partition_path(self.partition)), self._changelog.topic, offset, has)
+
+    def apply(self, changes: Sequence[tuple[bytes, bytes | None]], changelog_offsets: Sequence[int]) -> None:
         """Write changes that the changelog holds at ``changelog_offsets``.
 
         Recovery begins behind the offset that is kept with the rows. So that one goes on only when nothing
@@ -205,6 +260,7 @@ class TablePartition:
             last = max(changelog_offsets)
             if last - known == len(changelog_offsets) and min(changelog_offsets) == known + 1:
                 batch.put(offset_key, str(last).encode())
+                batch.put(NOTE_KEY, note_of(last, *changes[changelog_offsets.index(last)]))
             db.write(batch)
         except Exception as error:
             raise self.error(error) from error

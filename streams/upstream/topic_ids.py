@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, ClassVar
 
@@ -59,6 +59,7 @@ class TopicDescription:
         leaderless: partitions that have no leader just now.
         may_read: whether this user may read the topic.
         may_write: whether this user may write to it.
+        leader_epochs: of each partition, the number of its present leader among all it had.
     """
 
     name: str
@@ -69,6 +70,7 @@ class TopicDescription:
     leaderless: int = 0
     may_read: bool = True
     may_write: bool = True
+    leader_epochs: Mapping[int, int] = field(default_factory=dict)
 
 
 class _Uuid(AbstractType):
@@ -183,9 +185,41 @@ async def fetch_topics(client_or_admin: Any, names: Iterable[str]) -> dict[str, 
     raise failure
 
 
-def commit_note(topic_id: str, never_read: int) -> str:
-    """What is committed with an offset: the id of its topic, and how many records below it nobody read."""
-    return f"{topic_id}+{never_read}" if never_read else topic_id
+def commit_note(
+    topic_id: str, never_read: int, life: str = "", written: int = -1, leader_epoch: int = -1
+) -> str:
+    """What is committed with an offset; earlier versions read the first two of it.
+
+    Args:
+        topic_id: of its topic.
+        never_read: how many records below it nobody read.
+        life: name of the source's life, where it is not the first.
+        written: changelog offset of the last row that was written before; -1 where it is not known.
+        leader_epoch: of the record before the offset; -1 where it is not known.
+    """
+    numbers = ["" if number < 0 else f"{number}" for number in (written, leader_epoch)]
+    return "+".join([topic_id, f"{never_read or ''}", life, *numbers]).rstrip("+")
+
+
+def life_of(note: str | None) -> str:
+    """Name of the source's life that a committed offset is of; empty for the first, or where none is said."""
+    return _parts(note)[2]
+
+
+def written_of(note: str | None) -> int:
+    """Changelog offset up to which rows were there when an offset was committed; -1 where none is said."""
+    written = _parts(note)[3]
+    return int(written) if written.isdecimal() else -1
+
+
+def epoch_of(note: str | None) -> int:
+    """Leader epoch of the record before a committed offset; -1 where none is said."""
+    epoch = _parts(note)[4]
+    return int(epoch) if epoch.isdecimal() else -1
+
+
+def _parts(note: str | None) -> list[str]:
+    return [*(note or "").split("+"), "", "", "", ""][:5]
 
 
 def is_committed_of(note: str | None, topic_id: str) -> bool:
@@ -199,7 +233,7 @@ def is_committed_of(note: str | None, topic_id: str) -> bool:
 
 def never_read_of(note: str | None) -> int:
     """How many records below a committed offset nobody read, by what was committed with it."""
-    found, _, number = (note or "").partition("+")
+    found, number, *_ = _parts(note)
     return int(number) if len(found) == _ID_LENGTH and number.isdecimal() else 0
 
 
@@ -225,5 +259,6 @@ def _described(response: Any, wanted: tuple[str, ...]) -> dict[str, TopicDescrip
             leaderless=sum(leader < 0 for _, _, leader, *_ in partitions),
             may_read=not known or bool(operations >> _READ & 1),
             may_write=not known or bool(operations >> _WRITE & 1),
+            leader_epochs={number: epoch for _, number, _, epoch, *_ in partitions},
         )
     return found

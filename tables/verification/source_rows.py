@@ -15,6 +15,8 @@ from tables.replay_rules import RulesSpan
 from tables.reserved_types import DEAD_LETTERS
 from tables.row_bodies import Counts, counts_in, read_fine
 from tables.rows import VersionedRows, bucket_in, bucket_name
+from tables.source_lives import SourceLife, life_row, load_life
+from tables.source_name import first_life
 from tables.verification.budget import Budget
 from tables.verification.comparison import Difference, Span, compare
 from tables.verification.public_counts import PublicBounds
@@ -45,7 +47,7 @@ class ChangelogRows:
     """The 10 s rows in one partition of the changelog, read in order; deleted ones are gone.
 
     Args:
-        sources: names of the sources that are compared.
+        sources: names of the sources that are compared, in their first life.
         known: names of all sources that belong to some topic of today.
         span: which buckets.
         budget: of all that is held.
@@ -62,6 +64,8 @@ class ChangelogRows:
         self._rules: dict[bytes, tuple[int, list[RulesSpan]]] = {}
         #: Sources that no topic of today has.
         self.strange: set[str] = set()
+        #: Earlier lives of sources whose log lost its end; what they counted may be in no log.
+        self.ended: set[str] = set()
         self._gone: dict[bytes, str] = {}
 
     @property
@@ -73,7 +77,7 @@ class ChangelogRows:
         source = key.removeprefix(_BASE_KEY).partition(b"@")[0]
         if value is None:
             self._gone.pop(key, None)
-        elif source not in self._known:
+        elif first_life(source) not in self._known:
             self._gone[key] = source.decode("utf-8", "backslashreplace")
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
@@ -82,7 +86,13 @@ class ChangelogRows:
             self._apply_base(key, value)
             if value is not None:
                 self._take_rules(key[len(_BASE_KEY) :].partition(b"@")[0], value)
-        if key is None or not key.startswith(_ROW_KEY):
+        if key is None:
+            return
+        if (row := life_row(key)) is not None:
+            if row in self._sources:
+                self._keep(key, value)
+            return
+        if not key.startswith(_ROW_KEY):
             return
         try:
             _, source, resolution, _ = key.split(b"/", 3)
@@ -90,10 +100,13 @@ class ChangelogRows:
                 return
         except ValueError:
             return
-        if source not in self._sources:
-            if source not in self._known and value is not None:
+        if first_life(source) not in self._sources:
+            if first_life(source) not in self._known and value is not None:
                 self.strange.add(source.decode("utf-8", "backslashreplace"))
             return
+        self._keep(key, value)
+
+    def _keep(self, key: bytes, value: bytes | None) -> None:
         self._sorted = None
         if value is None:
             self._values.pop(key, None)
@@ -104,7 +117,7 @@ class ChangelogRows:
 
     def _take_rules(self, source: bytes, value: bytes) -> None:
         offset = int.from_bytes(value[:_OFFSET_BYTES], "big", signed=True)
-        if source not in self._sources or offset < self._rules.get(source, (-2, []))[0]:
+        if first_life(source) not in self._sources or offset < self._rules.get(source, (-2, []))[0]:
             return
         with contextlib.suppress(msgspec.DecodeError):  # a part of a row, or the head of one in parts
             self._rules[source] = offset, _read_rules(value[_OFFSET_BYTES:]).rules or []
@@ -122,6 +135,12 @@ class ChangelogRows:
             if key >= end:
                 return
             yield key, self._values[key]
+
+    def life(self, source: str) -> SourceLife:
+        """The present life of a source, by its name in the first; those before have ended."""
+        life, _, _ = load_life(source, VersionedRows(self, ""))
+        self.ended |= {f"{source}:{name}" if name else source for name in life.earlier}
+        return life
 
     def of(self, source: str) -> dict[int, SourceRow]:
         """Bucket -> the version of its row that holds."""

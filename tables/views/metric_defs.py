@@ -121,6 +121,13 @@ METRICS: Final = (
         _by_priority(lambda s: s.stats.never_read),
     ),
     MetricDef(
+        "tocsin_records_counted_and_lost_total",
+        "counter",
+        "Records that were counted, and that the brokers then lost with the end of a log: they stay counted.",
+        ("priority",),
+        _by_priority(lambda s: s.stats.counted_lost),
+    ),
+    MetricDef(
         "tocsin_time_replaced_total",
         "counter",
         "Records counted under the broker's time, because their own was too far from it.",

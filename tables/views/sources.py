@@ -193,6 +193,10 @@ class WorkerStats(Protocol):
         """Records that were deleted before they were read."""
 
     @property
+    def counted_lost(self) -> Mapping[Priority, int]:
+        """Records that were counted, and that the brokers then lost."""
+
+    @property
     def time_replaced(self) -> int:
         """Records counted under the broker's time because their own was too far from it."""
 

@@ -114,6 +114,8 @@ class _Source:
         self.sent: dict[int, str] = {}
         #: What lay below was deleted before anybody had read it.
         self.start = 0
+        #: What lies below is of an earlier life of the partition.
+        self.begin = 0
 
 
 class Checker:
@@ -178,9 +180,19 @@ class Checker:
         self._sources[place].sent.update(enumerate(ids, line["o"]))
 
     def _on_log(self, line: Line) -> None:
-        log = self._sources[line["t"], line["p"]].log
+        source = self._sources[line["t"], line["p"]]
         for offset, identity, event_type, bucket in line["e"]:
-            log[offset] = (identity, event_type, bucket)
+            if offset >= source.begin:
+                source.log[offset] = (identity, event_type, bucket)
+
+    def _on_begins(self, line: Line) -> None:
+        self._sources[line["t"], line["p"]].begin = line["o"]
+
+    def _on_reset(self, _: Line) -> None:
+        topics = {topic: priority for topic, priority in self._priorities.items() if "@" not in topic}
+        vars(self).update(
+            vars(Checker(topics, self._forwarded, windows=self._windows, recorded=self._recorded))
+        )
 
     def _on_remade(self, line: Line) -> None:
         topic, old = line["t"], line["as"]

@@ -20,6 +20,8 @@ alert      the brokers confirmed what the record at ``o`` caused, a forward or a
            ``h``
 fault      the runner did something to the cluster, or a worker struck itself at a chosen place
 remade     topic ``t`` was deleted and made again; what was of the old one is called ``as`` from here on
+begins     of partition ``p`` of topic ``t``, what lies below offset ``o`` is of what was called ``as`` before
+reset      all topics and groups are gone, and with them all that was said before
 deleted    records of partition ``p`` of topic ``t`` below offset ``o`` are deleted, and nobody had read them
 seen       public counts as ``who`` saw them: ``c`` = [[priority, event type, count]], of all there are
 log        what a notification topic held at the end: ``e`` = [[offset, id, event type, bucket]], event type

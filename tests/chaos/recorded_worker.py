@@ -111,9 +111,13 @@ class Recorder:
             )
 
         async def recorded_ready(
-            self: Traffic, tps: set[TP], committed: Mapping[TP, int | None], topic_ids: Mapping[str, str]
+            self: Traffic,
+            tps: set[TP],
+            committed: Mapping[TP, int | None],
+            topic_ids: Mapping[str, str],
+            epochs: Mapping[TP, int],
         ) -> None:
-            await on_ready(self, tps, committed, topic_ids)
+            await on_ready(self, tps, committed, topic_ids, epochs)
             recorder.place("ready")
 
         async def recorded_revoked(self: Traffic) -> None:

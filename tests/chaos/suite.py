@@ -17,6 +17,7 @@ from tests.chaos import (
     cluster_faults,
     disk_faults,
     faults,
+    identity_faults,
     membership_faults,
     poison_faults,
     storm_faults,
@@ -102,6 +103,19 @@ LINES: dict[str, Line] = {
         stock=False,
         alone=True,
         named=True,
+    ),
+    "logs-back": Line(
+        identity_faults.logs_go_back,
+        "a broker loses power and the end of a topic",
+        stock=False,
+        alone=True,
+        settings=identity_faults.SETTINGS,
+    ),
+    "cluster-reset": Line(
+        identity_faults.cluster_reset,
+        "a cluster that begins anew under old data folders",
+        stock=False,
+        alone=True,
     ),
     "joins": Line(faults.joins_and_leaves, "ten joins and leaves"),
     "cluster": Line(

@@ -91,7 +91,9 @@ async def write_rows(settings: Settings, history: History) -> None:
     """What the rows of the sources say, as a worker that has lost all its state would rebuild them."""
     sources: dict[str, tuple[str, int]] = {}
     for line in read(history.path):
-        if line["k"] == "ready":
+        if line["k"] == "reset":
+            sources = {}
+        elif line["k"] == "ready":
             sources |= {name: (place[0], place[1]) for name, place in line["sources"].items()}
         elif line["k"] == "remade":
             old = {name: place for name, place in sources.items() if place[0] == line["t"]}

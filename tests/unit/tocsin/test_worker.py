@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from agents.source_lives import SourceLives
 from streams.broker.self_check import CheckedCluster
 from streams.notifications import Priority
 from streams.settings import load_settings
@@ -68,21 +69,6 @@ async def test_all_that_lanes_fetch_is_managed(app: TocsinApp) -> None:
         assert (worker.fetches(topic), worker.manages(topic)) == (whether, whether)
 
 
-async def test_it_goes_on_from_where_another_pool_was_if_that_is_further(
-    app: TocsinApp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other, third, unassigned = (TP(ERROR.topic, number) for number in range(4))
-    worker = made(app, {one: 7, other: 7, third: 7, unassigned: 7})
-    taken: dict[TP, Any] = {}
-
-    async def on_ready(_: set[TP], committed: Mapping[TP, int | None], _ids: Mapping[str, str]) -> None:
-        taken.update(committed)
-
-    monkeypatch.setattr(worker.traffic, "on_ready", on_ready)
-    await worker.on_ready({one, other, third}, {one: None, other: 9, third: 3}, IDS)
-    assert taken == {one: 7, other: 9, third: 7}
-
-
 async def test_an_assignment_that_cannot_be_taken_up_ends_the_worker(
     app: TocsinApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,9 +76,13 @@ async def test_an_assignment_that_cannot_be_taken_up_ends_the_worker(
     failed: list[BaseException] = []
     monkeypatch.setattr(app, "fail", failed.append)
 
+    async def settle(*_: Any) -> dict[TP, int | None]:
+        return {ERROR: 0}
+
     async def on_ready(*_: Any) -> None:
         raise RuntimeError("broken")
 
+    monkeypatch.setattr(SourceLives, "settle", settle)
     monkeypatch.setattr(worker.traffic, "on_ready", on_ready)
     await worker.on_ready({ERROR}, {ERROR: 0}, IDS)
     assert [str(error) for error in failed] == ["broken"]

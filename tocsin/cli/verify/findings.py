@@ -28,6 +28,7 @@ class Findings:
         uncommitted: notification partitions that hold records and of which the group has committed nothing.
         never_read: by priority, records that retention deleted before a worker had read them.
         strange: sources in the counts that no topic of today has.
+        ended: earlier lives of sources whose log lost its end: what they counted is in no log any more.
         differences: the first of them.
         lost: sum over all differences of rows: published and not counted.
         excess: sum over all differences of rows: counted more often than published.
@@ -50,6 +51,7 @@ class Findings:
     waiting: int = 0
     uncommitted: list[str] = field(default_factory=list)
     strange: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     differences: list[Difference] = field(default_factory=list)
     number_of_differences: int = 0
     lost: int = 0

@@ -133,7 +133,7 @@ class Verification:
                     settings.event_counts_topic,
                     each,
                     lower=not found.waiting,
-                    upper=not found.strange,
+                    upper=not found.strange and not found.ended,
                 ):
                     found.add(difference, public=True)
                 for difference in totals.differences(
@@ -249,11 +249,15 @@ class Verification:
             for record in records:
                 rows.apply(record.key, record.value)
             self._tell(f"reading {changelog.topic}, partition {number} of {self._slices}")
+        lives = {tp: rows.life(name) for tp, name in names.items()}
         self._found.strange |= rows.strange
+        self._found.ended |= rows.ended
         self._found.gone |= rows.gone
         for tp, priority in tps.items():
+            life = lives[tp]
+            name = source_name(self._ids[tp.topic], tp.partition, life.name)
             tally = SourceRecount(
-                rows.of(names[tp]),
+                rows.of(name),
                 committed.get(tp, 0),
                 ends[tp],
                 self._span,
@@ -262,9 +266,11 @@ class Verification:
             )
             if tp not in committed and ends[tp]:
                 self._found.uncommitted.append(f"{tp.topic}/{number}")
-            spans = rows.rules_of(names[tp])
+            if life.earlier:
+                tally.not_whole()
+            spans = rows.rules_of(name)
             history = RuleHistory(spans, spans[-1].rules, -1) if spans else None
-            covered_s = await self._count_again(reader, priority, tp, tally, history)
+            covered_s = await self._count_again(reader, priority, tp, tally, history, life.begin)
             sums[priority].covered_from_s = max(sums[priority].covered_from_s, covered_s)
             for difference in tally.differences(
                 priority.value, f"{tp.topic}/{number}", kept_from_s=kept_s, covered_from_s=covered_s
@@ -283,9 +289,13 @@ class Verification:
         tp: TopicPartition,
         tally: SourceRecount,
         history: RuleHistory | None,
+        begin: int,
     ) -> float:
-        """Count the records of one source with the workers' own code; return from when on it is covered."""
-        beginning = (await reader.beginnings([tp]))[tp]
+        """Count the records of one source with the workers' own code; return from when on it is covered.
+
+        Those before offset ``begin`` belong to an earlier life of it, of which some are gone.
+        """
+        beginning = max(begin, (await reader.beginnings([tp]))[tp])
         end = min(tally.end, (await reader.ends([tp]))[tp])
         first = await reader.first(tp, beginning, end)
         brokers_clock = first is not None and getattr(first, "timestamp_type", 0) == 1

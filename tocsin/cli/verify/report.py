@@ -83,8 +83,14 @@ def _coverage(found: Findings) -> list[str]:
         )
     if found.strange:
         said.append(
-            f"The counts hold {len(found.strange)} sources of topics that are gone "
-            f"({_some(sorted(found.strange))}), so that public counts may be higher."
+            f"The counts hold {len(found.strange)} sources of topics that are gone or belong to another "
+            f"cluster ({_some(sorted(found.strange))}), so that public counts may be higher."
+        )
+    if found.ended:
+        said.append(
+            f"Logs lost their end {len(found.ended)} times after it had been counted "
+            f"({_some(sorted(found.ended))}): those counts stay, and nobody can count them again, so that "
+            "public counts may be higher."
         )
     return said + _of_totals(found) + found.notes
 
@@ -187,6 +193,7 @@ def as_json(found: Findings) -> dict[str, Any]:
         },
         "totals_compared": [priority.value for priority in found.totals],
         "gone_sources": sorted(found.strange | found.gone),
+        "ended_sources": sorted(found.ended),
         "foreign_rows": dict(sorted(found.foreign.items())),
         "differences": [
             {

@@ -14,6 +14,7 @@ from streams.broker.topic_plan import (
     TopicProblem,
     TopicSpec,
     find_problems,
+    find_single_replicas,
     likely_slices,
     planned_topics,
 )
@@ -36,7 +37,11 @@ def _found(plan: dict[str, TopicSpec]) -> dict[str, TopicDescription]:
 
 
 def _configs(plan: dict[str, TopicSpec]) -> dict[str, dict[str, str]]:
-    defaults = {"message.timestamp.type": "CreateTime", "compression.type": "producer"}
+    defaults = {
+        "message.timestamp.type": "CreateTime",
+        "compression.type": "producer",
+        "unclean.leader.election.enable": "false",
+    }
     return {
         name: {key: (defaults | spec.config)[key] for key in CHECKED_CONFIG} for name, spec in plan.items()
     }
@@ -300,3 +305,27 @@ def test_errors_come_before_warnings() -> None:
     found["event-counts"] = replace(found["event-counts"], leaderless=1)
     problems = find_problems(list(plan.values()), found, {})
     assert [it.severity for it in problems] == ["error", "warning"]
+
+
+def test_topics_of_one_replica_are_warned_of_where_others_could_hold_them_too() -> None:
+    plan = {spec.name: spec for spec in planned_topics(load_settings(replication_factor=1))}
+    found = _found(plan)
+    assert find_single_replicas(list(plan.values()), found, 1) == []
+    problems = find_single_replicas(list(plan.values()), found, 3)
+    assert {problem.topic for problem in problems} == {spec.name for spec in plan.values() if spec.reads}
+    assert all(problem.severity == "warning" and "has 1 replica" in problem.sentence for problem in problems)
+    more = {name: replace(topic, replication=3) for name, topic in found.items()}
+    assert find_single_replicas(list(plan.values()), more, 3) == []
+
+
+def test_unclean_elections_are_warned_of_where_workers_read() -> None:
+    plan = {spec.name: spec for spec in planned_topics(load_settings())}
+    configs = {
+        name: {**each, "unclean.leader.election.enable": "true"} for name, each in _configs(plan).items()
+    }
+    problems = find_problems(list(plan.values()), _found(plan), configs)
+    assert {problem.topic for problem in problems} == {spec.name for spec in plan.values() if spec.reads}
+    assert all(
+        problem.severity == "warning" and "set unclean.leader.election.enable=false" in problem.sentence
+        for problem in problems
+    )

@@ -32,6 +32,12 @@ class FakeConsumer:
         self.fail_once: list[Exception] = []
         self.stopped: set[int] = set()
         self._fetcher = SimpleNamespace(_records={}, _fetch_max_wait_ms=FETCH_WAIT_MS)
+        self._assignment = SimpleNamespace()
+        self._subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=self._assignment))
+
+    def told(self, partition: int, epoch: int, offset: int) -> None:
+        """Tell of a leader epoch, as what takes batches apart does."""
+        self._assignment.tocsin_on_epoch(partition, epoch, offset)
 
     log: dict[int, int]
     poison: set[tuple[int, int]]
@@ -279,6 +285,47 @@ async def test_records_that_were_deleted_unread_are_said_and_told(
     assert said.startswith(f"70 records of {TOPIC}, partition 0, were deleted before they were read: give ")
     assert told == [(0, 100, 70)]
     assert lane.positions == {0: 100, 1: 30}
-    # A log that goes back has lost nothing that was not read.
+    # A log that goes back has lost nothing that was not read, and is told of once.
+    back: list[int] = []
+    lane._on_diverged = back.append
     lane._was_reset(1, 30, 0)
-    assert (told, lane.positions) == ([(0, 100, 70)], {0: 100, 1: 30})
+    lane._was_reset(1, 30, 0)
+    assert (told, lane.positions, back) == ([(0, 100, 70)], {0: 100, 1: 30}, [1])
+
+
+async def test_no_record_of_a_new_leader_epoch_is_taken_over_before_it_is_noted(lane: FetchLane) -> None:
+    noted: list[Any] = []
+    may_go_on = asyncio.Event()
+
+    async def note(met: Any) -> list[int]:
+        noted.extend(met)
+        await may_go_on.wait()
+        return []
+
+    lane._on_epochs = note
+    await lane.assign({0: 10, 1: None}, epochs={0: 4})
+    lane._consumer.told(0, 4, 10)  # type: ignore[union-attr]
+    lane._consumer.told(1, 5, 0)  # type: ignore[union-attr]
+    while not noted:
+        await asyncio.sleep(0)
+    assert noted == [(1, 5, 0)]
+    assert lane._scheduler.next() is None
+    may_go_on.set()
+    await drained(lane, 50)
+
+
+async def test_a_lane_whose_epochs_do_not_fit_what_was_read_takes_nothing_over(lane: FetchLane) -> None:
+    back: list[int] = []
+    lane._on_diverged = back.append
+
+    async def note(_: Any) -> list[int]:
+        return [1]
+
+    lane._on_epochs = note
+    await lane.assign({0: 10, 1: None})
+    lane._consumer.told(1, 5, 0)  # type: ignore[union-attr]
+    while not back:
+        await asyncio.sleep(0)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (back, lane._scheduler.next()) == ([1], None)

@@ -34,7 +34,7 @@ class Lane:
         self.priority, self.topic, self.scheduler = priority, topic, scheduler
         self.positions: dict[int, int] = {}
 
-    async def assign(self, offsets: Mapping[int, int | None], _topic_id: str | None) -> None:
+    async def assign(self, offsets: Mapping[int, int | None], _topic_id: str | None, *_: object) -> None:
         if Lane.hold is not None:
             await Lane.hold.wait()
         if Lane.away > 0:

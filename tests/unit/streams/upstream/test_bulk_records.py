@@ -25,6 +25,7 @@ from streams.upstream.bulk_records import (
     held_by,
     install_bulk_records,
     size_of,
+    tell_epochs,
     wait_at_broker,
 )
 from streams.upstream.lenient_records import LenientRecords, _Batch
@@ -258,6 +259,34 @@ def test_records_of_an_assignment_that_ended_are_not_handed_out() -> None:
     state.active = False
     assert found.getall() == []
     assert not found.has_more()
+
+
+def test_leader_epochs_are_told_before_their_records_are_handed_out() -> None:
+    def of(epoch: int, base: int) -> bytes:
+        return batch(base, [b"a", b"b"])[:12] + epoch.to_bytes(4, "big") + batch(base, [b"a", b"b"])[16:]
+
+    told: list[tuple[int, int, int]] = []
+    state = State(0)
+    tell_epochs(
+        SimpleNamespace(_subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=state))),
+        lambda *met: told.append(met),
+    )
+    data = LenientRecords(of(3, 0) + of(3, 2) + of(5, 4))
+    source = PartitionRecords(TP, data, None, 0, None, AS_PARSED, True, READ_UNCOMMITTED)
+    found = BulkFetchResult(TP, assignment=state, partition_records=source, backoff=0.0)
+    assert told == []
+    assert [record.offset for record in found.getall(2)] == [0, 1]
+    assert told == [(3, 3, 0)]
+    assert [record.offset for record in found.getall(None)] == [2, 3, 4, 5]
+    assert told == [(3, 3, 0), (3, 5, 4)]
+
+
+async def test_a_real_consumer_has_an_assignment_that_can_be_told_of() -> None:
+    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    consumer.assign([TP])
+    tell_epochs(consumer, lambda *_: None)
+    assert consumer._subscription.subscription.assignment.tocsin_on_epoch
+    await consumer.stop()
 
 
 def test_control_batches_are_stepped_over() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from faust.tables.recovery import Recovery
@@ -28,6 +29,13 @@ async def test_recovery_tells_where_it_began_and_how_far_it_is(
     changelog = table.changelog_topic.get_topic_name()
     places = {TP(changelog, partition) for partition in (0, 1)}
     TablePartition(table, 0).apply([(b"k%d" % number, b"v") for number in range(3)], range(3))
+    there: dict[TP, Any] = {TP(changelog, 0): (2, b"k2", b"v")}
+
+    async def records_at(offsets: dict[TP, int]) -> dict[TP, Any]:
+        assert offsets == {TP(changelog, 0): 2}
+        return there
+
+    monkeypatch.setattr(type(app), "consumer", SimpleNamespace(records_at=records_at))
     app.tables._changelogs[changelog] = table
     monkeypatch.setattr(app.assignor, "assigned_actives", lambda: places)
     monkeypatch.setattr(app.assignor, "assigned_standbys", set)
@@ -50,6 +58,35 @@ async def test_recovery_tells_where_it_began_and_how_far_it_is(
         TableProgress("partial-counts", changelog, 0, kept=2, begin=2, at=2, end=9),
         TableProgress("partial-counts", changelog, 1, kept=None, begin=-1, at=4, end=9),
     ]
+
+
+@pytest.mark.parametrize("found", [None, (2, b"k2", b"other"), (3, b"k2", b"v"), (2, b"k1", b"v")])
+async def test_a_copy_of_something_else_is_set_aside_before_recovery(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch, found: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    recovery = app.tables.recovery
+    table = app.tables["partial-counts"]
+    table.data._db_for_partition(0)
+    changelog = table.changelog_topic.get_topic_name()
+    place = TP(changelog, 0)
+    TablePartition(table, 0).apply([(b"k%d" % number, b"v") for number in range(3)], range(3))
+    app.tables._changelogs[changelog] = table
+    monkeypatch.setattr(app.assignor, "assigned_actives", lambda: {place})
+    monkeypatch.setattr(app.assignor, "assigned_standbys", set)
+
+    async def records_at(_: Any) -> dict[TP, Any]:
+        return {place: found}
+
+    monkeypatch.setattr(type(app), "consumer", SimpleNamespace(records_at=records_at))
+    await recovery.on_rebalance({place}, set(), {place}, app.consumer_generation_id)
+    assert recovery.active_offsets[place] is None
+    folders = [
+        folder.name for folder in table.data.path.iterdir() if folder.name.startswith("partial-counts-0")
+    ]
+    assert len(folders) == 2, folders
+    assert any(".db.other-" in folder for folder in folders)
+    has = "another record" if found else "no record"
+    assert f"is no copy of the topic {changelog}, which has {has} at the offset 2" in caplog.text
 
 
 async def test_recovery_of_faust_calls_what_tells(app: TocsinApp) -> None:

@@ -150,9 +150,10 @@ def request_of(*wanted: tuple[int, int, int]) -> FetchRequest:
 
 @given(st.lists(st.tuples(INT32, INT64, INT32), max_size=200))
 def test_a_request_has_the_bytes_of_its_definition(wanted: list[tuple[int, int, int]]) -> None:
-    built = module._FetchById(request_of(*wanted), TOPIC, ID).prepare({1: (4, 17)})
+    epochs = {p: p % 7 for p, _, _ in wanted if p % 2}
+    built = module._FetchById(request_of(*wanted), TOPIC, ID, epochs).prepare({1: (4, 17)})
     assert (built.API_VERSION, built.FLEXIBLE_VERSION) == (13, True)
-    topics = [(ID, [(p, -1, offset, -1, -1, most, {}) for p, offset, most in wanted], {})]
+    topics = [(ID, [(p, -1, at, epochs.get(p, -1), -1, most, {}) for p, at, most in wanted], {})]
     assert built.encode() == REQUEST.encode((-1, 200, 1, 1 << 20, 0, 0, -1, topics, [], "rack", {}))
 
 
@@ -223,6 +224,49 @@ async def test_it_is_told_where_reading_goes_on_after_an_offset_was_out_of_range
     assert told == [(0, 5, 30)]
     await client.send(1, request_of((0, 31, 9)))
     assert told == [(0, 5, 30)]
+
+
+async def test_a_broker_whose_log_is_another_one_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a tagged field that names the end of what is common; it is not asked again at once."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    parts = [(p, 0, -1, -1, -1, None, -1, b"", {}) for p in (0, 1)]
+    packed = RESPONSE.encode((0, 0, 0, [(ID, parts, {})], {}))
+    diverging = b"\1\0\15" + (3).to_bytes(4, "big") + (12).to_bytes(8, "big") + b"\0"
+    # No tagged fields: of the second part, of the topic, and of the whole.
+    assert packed.endswith(b"\1\0\0\0")
+    told: list[tuple[int, int]] = []
+    client = Client(FetchByIdResponse.decode(packed[:-3] + diverging + packed[-2:]), answer((0, 0), (1, 0)))
+    assert client.answers[0].diverging == [1]
+    consumer = SimpleNamespace(_client=client)
+    fetch_by_id(consumer, TOPIC, TOPIC_ID, epochs={1: 3}, on_diverged=lambda *where: told.append(where))
+    await client.send(1, request_of((0, 5, 9), (1, 25, 9)))
+    assert (told, waited) == ([(1, 25)], [0.5])
+    await client.send(1, request_of((0, 5, 9), (1, 25, 9)))
+    assert (told, waited) == ([(1, 25)], [0.5])
+
+
+@pytest.mark.parametrize(("epochs", "diverges"), [({0: 9}, [(0, 1)]), ({}, [])])
+async def test_an_epoch_that_the_broker_never_had_is_out_of_range_wherever_it_is_read(
+    epochs: dict[int, int], diverges: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a cluster that was restored to what it was before."""
+
+    async def sleep(_: float) -> None:
+        pass
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    told: list[tuple[int, int]] = []
+    client = Client(answer((0, 1)), answer((0, 1)))
+    consumer = SimpleNamespace(_client=client)
+    fetch_by_id(consumer, TOPIC, TOPIC_ID, epochs=epochs, on_diverged=lambda *where: told.append(where))
+    await client.send(1, request_of((0, 5, 9)))
+    await client.send(1, request_of((0, 1, 9)))
+    assert told == diverges
 
 
 def test_no_topic_id_is_refused() -> None:

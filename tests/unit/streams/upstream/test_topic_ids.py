@@ -50,7 +50,7 @@ def test_request_forbids_creation_of_topics() -> None:
 
 def test_response_is_decoded_with_ids_and_errors() -> None:
     assert topic_ids._described(_decoded(_RESPONSE), ("a.topic", "nope", "bad/name")) == {
-        "a.topic": TopicDescription("a.topic", _ID, 2, 1),
+        "a.topic": TopicDescription("a.topic", _ID, 2, 1, leader_epochs={0: 0, 1: 0}),
         "nope": TopicDescription("nope", "", 0, 0, "UNKNOWN_TOPIC_OR_PARTITION"),
         "bad/name": TopicDescription("bad/name", "", 0, 0, "INVALID_TOPIC"),
     }
@@ -146,3 +146,21 @@ def test_what_is_committed_with_an_offset_can_be_read_back() -> None:
     assert [
         topic_ids.never_read_of(each) for each in (None, "", "by hand", "a+7", f"{_ID}+", f"{_ID}+x")
     ] == [0] * 6
+
+
+@pytest.mark.parametrize("never", [0, 70])
+@pytest.mark.parametrize("life", ["", "12-5"])
+@pytest.mark.parametrize("written", [-1, 0, 4711])
+@pytest.mark.parametrize("epoch", [-1, 0, 9])
+def test_each_part_of_a_note_can_be_read_back(never: int, life: str, written: int, epoch: int) -> None:
+    note = topic_ids.commit_note(_ID, never, life, written, epoch)
+    assert topic_ids.is_committed_of(note, _ID)
+    assert topic_ids.never_read_of(note) == never
+    assert topic_ids.life_of(note) == life
+    assert topic_ids.written_of(note) == written
+    assert topic_ids.epoch_of(note) == epoch
+
+
+def test_a_note_of_an_earlier_version_says_no_more_than_it_does() -> None:
+    for note in (None, "", "by hand", _ID, f"{_ID}+7"):
+        assert (topic_ids.life_of(note), topic_ids.written_of(note), topic_ids.epoch_of(note)) == ("", -1, -1)

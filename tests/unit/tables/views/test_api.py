@@ -319,6 +319,7 @@ async def test_metrics_have_the_values_of_their_sources(fake: FakeSources) -> No
     assert values["tocsin_dead_letters_total", "not-json"] == 2
     assert values["tocsin_repairs_total", "double-encoded"] == 3
     assert values["tocsin_records_never_read_total", "INFO"] == 70
+    assert values["tocsin_records_counted_and_lost_total", "INFO"] == 30
     assert values["tocsin_time_replaced_total",] == 4
     assert values["tocsin_clock_ahead_seconds",] == 90.0
     assert values["tocsin_record_times_total", "WARN", "seconds"] == 6

@@ -75,6 +75,7 @@ class FakeSources:
         self.dead_letters = Counter({Reason.NOT_JSON: 2})
         self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
         self.never_read = {Priority.INFO: 70}
+        self.counted_lost = {Priority.INFO: 30}
         self.time_replaced = 4
         self.clock_ahead_s = 90.0
         self.record_times = {(Priority.WARN, RecordTime.SECONDS): 6}
