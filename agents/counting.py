@@ -28,7 +28,7 @@ from streams.upstream.stores import PartitionGoneError
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.flushes import Flush
-from tables.partials import Partial, cut, encode, make_slicer
+from tables.partials import Partial, cut, cut_forgetting, encode, make_slicer
 from tables.public_rows import PublicKey, encode_key, encode_row
 from tables.rows import Change, VersionedRows
 from tables.source_counter import SourceCounter
@@ -150,6 +150,7 @@ class Counting:
                     rows[tp.partition],
                     max_event_types=self._settings.max_event_types,
                     lateness_s=self._settings.lateness_s,
+                    forget_s=self._settings.forget_event_types_s,
                 )
                 # Records below the committed offset are not read again.
                 counter.processed = (committed.get(tp) or 0) - 1
@@ -284,6 +285,12 @@ class Counting:
                 sent = cut(self._priorities[tp.topic].value, counter.source, flush.emission, self._slice_of)
                 for partition, part in sent.items():
                     parts[partition].append(part)
+                if flush.emission.forgotten:
+                    forgetting = cut_forgetting(
+                        self._priorities[tp.topic].value, counter.source, flush.emission, self._slice_of
+                    )
+                    for partition, part in forgetting:
+                        parts[partition].append(part)
             return [
                 Outgoing(self._topics.partials, message, None, partition)
                 for partition, slices in parts.items()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tables.buckets import FINE, MINUTE, children
-from tables.row_bodies import read_fine, read_source_base
+from tables.reserved_types import RESERVED
+from tables.row_bodies import ForgottenTotal, read_fine, read_source_base
 from tables.rows import VersionedRows, base_name, bucket_name
 
 
@@ -23,6 +24,10 @@ class Restored:
         hours: starts of the open hours.
         expired_before: 10 s buckets that start earlier are no longer kept.
         replay_until: the highest offset that a row is as of, of those that records may be applied to again.
+        forgotten: as in ``SourceBase``; so are the following.
+        period: likewise.
+        epochs: likewise.
+        gone: likewise.
     """
 
     base_offset: int = -1
@@ -34,12 +39,18 @@ class Restored:
     hours: set[int] = field(default_factory=set)
     expired_before: int = 0
     replay_until: int = -1
+    forgotten: int = 0
+    period: int = 0
+    epochs: dict[str, int] = field(default_factory=dict)
+    gone: dict[int, dict[str, ForgottenTotal]] = field(default_factory=dict)
 
     def merge_total(self, event_type: str, total: int, seen_ms: int, offset: int) -> None:
         """Take over the total that a 10 s row carries, if it is no older."""
         known = self.totals.get(event_type)
         if known is None or total >= known:
             self.totals[event_type], self.seen_ms[event_type] = total, seen_ms
+            if known is None and self.forgotten and event_type not in RESERVED:
+                self.epochs[event_type] = self.forgotten
         self.as_of[event_type] = max(offset, self.as_of.get(event_type, self.base_offset))
 
 
@@ -79,4 +90,8 @@ def _base(source: str, rows: VersionedRows) -> Restored:
         minutes={minute for each in bodies for minute in each.minutes if minute >= expired_before},
         hours={hour for each in bodies for hour in each.hours},
         expired_before=expired_before,
+        forgotten=newest.forgotten,
+        period=newest.period,
+        epochs=newest.epochs or {},
+        gone=newest.gone or {},
     )
