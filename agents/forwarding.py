@@ -230,7 +230,7 @@ class Forwarding:
         ids = self._ids.copy()
         ids.update(b"%d" % offset)
         identity = ids.hexdigest().encode()
-        starts_at = _starts_at(event_ms)
+        starts_at = start_text(event_ms)
         value = b"".join(
             (
                 of_type.before,
@@ -291,8 +291,8 @@ def _second(time_s: int) -> bytes:
     return (format_rfc3339(time_s, "seconds") or "").removesuffix("Z").encode()
 
 
-def _starts_at(time_ms: int) -> bytes:
-    """Milliseconds since 1970 as text; 1970 for what is no date."""
+def start_text(time_ms: int) -> bytes:
+    """Milliseconds since 1970 as RFC 3339 text; 1970 for what is no date."""
     seconds, milliseconds = divmod(time_ms, 1000)
     text = _second(seconds)
     return b"%b.%03dZ" % (text, milliseconds) if text else b"1970-01-01T00:00:00.000Z"

@@ -24,7 +24,7 @@ class NothingYet:
 
     counted: Mapping[Priority, int] = field(default_factory=dict)
     forwarded: Mapping[Priority, int] = field(default_factory=dict)
-    dead_letters: Mapping[Reason, int] = field(default_factory=dict)
+    dead_letters: Mapping[tuple[Priority, Reason], int] = field(default_factory=dict)
     repairs: Mapping[Repair, int] = field(default_factory=dict)
     never_read: Mapping[Priority, int] = field(default_factory=dict)
     time_replaced: int = 0
@@ -83,8 +83,8 @@ class WorkerFigures:
         self.forwarded: Mapping[Priority, int] = stats.forwarded
         #: Records that were deleted before they were read, by priority.
         self.never_read: Mapping[Priority, int] = worker.traffic.never_read_by
-        #: Records that could not be read, by reason; repairs of those that could, by name.
-        self.dead_letters: Mapping[Reason, int] = stats.dead_letters
+        #: Records that could not be read, by priority and reason; repairs of those that could, by name.
+        self.dead_letters: Mapping[tuple[Priority, Reason], int] = stats.dead_letters
         self.repairs: Mapping[Repair, int] = stats.repairs
 
     @property
