@@ -8,7 +8,7 @@ from operator import add
 from typing import Final
 
 from tables.flushes import Emission
-from tables.reserved_types import RESERVED
+from tables.reserved_types import OVERFLOW, RESERVED
 from tables.restoring import Restored
 from tables.row_bodies import ForgottenTotal, SourceBase, TypeTotal
 from tables.rows import Change, VersionedRows, base_name
@@ -113,6 +113,8 @@ class SourceTotals:
         if offset > self._as_of.get(counted, self._base_offset):
             self.add(counted, 1, seen_ms)
         self.touched.add(counted)
+        if self.forgotten:
+            self.touched.add(OVERFLOW)  # as which it may have been counted before there was a place
         return counted
 
     def see(self, seen: Mapping[str, int]) -> bool:
