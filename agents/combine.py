@@ -60,5 +60,14 @@ def _combine(record: PlacedRecord, counter: CombinedCounter, now_s: float) -> No
     if record.timestamp is not None:
         counter.reach(record.timestamp)
     for part in parts:
-        counter.merge(record.offset, part.priority, part.source, part.buckets, part.totals, now_s)
+        counter.merge(
+            record.offset,
+            part.priority,
+            part.source,
+            part.buckets,
+            part.totals,
+            now_s,
+            forgotten=part.forgotten,
+            gone=part.gone,
+        )
     counter.processed = max(counter.processed, record.offset)

@@ -35,7 +35,7 @@ from tables.again import AskAgain, encode_question
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.flushes import Flush
-from tables.partials import Partial, cut, encode, make_slicer
+from tables.partials import Partial, cut, cut_forgetting, encode, make_slicer
 from tables.public_rows import PublicKey, encode_key, encode_row
 from tables.restoring import Restored
 from tables.rows import Change, VersionedRows
@@ -205,6 +205,7 @@ class Counting:
             lateness_s=self._settings.lateness_s,
             rules=rules_of(self._settings),
             restored=restored,
+            forget_s=self._settings.forget_event_types_s,
         )
 
     def close(self) -> None:
@@ -353,6 +354,12 @@ class Counting:
                 sent = cut(self._priorities[tp.topic].value, counter.source, flush.emission, self._slice_of)
                 for partition, part in sent.items():
                     parts[partition].append(part)
+                if flush.emission.forgotten:
+                    forgetting = cut_forgetting(
+                        self._priorities[tp.topic].value, counter.source, flush.emission, self._slice_of
+                    )
+                    for partition, part in forgetting:
+                        parts[partition].append(part)
             return [
                 Outgoing(self._topics.partials, message, None, partition)
                 for partition, slices in parts.items()

@@ -232,7 +232,7 @@ class Forwarding:
         ids.update(b"%d" % offset)
         identity = ids.hexdigest().encode()
         if event_ms > 0:
-            starts_at, before_url = _starts_at(event_ms), b'","generatorURL":"","id":"'
+            starts_at, before_url = start_text(event_ms), b'","generatorURL":"","id":"'
         else:  # nobody knows it, so it is left out, and Alertmanager takes its own
             starts_at, before_url = b"", b',"generatorURL":"","id":"'
             in_summary = in_summary.removesuffix(_STARTS_AT)
@@ -296,8 +296,8 @@ def _second(time_s: int) -> bytes:
     return (format_rfc3339(time_s, "seconds") or "").removesuffix("Z").encode()
 
 
-def _starts_at(time_ms: int) -> bytes:
-    """Milliseconds since 1970 as text; 1970 for what is no date."""
+def start_text(time_ms: int) -> bytes:
+    """Milliseconds since 1970 as RFC 3339 text; 1970 for what is no date."""
     seconds, milliseconds = divmod(time_ms, 1000)
     text = _second(seconds)
     return b"%b.%03dZ" % (text, milliseconds) if text else b"1970-01-01T00:00:00.000Z"

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
 from faust.types import TP
@@ -16,6 +17,7 @@ from agents.forwarding import AlertLabels, Forwarding, without_body
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
 from agents.skew import LATE_S, RecentSkew
 from agents.tally import Run, RunTally
+from agents.unreadable import UnreadableAlerts, as_it_is
 from streams.notifications import (
     Decoder,
     Limits,
@@ -38,6 +40,7 @@ from tables.reserved_types import DEAD_LETTERS, PROBES, RESERVED
 from tables.source_counter import SourceCounter
 
 _FUTURE_MS: Final = FUTURE_S * 1000
+_TIMESTAMP: Final[Callable[[Any], int]] = attrgetter("timestamp")
 #: Alerts that are made before the first of them is sent.
 _MOST_MADE: Final = 100
 
@@ -48,7 +51,7 @@ class IngestStats:
 
     counted: Counter[Priority] = field(default_factory=Counter)
     forwarded: Counter[Priority] = field(default_factory=Counter)
-    dead_letters: Counter[Reason] = field(default_factory=Counter)
+    dead_letters: Counter[tuple[Priority, Reason]] = field(default_factory=Counter)
     repairs: Counter[Repair] = field(default_factory=Counter)
     #: Records whose stated time lies too far from the broker's.
     time_replaced: int = 0
@@ -97,6 +100,8 @@ class Ingest:
         self._labels = {priority: AlertLabels(priority) for priority in self._alert_topics}
         #: Source -> what makes its alerts, and its answers to probes.
         self._forwardings: dict[str, tuple[Forwarding, Forwarding]] = {}
+        #: Source -> what makes the alerts of what cannot be read in it.
+        self._unreadable: dict[str, UnreadableAlerts] = {}
         self._dead_letter_topic = settings.dead_letter_topic
         self._probe_topic = settings.internal_topic("probes")
         # The same strings for all priorities: with very many event types they would not fit the caches.
@@ -118,13 +123,32 @@ class Ingest:
 
         Runs of tidy records are handled together; every other record is read by itself.
         """
+        records = batch.records
+        start = 0
+        while start < len(records) and records[start].offset <= counter.processed:
+            start += 1
+        # By the time of each record, so that whoever reads them again in other batches decides the same.
+        if _newest_ms(records) >= counter.due_ms:
+            for index in range(start, len(records)):
+                time_ms, _ = record_time(records[index].timestamp, records[index].timestamp_type)
+                if time_ms >= counter.due_ms:
+                    await self._handle(batch, counter, start, index)
+                    counter.reach(time_ms)
+                    start = index
+        await self._handle(batch, counter, start, len(records))
+        self.stats.counted[batch.priority] += len(records)
+        newest, _ = record_time(records[-1].timestamp, records[-1].timestamp_type)
+        counter.watermark_ms = max(counter.watermark_ms, newest)
+
+    async def _handle(self, batch: RecordBatch, counter: SourceCounter, index: int, end: int) -> None:
+        """Handle the records from number ``index`` to before ``end``."""
         records, tp = batch.records, batch.tp
+        if end < len(records):
+            records = records[:end]
         tally, forwards = self._tallies[batch.priority], batch.priority in self._alert_topics
-        index, singly_before = 0, 0
+        singly_before = 0
         ruled_until = counter.ruled_until
-        while index < len(records) and records[index].offset <= counter.processed:
-            index += 1
-        while index < len(records):
+        while index < end:
             if index >= singly_before and records[index].offset > ruled_until:
                 run = tally.run(records, index)
                 if run.end > index:
@@ -149,18 +173,23 @@ class Ingest:
             else:
                 self._count(reading, read, record, batch.priority, counter, tally)
             index += 1
-        self.stats.counted[batch.priority] += len(records)
-        newest, _ = record_time(records[-1].timestamp, records[-1].timestamp_type)
-        counter.watermark_ms = max(counter.watermark_ms, newest)
 
     # ---------------------------------------------------------------- what becomes of one record
 
     async def _reject(
         self, reading: _Reading, why: Rejection, record: Any, batch: RecordBatch, counter: SourceCounter
     ) -> None:
-        """Dead-letter a record that cannot be read, and count it as such."""
-        await self._send_dead_letter(batch.tp, record, counter.source, why)
-        event_ms, _ = self._event_time(reading, None, record, batch.priority)
+        """Dead-letter a record that cannot be read, ring for it where its priority does, and count it."""
+        tp, priority = batch.tp, batch.priority
+        event_ms, _ = self._event_time(reading, None, record, priority)
+        letter = dead_letter(self._dead_letter_topic, tp, record, counter.source, why)
+        self.stats.dead_letters[priority, why.reason] += 1
+        await self._effects.send(tp, record.offset, letter, truncated)
+        if priority in self._alert_topics:
+            alerts = self._unreadable_of(tp, priority, counter.source)
+            made = alerts.alert(record.offset, record.value, event_ms, why.reason)
+            self.stats.forwarded[priority] += 1
+            await self._effects.send(tp, record.offset, made, as_it_is)
         counter.add(record.offset, DEAD_LETTERS, bucket_of(event_ms, FINE), event_ms)
 
     def _count(
@@ -280,10 +309,13 @@ class Ingest:
             )
         return found
 
-    async def _send_dead_letter(self, tp: TP, record: Any, source: str, why: Rejection) -> None:
-        letter = dead_letter(self._dead_letter_topic, tp, record, source, why)
-        self.stats.dead_letters[why.reason] += 1
-        await self._effects.send(tp, record.offset, letter, truncated)
+    def _unreadable_of(self, tp: TP, priority: Priority, source: str) -> UnreadableAlerts:
+        found = self._unreadable.get(source)
+        if found is None:
+            found = self._unreadable[source] = UnreadableAlerts(
+                self._alert_topics[priority], tp, source, priority, self._dead_letter_topic
+            )
+        return found
 
 
 def _decoded(reading: _Reading, record: Any, priority: Priority) -> Notification | Rejection:
@@ -293,6 +325,14 @@ def _decoded(reading: _Reading, record: Any, priority: Priority) -> Notification
         reason = Reason.CORRUPT_BATCH if record.corrupt else Reason.UNREADABLE_RECORD
         return Rejection(reason, f"The record cannot be read: {record.error[:120]}")
     return read
+
+
+def _newest_ms(records: Sequence[Any]) -> int:
+    """The latest broker's time of the records, in milliseconds; some may have none."""
+    try:
+        return max(map(_TIMESTAMP, records))  # in C
+    except TypeError:
+        return max(record.timestamp or 0 for record in records)
 
 
 def _counted_as(event_type: str) -> str:

@@ -15,20 +15,26 @@ from tables.again import VERSION, AskAgain
 from tables.buckets import FINE, MINUTE, RESOLUTIONS, parent, retention_s
 from tables.partials import BucketCounts
 from tables.public_rows import PublicRow
+from tables.reserved_types import OVERFLOW
 from tables.row_bodies import (
     CombinedBase,
     CombinedBucket,
     CountsBySource,
+    ForgottenTotal,
     TotalsBySource,
     TypeTotal,
+    epoch_name,
     read_combined_base,
     read_combined_bucket,
+    source_in,
 )
 from tables.rows import Change, VersionedRows, base_name, bucket_in, bucket_name, is_part
 
 _BASE_INTERVAL_S: Final = 60
 _DELETES_PER_FLUSH: Final = 200
 _OWNER: Final = "combined"
+#: Among the sources of OVERFLOW: the sum of what was moved there.
+_MOVED: Final = "forgotten"
 #: Seconds that an unchanged row stays in memory after its last change.
 _MEMORY_S: Final = 90
 #: Seconds without a message that cannot be read after which the sources are asked to send all again.
@@ -87,7 +93,16 @@ class CombinedCounter:
         self._base_stale = rows.others(rows.keys(base_name(_OWNER)))
         #: priority -> event type -> source -> total
         self.totals: dict[str, TotalsBySource] = versions[0].body.totals if versions else {}
-        for version in versions[1:]:
+        #: Source -> how often it had forgotten event types, as far as is known here.
+        self._forgotten: dict[str, int] = (versions[0].body.forgotten or {}) if versions else {}
+        #: Priority and event type -> names of totals that go on no more, while others of it do.
+        self._closed: dict[tuple[str, str], set[str]] = {
+            (priority, event_type): set(names)
+            for priority, types in ((versions[0].body.closed or {}) if versions else {}).items()
+            for event_type, names in types.items()
+        }
+        # Where something was forgotten, an older version may name what is no longer named.
+        for version in [] if self._forgotten else versions[1:]:
             for priority, types in version.body.totals.items():
                 self._merge_totals(priority, types)
         self.question = max(
@@ -106,7 +121,7 @@ class CombinedCounter:
         for priority, minute in self._open:
             for bucket in range(minute, minute + MINUTE, FINE):
                 loaded = rows.load(bucket_name(priority, FINE, bucket), read_combined_bucket)
-                if loaded is not None:
+                if loaded is not None and (loaded.offset > self._base_offset or not self._forgotten):
                     self._merge_totals(priority, loaded.body.totals or {})
         #: Priorities whose totals are newer than their public row; after a restart that may be any.
         self._totals_changed = set(self.totals)
@@ -144,6 +159,9 @@ class CombinedCounter:
         buckets: Iterable[BucketCounts],
         totals: Mapping[str, TypeTotal],
         now_s: float,
+        *,
+        forgotten: int = 0,
+        gone: Mapping[str, ForgottenTotal] | None = None,
     ) -> None:
         """Take in the counts of one source.
 
@@ -157,8 +175,16 @@ class CombinedCounter:
             buckets: those that changed.
             totals: event type -> total.
             now_s: wall-clock time, to leave out buckets that are no longer kept.
+            forgotten: how often the source had forgotten event types when it said this.
+            gone: event type -> last total, of those that it then forgot.
         """
         kept_s = self._horizon_s(now_s)
+        if gone:
+            self._forget(priority, source, forgotten, gone)
+        elif self._forgotten.get(source_in(source), 0) > forgotten:
+            # Of a worker that was behind: what is not known has been forgotten, and its total moved.
+            known_types = self.totals.get(priority, {})
+            totals = {t: each for t, each in totals.items() if source in known_types.get(t, ())}
         if totals:
             known_types = self.totals.setdefault(priority, {})
             for event_type, each in totals.items():  # as _merge_total, without a call for each
@@ -194,6 +220,27 @@ class CombinedCounter:
                 self._base_due = True
         self._base_due |= not carried.issuperset(totals)
         self.processed = max(self.processed, offset)
+
+    def _forget(self, priority: str, source: str, forgotten: int, gone: Mapping[str, ForgottenTotal]) -> None:
+        """Close totals of a source; what no source names any more goes to this slice's sum in OVERFLOW."""
+        known_types = self.totals.setdefault(priority, {})
+        for event_type, last in gone.items():
+            name = epoch_name(source, last.epoch)
+            if name not in known_types.get(event_type, ()):
+                continue  # a repeat: it was moved already
+            self._merge_total(priority, event_type, name, TypeTotal(last.total, last.last_seen_ms))
+            closed = self._closed.setdefault((priority, event_type), set())
+            closed.add(name)
+            if closed.issuperset(known_types[event_type]):
+                moved = self._sum_total(priority, event_type)
+                del known_types[event_type], self._closed[priority, event_type]
+                before = known_types.get(OVERFLOW, {}).get(_MOVED, TypeTotal(0, -1))
+                known_types.setdefault(OVERFLOW, {})[_MOVED] = TypeTotal(
+                    before.total + moved.total, max(before.last_seen_ms, moved.last_seen_ms)
+                )
+        self._forgotten[source] = max(forgotten, self._forgotten.get(source, 0))
+        self._totals_changed.add(priority)
+        self._base_due = True  # before any row that is as of a later message
 
     # ---------------------------------------------------------------- what was missed
 
@@ -302,7 +349,11 @@ class CombinedCounter:
         self._base_offset, self._base_at_s, self._base_due = offset, now_s, False
         cleanup += [(key, None) for key in self._base_stale]
         self._base_stale = []
-        body = CombinedBase(self.totals, list(self._open), self.question)
+        closed: dict[str, dict[str, list[str]]] = {}
+        for (priority, event_type), names in self._closed.items():
+            closed.setdefault(priority, {})[event_type] = sorted(names)
+        body = CombinedBase(self.totals, list(self._open), question=self.question)
+        body.forgotten, body.closed = self._forgotten or None, closed or None
         return self._rows.changes(base_name(_OWNER), offset, body)
 
     def _expire(self, now_s: float, cleanup: list[Change]) -> list[tuple[str, int, int, int]]:

@@ -6,6 +6,7 @@ from collections.abc import Container
 
 from tables.buckets import FINE, MINUTE, parent
 from tables.flushes import FineRow
+from tables.reserved_types import OVERFLOW
 from tables.row_bodies import Counts, counts_in, read_fine
 from tables.rows import VersionedRows, bucket_name
 
@@ -32,7 +33,9 @@ class FineRows:
                 row = FineRow({})
             else:
                 stale_keys = self._rows.others(loaded.keys)
-                row = FineRow(counts_in(loaded.body), loaded.offset, stale_keys=stale_keys)
+                counts = counts_in(loaded.body)
+                guests = {name for name in counts if loaded.body[name].is_guest and name != OVERFLOW}
+                row = FineRow(counts, loaded.offset, stale_keys=stale_keys, guests=guests)
             self._held[bucket] = row
         return row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tables.row_bodies import Counts, TypeTotal
+from tables.row_bodies import Counts, ForgottenTotal, TypeTotal
 from tables.rows import Change
 
 
@@ -17,7 +17,8 @@ class FineRow:
     offset: int = -1  # as of this offset, as last written; -1 when never
     dirty: bool = False
     resend: bool = False  # send all of it, not only what changed
-    guest_bytes: int | None = None  # of the event types that the totals do not name; None when not yet known
+    guests: set[str] = field(default_factory=set)  # event types that the totals did not name when they came
+    guest_bytes: int | None = None  # of these; None when not yet known
     stale_keys: list[bytes] = field(default_factory=list)
 
 
@@ -29,6 +30,12 @@ class Emission:
     buckets: dict[tuple[int, int], Counts] = field(default_factory=dict)
     #: event type -> total
     totals: Mapping[str, TypeTotal] = field(default_factory=dict)
+    #: How often the source has forgotten event types.
+    forgotten: int = 0
+    #: event type -> epoch of its total, where that is not 0
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    #: what was forgotten: how often until then -> event type -> total
+    gone: Mapping[int, Mapping[str, ForgottenTotal]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

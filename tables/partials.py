@@ -12,7 +12,7 @@ import msgspec
 
 from tables.again import VERSION
 from tables.flushes import Emission
-from tables.row_bodies import Counts, TypeTotal
+from tables.row_bodies import Counts, ForgottenTotal, TypeTotal, epoch_name
 from tables.rows import LARGEST_BYTES
 from tables.type_cap import json_bytes
 
@@ -51,8 +51,25 @@ class Partial(msgspec.Struct, array_like=True):
     totals: dict[str, TypeTotal]
 
 
+class LaterPartial(Partial):
+    """A partial of a source that has forgotten event types; any partial can be read as one.
+
+    Attributes:
+        forgotten: how often it had.
+        gone: those that it forgot when it had done so so often: event type -> total.
+    """
+
+    forgotten: int = 0
+    gone: dict[str, ForgottenTotal] | None = None
+
+
 class _Message(msgspec.Struct):
     v: Literal[1]  # as in ``tables.again``
+    parts: list[LaterPartial]
+
+
+class _Written(msgspec.Struct):
+    v: Literal[1]
     parts: list[Partial]
 
 
@@ -83,7 +100,7 @@ def make_slicer(partitions: int) -> Callable[[str], int]:
 
 def cut(priority: str, source: str, emission: Emission, slice_of: Callable[[str], int]) -> dict[int, Partial]:
     """Cut what one source sends out into one part per combiner."""
-    parts: defaultdict[int, Partial] = defaultdict(lambda: Partial(priority, source, [], {}))
+    parts: defaultdict[int, Partial] = defaultdict(lambda: _empty(priority, source, emission.forgotten))
     for (resolution, bucket), counts in emission.buckets.items():
         by_slice: defaultdict[int, Counts] = defaultdict(dict)
         for event_type, count in counts.items():
@@ -91,8 +108,49 @@ def cut(priority: str, source: str, emission: Emission, slice_of: Callable[[str]
         for partition, sliced in by_slice.items():
             parts[partition].buckets.append(BucketCounts(resolution, bucket, sliced))
     for event_type, total in emission.totals.items():
-        parts[slice_of(event_type)].totals[event_type] = total
+        if event_type not in emission.epochs:
+            parts[slice_of(event_type)].totals[event_type] = total
     return parts
+
+
+def cut_forgetting(
+    priority: str, source: str, emission: Emission, slice_of: Callable[[str], int]
+) -> Iterator[tuple[int, Partial]]:
+    """What remains to be said of a source that forgets event types, after what `cut` cut.
+
+    Yields:
+        Slice and part: totals of event types that came to be named later, under the name of their epoch, for
+        combiners of any version; then, for each time that some were forgotten, their last totals, which may
+        never have been sent, and that they are forgotten, in a part of its own.
+    """
+    later: dict[tuple[int, int], Partial] = {}
+    for event_type, total in emission.totals.items():
+        if (epoch := emission.epochs.get(event_type, 0)) != 0:
+            key = slice_of(event_type), epoch
+            if key not in later:
+                later[key] = _empty(priority, epoch_name(source, epoch), emission.forgotten)
+            later[key].totals[event_type] = total
+    for (partition, _), part in later.items():
+        yield partition, part
+    for forgotten, totals in sorted(emission.gone.items()):
+        gone: defaultdict[int, dict[str, ForgottenTotal]] = defaultdict(dict)
+        last_totals: dict[tuple[int, int], Partial] = {}
+        for event_type, last in totals.items():
+            gone[slice_of(event_type)][event_type] = last
+            name = slice_of(event_type), last.epoch
+            if name not in last_totals:
+                last_totals[name] = _empty(priority, epoch_name(source, last.epoch), forgotten - 1)
+            last_totals[name].totals[event_type] = TypeTotal(last.total, last.last_seen_ms)
+        for (partition, _), part in last_totals.items():
+            yield partition, part
+        for partition, some in gone.items():
+            yield partition, LaterPartial(priority, source, [], {}, forgotten, some)
+
+
+def _empty(priority: str, source: str, forgotten: int) -> Partial:
+    return (
+        LaterPartial(priority, source, [], {}, forgotten) if forgotten else Partial(priority, source, [], {})
+    )
 
 
 def encode(parts: Iterable[Partial], largest_bytes: int = LARGEST_BYTES) -> list[bytes]:
@@ -119,20 +177,24 @@ def _bytes_of(part: Partial) -> int:
 
 
 def _messages(batch: list[Partial], largest_bytes: int) -> Iterator[bytes]:
-    message = _encode_message(_Message(VERSION, batch))
+    message = _encode_message(_Written(VERSION, batch))
     if len(message) <= largest_bytes:
         yield message
     elif len(batch) > 1:
+        # Each by itself, in order.
         for part in batch:
             yield from _messages([part], largest_bytes)
+    elif isinstance(batch[0], LaterPartial) and batch[0].gone is not None:
+        yield message  # said at once, or not at all; what is forgotten at once has a bound of its own
     else:
         for part in _pieces(batch[0], largest_bytes):
-            yield _encode_message(_Message(VERSION, [part]))
+            yield _encode_message(_Written(VERSION, [part]))
 
 
 def _pieces(part: Partial, largest_bytes: int) -> Iterator[Partial]:
     """A part in pieces that are small enough; each says less, and together they say the same."""
-    piece = Partial(part.priority, part.source, [], {})
+    forgotten = part.forgotten if isinstance(part, LaterPartial) else 0
+    piece = _empty(part.priority, part.source, forgotten)
     size = _PART_BYTES
     for bucket in [*part.buckets, None]:
         entries: Mapping[str, Any] = part.totals if bucket is None else bucket.counts
@@ -141,7 +203,7 @@ def _pieces(part: Partial, largest_bytes: int) -> Iterator[Partial]:
             more = json_bytes(name) + _NUMBER_BYTES
             if size + more + _BUCKET_BYTES > largest_bytes and size > _PART_BYTES:
                 yield piece
-                piece, size, held = Partial(part.priority, part.source, [], {}), _PART_BYTES, None
+                piece, size, held = _empty(part.priority, part.source, forgotten), _PART_BYTES, None
             if held is None:
                 if bucket is None:
                     held = piece.totals
@@ -154,7 +216,7 @@ def _pieces(part: Partial, largest_bytes: int) -> Iterator[Partial]:
     yield piece
 
 
-def decode(message: bytes) -> list[Partial]:
+def decode(message: bytes) -> list[LaterPartial]:
     """The parts in a message.
 
     Raises:

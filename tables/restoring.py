@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from tables.buckets import FINE, MINUTE, children
 from tables.replay_rules import RulesSpan
-from tables.row_bodies import read_fine, read_source_base
+from tables.reserved_types import RESERVED
+from tables.row_bodies import ForgottenTotal, read_fine, read_source_base
 from tables.rows import VersionedRows, base_name, bucket_name
 
 
@@ -28,6 +29,10 @@ class Restored:
         replay_until: the highest offset that a row is as of, of those that records may be applied to again.
         settled: the highest of these but one. The flush as of it was durable in full before the next began:
             what rows say up to there is whole, whatever became of the last one.
+        forgotten: as in ``SourceBase``; so are the following.
+        period: likewise.
+        epochs: likewise.
+        gone: likewise.
     """
 
     base_offset: int = -1
@@ -42,6 +47,10 @@ class Restored:
     rules: list[RulesSpan] = field(default_factory=list)
     replay_until: int = -1
     settled: int = -1
+    forgotten: int = 0
+    period: int = 0
+    epochs: dict[str, int] = field(default_factory=dict)
+    gone: dict[int, dict[str, ForgottenTotal]] = field(default_factory=dict)
 
     def take(self, offset: int) -> None:
         """A row is as of ``offset``."""
@@ -55,6 +64,8 @@ class Restored:
         known = self.totals.get(event_type)
         if known is None or total >= known:
             self.totals[event_type], self.seen_ms[event_type] = total, seen_ms
+            if known is None and self.forgotten and event_type not in RESERVED:
+                self.epochs[event_type] = self.forgotten
         self.as_of[event_type] = max(offset, self.as_of.get(event_type, self.base_offset))
 
 
@@ -97,4 +108,8 @@ def _base(source: str, rows: VersionedRows) -> Restored:
         # Of the newest alone: an answer too many does no harm, and one too few does.
         answered=newest.answered or {},
         rules=newest.rules or [],
+        forgotten=newest.forgotten,
+        period=newest.period,
+        epochs=newest.epochs or {},
+        gone=newest.gone or {},
     )

@@ -17,12 +17,13 @@ from tables.coarse_buckets import CoarseBuckets
 from tables.expiry import Expiry
 from tables.fine_rows import FineRows
 from tables.flushes import Emission, FineRow, Flush
+from tables.forgetting import NEVER_MS, PERIOD_MS, forgettable, period_of
 from tables.last_seen import LastSeen, SeenTimes
 from tables.replay_rules import RuleHistory, Rules
 from tables.reserved_types import OVERFLOW
 from tables.restoring import Restored, restore
-from tables.row_bodies import Counts, FineEntry, ReplayedEntry
-from tables.rows import VersionedRows, bucket_name
+from tables.row_bodies import Counts, FineEntry, GuestEntry, ReplayedEntry
+from tables.rows import Change, VersionedRows, bucket_name
 from tables.sending_again import SendingAgain
 from tables.source_totals import SourceTotals, sums
 from tables.type_cap import BYTES_EACH, MOST_GUEST_BYTES, TypeCap, bytes_of
@@ -44,6 +45,8 @@ class SourceCounter:
         rules: the settings that decide what a record is counted as, to be kept with the rows; ``lateness_s``
             and ``max_event_types`` are of these. None to keep none, and count all records alike.
         restored: what its rows hold; None to read them.
+        forget_s: seconds without a record after which an event type may give its place back; 0 for never.
+            Longer than 10 s buckets are kept, or a row could name what the totals have forgotten.
     """
 
     most_pending = 100_000
@@ -59,6 +62,7 @@ class SourceCounter:
         max_guest_bytes: int = MOST_GUEST_BYTES,
         rules: Rules | None = None,
         restored: Restored | None = None,
+        forget_s: int = 0,
     ) -> None:
         self.source = source
         self._rows = rows
@@ -89,6 +93,12 @@ class SourceCounter:
         #: Up to this offset a record may be one that some row already counts.
         self.replay_until = restored.replay_until
         self._flushed = -1
+        self._forget_ms = forget_s * 1000
+        #: Broker time, in milliseconds, from which on `reach` has something to do.
+        self.due_ms = (self.totals.period + 1) * PERIOD_MS if forget_s else NEVER_MS
+        #: Rows as of the last record before event types were forgotten.
+        self._before: list[Change] = []
+        self._stale_before: list[bytes] = []
 
     # ---------------------------------------------------------------- counting
 
@@ -153,6 +163,49 @@ class SourceCounter:
             self._merge_early()
         return True
 
+    def reach(self, time_ms: int) -> None:
+        """The next record has this broker's time, in milliseconds; nothing happens before ``due_ms``.
+
+        With the first record of a period, event types may give their places back. Whoever reads records again
+        must decide as was decided then, so all that was before is written first, as it was.
+        """
+        if time_ms < self.due_ms:
+            return
+        for bucket in self._merge_pending():
+            self._fine.row(bucket).resend = True
+        totals = self.totals
+        period = period_of(time_ms)
+        self.due_ms = (period + 1) * PERIOD_MS
+        names = forgettable(totals.seen_ms, period * PERIOD_MS - self._forget_ms) if totals.is_near else ()
+        if names:
+            self._write_all_before()
+        totals.period = period
+        totals.base_due |= totals.is_near
+        if names:
+            totals.forget(names)
+
+    def _write_all_before(self) -> None:
+        """Rows as of the last record, to be written with the next flush before all others."""
+        dirty = self._fine.dirty()
+        self._coarse.touch(MINUTE, dirty)
+        offset = max(self.processed, self._flushed)
+        base, stale = self.totals.write_base(
+            offset,
+            self.totals.base_at_s,
+            self._coarse.minutes,
+            self._coarse.hours,
+            self._expiry.before,
+            self._again.answered,
+            replaying=self.replaying,
+            rules=None if self._rules is None else self._rules.spans(),
+        )
+        self._before += base
+        self._stale_before += stale
+        for bucket, row in dirty.items():
+            row.offset = max(row.offset, offset)
+            body = self._body(row, offset)
+            self._before += self._rows.changes(bucket_name(self.source, FINE, bucket), row.offset, body)
+
     def take_pending(self) -> dict[int, Counter[str]]:
         """Bucket -> event type -> count since the last flush, which is then forgotten."""
         pending, self._pending = self._pending, {}
@@ -205,10 +258,11 @@ class SourceCounter:
         if event_type in row.counts or event_type in self.totals.counts:
             return self._cap.admitted(event_type, row.counts, 0, self._cap.most_bytes)
         if row.guest_bytes is None:
-            row.guest_bytes = bytes_of(row.counts.keys() - self.totals.counts.keys())
+            row.guest_bytes = bytes_of(row.guests)
         counted = self._cap.admitted(event_type, row.counts, row.guest_bytes, self._cap.most_guest_bytes)
         if counted == event_type:
             row.guest_bytes += bytes_of((event_type,))
+            row.guests.add(event_type)
         return counted
 
     def _is_left_out(self, total_type: str, row: FineRow) -> bool:
@@ -277,6 +331,8 @@ class SourceCounter:
             self._write_row(bucket, row, changed.get(bucket, ()), flush)
         self._again.add_to(flush)
         flush.emission.totals = self.totals.take_touched()
+        if self.totals.forgotten:
+            self.totals.say_forgotten(flush.emission)
         if not self.replaying:
             self.totals.replayed()
         flush.cleanup += self._expiry.deletions()
@@ -321,7 +377,9 @@ class SourceCounter:
             replaying=self.replaying,
             rules=None if self._rules is None else self._rules.spans(),
         )
-        flush.first += base
+        flush.first += self._before + base
+        flush.cleanup += [(key, None) for key in self._stale_before]
+        self._before, self._stale_before = [], []
         flush.cleanup += [(key, None) for key in stale_keys]
 
     def _write_row(self, bucket: int, row: FineRow, changed: Collection[str], flush: Flush) -> None:
@@ -341,6 +399,12 @@ class SourceCounter:
         none = repeat(0)  # of an event type that the totals do not know by name
         totals = map(self.totals.counts.get, counts, none)
         seen_ms = map(self.totals.seen_ms.get, counts, none)
+        if self.totals.forgotten:
+            as_of = self.totals.as_of(counts, offset)
+            is_guest = map(row.guests.__contains__, counts)
+            return dict(
+                zip(counts, map(GuestEntry, counts.values(), totals, seen_ms, as_of, is_guest), strict=True)
+            )
         if self.replaying:
             as_of = self.totals.as_of(counts, offset)
             return dict(zip(counts, map(ReplayedEntry, counts.values(), totals, seen_ms, as_of), strict=True))
@@ -354,6 +418,7 @@ class SourceCounter:
     def flushed(self, flush: Flush) -> None:
         """All of ``flush`` is durable: forget what it closed, and free memory."""
         self._flushed = flush.offset
+        self.totals.said(flush.emission.gone)
         self._coarse.flushed(flush.closed, self._has_news)
         self._fine.release(self._coarse.minutes)
         if flush.first:

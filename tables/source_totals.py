@@ -7,9 +7,11 @@ from itertools import repeat
 from operator import add
 from typing import Final
 
+from tables.flushes import Emission
 from tables.replay_rules import RulesSpan
+from tables.reserved_types import OVERFLOW, RESERVED
 from tables.restoring import Restored
-from tables.row_bodies import SourceBase, TypeTotal
+from tables.row_bodies import ForgottenTotal, SourceBase, TypeTotal
 from tables.rows import Change, VersionedRows, base_name
 from tables.type_cap import TypeCap, bytes_of
 
@@ -45,11 +47,20 @@ class SourceTotals:
         self.touched: set[str] = set()
         #: The next flush must write the base row, because no 10 s row says what has changed.
         self.base_due = False
+        #: How often event types were forgotten.
+        self.forgotten = restored.forgotten
+        #: The last period that began; see ``tables.forgetting``.
+        self.period = restored.period
+        #: Event type -> how often that was when it came to be named, where that is not 0.
+        self.epochs = restored.epochs
+        #: What was forgotten and is to be said, or may have to be said again after a crash.
+        self.gone = restored.gone
         self._bytes = bytes_of(self.counts)
         self._as_of = restored.as_of
         self._base_offset = restored.base_offset
         self._stale_keys = restored.stale_base_keys
-        self._base_at_s = 0.0
+        #: When the base row was written last.
+        self.base_at_s = 0.0
 
     # ---------------------------------------------------------------- adding
 
@@ -59,11 +70,41 @@ class SourceTotals:
         if total is None:
             self.counts[event_type], self.seen_ms[event_type] = count, seen_ms
             self._bytes += bytes_of((event_type,))
+            if self.forgotten and event_type not in RESERVED:
+                self.epochs[event_type] = self.forgotten
             # Near the cap the order of arrival decides what is counted by name: make it durable first.
-            self.base_due |= self.cap.is_near(len(self.counts), self._bytes)
+            self.base_due |= self.is_near
         else:
             self.counts[event_type] = total + count
             self.seen_ms[event_type] = max(seen_ms, self.seen_ms[event_type])
+
+    @property
+    def is_near(self) -> bool:
+        """Whether few places are left."""
+        return self.cap.is_near(len(self.counts), self._bytes)
+
+    def forget(self, event_types: Collection[str]) -> None:
+        """Give the places of these back; the next flush says so."""
+        gone = self.gone[self.forgotten + 1] = {}
+        for each in event_types:
+            gone[each] = ForgottenTotal(
+                self.counts.pop(each), self.seen_ms.pop(each), self.epochs.pop(each, 0)
+            )
+        self._bytes -= bytes_of(event_types)
+        self.touched.difference_update(event_types)
+        self.forgotten += 1
+        self.base_due = True
+
+    def say_forgotten(self, emission: Emission) -> None:
+        """Add to what is sent out what there is to say of event types that were forgotten."""
+        emission.forgotten = self.forgotten
+        emission.epochs = {each: self.epochs[each] for each in emission.totals if each in self.epochs}
+        emission.gone = dict(self.gone)
+
+    def said(self, gone: Collection[int]) -> None:
+        """What was forgotten then has been said, and need not be said again."""
+        for each in gone:
+            self.gone.pop(each, None)
 
     def _admitted(self, event_type: str) -> str:
         return self.cap.admitted(event_type, self.counts, self._bytes, self.cap.most_bytes)
@@ -74,6 +115,8 @@ class SourceTotals:
         if offset > self._as_of.get(counted, self._base_offset):
             self.add(counted, 1, seen_ms)
         self.touched.add(counted)
+        if self.forgotten:
+            self.touched.add(OVERFLOW)  # as which it may have been counted before there was a place
         return counted
 
     def see(self, seen: Mapping[str, int]) -> bool:
@@ -125,7 +168,7 @@ class SourceTotals:
 
     def is_base_due(self, now_s: float, *, active: bool) -> bool:
         """Whether the base row is to be written; ``active`` says that other rows are."""
-        return self.base_due or (active and not 0 <= now_s - self._base_at_s < _BASE_INTERVAL_S)
+        return self.base_due or (active and not 0 <= now_s - self.base_at_s < _BASE_INTERVAL_S)
 
     def write_base(
         self,
@@ -141,10 +184,12 @@ class SourceTotals:
     ) -> tuple[list[Change], list[bytes]]:
         """The base row as of ``offset``, and the keys that it supersedes."""
         self._base_offset = max(self._base_offset, offset)
-        self._base_at_s, self.base_due = now_s, False
+        self.base_at_s, self.base_due = now_s, False
         body = SourceBase(self.of(self.counts), list(minutes), list(hours), expired_before, rules=rules)
         if answered:
             body.answered = answered
+        body.forgotten, body.period = self.forgotten, self.period
+        body.epochs, body.gone = self.epochs or None, self.gone or None
         if self._as_of and replaying:
             # Totals of these types are ahead of the row's offset while records are being replayed.
             body.as_of = {t: as_of for t, as_of in self._as_of.items() if as_of > self._base_offset}

@@ -9,12 +9,14 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
 from tables.again import is_question
 from tables.buckets import FINE, HOUR, RETENTION_S, parent
 from tables.public_rows import PublicKey, decode_key, decode_value
+from tables.reserved_types import OVERFLOW
 from tables.row_bodies import Counts, TypeTotal
 
 #: Buckets are forgotten so many seconds after workers give them up, which may lag.
@@ -55,6 +57,28 @@ class StoredRow:
 
 #: (priority, resolution) -> bucket -> place of the public key, which is the slice or a part of it -> row
 StoredRows = dict[tuple[str, int], dict[int, dict[int, StoredRow]]]
+
+
+@dataclass(slots=True)
+class _Known:
+    """The total of an event type, as a row said last.
+
+    Attributes:
+        total: records ever counted.
+        last_seen_ms: event time of the latest, in milliseconds since 1970.
+        offset: input offset that the row is as of.
+        part: of the row of totals that said it, or one of the following when only rows of buckets did.
+    """
+
+    total: int
+    last_seen_ms: int
+    offset: int
+    part: int
+
+
+_OF_A_BUCKET: Final = -1
+#: The same, and the first part of a later row of totals did not name it.
+_DOUBTFUL: Final = -2
 
 
 class _Parsed(dict[bytes, Counts]):
@@ -106,8 +130,10 @@ class Totals:
         self._app = app
         #: Rows of buckets, for who makes sums of them.
         self.rows: StoredRows = {}
-        #: priority -> event type -> total
-        self._totals: dict[str, dict[str, TypeTotal]] = {}
+        #: priority -> slice -> event type -> total
+        self._totals: dict[str, dict[int, dict[str, _Known]]] = {}
+        #: (priority, slice) of totals that take more than one record.
+        self._in_parts: set[tuple[str, int]] = set()
         #: (priority, place) -> input offset that its row of totals is as of
         self._total_offsets: dict[tuple[str, int], int] = {}
         #: The highest time of the rows that were taken in, by their records, in seconds since 1970.
@@ -154,8 +180,9 @@ class Totals:
                 self.outdated += 1
                 return False
             self._total_offsets[part] = row.offset
-        if row.totals:
-            self._merge_totals(name.priority, row.totals)
+            self._take_totals(name, row.offset, row.totals or {})
+        elif row.totals and row.offset >= self._total_offsets.get((name.priority, name.slice), -1):
+            self._merge_totals(name, row.offset, row.totals)
         if name.resolution_s is None or name.bucket is None:
             return True
         buckets = self.rows.setdefault((name.priority, name.resolution_s), {})
@@ -188,13 +215,40 @@ class Totals:
             if each.behind_s > window_s and abs(now_s - each.at_s) < _LATE_SHOWN_S
         ]
 
-    def _merge_totals(self, priority: str, found: dict[str, TypeTotal]) -> None:
-        known = self._totals.setdefault(priority, {})
+    def _take_totals(self, name: PublicKey, offset: int, found: dict[str, TypeTotal]) -> None:
+        """Take in a row of totals, which says all as of its offset: what it names no more was forgotten."""
+        known = self._totals.setdefault(name.priority, {}).setdefault(name.slice, {})
+        place = name.priority, name.slice
+        if name.part:
+            self._in_parts.add(place)
+        for event_type, total in [*known.items()]:
+            if total.offset > offset or event_type in found:
+                continue
+            if total.part == name.part or (not name.part and total.part == _DOUBTFUL):
+                del known[event_type]
+            elif total.part == _OF_A_BUCKET and not name.part:
+                if place in self._in_parts:
+                    total.part = _DOUBTFUL  # a later part may name it
+                else:
+                    del known[event_type]
         for event_type, each in found.items():
-            total = known.setdefault(event_type, each)
-            if total is not each:
-                total.total = max(total.total, each.total)
-                total.last_seen_ms = max(total.last_seen_ms, each.last_seen_ms)
+            before = known.get(event_type)
+            if before is None or before.offset <= offset:
+                known[event_type] = _Known(each.total, each.last_seen_ms, offset, name.part)
+            else:
+                _raise(before, each)
+                before.part = name.part
+
+    def _merge_totals(self, name: PublicKey, offset: int, found: dict[str, TypeTotal]) -> None:
+        """Take in totals that a row of a bucket carries."""
+        known = self._totals.setdefault(name.priority, {}).setdefault(name.slice, {})
+        for event_type, each in found.items():
+            before = known.get(event_type)
+            if before is None:
+                known[event_type] = _Known(each.total, each.last_seen_ms, offset, _OF_A_BUCKET)
+            else:
+                _raise(before, each)
+                before.offset = max(before.offset, offset)
 
     def _forget(self, name: PublicKey) -> None:
         if name.resolution_s is None or name.bucket is None:
@@ -227,8 +281,17 @@ class Totals:
 
     def since_ever(self, priority: str) -> list[Count]:
         """All that was ever counted in one priority, in no particular order."""
-        totals = self._totals.get(priority, {})
-        return [Count(t, priority, each.total, each.last_seen_ms) for t, each in totals.items()]
+        slices = self._totals.get(priority, {}).values()
+        found = [
+            Count(event_type, priority, each.total, each.last_seen_ms)
+            for totals in slices
+            for event_type, each in totals.items()
+            if event_type != OVERFLOW
+        ]
+        # The only one that every slice may have: what it has forgotten.
+        if others := [totals[OVERFLOW] for totals in slices if OVERFLOW in totals]:
+            found.append(Count(OVERFLOW, priority, *_sum_of(others)))
+        return found
 
     def series(
         self, event_type: str, priority: str, resolution_s: int, start_s: int, end_s: int
@@ -241,11 +304,21 @@ class Totals:
 
     def known(self, event_type: str) -> dict[str, tuple[int, int]]:
         """Priority -> (total, last seen in ms) of an event type."""
-        return {
-            priority: (types[event_type].total, types[event_type].last_seen_ms)
-            for priority, types in self._totals.items()
-            if event_type in types
-        }
+        found = {}
+        for priority, slices in self._totals.items():
+            if each := [totals[event_type] for totals in slices.values() if event_type in totals]:
+                found[priority] = _sum_of(each)
+        return found
+
+
+def _raise(known: _Known, found: TypeTotal) -> None:
+    known.total = max(known.total, found.total)
+    known.last_seen_ms = max(known.last_seen_ms, found.last_seen_ms)
+
+
+def _sum_of(some: list[_Known]) -> tuple[int, int]:
+    """Total, and when the latest was seen."""
+    return sum(each.total for each in some), max(each.last_seen_ms for each in some)
 
 
 def make_matcher(pattern: str) -> Callable[[str], bool]:

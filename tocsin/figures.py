@@ -27,7 +27,7 @@ class NothingYet:
 
     counted: Mapping[Priority, int] = field(default_factory=dict)
     forwarded: Mapping[Priority, int] = field(default_factory=dict)
-    dead_letters: Mapping[Reason, int] = field(default_factory=dict)
+    dead_letters: Mapping[tuple[Priority, Reason], int] = field(default_factory=dict)
     repairs: Mapping[Repair, int] = field(default_factory=dict)
     never_read: Mapping[Priority, int] = field(default_factory=dict)
     counted_lost: Mapping[Priority, int] = field(default_factory=dict)
@@ -95,8 +95,8 @@ class WorkerFigures:
         self.never_read: Mapping[Priority, int] = worker.traffic.never_read_by
         #: Records that were counted, and that the brokers then lost, by priority.
         self.counted_lost: Mapping[Priority, int] = worker.lives.counted_lost
-        #: Records that could not be read, by reason; repairs of those that could, by name.
-        self.dead_letters: Mapping[Reason, int] = stats.dead_letters
+        #: Records that could not be read, by priority and reason; repairs of those that could, by name.
+        self.dead_letters: Mapping[tuple[Priority, Reason], int] = stats.dead_letters
         self.repairs: Mapping[Repair, int] = stats.repairs
         #: Record times that are not the brokers'; notifications dated long before their record's.
         self.record_times: Mapping[tuple[Priority, RecordTime], int] = stats.record_times

@@ -27,6 +27,7 @@ from streams.settings.profiles import (
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
 #: Characters of the token that may change a worker; short ones can be guessed.
 _LEAST_TOKEN_LENGTH = 16
+_LEAST_FORGET_S = 3 * 86_400
 
 
 class Settings(KafkaSettings):
@@ -115,6 +116,13 @@ class Settings(KafkaSettings):
         le=10**9,
         description="Distinct event types per bucket and partition; the rest counts as one overflow type.",
     )
+    forget_event_types_s: int = Field(
+        8 * 86_400,
+        ge=0,
+        le=10 * 365 * 86_400,
+        description="Where nearly all places for event types are taken, those not seen for so many seconds "
+        "give theirs back, and their totals go to the overflow type; 0 for never, else at least 3 days.",
+    )
     forward_priorities: Annotated[tuple[Priority, ...], NoDecode] = Field(
         (Priority.CRITICAL, Priority.ERROR),
         description="Priorities whose notifications are forwarded to alert topics at once; "
@@ -191,6 +199,14 @@ class Settings(KafkaSettings):
     @classmethod
     def _split_age_limits(cls, value: Any) -> Any:
         return numbers_by_priority(value, "age limit", "debug=300,info=60")
+
+    @field_validator("forget_event_types_s")
+    @classmethod
+    def _check_forget(cls, value: int) -> int:
+        # Longer than rows of 10 s are kept, whatever the lateness.
+        if 0 < value < _LEAST_FORGET_S:
+            raise ValueError(f"give 0 for never, or at least {_LEAST_FORGET_S} seconds")
+        return value
 
     @field_validator("admin_token")
     @classmethod

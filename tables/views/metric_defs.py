@@ -100,10 +100,12 @@ METRICS: Final = (
     MetricDef(
         "tocsin_dead_letters_total",
         "counter",
-        "Records that could not be read and went to the dead-letter topic, by reason.",
-        ("reason",),
+        "Records that could not be read and went to the dead-letter topic, by priority and reason.",
+        ("priority", "reason"),
         lambda scrape: [
-            ((reason.value,), scrape.sources.stats.dead_letters.get(reason, 0)) for reason in Reason
+            ((priority.value, reason.value), scrape.sources.stats.dead_letters.get((priority, reason), 0))
+            for priority in scrape.sources.settings.priorities
+            for reason in Reason
         ],
     ),
     MetricDef(

@@ -181,8 +181,8 @@ class WorkerStats(Protocol):
         """Records forwarded to alert topics."""
 
     @property
-    def dead_letters(self) -> Mapping[Reason, int]:
-        """Records that could not be read."""
+    def dead_letters(self) -> Mapping[tuple[Priority, Reason], int]:
+        """Records that could not be read, by the priority of their topic and why."""
 
     @property
     def repairs(self) -> Mapping[Repair, int]:

@@ -367,7 +367,7 @@ class Checker:
             for offset, (_, event_type, _) in source.log.items():
                 if event_type is None:
                     letters.add((topic, partition, offset))
-                elif forwarded:
+                if forwarded:
                     wanted.add((topic, partition, offset))
         for missing in sorted(wanted - self._received.keys()):
             verdict.alerts_lost.add(f"{_at(missing[:2], missing[2])} was not forwarded")

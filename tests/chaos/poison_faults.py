@@ -35,7 +35,7 @@ _BESIDES_BYTES = 144 * _MIB
 
 async def poison(world: World) -> None:
     """All of it at once, into topics that take compression bombs as well."""
-    before = max(_peak_bytes(member.process.pid) for member in world.members if member.process)
+    before = max(peak_bytes(member.process.pid) for member in world.members if member.process)
     at_the_door = await _throw_bombs(world)
     if at_the_door["taken"]:
         world.broken.append(f"topics as Tocsin makes them took {at_the_door['taken']} bombs")
@@ -47,11 +47,11 @@ async def poison(world: World) -> None:
     records = await _publish_hostile(world)
     await _flood(world)
     took = await world.caught_up(60)
-    others = await _counted_as_others(world)
+    others = await counted_as_others(world, FLOOD_TYPES - PARTITIONS * world.settings.max_event_types)
     if not others:
         world.broken.append("no event type was counted among the others")
     bound = world.settings.buffer_bytes * len(world.settings.priorities) + _BESIDES_BYTES
-    peaks = {m.name: _peak_bytes(m.process.pid) for m in world.members if m.process and m.runs}
+    peaks = {m.name: peak_bytes(m.process.pid) for m in world.members if m.process and m.runs}
     world.notes.append(
         f"bombs refused by topics as made {at_the_door['refused']}, taken by others {thrown['taken']}, "
         f"hostile records {records}, event types {FLOOD_TYPES:,} "
@@ -67,7 +67,8 @@ async def poison(world: World) -> None:
             world.broken.append(f"{member.name} ended with {member.exit_code}:\n{member.tail()}")
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_bytes(pid: int) -> int:
+    """Most memory that a process had at any time."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -192,8 +193,8 @@ async def _flood(world: World) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _counted_as_others(world: World) -> int:
-    """How many records of the flood were over the limit of event types."""
+async def counted_as_others(world: World, least: int) -> int:
+    """How many records of the flood were over the limit of event types; ``least`` of them must be."""
     path = f"/api/v1/counts?window=total&priority=AUDIT&event_type={quote(OVERFLOW)}"
     found = 0
 
@@ -201,7 +202,7 @@ async def _counted_as_others(world: World) -> int:
         nonlocal found
         status, body = await asyncio.to_thread(world.members[0].get, path)
         found = sum(item["count"] for item in orjson.loads(body)["items"]) if status == 200 else 0
-        return found >= FLOOD_TYPES - PARTITIONS * world.settings.max_event_types
+        return found >= least
 
     try:
         await until("the rest of the flood is counted", counted, 10)

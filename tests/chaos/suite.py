@@ -20,6 +20,7 @@ from tests.chaos import (
     identity_faults,
     membership_faults,
     poison_faults,
+    size_faults,
     storm_faults,
     topic_faults,
 )
@@ -77,6 +78,12 @@ LINES: dict[str, Line] = {
         "poison: malformed, oversized, bombs, event types without end, wrong clocks",
         stock=False,
         settings=poison_faults.SETTINGS,
+    ),
+    "size": Line(
+        size_faults.poison_by_size,
+        "poison by size: event types of 1 kB without end, publishers of 900 kB",
+        stock=False,
+        settings=size_faults.SETTINGS,
     ),
     "topic-remade": Line(
         topic_faults.topic_remade,

@@ -129,7 +129,7 @@ def test_two_demos_at_once_count_all_that_they_published_and_leave_nothing(tmp_p
                 )
             published, counted, dead, forwarded = map(int, lines["all"])
             assert published == counted + dead > 0
-            assert forwarded == int(lines["CRITICAL"][1]) + int(lines["ERROR"][1]) > 0
+            assert forwarded == int(lines["CRITICAL"][0]) + int(lines["ERROR"][0]) > 0
             assert re.search(r"^0:\d\d  published [\d,]+  counted ", output, re.MULTILINE), (
                 "a line of progress"
             )

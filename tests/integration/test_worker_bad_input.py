@@ -32,6 +32,8 @@ pytestmark = pytest.mark.kafka
 #: As publishers' libraries send them: binary, with one name twice, and with a name like one of Tocsin's own.
 HEADERS = [("trace", b"\x00\xff"), ("twice", b"1"), ("twice", b"2"), ("tocsinlike", b"")]
 KEY = b"key \xff"
+#: Bytes of a notification that the worker of the test reads at most; topics take more.
+LARGEST = 950_000
 
 
 @dataclass
@@ -90,6 +92,30 @@ CASES = [
     Case("5,000 levels", b"[" * 5000 + b"]" * 5000, reason=Reason.TOO_DEEP),
     Case("900 KB of garbage", b"\x00" * 900_000, reason=Reason.NOT_JSON),
     Case("garbage as CRITICAL", b"garbage", Priority.CRITICAL, reason=Reason.NOT_JSON),
+    Case("cut off as CRITICAL", message()[:-3], Priority.CRITICAL, reason=Reason.NOT_JSON),
+    Case(
+        "UTF-16 as CRITICAL", message().decode().encode("utf-16"), Priority.CRITICAL, reason=Reason.BAD_UTF8
+    ),
+    Case("null value as CRITICAL", None, Priority.CRITICAL, reason=Reason.NULL_VALUE),
+    Case("no event type as ERROR", message(event_type=...), Priority.ERROR, reason=Reason.EVENT_TYPE_MISSING),
+    Case(
+        "a secret as ERROR",
+        message(payload={"password": "geheim"})[:-1],
+        Priority.ERROR,
+        reason=Reason.NOT_JSON,
+    ),
+    Case(
+        "300 levels as ERROR",
+        message(payload="?").replace(b'"?"', b"[" * 300 + b"]" * 300),
+        Priority.ERROR,
+        reason=Reason.TOO_DEEP,
+    ),
+    Case(
+        "too large as CRITICAL",
+        message(payload=" " * LARGEST),
+        Priority.CRITICAL,
+        reason=Reason.TOO_LARGE,
+    ),
     Case("900 KB payload", message(payload="y" * 900_000), event_type="case"),
     Case("900 KB payload as ERROR", message(payload="y" * 900_000, priority="ERROR"), Priority.ERROR),
     Case("publisher_id a number", message(publisher_id=7), repair=Repair.PUBLISHER_ID_NOT_TEXT),
@@ -125,7 +151,7 @@ CASES = [
 
 async def test_bad_input(deployment: Deployment) -> None:
     settings = deployment.settings
-    worker = await deployment.worker().start().ready()
+    worker = await deployment.worker(max_notification_bytes=str(LARGEST)).start().ready()
     places: dict[Place, Case] = {}
     expected: Counts = Counter()
     published = 0
@@ -177,9 +203,9 @@ async def test_bad_input(deployment: Deployment) -> None:
     for repair, number in repaired.items():
         if repair not in {Repair.PRIORITY_MISSING, Repair.TIMESTAMP_MISSING}:
             assert metric(metrics, "tocsin_repairs_total", repair) == number, repair
-    reasons = Counter(case.reason for case in CASES if case.reason is not None)
-    for reason, number in reasons.items():
-        assert metric(metrics, "tocsin_dead_letters_total", reason) == number, reason
+    reasons = Counter((case.reason, case.priority) for case in CASES if case.reason is not None)
+    for (reason, priority), number in reasons.items():
+        assert metric(metrics, "tocsin_dead_letters_total", reason, priority) == number, (reason, priority)
     assert metric(metrics, "tocsin_time_replaced_total", "") == 2
 
     forwards = {
@@ -187,8 +213,11 @@ async def test_bad_input(deployment: Deployment) -> None:
         for severity in ("CRITICAL", "ERROR")
         for place, records in (await read_forwards(settings, severity)).items()
     }
-    assert len(forwards) == sum(
-        count for (priority, _), count in expected.items() if priority in {"CRITICAL", "ERROR"}
+    rings = {"CRITICAL", "ERROR"}
+    unread = [case for case in CASES if case.reason is not None and case.priority in rings]
+    assert len(unread) > 5
+    assert len(forwards) == len(unread) + sum(
+        count for (priority, _), count in expected.items() if priority in rings
     )
     assert metric(metrics, "tocsin_records_forwarded_total", "") == len(forwards)
     by_name = {case.name: forwards[place] for place, case in places.items() if place in forwards}
@@ -199,14 +228,28 @@ async def test_bad_input(deployment: Deployment) -> None:
     assert large["notification"] is None
     assert large["truncated"] is True
     assert large["labels"]["alertname"] == "case"
-    assert "garbage as CRITICAL" not in by_name
+    letters = {dict(letter.headers)["tocsin-id"].decode() for letter in dead}
+    for case in unread:
+        alert = by_name[case.name]
+        labels = alert["labels"]
+        assert (labels["alertname"], labels["severity"]) == ("unreadable", case.priority.lower()), case.name
+        assert alert["deadLetter"]["id"] in letters, case.name
+        assert alert["deadLetter"]["reason"] == labels["reason"] == case.reason, case.name
+        assert alert["notification"] is None
+        told = case.name not in {"garbage as CRITICAL", "null value as CRITICAL"}
+        assert labels["publisher_id"] == ("compute.host1" if told else ""), case.name
+        named = told and case.name != "no event type as ERROR"
+        assert labels.get("event_type") == ("case" if named else None), case.name
+    assert "geheim" not in repr(by_name["a secret as ERROR"])
 
 
-def metric(text: bytes, name: str, label: str) -> float:
-    """Sum of a metric's values, of those with the label's value if that is not empty."""
+def metric(text: bytes, name: str, *labels: str) -> float:
+    """Sum of a metric's values, of those with all of these values of labels, but for empty ones."""
     found = re.findall(rf"^{name}(?:{{(.*)}})? ([0-9.e+]+)$", text.decode(), re.MULTILINE)
     assert found, name
-    return sum(float(value) for labels, value in found if f'"{label}"' in labels or not label)
+    return sum(
+        float(value) for given, value in found if all(f'"{label}"' in given for label in labels if label)
+    )
 
 
 async def test_replays_of_what_stays_bad_do_not_multiply(deployment: Deployment) -> None:

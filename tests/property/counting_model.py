@@ -15,7 +15,7 @@ from typing import Any
 from tables.buckets import HOUR
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.flushes import Flush
-from tables.partials import Partial, cut, decode, encode, make_slicer
+from tables.partials import Partial, cut, cut_forgetting, decode, encode, make_slicer
 from tables.public_rows import decode_key, encode_key, encode_row
 from tables.rows import LARGEST_BYTES, Change, VersionedRows
 from tables.source_counter import SourceCounter
@@ -26,6 +26,7 @@ from tests.property.counting_truth import (
     PRIORITY,
     Cap,
     Input,
+    Record,
     check_combined,
     check_public,
     check_slice_commit,
@@ -159,14 +160,23 @@ class SourceWorker(Worker):
         batch = [entry for entry in self.cluster.inputs[self.source] if entry[0] >= self.position][:count]
         new = [(offset, record) for offset, record in batch if offset > self.counter.processed]
         # As ingest does: at once where that may be done, and one by one otherwise.
-        if not new or self.position % 3 == 1 or not self._add_run(new):
-            for offset, record in new:
-                self.counter.add(offset, record.event_type, record.bucket, record.bucket * 1000)
+        start = 0
+        for index, (_, record) in enumerate(new):
+            if record.broker_s * 1000 >= self.counter.due_ms:
+                self._add(new[start:index])
+                self.counter.reach(record.broker_s * 1000)
+                start = index
+        self._add(new[start:])
         if batch:
             self.position = batch[-1][0] + 1
             self.counter.watermark_ms = max(self.counter.watermark_ms, batch[-1][1].broker_s * 1000)
 
-    def _add_run(self, batch: Sequence[tuple[int, Input]]) -> bool:
+    def _add(self, new: Sequence[tuple[int, Record]]) -> None:
+        if new and (new[0][0] % 3 == 1 or not self._add_run(new)):
+            for offset, record in new:
+                self.counter.add(offset, record.event_type, record.bucket, record.bucket * 1000)
+
+    def _add_run(self, batch: Sequence[tuple[int, Record]]) -> bool:
         types: dict[int, list[str]] = {}
         seen: dict[str, int] = {}
         for _, record in batch:
@@ -186,6 +196,11 @@ class SourceWorker(Worker):
             yield from self._write(changes)
         sent = cut(PRIORITY, self.counter.source, flush.emission, self.cluster.slice_of)
         for partition, part in sent.items():
+            for message in encode([part], self.cluster.largest_bytes):
+                self.cluster.partials[partition].append(message)
+                yield
+        forgetting = cut_forgetting(PRIORITY, self.counter.source, flush.emission, self.cluster.slice_of)
+        for partition, part in forgetting:
             for message in encode([part], self.cluster.largest_bytes):
                 self.cluster.partials[partition].append(message)
                 yield
@@ -209,7 +224,10 @@ class SliceWorker(Worker):
         for offset in range(self.position, min(len(messages), self.position + count)):
             self.counter.reach(int(self.cluster.now_s * 1000))
             for p in decode(messages[offset]):
-                self.counter.merge(offset, p.priority, p.source, p.buckets, p.totals, self.cluster.now_s)
+                later = {"forgotten": p.forgotten, "gone": p.gone} if p.forgotten else {}
+                self.counter.merge(
+                    offset, p.priority, p.source, p.buckets, p.totals, self.cluster.now_s, **later
+                )
             self.counter.processed = max(self.counter.processed, offset)
             self.position = offset + 1
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tables.buckets import FINE, HOUR, MINUTE, RESOLUTIONS, parent, retention_s
 from tables.combined_counter import CombinedCounter
 from tables.partials import Partial
-from tables.reserved_types import OVERFLOW, PROBES
+from tables.reserved_types import OVERFLOW, PROBES, RESERVED
 from tables.row_bodies import counts_in, read_coarse, read_fine
 from tables.rows import VersionedRows, bucket_name
 from tables.source_counter import SourceCounter
@@ -34,11 +34,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """Limits of what is counted by name: event types, their bytes in the totals, and those of guests."""
+    """Limits of what is counted by name: event types, their bytes in the totals, and those of guests.
+
+    ``forget_s`` is how long one may be unseen before it loses its place, 0 for any time.
+    """
 
     types: int
     type_bytes: int = 10**9
     guest_bytes: int = 10**9
+    forget_s: int = 0
 
     @property
     def options(self) -> dict[str, int]:
@@ -47,6 +51,7 @@ class Cap:
             "max_event_types": self.types,
             "max_type_bytes": self.type_bytes,
             "max_guest_bytes": self.guest_bytes,
+            "forget_s": self.forget_s,
         }
 
 
@@ -69,6 +74,10 @@ class Truth:
     rows: dict[tuple[int, int], Counter[str]] = field(default_factory=dict)
     #: (resolution, bucket) -> at least so many, for buckets that late records hit
     late: dict[tuple[int, int], int] = field(default_factory=dict)
+    #: Records of event types that lost their places, counted by name until then.
+    forgotten: Counter[str] = field(default_factory=Counter)
+    #: How often one did.
+    times: int = 0
 
 
 def truth_of(records: Input, cap: Cap, before: float = float("inf")) -> Truth:
@@ -77,15 +86,30 @@ def truth_of(records: Input, cap: Cap, before: float = float("inf")) -> Truth:
     watermark_s = 0
     late: set[int] = set()
     in_time: Counter[tuple[int, int]] = Counter()
+    last_s: dict[str, int] = {}
+    hour = 0
+    guests_of: dict[int, set[str]] = {}
     for offset, record in records:
         if offset >= before:
             break
         totals = truth.totals
+        if cap.forget_s and record.broker_s // 3600 > hour:
+            hour = record.broker_s // 3600
+            used = sum(map(size_of, totals))
+            if len(totals) * 10 >= cap.types * 9 or used * 10 >= cap.type_bytes * 9:
+                old = [t for t in totals if t not in RESERVED and last_s[t] < hour * 3600 - cap.forget_s]
+                truth.times += bool(old)
+                for each in old:
+                    truth.forgotten[each] += totals.pop(each)
         totals[_named(record.event_type, totals, cap.types, sum(map(size_of, totals)), cap.type_bytes)] += 1
+        if record.event_type in totals:
+            last_s[record.event_type] = max(record.bucket, last_s.get(record.event_type, 0))
         row = truth.rows.setdefault((FINE, record.bucket), Counter())
-        guests = [each for each in (*row, record.event_type) if each not in totals]
-        used = 0 if record.event_type in totals else sum(map(size_of, set(guests) & set(row)))
+        guests = guests_of.setdefault(record.bucket, set())
+        used = 0 if record.event_type in totals else sum(map(size_of, guests))
         most = cap.type_bytes if record.event_type in totals else cap.guest_bytes
+        if _named(record.event_type, row, cap.types, used, most) != OVERFLOW:
+            guests |= {record.event_type} - totals.keys() - row.keys()
         row[_named(record.event_type, row, cap.types, used, most)] += 1
         if record.bucket < watermark_s - retention_s(FINE, LATENESS_S):
             late.add(record.bucket)

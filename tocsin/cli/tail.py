@@ -20,6 +20,7 @@ from streams.notifications.visible import visible
 from streams.records import PlacedRecord, UnreadableRecord
 from streams.settings import Settings
 from tables.public_rows import decode_key
+from tables.reserved_types import OVERFLOW
 from tables.totals import make_matcher
 from tocsin.cli.colours import coloured
 from tocsin.cli.config_option import command_settings, config_option
@@ -250,8 +251,10 @@ class _Counts:
 
     def __init__(self, view: _View) -> None:
         self._view = view
-        #: (priority, event type) -> total
-        self._totals: dict[tuple[str, str], int] = {}
+        #: (priority, slice) -> event type -> total
+        self._totals: dict[tuple[str, int], dict[str, int]] = {}
+        #: (priority, slice) -> offset that the newest row of totals is as of
+        self._offsets: dict[tuple[str, int], int] = {}
 
     def show(self, record: PlacedRecord, is_new: bool) -> Iterator[str]:
         """Lines for the totals that a row raises; the rows from before the start are only taken in."""
@@ -259,21 +262,29 @@ class _Counts:
         if record.value is None:
             return
         try:
-            priority = decode_key(record.key or b"").priority
+            key = decode_key(record.key or b"")
+            priority, place = key.priority, (key.priority, key.slice)
             body = orjson.loads(record.value)
-            as_of_ms = int(body["as_of_ms"])
+            as_of_ms, offset = int(body["as_of_ms"]), int(body["offset"])
             totals = {
                 str(name): (int(total), int(seen))
                 for name, (total, seen) in (body.get("totals") or {}).items()
             }
         except (ValueError, KeyError, TypeError, AttributeError):
             return
+        here = self._totals.setdefault(place, {})
+        newest = key.bucket is None and offset >= self._offsets.get(place, -1)
+        if newest:
+            self._offsets[place] = offset
         for event_type, (total, seen_ms) in totals.items():
-            known = self._totals.get((priority, event_type), 0)
-            if total <= known:
-                # Rows written late by a worker that lost its partitions are lower; totals never fall.
+            change = total - here.get(event_type, 0)
+            if change <= 0:
+                # Rows written late by a worker that lost its partitions are lower. What the newest row of
+                # totals says less of was forgotten, and has come again.
+                if newest:
+                    here[event_type] = total
                 continue
-            self._totals[priority, event_type] = total
+            here[event_type] = total
             if not is_new and as_of_ms < view.since_ms:
                 continue
             if view.leaves_out(event_type) or (
@@ -281,25 +292,31 @@ class _Counts:
             ):
                 continue
             if view.as_json:
-                change = {
+                shown = {
                     "event_type": event_type,
                     "priority": priority,
-                    "total": total,
-                    "change": total - known,
+                    "total": self._total(priority, event_type, total),
+                    "change": change,
                     "last_seen": utc(seen_ms),
                     "as_of": utc(as_of_ms),
                 }
-                yield object_line(place_json(record) | change)
+                yield object_line({**place_json(record), **shown})
                 continue
             yield "  ".join(
                 (
                     utc(as_of_ms),
                     coloured(priority),
                     click.style(visible(event_type), bold=True),
-                    click.style(f"+{total - known:,}", fg="green"),
-                    f"= {total:,}",
+                    click.style(f"+{change:,}", fg="green"),
+                    f"= {self._total(priority, event_type, total):,}",
                 )
             )
+
+    def _total(self, priority: str, event_type: str, total: int) -> int:
+        """The total of an event type of which this slice holds ``total``; of OVERFLOW each may hold some."""
+        if event_type != OVERFLOW:
+            return total
+        return sum(types.get(OVERFLOW, 0) for (of, _), types in self._totals.items() if of == priority)
 
 
 def _stand_in(view: _View, record: UnreadableRecord) -> Iterator[str]:

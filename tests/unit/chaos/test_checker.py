@@ -111,7 +111,7 @@ class Made:
                 identity = f"{topic}-{partition}-{offset}"
                 if event_type is None:
                     self.add("letter", of=[topic, partition, offset], id=identity)
-                elif topic == "critical":
+                if topic == "critical":
                     for copy in range(self.random.choice([1, 1, 1, 2])):
                         self.add(
                             "received",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from tables.buckets import FINE, HOUR, MINUTE
 from tables.flushes import Emission
-from tables.partials import BucketCounts, Partial, cut, decode, encode, make_slicer
-from tables.row_bodies import TypeTotal
+from tables.partials import BucketCounts, Partial, cut, cut_forgetting, decode, encode, make_slicer
+from tables.row_bodies import ForgottenTotal, TypeTotal
 
 EVENT_TYPES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 BUCKETS = st.tuples(st.sampled_from([FINE, MINUTE, HOUR]), st.integers(0, 5).map(lambda hour: hour * HOUR))
@@ -105,7 +106,7 @@ def test_large_list_of_parts_becomes_several_messages() -> None:
     ]
     messages = encode(parts, 1000)
     assert [len(decode(message)) for message in messages] == [2, 2, 1]
-    assert [part for message in messages for part in decode(message)] == parts
+    assert [_said(part) for message in messages for part in decode(message)] == [_said(it) for it in parts]
 
 
 def test_no_parts_make_no_message() -> None:
@@ -123,3 +124,54 @@ def test_what_is_no_such_message_is_refused(message: bytes) -> None:
 def test_message_is_versioned() -> None:
     """So that workers of two releases can tell."""
     assert orjson.loads(encode([Partial("INFO", "t:0", [], {})])[0])["v"] == 1
+
+
+def _said(part: Partial) -> tuple[object, ...]:
+    return part.priority, part.source, part.buckets, part.totals
+
+
+# ---------------------------------------------------------------- sources that forget
+
+
+class EarlierPartial(msgspec.Struct, array_like=True):
+    """As versions read it that know nothing of forgetting."""
+
+    priority: str
+    source: str
+    buckets: list[BucketCounts]
+    totals: dict[str, TypeTotal]
+
+
+class EarlierMessage(msgspec.Struct):
+    v: int
+    parts: list[EarlierPartial]
+
+
+def test_an_earlier_version_reads_every_total_of_a_source_that_forgets() -> None:
+    emission = Emission(
+        {(FINE, 0): {"a": 1}},
+        {"a": TypeTotal(5, 1), "back": TypeTotal(2, 1)},
+        forgotten=3,
+        epochs={"back": 2},
+        gone={3: {"gone": ForgottenTotal(7, 1, 0), "again": ForgottenTotal(8, 1, 2)}},
+    )
+    parts = [*cut("INFO", "t:3", emission, make_slicer(1)).values()]
+    parts += [part for _, part in cut_forgetting("INFO", "t:3", emission, make_slicer(1))]
+    for largest_bytes in (10**6, 10):
+        read = [
+            part
+            for message in encode(parts, largest_bytes)
+            for part in msgspec.json.decode(message, type=EarlierMessage).parts
+        ]
+        totals = {(p.source, name): each.total for p in read for name, each in p.totals.items()}
+        assert totals == {
+            ("t:3", "a"): 5,
+            ("t:3#2", "back"): 2,
+            ("t:3", "gone"): 7,
+            ("t:3#2", "again"): 8,
+        }
+        now = [part for message in encode(parts, largest_bytes) for part in decode(message)]
+        assert [part.gone for part in now if part.gone] == [emission.gone[3]]
+        assert now[-1].gone, "last, when all totals are said"
+        # What was said before it was forgotten is not taken up again after it.
+        assert {part.forgotten for part in now if "gone" in part.totals} == {2}

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tables.buckets import FINE, HOUR, MINUTE, RETENTION_S, WINDOWS, parent
-from tables.public_rows import PublicRow, encode_key, encode_value
+from tables.public_rows import PublicRow, encode_key, encode_row, encode_value
+from tables.reserved_types import OVERFLOW
 from tables.row_bodies import TypeTotal
 from tables.totals import Count, Late, Totals, make_matcher
 from tests.window_counts import counts_in
@@ -288,3 +289,58 @@ def test_rows_that_come_late_are_told_for_windows_that_are_too_short() -> None:
     assert totals.late(60, NOW) == totals.late(300, NOW) == [Late("INFO", 2990, NOW)]
     assert totals.late(3600, NOW) == []
     assert totals.late(60, NOW + 600) == []
+
+
+# ---------------------------------------------------------------- what was forgotten
+
+
+def since_ever(totals: Totals) -> dict[str, int]:
+    return {each.event_type: each.count for each in totals.since_ever("INFO")}
+
+
+def test_what_a_newer_row_of_totals_names_no_more_is_gone_and_each_slice_has_others() -> None:
+    totals = Totals()
+    assert apply_row(totals, ("INFO", None, None, 0), 1, known={"a": [10, 1], OVERFLOW: [2, 1]})
+    assert apply_row(totals, ("INFO", None, None, 1), 1, known={"b": [5, 1], OVERFLOW: [7, 9]})
+    assert since_ever(totals) == {"a": 10, "b": 5, OVERFLOW: 9}
+    assert totals.known(OVERFLOW) == {"INFO": (9, 9)}
+    apply_row(totals, ("INFO", None, None, 0), 4, known={OVERFLOW: [12, 1]})
+    assert since_ever(totals) == {"b": 5, OVERFLOW: 19}
+    # It comes again, and a row that a worker wrote late does not bring back what it was.
+    apply_row(totals, ("INFO", FINE, NOW, 0), 5, {"a": 1}, {"a": [1, 1]})
+    assert not apply_row(totals, ("INFO", None, None, 0), 3, known={"a": [10, 1], OVERFLOW: [2, 1]})
+    apply_row(totals, ("INFO", FINE, NOW + FINE, 0), 3, {"a": 1}, {"a": [10, 1]})
+    assert since_ever(totals) == {"a": 1, "b": 5, OVERFLOW: 19}
+
+
+def test_a_row_of_totals_takes_nothing_that_a_newer_row_of_a_bucket_named() -> None:
+    totals = Totals()
+    apply_row(totals, ("INFO", FINE, NOW, 0), 7, {"a": 1}, {"a": [1, 1]})
+    apply_row(totals, ("INFO", None, None, 0), 5, known={"b": [1, 1]})
+    assert since_ever(totals) == {"a": 1, "b": 1}
+    apply_row(totals, ("INFO", None, None, 0), 8, known={"b": [2, 1]})
+    assert since_ever(totals) == {"b": 2}
+
+
+def test_totals_in_several_records_lose_no_name_that_another_of_them_holds() -> None:
+    totals = Totals()
+    seen = 0
+
+    def publish(offset: int, names: list[str]) -> None:
+        nonlocal seen
+        row = PublicRow("INFO", None, None, offset, None, {name: TypeTotal(1, 0) for name in names})
+        parts = encode_row(row, 0, 0, largest_bytes=400)
+        assert len(parts) > 2
+        for key, value in parts:
+            totals.apply(key, value)
+            assert len(since_ever(totals)) >= seen, "names that are still there stay, from part to part"
+        seen = 0
+        assert since_ever(totals) == dict.fromkeys(names, 1)
+
+    names = [f"type.{number}" for number in range(40)]
+    publish(1, names)
+    apply_row(totals, ("INFO", FINE, NOW, 0), 2, {"new": 1}, {"new": [1, 0]})
+    seen = len(names)
+    publish(3, [*names, "new"])
+    seen = len(names) - 2
+    publish(4, [*names[3:], "new"])  # the first are gone, so that the others lie in earlier parts

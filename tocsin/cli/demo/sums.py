@@ -45,7 +45,7 @@ class PrioritySums:
                 f"{name}: {self.dead_lettered:,} lie in the dead letters, and {self.counted_dead:,} were "
                 "counted as such."
             )
-        expected = self.counted if self.is_forwarded else 0
+        expected = self.counted + self.dead_lettered if self.is_forwarded else 0
         if self.forwarded != expected:
             found.append(f"{name}: {expected:,} should have been forwarded, and {self.forwarded:,} were.")
         return found
@@ -98,7 +98,7 @@ class DemoSums:
         names = " and ".join(line.priority.value for line in self.lines if line.is_forwarded)
         agreed = (
             f"The sums agree: {self.counted:,} counted + {self.dead_lettered:,} dead-lettered = "
-            f"{self.published:,} published; {self.forwarded:,} forwarded = all counted {names}."
+            f"{self.published:,} published; {self.forwarded:,} forwarded = all {names}."
         )
         return [agreed]
 

@@ -316,7 +316,7 @@ async def test_metrics_have_the_values_of_their_sources(fake: FakeSources) -> No
     assert values["tocsin_records_counted_total", "ERROR"] == 7
     assert values["tocsin_records_counted_total", "DEBUG"] == 0
     assert values["tocsin_records_forwarded_total", "ERROR"] == 6
-    assert values["tocsin_dead_letters_total", "not-json"] == 2
+    assert values["tocsin_dead_letters_total", "ERROR", "not-json"] == 2
     assert values["tocsin_repairs_total", "double-encoded"] == 3
     assert values["tocsin_records_never_read_total", "INFO"] == 70
     assert values["tocsin_records_counted_and_lost_total", "INFO"] == 30
@@ -333,7 +333,7 @@ async def test_metrics_have_the_values_of_their_sources(fake: FakeSources) -> No
     assert values["tocsin_class_lag_records", "DEBUG"] == 70
     assert values["tocsin_flush_seconds",] == 0.25
     assert (values["tocsin_live",], values["tocsin_ready",]) == (1, 0)
-    assert sum(1 for name in values if name[0] == "tocsin_dead_letters_total") == len(Reason)
+    assert sum(1 for name in values if name[0] == "tocsin_dead_letters_total") == 5 * len(Reason)
     assert sum(1 for name in values if name[0] == "tocsin_repairs_total") == len(Repair)
 
 

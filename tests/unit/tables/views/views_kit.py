@@ -72,7 +72,7 @@ class FakeSources:
         }
         self.counted = Counter({Priority.ERROR: 7})
         self.forwarded = Counter({Priority.ERROR: 6})
-        self.dead_letters = Counter({Reason.NOT_JSON: 2})
+        self.dead_letters = Counter({(Priority.ERROR, Reason.NOT_JSON): 2})
         self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
         self.never_read = {Priority.INFO: 70}
         self.counted_lost = {Priority.INFO: 30}
