@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streams.log_lines import LimitedLog
 from streams.notifications.encoding import encode
@@ -20,7 +20,9 @@ from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
 from streams.publishing.driver import Driver
 from streams.publishing.plain import plain
-from streams.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # read when they are needed: a service that publishes need not wait for them at import
+    from streams.settings import Settings
 
 
 class NotifierStats(NamedTuple):
@@ -62,6 +64,8 @@ class _Base:
             ConfigurationError: the settings in the environment cannot be used.
         """
         if topic_prefix is None:
+            from streams.settings import load_settings  # noqa: PLC0415 -- takes a tenth of a second
+
             topic_prefix = (settings if settings is not None else load_settings()).notification_topic_prefix
         self.publisher_id = publisher_id
         self.driver = driver

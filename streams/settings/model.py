@@ -121,6 +121,13 @@ class Settings(KafkaSettings):
         "none for no forwarding.",
     )
 
+    # --- Publishing ------------------------------------------------------------------------
+    rabbit_url: SecretStr | None = Field(
+        None,
+        description="Where the publishing driver rabbit finds RabbitMQ (or TOCSIN_RABBIT_URL_FILE): "
+        "amqp://user:password@host:5672/vhost, amqps://, or the transport_url of nova.conf.",
+    )
+
     # --- The worker ------------------------------------------------------------------------
     data_dir: Path = Field(
         Path(".tocsin/worker"),
