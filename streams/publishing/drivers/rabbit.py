@@ -22,6 +22,7 @@ try:
     )
     from aiormq.channel import Channel
     from pamqp.commands import Basic
+    from yarl import URL
 except ImportError as error:
     from streams.settings import ConfigurationError
 
@@ -194,21 +195,20 @@ class RabbitDriver(LoopDriver):
     # --- The connection --------------------------------------------------------------------
 
     async def _connect(self, url: str) -> _Confirmed | None:
-        connection: Any = None
+        # Not by aio_pika.connect, which leaves a connection behind when it fails.
+        connection = aio_pika.Connection(
+            URL(url).update_query(heartbeat=str(self._heartbeat_s)),
+            client_properties={"connection_name": f"tocsin-publisher-{os.getpid()}"},
+        )
         try:
             async with asyncio.timeout(_CONNECT_S):
-                connection = await aio_pika.connect(
-                    url,
-                    heartbeat=self._heartbeat_s,
-                    client_properties={"connection_name": f"tocsin-publisher-{os.getpid()}"},
-                )
-                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                await connection.connect()
+                channel: Any = await connection.channel(publisher_confirms=True, on_return_raises=True)
                 wire = _Confirmed(connection, await channel.get_underlay_channel(), self._ahead_bytes)
         except Exception as error:  # noqa: BLE001 -- whatever keeps it from connecting
             self._log.warning("RabbitMQ at %s does not answer: %s", without_password(url), _reason(error))
             self._set_away(True)
-            if connection is not None:
-                await _close(connection)
+            await _close(connection)
             return None
         self._set_away(False)
 
@@ -392,6 +392,9 @@ def _reason(error: BaseException) -> str:
 
 
 async def _close(connection: Any) -> None:
+    """Close a connection, and let the client's tasks come to their end, of which it may leave some behind."""
     with contextlib.suppress(TimeoutError, AMQPError, OSError, RuntimeError):
         async with asyncio.timeout(_CLOSE_S):
             await connection.close()
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others, timeout=_CLOSE_S)
