@@ -27,6 +27,8 @@ from streams.publishing.driver import Driver, Stats
 
 #: Bytes that may be on their way at a time; the rest waits in the buffer.
 _AHEAD_BYTES = 4 * 2**20
+#: Messages that are taken at a time.
+_CHUNK = 256
 #: Seconds between two runs of a thread's work that failed.
 _AGAIN_S = 0.5
 
@@ -303,6 +305,31 @@ class BufferedDriver(Driver):
             self._log.warning(
                 "%d messages to %s could not be delivered: %s", len(messages), messages[0].topic, reason
             )
+
+
+class ThreadDriver(BufferedDriver):
+    """A buffered driver whose thread delivers by calls that may wait: implement ``_deliver``."""
+
+    @abstractmethod
+    def _deliver(self, messages: list[Outgoing]) -> None:
+        """Deliver messages, and tell ``_settled`` what became of each; give up when ``_gave_up()``."""
+
+    def _run(self) -> None:
+        while True:
+            with self._cond:
+                while not len(self._backlog) and self._closing is None:
+                    self._cond.wait()
+                if self._gave_up():
+                    return
+            if messages := self._take(_CHUNK):
+                self._deliver(messages)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before another try; not longer than until the driver gives up."""
+        with self._cond:
+            if self._closing is not None:
+                seconds = min(seconds, self._closing - time.monotonic())
+            self._cond.wait_for(self._gave_up, max(0.0, seconds))
 
 
 class LoopDriver(BufferedDriver):

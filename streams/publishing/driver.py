@@ -22,10 +22,13 @@ ENTRY_POINT_GROUP = "tocsin.drivers"
 
 # Known without an installed distribution too, as in a checkout that is only on the path.
 _BUILT_IN = {
+    "file": "streams.publishing.drivers.file:FileDriver",
     "kafka": "streams.publishing.drivers.kafka:KafkaDriver",
     "log": "streams.publishing.drivers.log:LogDriver",
+    "memory": "streams.publishing.drivers.memory:MemoryDriver",
     "noop": "streams.publishing.drivers.noop:NoopDriver",
     "rabbit": "streams.publishing.drivers.rabbit:RabbitDriver",
+    "routing": "streams.publishing.drivers.routing:RoutingDriver",
 }
 
 
