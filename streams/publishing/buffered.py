@@ -33,6 +33,18 @@ _CHUNK = 256
 _AGAIN_S = 0.5
 
 
+#: Drivers that have started a thread, in this order: one that hands on to another starts before that one.
+_to_close: list[weakref.ref[BufferedDriver]] = []
+_registered: list[bool] = []
+
+
+def _close_all() -> None:
+    """Close what is open when the interpreter ends."""
+    for myself in _to_close:
+        if (driver := myself()) is not None and driver._pid == os.getpid():
+            driver.close(driver._exit_wait_s)
+
+
 class BufferedDriver(Driver):
     """Takes messages into a buffer that is bounded in bytes, and delivers them from a thread.
 
@@ -88,6 +100,8 @@ class BufferedDriver(Driver):
 
     def after_fork(self) -> None:
         """Start anew in a child process: the parent delivers what it has taken."""
+        _to_close.clear()
+        _registered.clear()
         self._pid = os.getpid()
         self._fresh()
 
@@ -199,16 +213,15 @@ class BufferedDriver(Driver):
         self._end_at_exit()
 
     def _end_at_exit(self) -> None:
-        myself = weakref.ref(self)
-
-        def at_exit() -> None:
-            if (driver := myself()) is not None and driver._pid == os.getpid():
-                driver.close(driver._exit_wait_s)
-
-        # By the time of atexit asyncio can no longer look up host names: the executor it does so
-        # in has ended. threading's own list comes before, and runs from its end to its start, so
-        # concurrent.futures.thread, which puts that end there when it is imported, was imported above.
-        getattr(threading, "_register_atexit", atexit.register)(at_exit)
+        # Not for each driver anew: a service may make and drop many.
+        _to_close[:] = [each for each in _to_close if each() is not None]
+        if not _registered:
+            _registered.append(True)
+            # By the time of atexit asyncio can no longer look up host names: the executor it does so
+            # in has ended. threading's own list comes before, and runs from its end to its start, so
+            # concurrent.futures.thread, which puts that end there when it is imported, was imported above.
+            getattr(threading, "_register_atexit", atexit.register)(_close_all)
+        _to_close.append(weakref.ref(self))
 
     @property
     def stats(self) -> Stats:
