@@ -24,6 +24,7 @@ from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing, size_of
 from streams.publishing.backlog import Backlog, priority_of
 from streams.publishing.driver import Driver, Stats
+from streams.publishing.surroundings import check_threads, run_in_new_loop
 
 #: Bytes that may be on their way at a time; the rest waits in the buffer.
 _AHEAD_BYTES = 4 * 2**20
@@ -72,6 +73,7 @@ class BufferedDriver(Driver):
         max_message_bytes: int,
         exit_wait_s: float,
     ) -> None:
+        check_threads(name)
         self._name = name
         self._taker = taker
         self._buffer_bytes = buffer_bytes
@@ -93,6 +95,8 @@ class BufferedDriver(Driver):
         self._pushed = self._delivered = self._failed = self._dropped = 0
         self._dropped_of: Counter[Priority] = Counter()
         self._thread: threading.Thread | None = None
+        # Who may empty the buffer: a green thread of the parent lives on in a forked process.
+        self._turn = object()
         # While one of these holds, nobody waits for room:
         self._away = False  # the last try to connect failed
         self._stalled = False  # somebody waited in vain, and nothing was delivered since
@@ -104,6 +108,11 @@ class BufferedDriver(Driver):
         _registered.clear()
         self._pid = os.getpid()
         self._fresh()
+
+    def _mind_fork(self) -> None:
+        # Some servers, such as uWSGI, fork without telling Python. Before any lock is taken.
+        if os.getpid() != self._pid:
+            self.after_fork()
 
     # --- the caller's side -----------------------------------------------------------------
 
@@ -141,9 +150,11 @@ class BufferedDriver(Driver):
         Returns:
             True when queued, False when not, None when there is no room now, and it is not the ``last`` try.
         """
+        self._mind_fork()
         _check_types(message)
         size = size_of(message)
-        troubles = []
+        troubles: list[tuple[str, str]] = []
+        taken = False
         with self._cond:
             if self._closing is None and self._buffered + size > self._buffer_bytes:
                 if not last and not self._away and not self._stalled:
@@ -168,21 +179,17 @@ class BufferedDriver(Driver):
                 if self._buffered + size > self._buffer_bytes:
                     self._drop(message)
                     troubles.append((f"A message to %s was dropped: {self._full}", message.topic))
-                    taken = False
                 else:
+                    taken = True
                     self._buffered += size
                     self._backlog.add(message, size)
-                    taken = True
                     if self._thread is None:
                         self._start_thread()
                     else:
                         self._signal()
-                for text, topic in troubles:
-                    self._log.warning(text, topic)
-                return taken
         for text, topic in troubles:
             self._log.warning(text, topic)
-        return False
+        return taken
 
     def _given_up(self, message: Outgoing, size: int) -> list[tuple[Outgoing, int]]:
         wanted = self._buffered + size - self._buffer_bytes
@@ -208,7 +215,9 @@ class BufferedDriver(Driver):
             self._cond.wait(left)
 
     def _start_thread(self) -> None:
-        self._thread = threading.Thread(target=self._main, name=f"tocsin-{self._name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._main, args=[self._turn], name=f"tocsin-{self._name}", daemon=True
+        )
         self._thread.start()
         self._end_at_exit()
 
@@ -226,6 +235,7 @@ class BufferedDriver(Driver):
     @property
     def stats(self) -> Stats:
         """The counts so far, of this process."""
+        self._mind_fork()
         with self._cond:
             return Stats(self._pushed, self._delivered, self._failed, self._dropped)
 
@@ -242,6 +252,7 @@ class BufferedDriver(Driver):
 
     def flush(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds for the delivery of all that is buffered; True when it is."""
+        self._mind_fork()
         deadline = time.monotonic() + timeout
         with self._cond:
             while self._buffered:
@@ -253,6 +264,7 @@ class BufferedDriver(Driver):
 
     def close(self, timeout: float = 5.0) -> None:
         """Deliver what is buffered, for up to ``timeout`` seconds, then stop; the rest counts as failed."""
+        self._mind_fork()
         with self._cond:
             if self._closing is None:
                 self._closing = time.monotonic() + timeout
@@ -271,8 +283,8 @@ class BufferedDriver(Driver):
         """Wake the thread; called with the lock held."""
         self._cond.notify_all()
 
-    def _main(self) -> None:
-        while True:
+    def _main(self, turn: object) -> None:
+        while self._turn is turn:
             try:
                 self._run()
             except Exception as error:  # noqa: BLE001 -- the thread must go on, whatever it was
@@ -281,6 +293,8 @@ class BufferedDriver(Driver):
                 if self._closing is not None:
                     break
             time.sleep(_AGAIN_S)
+        if self._turn is not turn:
+            return
         with self._cond:
             self._backlog.clear()
             self._failed = self._pushed - self._delivered - self._dropped
@@ -328,11 +342,12 @@ class ThreadDriver(BufferedDriver):
         """Deliver messages, and tell ``_settled`` what became of each; give up when ``_gave_up()``."""
 
     def _run(self) -> None:
+        turn = self._turn
         while True:
             with self._cond:
                 while not len(self._backlog) and self._closing is None:
                     self._cond.wait()
-                if self._gave_up():
+                if self._gave_up() or self._turn is not turn:
                     return
             if messages := self._take(_CHUNK):
                 self._deliver(messages)
@@ -378,21 +393,12 @@ class LoopDriver(BufferedDriver):
         super()._start_thread()
 
     def _run(self) -> None:
-        # Not asyncio.run: to wait for the executor it starts a thread, which may no longer be possible.
         executor, self._lookups = self._lookups or _started_executor(self._name), None
-        loop = asyncio.new_event_loop()
-        loop.set_default_executor(executor)
         try:
-            loop.run_until_complete(self._deliver_here())
+            run_in_new_loop(self._deliver_here, executor)
         finally:
-            left = asyncio.all_tasks(loop)
-            for task in left:
-                task.cancel()
-            if left:
-                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             with self._cond:
                 self._loop = None
-                loop.close()
 
     async def _deliver_here(self) -> None:
         with self._cond:

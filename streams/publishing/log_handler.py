@@ -33,8 +33,8 @@ class NotificationHandler(logging.Handler):
 
     The payload is that of oslo.messaging's handler: ``name``, ``levelno``, ``levelname``, ``exc_info`` (as
     text), ``pathname``, ``lineno``, ``msg``, ``funcName``, ``thread``, ``processName``, ``process`` and
-    ``extra``. The priority is that of the record's level; a level between two of Python's has that of the lower
-    one, and one called AUDIT or SAMPLE, as OpenStack has them, its own.
+    ``extra``. The priority is that of the record's level; a level between two of Python's has that of the
+    lower one, and one called AUDIT or SAMPLE, as OpenStack has them, its own.
 
     What Tocsin says itself is left out, and so is whatever is said while a record is published, or in the
     threads of a driver: it would come back for ever. ``emit`` never raises.
