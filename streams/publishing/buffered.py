@@ -24,7 +24,7 @@ from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing, size_of
 from streams.publishing.backlog import Backlog, priority_of
 from streams.publishing.driver import Driver, Stats
-from streams.publishing.surroundings import check_threads, run_in_new_loop
+from streams.publishing.surroundings import check_threads, run_in_new_loop, threads_are_green
 
 #: Bytes that may be on their way at a time; the rest waits in the buffer.
 _AHEAD_BYTES = 4 * 2**20
@@ -89,6 +89,7 @@ class BufferedDriver(Driver):
 
     def _fresh(self) -> None:
         """Set the state of a driver that has no thread yet."""
+        self._green = threads_are_green()
         self._cond = threading.Condition()
         self._backlog = Backlog()
         self._buffered = 0  # bytes not yet confirmed
@@ -113,6 +114,9 @@ class BufferedDriver(Driver):
         # Some servers, such as uWSGI, fork without telling Python. Before any lock is taken.
         if os.getpid() != self._pid:
             self.after_fork()
+        elif self._thread is None and self._green is not threads_are_green():
+            # Threads became green after the driver was made, as in a worker of gunicorn that was preloaded.
+            self._fresh()
 
     # --- the caller's side -----------------------------------------------------------------
 
@@ -230,6 +234,9 @@ class BufferedDriver(Driver):
             # in has ended. threading's own list comes before, and runs from its end to its start, so
             # concurrent.futures.thread, which puts that end there when it is imported, was imported above.
             getattr(threading, "_register_atexit", atexit.register)(_close_all)
+            if threads_are_green():
+                # Eventlet's threading takes its main thread for ended, and skips its list.
+                atexit.register(_close_all)
         _to_close.append(weakref.ref(self))
 
     @property

@@ -9,8 +9,8 @@ whatever the payload and the state of the brokers.
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +37,17 @@ class NotifierStats(NamedTuple):
     published: int = 0
     degraded: int = 0
     failed: int = 0
+
+
+#: Version 4 and the variant of RFC 9562.
+_FIXED_BITS = 0x4 << 76 | 0x2 << 62
+_FREE_BITS = (1 << 128) - 1 & ~(0xF << 76 | 0x3 << 62)
+
+
+def _new_id() -> str:
+    """The text of a random UUID, in half the time that the module uuid takes."""
+    text = f"{int.from_bytes(os.urandom(16), 'big') & _FREE_BITS | _FIXED_BITS:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class _Base:
@@ -147,7 +158,7 @@ class Notifier(_Base):
         key: bytes | None = None,
     ) -> str:
         """Publish with any priority; one that does not exist becomes INFO."""
-        message_id = str(uuid.uuid4())
+        message_id = _new_id()
         message = self._message(priority, event_type, payload, context, message_id, key)
         if message is not None:
             try:
@@ -193,7 +204,7 @@ class AsyncNotifier(_Base):
         key: bytes | None = None,
     ) -> str:
         """Publish with any priority; one that does not exist becomes INFO."""
-        message_id = str(uuid.uuid4())
+        message_id = _new_id()
         message = self._message(priority, event_type, payload, context, message_id, key)
         if message is not None:
             try:

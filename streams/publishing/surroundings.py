@@ -62,29 +62,36 @@ def _enabled(options: dict[Any, Any], *names: str) -> bool:
     return False
 
 
-class _Polite(selectors.DefaultSelector):
-    """While it waits, its event loop does not count as the one that runs in this thread.
+def _polite_selector(outer: Any) -> Any:
+    """A selector that lets its event loop not count as the one that runs in this thread while it waits.
 
     Other green threads, which run meanwhile in the same thread, may have a loop of their own.
+
+    Args:
+        outer: the loop that runs besides.
     """
+    pid = os.getpid()
 
-    def __init__(self, outer: Any) -> None:
-        super().__init__()
-        self.outer = outer
-        self._pid = os.getpid()
+    # Made late: which one is the default changes when threads become green.
+    class Polite(selectors.DefaultSelector):
+        def __init__(self) -> None:
+            super().__init__()
+            self.outer = outer
 
-    def select(self, timeout: float | None = None) -> Any:
-        mine = events._get_running_loop()
-        events._set_running_loop(self.outer)
-        try:
-            found = super().select(timeout)
-            while os.getpid() != self._pid:
-                # A green thread lives on in a forked process; its connections are the parent's.
-                time.sleep(_LONG_S)
-            return found
-        finally:
-            self.outer = events._get_running_loop()
-            events._set_running_loop(mine)
+        def select(self, timeout: float | None = None) -> Any:
+            mine = events._get_running_loop()
+            events._set_running_loop(self.outer)
+            try:
+                found = super().select(timeout)
+                while os.getpid() != pid:
+                    # A green thread lives on in a forked process; its connections are the parent's.
+                    time.sleep(_LONG_S)
+                return found
+            finally:
+                self.outer = events._get_running_loop()
+                events._set_running_loop(mine)
+
+    return Polite()
 
 
 def run_in_new_loop(start: Any, executor: Any) -> None:
@@ -100,7 +107,7 @@ def run_in_new_loop(start: Any, executor: Any) -> None:
     if not threads_are_green():
         _run(asyncio.new_event_loop(), start, executor)
         return
-    polite = _Polite(events._get_running_loop())
+    polite = _polite_selector(events._get_running_loop())
     events._set_running_loop(None)
     try:
         _run(asyncio.SelectorEventLoop(polite), start, executor)
