@@ -51,7 +51,7 @@ class RabbitServer:
         self._root = unpacked("rabbitmq", _PACKAGES)
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.port, self._epmd_port, self._node_port = _free_ports(3)
+        self.port, self._epmd_port, self._node_port = free_ports(3)
         self._node = f"t{uuid.uuid4().hex[:8]}@localhost"
         lines = (f"listeners.tcp.1 = 127.0.0.1:{self.port}", *more)
         (folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in lines))
@@ -182,7 +182,8 @@ def in_own_loop(routine: Any) -> Any:
     return result[0]
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Ports of loopback that nobody uses just now."""
     held = [socket.socket() for _ in range(number)]
     try:
         for each in held:
@@ -196,16 +197,20 @@ def _free_ports(number: int) -> list[int]:
 @pytest.fixture(scope="session")
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
     """A running RabbitMQ; tests that share it name their exchanges and topics by ``unique``."""
-    yield from _running(tmp_path_factory.mktemp("rabbitmq"))
+    with running(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
 
 
 @pytest.fixture
 def own_rabbit(tmp_path: Path) -> Iterator[RabbitServer]:
     """A running RabbitMQ that may be killed."""
-    yield from _running(tmp_path / "rabbitmq")
+    with running(tmp_path / "rabbitmq") as server:
+        yield server
 
 
-def _running(folder: Path, *more: str) -> Iterator[RabbitServer]:
+@contextmanager
+def running(folder: Path, *more: str) -> Iterator[RabbitServer]:
+    """A running RabbitMQ; skips the test, and says why, where there is none."""
     try:
         server = RabbitServer(folder, *more)
     except NotToBeHadError as error:
@@ -215,9 +220,3 @@ def _running(folder: Path, *more: str) -> Iterator[RabbitServer]:
         yield server
     finally:
         server.stop()
-
-
-@contextmanager
-def small_messages(folder: Path, most_bytes: int) -> Iterator[RabbitServer]:
-    """A running RabbitMQ that closes the channel of whoever publishes a larger message."""
-    yield from _running(folder / "rabbitmq", f"max_message_size = {most_bytes}")

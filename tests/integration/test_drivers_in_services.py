@@ -114,6 +114,34 @@ def test_gevent_without_threads_is_refused_with_a_sentence():
     )
 
 
+# --- oslo.service --------------------------------------------------------------------------
+
+_OSLO_SERVICE = """
+import signal
+from oslo_config import cfg
+from oslo_service import service
+class Publishing(service.Service):
+    def start(self):
+        super().start()
+        for number in range(100): notifier.info("a.b", f"{number}")
+        assert driver.flush(60), driver.stats
+        open(os.path.join(sys.argv[4], str(os.getpid())), "w").close()
+notifier.info("a.b", "of the parent")
+launcher = service.launch(cfg.ConfigOpts(), Publishing(), workers=2)
+def stop():
+    while len(os.listdir(sys.argv[4])) < 2: time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=stop, daemon=True).start()
+launcher.wait()
+"""
+
+
+def test_oslo_service_forks_workers_that_publish(place: Place, tmp_path: Path):
+    arguments, left = place
+    serve("eventlet", _OSLO_SERVICE, [*arguments, str(tmp_path)])
+    assert left() == Counter({"of the parent": 1} | {f"{number}": 2 for number in range(100)})
+
+
 # --- gunicorn ------------------------------------------------------------------------------
 
 _APP = """

@@ -15,6 +15,7 @@ from typing import Any
 
 import aio_pika
 import pytest
+import trustme
 
 from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.notification import Notification
@@ -26,7 +27,7 @@ from streams.publishing.notifier import AsyncNotifier, Notifier
 from tests import children
 from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
-from tests.rabbit_server import RabbitServer, in_own_loop, own_rabbit, rabbit
+from tests.rabbit_server import RabbitServer, free_ports, in_own_loop, own_rabbit, rabbit, running
 
 __all__ = ["own_rabbit", "rabbit"]
 
@@ -233,9 +234,8 @@ def test_queue_that_is_deleted_meanwhile_is_made_again(rabbit: RabbitServer, uni
 
 
 def test_message_that_closes_the_channel_takes_no_other_with_it(tmp_path: Any, unique: str):
-    from tests.rabbit_server import small_messages
-
-    with small_messages(tmp_path, 50_000) as server, RabbitDriver(url=server.url) as driver:
+    limited = running(tmp_path / "rabbitmq", "max_message_size = 50000")
+    with limited as server, RabbitDriver(url=server.url) as driver:
         topic = f"{unique}.info"
         for number in range(300):
             driver.push(Outgoing(topic, b"%d" % number))
@@ -365,6 +365,33 @@ def test_no_password_in_the_log(rabbit: RabbitServer, unique: str, caplog: pytes
     assert any(f"RabbitMQ at 127.0.0.1:{rabbit.port} does not answer" in text for text in ours)
     assert not any("hidden" in text for text in caplog.messages)
     assert {record.name for record in caplog.records} == {"tocsin.publishing.rabbit"}
+
+
+def test_tls_with_an_authority_of_ones_own(tmp_path: Any, unique: str, caplog: pytest.LogCaptureFixture):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    (port,) = free_ports(1)
+    lines = (
+        f"listeners.ssl.1 = 127.0.0.1:{port}",
+        f"ssl_options.cacertfile = {tmp_path}/ca.pem",
+        f"ssl_options.certfile = {tmp_path}/cert.pem",
+        f"ssl_options.keyfile = {tmp_path}/key.pem",
+    )
+    with running(tmp_path / "rabbitmq", *lines) as server:
+        url = f"amqps://guest:guest@127.0.0.1:{port}/"
+        with RabbitDriver(url=f"{url}?cafile={tmp_path}/ca.pem") as driver:
+            driver.push(Outgoing(f"{unique}.info", b"1"))
+            assert driver.flush(BOUND_S)
+            assert driver.stats == Stats(pushed=1, delivered=1)
+        with RabbitDriver(url=url) as stranger:
+            stranger.push(Outgoing(f"{unique}.info", b"2"))
+            while not any("certificate verify failed" in text for text in caplog.messages):
+                assert stranger.flush(0.05) is False
+            stranger.close(0.0)
+        assert [message.body for message in drained(server.url, f"{unique}.info")] == [b"1"]
 
 
 # --- Processes -----------------------------------------------------------------------------
