@@ -22,6 +22,7 @@ ENTRY_POINT_GROUP = "tocsin.drivers"
 
 # Known without an installed distribution too, as in a checkout that is only on the path.
 _BUILT_IN = {
+    "burrow": "streams.publishing.drivers.burrow:BurrowDriver",
     "file": "streams.publishing.drivers.file:FileDriver",
     "kafka": "streams.publishing.drivers.kafka:KafkaDriver",
     "log": "streams.publishing.drivers.log:LogDriver",

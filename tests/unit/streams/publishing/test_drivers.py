@@ -104,7 +104,7 @@ def test_drivers_load_by_name(closed_port: str):
 def test_unknown_driver_names_the_available_ones():
     with pytest.raises(
         ConfigurationError,
-        match=r"'carrier-pigeon'; available: file, kafka, log, memory, noop, rabbit, routing",
+        match=r"'carrier-pigeon'; available: burrow, file, kafka, log, memory, noop, rabbit, routing",
     ):
         load_driver("carrier-pigeon")
 
