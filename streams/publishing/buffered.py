@@ -15,7 +15,6 @@ import time
 import weakref
 from abc import abstractmethod
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from streams.forks import renew_after_fork
@@ -24,7 +23,7 @@ from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing, size_of
 from streams.publishing.backlog import Backlog, priority_of
 from streams.publishing.driver import Driver, Stats
-from streams.publishing.surroundings import check_threads, run_in_new_loop, threads_are_green
+from streams.publishing.surroundings import check_threads, threads_are_green
 
 #: Bytes that may be on their way at a time; the rest waits in the buffer.
 _AHEAD_BYTES = 4 * 2**20
@@ -367,55 +366,6 @@ class ThreadDriver(BufferedDriver):
             self._cond.wait_for(self._gave_up, max(0.0, seconds))
 
 
-class LoopDriver(BufferedDriver):
-    """A buffered driver whose thread runs an event loop: implement ``_deliver``."""
-
-    def _fresh(self) -> None:
-        super()._fresh()
-        self._lookups: ThreadPoolExecutor | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake = asyncio.Event()
-        self._signalled = False
-
-    @abstractmethod
-    async def _deliver(self) -> None:
-        """Deliver what ``_take`` hands out until ``_gave_up()``; wait for ``_news()`` in between."""
-
-    async def _news(self) -> None:
-        """Wait until there is something to take, or the driver is closed."""
-        await self._wake.wait()
-        self._wake.clear()
-        # Before the backlog is read: what is added later signals anew.
-        self._signalled = False
-
-    def _signal(self) -> None:
-        if not self._signalled and self._loop is not None and not self._loop.is_closed():
-            self._signalled = True
-            self._loop.call_soon_threadsafe(self._wake.set)
-
-    def _start_thread(self) -> None:
-        # Looks up host names. It is started here because from Python 3.12 on no thread can be started
-        # once the interpreter is about to end, which may be before the first connection is made.
-        self._lookups = _started_executor(self._name)
-        super()._start_thread()
-
-    def _run(self) -> None:
-        executor, self._lookups = self._lookups or _started_executor(self._name), None
-        try:
-            run_in_new_loop(self._deliver_here, executor)
-        finally:
-            with self._cond:
-                self._loop = None
-
-    async def _deliver_here(self) -> None:
-        with self._cond:
-            self._loop = asyncio.get_running_loop()
-            self._wake = asyncio.Event()
-            self._wake.set()
-            self._signalled = False
-        await self._deliver()
-
-
 def _check_types(message: Any) -> None:
     """Raise TypeError here, not later in the thread, where it would hit other messages too."""
     key_is_right = message.key is None or isinstance(message.key, bytes)
@@ -434,10 +384,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _started_executor(name: str) -> ThreadPoolExecutor:
-    """An executor whose only thread runs already."""
-    executor = ThreadPoolExecutor(1, thread_name_prefix=f"tocsin-{name}-lookup")
-    executor.submit(int).result()
-    return executor

@@ -10,7 +10,7 @@ import aiohttp
 from yarl import URL
 
 from streams.outgoing import Outgoing
-from streams.publishing.buffered import LoopDriver
+from streams.publishing.loop_driver import LoopDriver
 from streams.publishing.oslo_form import flat
 from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings

@@ -8,7 +8,7 @@ import time
 
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
-from streams.publishing.buffered import LoopDriver
+from streams.publishing.loop_driver import LoopDriver
 from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings, load_settings
 

@@ -29,7 +29,7 @@ except ImportError as error:
     raise ConfigurationError(f"the package {error.name} is missing: pip install 'tocsin[rabbit]'") from error
 
 from streams.outgoing import Outgoing, size_of
-from streams.publishing.buffered import LoopDriver
+from streams.publishing.loop_driver import LoopDriver
 from streams.publishing.oslo_form import Body, enveloped, flat
 from streams.publishing.rabbit_urls import rabbit_urls, without_password
 from streams.retries import Backoff, Retries

@@ -191,7 +191,7 @@ def test_no_file_two_sources_and_idle_options_are_configuration_errors(tmp_path:
 
 
 def test_one_that_hangs_changes_nothing_for_the_caller_or_the_others(caplog: pytest.LogCaptureFixture):
-    driver = routing({"g": {"hanging": {}, "raising": {}, "memory": {}}}, buffer_bytes=100_000)
+    driver = routing({"g": {"hanging": {}, "raising": {}, "memory": {}}}, buffer_bytes=400_000)
     hanging = driver.drivers["hanging"]
     assert isinstance(hanging, Hanging)
     notifier = Notifier("p", driver, topic_prefix="n.")
@@ -200,6 +200,7 @@ def test_one_that_hangs_changes_nothing_for_the_caller_or_the_others(caplog: pyt
         if number % 500 == 499:
             # What fills one buffer must not be that the others are slow.
             assert driver._behind["memory"].flush(BOUND_S)
+            assert driver._behind["raising"].flush(BOUND_S)
     critical = notifier.critical("a.b", "at last")
     assert driver._behind["memory"].flush(BOUND_S)
     assert driver._behind["raising"].flush(BOUND_S)
@@ -207,7 +208,7 @@ def test_one_that_hangs_changes_nothing_for_the_caller_or_the_others(caplog: pyt
     assert stats["memory"] == Stats(pushed=2001, delivered=2001)
     assert stats["raising"] == Stats(pushed=2001, failed=2001)
     assert stats["hanging"].delivered == 0
-    assert stats["hanging"].dropped > 1000
+    assert stats["hanging"].dropped > 500
     assert memory(driver).messages[-1].message_id == critical
     assert driver.flush(0.0) is False
     hanging.let_go.set()
