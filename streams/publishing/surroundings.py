@@ -8,7 +8,7 @@ import selectors
 import sys
 import time
 from asyncio import events
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams.settings import ConfigurationError
 
@@ -62,13 +62,29 @@ def _enabled(options: dict[Any, Any], *names: str) -> bool:
     return False
 
 
-def _polite_selector(outer: Any) -> Any:
+class _Running(NamedTuple):
+    """What a thread keeps of the event loop that runs in it."""
+
+    loop: asyncio.AbstractEventLoop | None
+    #: Else an async generator of one loop would be closed when another one ends.
+    hooks: Any
+
+    @classmethod
+    def now(cls) -> _Running:
+        return cls(events._get_running_loop(), sys.get_asyncgen_hooks())
+
+    def put_in_place(self) -> None:
+        events._set_running_loop(self.loop)
+        sys.set_asyncgen_hooks(*self.hooks)
+
+
+def _polite_selector(outer: _Running) -> Any:
     """A selector that lets its event loop not count as the one that runs in this thread while it waits.
 
     Other green threads, which run meanwhile in the same thread, may have a loop of their own.
 
     Args:
-        outer: the loop that runs besides.
+        outer: what runs besides.
     """
     pid = os.getpid()
 
@@ -79,8 +95,8 @@ def _polite_selector(outer: Any) -> Any:
             self.outer = outer
 
         def select(self, timeout: float | None = None) -> Any:
-            mine = events._get_running_loop()
-            events._set_running_loop(self.outer)
+            mine = _Running.now()
+            self.outer.put_in_place()
             try:
                 found = super().select(timeout)
                 while os.getpid() != pid:
@@ -88,8 +104,8 @@ def _polite_selector(outer: Any) -> Any:
                     time.sleep(_LONG_S)
                 return found
             finally:
-                self.outer = events._get_running_loop()
-                events._set_running_loop(mine)
+                self.outer = _Running.now()
+                mine.put_in_place()
 
     return Polite()
 
@@ -107,12 +123,13 @@ def run_in_new_loop(start: Any, executor: Any) -> None:
     if not threads_are_green():
         _run(asyncio.new_event_loop(), start, executor)
         return
-    polite = _polite_selector(events._get_running_loop())
-    events._set_running_loop(None)
+    outer = _Running.now()
+    polite = _polite_selector(outer)
+    _Running(None, outer.hooks).put_in_place()
     try:
         _run(asyncio.SelectorEventLoop(polite), start, executor)
     finally:
-        events._set_running_loop(polite.outer)
+        polite.outer.put_in_place()
 
 
 def _run(loop: asyncio.AbstractEventLoop, start: Any, executor: Any) -> None:
