@@ -124,7 +124,7 @@ lock: ## Pin the Python packages anew after a change of pyproject.toml; UPGRADE=
 	@$(PYTHON) -m venv $(LOCK_ENV)
 	@$(LOCK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(COMPILE) pyproject.toml -c requirements/constraints.in -o requirements/runtime.txt
-	$(COMPILE) pyproject.toml --extra local --extra msk --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra local --extra msk --extra rabbit --extra routing --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
 	$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) --group peers -o requirements/peers.txt
 

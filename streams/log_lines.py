@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from streams.forks import renew_after_fork
+
 #: ``extra`` of a line that whoever writes it bounds: it comes at once, or it would come too late.
 BOUNDED: Final = {"bounded": True}
 
@@ -119,6 +121,11 @@ class LimitedLog:
         self._logger = logging.getLogger(name)
         self._limit = LineLimit(1, interval_s)
         self._clock = clock
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Make the lock anew: in a forked process nobody would release the old one."""
         self._lock = threading.Lock()
 
     def warning(self, text: str, *args: object) -> bool:

@@ -22,3 +22,13 @@ class Outgoing(NamedTuple):
     key: bytes | None = None
     partition: int | None = None
     headers: Sequence[tuple[str, bytes]] = ()
+
+
+def size_of(message: Outgoing) -> int:
+    """Bytes that ``message`` is charged with: its content, and about what it costs around it."""
+    size = 128 if message.value is None else len(message.value) + 128
+    if message.key is not None:
+        size += len(message.key)
+    for name, value in message.headers:
+        size += len(name) + len(value) + 64
+    return size

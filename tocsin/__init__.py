@@ -16,12 +16,14 @@ if TYPE_CHECKING:  # these names are imported on first use, and type checkers re
     from streams import __version__
     from streams.notifications.priority import Priority
     from streams.publishing.driver import load_driver
+    from streams.publishing.log_handler import NotificationHandler
     from streams.publishing.notifier import AsyncNotifier, Notifier
 
-__all__ = ["AsyncNotifier", "Notifier", "Priority", "__version__", "load_driver"]
+__all__ = ["AsyncNotifier", "NotificationHandler", "Notifier", "Priority", "__version__", "load_driver"]
 
 _MODULE_OF = {
     "AsyncNotifier": "streams.publishing.notifier",
+    "NotificationHandler": "streams.publishing.log_handler",
     "Notifier": "streams.publishing.notifier",
     "Priority": "streams.notifications.priority",
     "__version__": "streams",

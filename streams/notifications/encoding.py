@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -10,6 +11,10 @@ import orjson
 from streams.notifications.event_types import event_type_fault
 from streams.notifications.priority import Priority
 from streams.notifications.timestamps import format_timestamp
+
+# A service has few event types, and publishes more than once in a millisecond when it is busy.
+_event_type_fault = lru_cache(4096)(event_type_fault)
+_timestamp = lru_cache(64)(format_timestamp)
 
 
 class EncodingError(ValueError):
@@ -46,10 +51,10 @@ def encode(
     """
     if not isinstance(event_type, str):
         raise EncodingError(f"The event type is a {type(event_type).__name__}; give text.")
-    if event_type_fault(event_type.strip()) is not None:
+    if _event_type_fault(event_type.strip()) is not None:
         raise EncodingError(f"The event type {event_type[:80]!r} is blank or has control characters.")
     try:
-        timestamp = format_timestamp(timestamp_ms)
+        timestamp = _timestamp(timestamp_ms)
     except OverflowError:
         raise EncodingError(f"The time {timestamp_ms} ms is outside the years 1 to 9999.") from None
     message: dict[str, Any] = {

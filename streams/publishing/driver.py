@@ -8,20 +8,28 @@ import threading
 from abc import ABC, abstractmethod
 from importlib.metadata import entry_points
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from streams.forks import renew_after_fork
 from streams.log_lines import LimitedLog
 from streams.outgoing import Outgoing
-from streams.settings import ConfigurationError, Settings
+
+if TYPE_CHECKING:  # a service that publishes need not wait for what reads the settings
+    from streams.settings import Settings
 
 #: Entry-point group in which other packages offer drivers.
 ENTRY_POINT_GROUP = "tocsin.drivers"
 
 # Known without an installed distribution too, as in a checkout that is only on the path.
 _BUILT_IN = {
+    "burrow": "streams.publishing.drivers.burrow:BurrowDriver",
+    "file": "streams.publishing.drivers.file:FileDriver",
     "kafka": "streams.publishing.drivers.kafka:KafkaDriver",
     "log": "streams.publishing.drivers.log:LogDriver",
+    "memory": "streams.publishing.drivers.memory:MemoryDriver",
     "noop": "streams.publishing.drivers.noop:NoopDriver",
+    "rabbit": "streams.publishing.drivers.rabbit:RabbitDriver",
+    "routing": "streams.publishing.drivers.routing:RoutingDriver",
 }
 
 
@@ -107,10 +115,15 @@ class DirectDriver(Driver):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.after_fork()
+        renew_after_fork(self)
         self._pushed = self._delivered = self._failed = self._dropped = 0
         self._closed = False
         self._log = LimitedLog(f"tocsin.publishing.{type(self).__name__}")
+
+    def after_fork(self) -> None:
+        """Make the lock anew in a child process; the counts go on from the parent's."""
+        self._lock = threading.Lock()
 
     @abstractmethod
     def deliver(self, message: Outgoing) -> None:
@@ -163,6 +176,8 @@ def load_driver(name: str, *, settings: Settings | None = None, **options: Any) 
     Raises:
         ConfigurationError: there is no such driver, it cannot be imported, or an option is wrong.
     """
+    from streams.settings import ConfigurationError  # noqa: PLC0415 -- takes a tenth of a second
+
     drivers = available_drivers()
     if name not in drivers:
         raise ConfigurationError(

@@ -9,10 +9,10 @@ whatever the payload and the state of the brokers.
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streams.log_lines import LimitedLog
 from streams.notifications.encoding import encode
@@ -20,7 +20,9 @@ from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
 from streams.publishing.driver import Driver
 from streams.publishing.plain import plain
-from streams.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # read when they are needed: a service that publishes need not wait for them at import
+    from streams.settings import Settings
 
 
 class NotifierStats(NamedTuple):
@@ -35,6 +37,17 @@ class NotifierStats(NamedTuple):
     published: int = 0
     degraded: int = 0
     failed: int = 0
+
+
+#: Version 4 and the variant of RFC 9562.
+_FIXED_BITS = 0x4 << 76 | 0x2 << 62
+_FREE_BITS = (1 << 128) - 1 & ~(0xF << 76 | 0x3 << 62)
+
+
+def _new_id() -> str:
+    """The text of a random UUID, in half the time that the module uuid takes."""
+    text = f"{int.from_bytes(os.urandom(16), 'big') & _FREE_BITS | _FIXED_BITS:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class _Base:
@@ -62,6 +75,8 @@ class _Base:
             ConfigurationError: the settings in the environment cannot be used.
         """
         if topic_prefix is None:
+            from streams.settings import load_settings  # noqa: PLC0415 -- takes a tenth of a second
+
             topic_prefix = (settings if settings is not None else load_settings()).notification_topic_prefix
         self.publisher_id = publisher_id
         self.driver = driver
@@ -143,7 +158,7 @@ class Notifier(_Base):
         key: bytes | None = None,
     ) -> str:
         """Publish with any priority; one that does not exist becomes INFO."""
-        message_id = str(uuid.uuid4())
+        message_id = _new_id()
         message = self._message(priority, event_type, payload, context, message_id, key)
         if message is not None:
             try:
@@ -189,7 +204,7 @@ class AsyncNotifier(_Base):
         key: bytes | None = None,
     ) -> str:
         """Publish with any priority; one that does not exist becomes INFO."""
-        message_id = str(uuid.uuid4())
+        message_id = _new_id()
         message = self._message(priority, event_type, payload, context, message_id, key)
         if message is not None:
             try:

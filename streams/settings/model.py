@@ -13,7 +13,6 @@ from pydantic_settings import NoDecode
 from streams.notifications.masking import plain_word
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from streams.settings.addresses import listening_host
-from streams.settings.kafka import KafkaSettings
 from streams.settings.profiles import (
     PROFILE_MODES,
     PROFILES,
@@ -22,15 +21,17 @@ from streams.settings.profiles import (
     numbers_by_priority,
     priorities,
 )
+from streams.settings.publishing import PublishingSettings
 
 #: The name of a host, in lower case; underscores are met in practice.
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
 #: Characters of the token that may change a worker; short ones can be guessed.
 _LEAST_TOKEN_LENGTH = 16
 _LEAST_FORGET_S = 3 * 86_400
+_MASKED = "********"
 
 
-class Settings(KafkaSettings):
+class Settings(PublishingSettings):
     """All settings; immutable once read."""
 
     # --- Topics ----------------------------------------------------------------------------
@@ -311,8 +312,12 @@ class Settings(KafkaSettings):
         return f"{self.app_id}-{name}"
 
     def shown(self) -> dict[str, Any]:
-        """The settings as plain values, secrets masked."""
-        return {
-            name: ("********" if value else None) if name in self.secret_names() else value
+        """The settings as plain values, secrets masked, and all that drivers get, since it may hold some."""
+        values = {
+            name: (_MASKED if value else None) if name in self.secret_names() else value
             for name, value in self.model_dump(mode="json").items()
         }
+        values["driver_options"] = {
+            driver: dict.fromkeys(options, _MASKED) for driver, options in self.driver_options.items()
+        }
+        return values

@@ -120,7 +120,7 @@ def _sentence(error: ValidationError, called: Mapping[str, str]) -> str:
         if unknown:
             message = "there is no such setting"
         # A value may hold a secret that was put where it does not belong.
-        hide = unknown or field in (*secrets, "brokers", "sasl_oauth_token_url")
+        hide = unknown or field in (*secrets, "brokers", "sasl_oauth_token_url", "driver_options")
         shown = ""
         if not hide and isinstance(given, str | int | float):
             text = json.dumps(given)

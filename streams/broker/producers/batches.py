@@ -19,7 +19,7 @@ from aiokafka.partitioner import murmur2
 from streams.broker.producers.client import ProducerClient, end_producer
 from streams.broker.producers.errors import NOT_TAKEN, NOT_WRITTEN, TOPIC_REFUSED
 from streams.cancellation import end
-from streams.outgoing import Outgoing
+from streams.outgoing import Outgoing, size_of
 from streams.retries import Backoff, Retries
 
 #: Called once for every group of messages that share one fate; None means delivered.
@@ -30,16 +30,6 @@ logger = logging.getLogger("tocsin.publishing.batches")
 _MAX_ATTEMPTS: Final = 4
 #: Between two tries to connect anew.
 _AGAIN: Final = Backoff(0.1, factor=2, most_s=5.0)
-
-
-def size_of(message: Outgoing) -> int:
-    """Bytes that ``message`` is charged with: its content, and about what it costs around it."""
-    size = 128 if message.value is None else len(message.value) + 128
-    if message.key is not None:
-        size += len(message.key)
-    for name, value in message.headers:
-        size += len(name) + len(value) + 64
-    return size
 
 
 class _Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 
 import pytest
@@ -12,6 +13,7 @@ from streams import __version__
 from streams.broker.topic_plan import planned_topics
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES
+from streams.publishing.driver import available_drivers
 from streams.settings import PROFILES, SECRETS, Settings
 from tables.reserved_types import RESERVED
 from tables.views.counts_query import BadQueryError, parse_counts_query, parse_series_query
@@ -183,6 +185,19 @@ def test_the_python_examples_of_the_readme_run_as_far_as_they_need_no_kafka() ->
         assert names["notifier"].stats.published == 1  # type: ignore[attr-defined]
         imports = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom)]
         assert any(node.module == "tocsin" for node in imports)
+
+
+def test_the_python_examples_of_the_drivers_run() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", TEXTS["docs/ways.md"], re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "docs/ways.md", "exec"), {})
+    logging.getLogger("compute").handlers.clear()
+
+
+def test_the_drivers_are_those_of_the_table() -> None:
+    table = TEXTS["docs/ways.md"].partition("## Drivers")[2].partition("##")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(available_drivers())
 
 
 def test_the_pictures_are_pictures() -> None:

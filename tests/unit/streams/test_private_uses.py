@@ -36,7 +36,10 @@ PUBLIC_MODULES = {
 #: Private attributes of objects that are of no library, by module.
 OWN = {
     # Of the standard library.
-    ("streams/publishing/drivers/kafka.py", "getattr(threading, '_register_atexit', atexit.register)"),
+    ("streams/publishing/buffered.py", "getattr(threading, '_register_atexit', atexit.register)"),
+    # Exported by asyncio.events for those who write event loops.
+    ("streams/publishing/surroundings.py", "events._get_running_loop"),
+    ("streams/publishing/surroundings.py", "events._set_running_loop"),
     ("tocsin/app.py", "os._exit"),  # public in all but its name
 }
 _BY_NAME = ("getattr", "setattr", "hasattr", "delattr")

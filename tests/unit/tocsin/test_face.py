@@ -13,11 +13,13 @@ import streams
 import tocsin
 from streams.notifications.priority import Priority
 from streams.publishing.driver import load_driver
+from streams.publishing.log_handler import NotificationHandler
 from streams.publishing.notifier import AsyncNotifier, Notifier
 from tocsin.cli import _COMMANDS, _ON_STREAMS_ALONE
 
 NAMES = {
     "AsyncNotifier": AsyncNotifier,
+    "NotificationHandler": NotificationHandler,
     "Notifier": Notifier,
     "Priority": Priority,
     "__version__": streams.__version__,

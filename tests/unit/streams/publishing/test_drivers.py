@@ -102,8 +102,11 @@ def test_drivers_load_by_name(closed_port: str):
 
 
 def test_unknown_driver_names_the_available_ones():
-    with pytest.raises(ConfigurationError, match=r"'rabbit'; available: kafka, log, noop"):
-        load_driver("rabbit")
+    with pytest.raises(
+        ConfigurationError,
+        match=r"'carrier-pigeon'; available: burrow, file, kafka, log, memory, noop, rabbit, routing",
+    ):
+        load_driver("carrier-pigeon")
 
 
 def test_unknown_option_is_a_configuration_error():
