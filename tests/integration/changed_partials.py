@@ -18,7 +18,7 @@ from tocsin.cli import main
 
 class _LaterMessage(msgspec.Struct):
     v: Literal[1, 2]
-    parts: list[partials.Partial]
+    parts: list[partials.LaterPartial]
 
 
 def _of_a_later_release() -> None:

@@ -76,7 +76,8 @@ async def test_what_was_counted_stays_counted_as_it_was(deployment: Deployment) 
     contents = defaultdict(set)
     for record in await read_all(settings.brokers, settings.alert_topic("critical")):
         contents[dict(record.headers)["ce_id"]].add((record.key, record.value))
-    assert [len(each) for each in contents.values()] == [1] * 60
+    # Of the second turn, what cannot be read rings as that.
+    assert [len(each) for each in contents.values()] == [1] * 80
     # Nobody committed any of it; a worker that does goes on from there.
     worker = await deployment.worker("w", **AFTER).start().ready()
     await eventually("the ends are committed", lambda: all_committed(settings))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import aiokafka
@@ -90,9 +91,9 @@ def one_producer() -> None:
 
     made: list[Shared] = []
 
-    def make(name: str, options: dict[str, Any], *, linger_ms: int, compression: str | None = None) -> Shared:
+    def make(_name: str, options: dict[str, Any], **given: Any) -> Shared:
         if not made:
-            made.append(Shared("everything", options, linger_ms=linger_ms, compression=compression))
+            made.append(Shared("everything", options, **given))
         return made[0]
 
     replace(worker, "ConfirmedProducer", make)
@@ -180,7 +181,12 @@ class SharedLane(FetchLane):
         super().__init__(*arguments, **options)
         _HUB.lanes[self.topic] = self
 
-    async def assign(self, offsets: Mapping[int, int | None], topic_id: str | None = None) -> None:
+    async def assign(
+        self,
+        offsets: Mapping[int, int | None],
+        topic_id: str | None = None,
+        epochs: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         """Fetch these partitions, once all lanes know theirs."""
         self._scheduler.assign(self.priority, offsets)
         self.positions = {partition: offset or 0 for partition, offset in offsets.items()}
