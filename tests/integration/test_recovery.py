@@ -48,12 +48,13 @@ def rows_of(data_dir: Path) -> Rows:
         )
         versions: dict[bytes, tuple[int, Any]] = {}
         for key, value in db.items():
-            if not key.startswith(b"__faust"):
+            if not key.startswith(b"__"):
                 name = key.partition(b"@")[0]
                 body = orjson.loads(value[8:])
                 if name.startswith(b"b/"):
                     body = body["totals"]
-                version = (int.from_bytes(value[:8], "big", signed=True), counted_in(body), body)
+                counted = 0 if name.startswith(b"e/") else counted_in(body)  # a life counts none
+                version = (int.from_bytes(value[:8], "big", signed=True), counted, body)
                 versions[name] = max(versions.get(name, version), version, key=itemgetter(0, 1))
         db.close()
         table, partition = folder.stem.rsplit("-", 1)
