@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections import Counter
 from itertools import islice
 
@@ -12,6 +13,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams.notifications import Priority, encode
 from tests.integration.forwards import check_forwards, read_forwards
 from tests.integration.reading import (
     all_committed,
@@ -25,10 +27,10 @@ from tests.integration.writing import made_load, writer
 pytestmark = pytest.mark.kafka
 
 
-async def refusal(worker: Worker) -> str:
-    """What a worker with a wrong configuration says: one sentence, and exit code 78."""
+async def refusal(worker: Worker, code: int = 78) -> str:
+    """What a worker says that cannot start: one sentence, and its exit code."""
     worker.start()
-    assert await worker.ended() == 78, worker.tail()
+    assert await worker.ended() == code, worker.tail()
     log = worker.log()
     said = [line for line in log.splitlines() if line.startswith("tocsin: ")]
     assert len(said) == 1, log
@@ -55,16 +57,25 @@ async def test_unreachable_broker(deployment: Deployment) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers there
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        said = await refusal(deployment.worker(brokers=address))
+        said = await refusal(deployment.worker(brokers=address, wait_for_brokers_s="0.5"), 75)
     assert address in said
     assert "TOCSIN_BROKERS" in said
 
 
-async def test_unequal_partitions(deployment: Deployment) -> None:
+async def test_unequal_partitions_are_said_and_served(deployment: Deployment) -> None:
     await create(deployment, critical=PARTITIONS, debug=PARTITIONS - 1)
-    said = await refusal(deployment.worker())
-    assert f"{deployment.unique}.in.debug {PARTITIONS - 1}" in said
-    assert "--alter" in said
+    worker = await deployment.worker().start().ready()
+    async with writer(deployment.settings) as out, public_counts(deployment.settings) as counts:
+        for priority in (Priority.CRITICAL, Priority.DEBUG):
+            topic = deployment.settings.notification_topic(priority)
+            for number in range(50):
+                await out.raw(topic, encode("h", "a.b", priority, {}, int(time.time() * 1000), f"{number}"))
+        await counts.reach(Counter({("CRITICAL", "a.b"): 50, ("DEBUG", "a.b"): 50}))
+    said = (
+        f"{deployment.unique}.in.debug has {PARTITIONS - 1} partitions where other notification topics have"
+    )
+    assert said in worker.log()
+    await worker.stop()
 
 
 async def test_missing_topics_that_may_not_be_created(deployment: Deployment) -> None:
