@@ -10,7 +10,7 @@ from itertools import islice
 
 import psutil
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.notifications import Priority, encode
@@ -65,12 +65,17 @@ async def test_unreachable_broker(deployment: Deployment) -> None:
 async def test_unequal_partitions_are_said_and_served(deployment: Deployment) -> None:
     await create(deployment, critical=PARTITIONS, debug=PARTITIONS - 1)
     worker = await deployment.worker().start().ready()
-    async with writer(deployment.settings) as out, public_counts(deployment.settings) as counts:
-        for priority in (Priority.CRITICAL, Priority.DEBUG):
-            topic = deployment.settings.notification_topic(priority)
-            for number in range(50):
-                await out.raw(topic, encode("h", "a.b", priority, {}, int(time.time() * 1000), f"{number}"))
-        await counts.reach(Counter({("CRITICAL", "a.b"): 50, ("DEBUG", "a.b"): 50}))
+    producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.brokers)
+    await producer.start()
+    for priority, partitions in ((Priority.CRITICAL, PARTITIONS), (Priority.DEBUG, PARTITIONS - 1)):
+        topic = deployment.settings.notification_topic(priority)
+        for number in range(10 * partitions):
+            value = encode("h", "a.b", priority, {}, int(time.time() * 1000), f"{number}")
+            await producer.send_and_wait(topic, value, partition=number % partitions)
+    await producer.stop()
+    async with public_counts(deployment.settings) as counts:
+        expected = {("CRITICAL", "a.b"): 10 * PARTITIONS, ("DEBUG", "a.b"): 10 * (PARTITIONS - 1)}
+        await counts.reach(Counter(expected))
     said = (
         f"{deployment.unique}.in.debug has {PARTITIONS - 1} partitions where other notification topics have"
     )
