@@ -123,35 +123,25 @@ class Ingest:
 
         Runs of tidy records are handled together; every other record is read by itself.
         """
-        records = batch.records
-        start = 0
-        while start < len(records) and records[start].offset <= counter.processed:
-            start += 1
-        # By the time of each record, so that whoever reads them again in other batches decides the same.
-        if _newest_ms(records) >= counter.due_ms:
-            for index in range(start, len(records)):
-                time_ms, _ = record_time(records[index].timestamp, records[index].timestamp_type)
-                if time_ms >= counter.due_ms:
-                    await self._handle(batch, counter, start, index)
-                    counter.reach(time_ms)
-                    start = index
-        await self._handle(batch, counter, start, len(records))
-        self.stats.counted[batch.priority] += len(records)
-        newest, _ = record_time(records[-1].timestamp, records[-1].timestamp_type)
-        counter.watermark_ms = max(counter.watermark_ms, newest)
-
-    async def _handle(self, batch: RecordBatch, counter: SourceCounter, index: int, end: int) -> None:
-        """Handle the records from number ``index`` to before ``end``."""
         records, tp = batch.records, batch.tp
-        if end < len(records):
-            records = records[:end]
         tally, forwards = self._tallies[batch.priority], batch.priority in self._alert_topics
-        singly_before = 0
-        ruled_until = counter.ruled_until
-        while index < end:
+        index, singly_before, ruled_until = 0, 0, counter.ruled_until
+        while index < len(records) and records[index].offset <= counter.processed:
+            index += 1
+        # By the time of each record, so that whoever reads them again in other batches decides the same.
+        due = len(records)
+        while index < len(records):
             if index >= singly_before and records[index].offset > ruled_until:
-                run = tally.run(records, index)
+                if index >= due:
+                    due = len(records)
+                run = tally.run(records if due == len(records) else records[:due], index)
                 if run.end > index:
+                    if run.latest_ms >= counter.due_ms:
+                        due = _first_due(records, index, run.end, counter.due_ms)
+                        if due == index:
+                            counter.reach(_broker_ms(records[index]))
+                        if due < run.end:
+                            continue
                     taken = records[index : run.end]
                     if forwards:
                         await self._forward_run(run, taken, batch, counter)
@@ -164,6 +154,8 @@ class Ingest:
                 if not run.stopped and index >= singly_before:
                     continue
             record = records[index]
+            if (broker_ms := _broker_ms(record)) >= counter.due_ms:
+                counter.reach(broker_ms)
             reading = self._now if record.offset > ruled_until else self._reading_of(counter, record.offset)
             read = _decoded(reading, record, batch.priority)
             if isinstance(read, Rejection):
@@ -173,6 +165,8 @@ class Ingest:
             else:
                 self._count(reading, read, record, batch.priority, counter, tally)
             index += 1
+        self.stats.counted[batch.priority] += len(records)
+        counter.watermark_ms = max(counter.watermark_ms, _broker_ms(records[-1]))
 
     # ---------------------------------------------------------------- what becomes of one record
 
@@ -327,12 +321,15 @@ def _decoded(reading: _Reading, record: Any, priority: Priority) -> Notification
     return read
 
 
-def _newest_ms(records: Sequence[Any]) -> int:
-    """The latest broker's time of the records, in milliseconds; some may have none."""
-    try:
-        return max(map(_TIMESTAMP, records))  # in C
-    except TypeError:
-        return max(record.timestamp or 0 for record in records)
+def _broker_ms(record: Any) -> int:
+    """The broker's time of a record, in milliseconds; negative when it has none that can be believed."""
+    time_ms, _ = record_time(record.timestamp, record.timestamp_type)
+    return time_ms
+
+
+def _first_due(records: Sequence[Any], first: int, end: int, due_ms: int) -> int:
+    """The first record from ``first`` to before ``end`` of this broker's time or later; else ``end``."""
+    return next((index for index in range(first, end) if _broker_ms(records[index]) >= due_ms), end)
 
 
 def _counted_as(event_type: str) -> str:

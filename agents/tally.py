@@ -63,10 +63,12 @@ class Run:
         record_times: what became of record times that are not the brokers'.
         late: records that are dated long before the time of their record, see ``agents.skew``.
         skew: how far they lie apart.
+        latest_ms: the latest time of the records in milliseconds, as it stands there.
     """
 
     end: int
     stopped: bool = False
+    latest_ms: int = 0
     types: dict[int, list[str]] = field(default_factory=dict)
     seen: SeenTimes = field(default_factory=dict)
     time_replaced: int = 0
@@ -160,6 +162,7 @@ class RunTally:
             tidies = list(map(self._read, values))
             broker_ms = list(map(_timestamp_of, records))
             earliest, latest_ms = min(broker_ms), max(broker_ms)
+            run.latest_ms = latest_ms
             believed_from, believed_to = latest_ms - self._lateness_ms, earliest + _FUTURE_MS
         except NOT_TIDY:
             return False
@@ -229,6 +232,7 @@ class RunTally:
             event_ms, broker_ms = self._parse_timestamp(tidy.timestamp), record.timestamp
             if event_ms is None or broker_ms is None:
                 break
+            run.latest_ms = max(run.latest_ms, broker_ms)
             if broker_ms < 0 or record.timestamp_type == CREATE_TIME:
                 broker_ms, whose = record_time(broker_ms, record.timestamp_type)
                 if whose is not None:
