@@ -116,6 +116,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if self._consumer is not None:
             await disconnect(self._consumer)
 
+    def _stopped_set(self) -> None:
+        # Where the thread has failed, its loop may be closed before somebody stops it: then nobody waits.
+        if not self.thread_loop.is_closed():
+            super()._stopped_set()
+
     def assignment(self) -> frozenset[TP]:
         """The current assignment.
 

@@ -351,3 +351,16 @@ async def test_a_commit_for_a_topic_that_is_gone_is_not_tried_for_ever() -> None
     # The control: aiokafka tries again as long as an error is said to be retriable, and looks it up there.
     assert UnknownTopicOrPartitionError.retriable
     assert {"_do_commit_offsets", "retriable"} <= set(GroupCoordinator.commit_offsets.__code__.co_names)
+
+
+@pytest.mark.parametrize("kind", [ConsumerThread, driver.AIOKafkaConsumerThread])
+async def test_a_thread_whose_loop_is_closed_can_be_stopped(app: TocsinApp, kind: Any) -> None:
+    """It has failed; stock Faust logs a traceback then."""
+    thread = kind(app.consumer, loop=asyncio.get_running_loop())
+    thread.thread_loop = asyncio.new_event_loop()
+    thread.thread_loop.close()
+    if kind is ConsumerThread:
+        thread._stopped_set()
+    else:
+        with pytest.raises(RuntimeError, match="closed"):
+            thread._stopped_set()

@@ -29,7 +29,7 @@ OVERRIDDEN = {
         "_filter_tps_with_pending_acks",
         "_new_consumer_thread",
     },
-    ConsumerThread: {"_commit", "_create_worker_consumer", "_fetch_records", "_seek_wait"},
+    ConsumerThread: {"_commit", "_create_worker_consumer", "_fetch_records", "_seek_wait", "_stopped_set"},
     ObservedRecovery: {"_build_offsets"},
     SliceAssignor: {"_get_client_metadata", "_global_table_standby_assignments", "_perform_assignment"},
     SharedTable: {"_changelog_topic_name", "_new_store_by_url"},
