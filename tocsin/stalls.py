@@ -120,8 +120,7 @@ class StallWatch:
         """The thread: look what the loop is doing once it is late."""
         while not self._ended.wait(_TICK_S):
             if not self._seen and time.monotonic() - self._beat > _TICK_S + _LEAST_S:
-                frame = frame_of(self._loop_thread)
-                self._seen = "" if frame is None else place_of(frame)
+                self._seen = _place_in(self._loop_thread)
 
 
 class _ProcessorWaits:
@@ -136,6 +135,12 @@ class _ProcessorWaits:
             return int(self._path.read_text().split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
             return 0.0
+
+
+def _place_in(thread: int) -> str:
+    # A function of its own, so that no frame is kept, which would keep an open store as well.
+    frame = frame_of(thread)
+    return "" if frame is None else place_of(frame)
 
 
 def place_of(frame: FrameType) -> str:

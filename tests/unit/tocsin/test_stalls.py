@@ -7,6 +7,7 @@ import gc
 import sys
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -48,6 +49,25 @@ async def test_a_stall_is_noted_with_what_the_loop_was_doing(watch: StallWatch) 
     assert sum(watch.log.seconds.values()) >= 0.05
     if stall.cause == "work":  # a busy machine may have had no processor for it
         assert stall.where.endswith("spin")
+
+
+class Held:
+    """Stands for an open store."""
+
+
+async def test_what_was_being_done_is_not_kept(watch: StallWatch) -> None:
+    """A frame that is kept keeps an open RocksDB, whose lock then no one else gets."""
+
+    def work() -> weakref.ref[Held]:
+        held = Held()
+        spin(lambda: bool(watch._seen))
+        return weakref.ref(held)
+
+    watch._seen = ""
+    found = work()
+    assert watch._seen
+    await noted(watch)
+    assert found() is None
 
 
 async def test_nothing_is_left_of_it() -> None:
