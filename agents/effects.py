@@ -234,17 +234,21 @@ class Effects:
     async def _send_failed(self, topic: str) -> None:
         """Send again what was not confirmed, in order, before anything else goes to its topic."""
         failed = self._failed[topic]
-        while failed:
-            parcel = min(failed, key=_number_of)
-            failed.remove(parcel)
-            try:
-                await self._producer.send([record for _, _, record, _ in parcel.records])
-            except RecordRefusedForSizeError:
-                self._begin(self._send_refused(parcel))
-            else:
-                self._ended(parcel)
-        del self._failed[topic]
-        self._room.set()
+        try:
+            while failed:
+                parcel = min(failed, key=_number_of)
+                failed.remove(parcel)
+                try:
+                    await self._producer.send([record for _, _, record, _ in parcel.records])
+                except RecordRefusedForSizeError:
+                    self._begin(self._send_refused(parcel))
+                else:
+                    self._ended(parcel)
+        finally:
+            # Also where the producer was closed meanwhile: nobody may wait for this then.
+            if self._failed.get(topic) is failed:
+                del self._failed[topic]
+            self._room.set()
 
     async def _send_refused(self, parcel: _Parcel) -> None:
         """Send one by one until all is confirmed: a record of it was refused for its size."""

@@ -335,3 +335,20 @@ async def test_a_record_refused_for_its_size_holds_nothing_up() -> None:
         await asyncio.sleep(0)
     assert effects.send_now(ERROR, 1, ALERT, smaller)
     effects.close()
+
+
+async def test_nobody_waits_for_a_producer_that_is_closed() -> None:
+    class Closed(Producer):
+        closed = True
+
+        async def send(self, records: list[Outgoing]) -> None:
+            raise asyncio.CancelledError
+
+    producer = Closed(in_batch=1)
+    effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
+    assert effects.send_now(ERROR, 0, ALERT, smaller)
+    producer.futures[0].set_exception(KafkaConnectionError("gone"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await effects.send(ERROR, 1, ALERT, smaller)
+    effects.close()
