@@ -58,7 +58,10 @@ def rows_of(data_dir: Path) -> Rows:
                 versions[name] = max(versions.get(name, version), version, key=itemgetter(0, 1))
         db.close()
         table, partition = folder.stem.rsplit("-", 1)
-        found[table, partition] = {name: body for name, (_, _, body) in versions.items()}
+        rows = {name: body for name, (_, _, body) in versions.items()}
+        if table == "partial-counts":
+            rows |= {name: whole_totals(name, rows) for name in rows if name.startswith(b"b/")}
+        found[table, partition] = rows
     return found
 
 
@@ -70,24 +73,28 @@ def counted_in(body: Any) -> int:
 
 
 def lost_or_changed(before: Rows, after: Rows) -> list[str]:
-    """Rows of before that are missing or different after, with what they were and are.
-
-    A base row that is written again holds what 10 s rows alone held before: its totals may be higher.
-    """
+    """Rows of before that are missing or different after, with what they were and are."""
     return [
         f"{'-'.join(place)} {key!r}: {value} is now {found}"
         for place, rows in before.items()
         for key, value in rows.items()
         if (found := after.get(place, {}).get(key)) != value
-        and not (key.startswith(b"b/") and place[0] == "partial-counts" and holds_all(found, value))
     ]
 
 
-def holds_all(totals: Any, earlier: Any) -> bool:
-    """Whether each total is there, and none is lower."""
-    return totals is not None and all(
-        each in totals and totals[each][0] >= total[0] for each, total in earlier.items()
-    )
+def whole_totals(base: bytes, rows: dict[bytes, Any]) -> dict[str, list[int]]:
+    """Event type -> total and time of a source: the latest of what its base row and its 10 s rows say.
+
+    When a base row takes over what only 10 s rows said is a matter of time.
+    """
+    found = dict(rows[base])
+    for name, entries in rows.items():
+        if name.startswith(b"r/" + base.removeprefix(b"b/") + b"/10/"):
+            for event_type, (_, total, seen_ms, *_) in entries.items():
+                known = found.get(event_type, [0, -1])
+                if total:
+                    found[event_type] = [max(total, known[0]), max(seen_ms, known[1])]
+    return found
 
 
 async def started(worker: Worker) -> dict[str, Any]:
