@@ -28,7 +28,6 @@ from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.turns import let_others_pass
-from streams.upstream.slice_assignor import slice_of
 from streams.upstream.store_faults import LocalStateError
 from streams.upstream.stores import PartitionGoneError
 from tables.again import AskAgain, encode_question
@@ -312,10 +311,6 @@ class Counting:
             self.flushes += 1
             self.flushed_at = self._clock.now_s()
 
-    def _home(self, tp: TP) -> int:
-        """The partition of the table that has the rows of a source."""
-        return slice_of(tp.partition, self._topics.slices)
-
     async def _flush_sources(self, epoch: int) -> bool:
         now_s = self._clock.now_s()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
@@ -332,8 +327,8 @@ class Counting:
         if not flushes:
             return False
         table = self._partial_counts
-        await self._write(table, ((self._home(tp), flush.first) for tp, _, flush in flushes))
-        await self._write(table, ((self._home(tp), flush.then) for tp, _, flush in flushes))
+        await self._write(table, ((self._lives.home(tp), flush.first) for tp, _, flush in flushes))
+        await self._write(table, ((self._lives.home(tp), flush.then) for tp, _, flush in flushes))
         messages, sent_at = self._messages(flushes), self._clock.steady_now()
         self._clock.confirmed(sent_at, await self._send(messages))
         if epoch != self._epoch:
@@ -343,7 +338,7 @@ class Counting:
             if flush.offset >= 0 and counter is self._sources.get(tp):
                 self._offsets.counted(tp, flush.offset + 1)
         self._ending = [each for each in self._ending if not each[1].is_closed]
-        await self._write(table, ((self._home(tp), flush.cleanup) for tp, _, flush in flushes))
+        await self._write(table, ((self._lives.home(tp), flush.cleanup) for tp, _, flush in flushes))
         return True
 
     def _messages(self, flushes: Iterable[tuple[TP, SourceCounter, Flush]]) -> list[Outgoing]:
