@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
@@ -125,14 +126,12 @@ class BulkFetchResult(FetchResult):
         self.nbytes: int = partition_records._records.size_in_bytes()
         if partition_records._value_deserializer is AS_PARSED:
             on_epoch = getattr(assignment, _ON_EPOCH, None)
-            self._unread = _Unread(partition_records, end_of_log, self._passed, on_epoch)
+            # Nothing here may refer back to this object, or all that was fetched would be kept until the
+            # garbage collector comes.
+            passed = partial(_note_passed, assignment, tp)
+            self._unread = _Unread(partition_records, end_of_log, passed, on_epoch)
         elif isinstance(leaves_out := partition_records._value_deserializer, LeavesOut):
             partition_records._records = SoundRecords(partition_records, end_of_log, leaves_out)
-
-    def _passed(self, first: int, end: int) -> None:
-        state = self._assignment.state_value(self._topic_partition)
-        before = vars(state).get(_PASSED)
-        setattr(state, _PASSED, (before[0] if before is not None and before[1] == first else first, end))
 
     def getall(self, max_records: int | None = None) -> list[Record]:
         """The next records."""
@@ -151,6 +150,13 @@ class BulkFetchResult(FetchResult):
         if self._unread.exhausted:
             self._partition_records = None
         return taken
+
+
+def _note_passed(assignment: Any, tp: Any, first: int, end: int) -> None:
+    """Note for `passed_over` that there was no record to read from ``first`` to before ``end``."""
+    state = assignment.state_value(tp)
+    before = vars(state).get(_PASSED)
+    setattr(state, _PASSED, (before[0] if before is not None and before[1] == first else first, end))
 
 
 class _Unread:
@@ -176,8 +182,7 @@ class _Unread:
         self._first = True  # of the answer
         self._on_epoch = on_epoch
         self._epoch = -1
-        # The generator that stays unused refers back to its owner, so that all that was fetched would be
-        # kept until the garbage collector comes.
+        # The generator that stays unused refers back to its owner, too.
         source._records_iterator = None
         self._batch: Any = None
         self._records: Any = None

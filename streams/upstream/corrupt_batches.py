@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, NamedTuple
+from weakref import proxy
 
 from aiokafka import TopicPartition
 
@@ -219,7 +220,9 @@ class SoundRecords:
     """
 
     def __init__(self, source: Any, end_of_log: int | None, leaves_out: LeavesOut) -> None:
-        self._source = source
+        # The source has this object: referring back, it would keep what was fetched until the garbage
+        # collector comes.
+        self._source: Any = proxy(source)
         self._records = source._records
         self._end_of_log = end_of_log
         self._leaves_out = leaves_out

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +31,7 @@ from streams.upstream.bulk_records import (
     tell_epochs,
     wait_at_broker,
 )
+from streams.upstream.corrupt_batches import LeavesOut
 from streams.upstream.lenient_records import LenientRecords, _Batch
 
 TP = TopicPartition("notifications.debug", 3)
@@ -349,10 +353,44 @@ async def test_a_real_consumer_keeps_what_it_fetched_and_its_wait_where_they_are
     await consumer.stop()
 
 
-def test_what_a_fetch_result_refers_back_to_is_let_go() -> None:
-    source = PartitionRecords(
-        TP, LenientRecords(batch(0, [b"a"])), None, 0, None, AS_PARSED, True, READ_UNCOMMITTED
-    )
-    assert source._records_iterator is not None
-    BulkFetchResult(TP, assignment=State(0), partition_records=source, backoff=0.0)
-    assert source._records_iterator is None
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """No garbage collector, so that only reference counts free anything."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class Referring(BulkFetchResult):
+    """The control: refers back to itself by a method of its own, as it once did."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        assert self._unread is not None
+        self._unread._passed = self.has_more
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("kind", [BulkFetchResult, Referring])
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_what_was_fetched_is_freed_with_its_fetch_result(kind: type[BulkFetchResult], calls: int) -> None:
+    found, _ = result(kind, batch(0, [b"a", b"b"]) + batch(2, [b"c"]), 0)
+    freed = [weakref.ref(found), weakref.ref(found._partition_records), weakref.ref(found._unread)]
+    for _ in range(calls):
+        found.getall(2)
+    assert found.has_more() == (calls < 2)
+    del found
+    is_freed = [each() is None for each in freed]
+    assert all(is_freed) if kind is BulkFetchResult else not is_freed[0]
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_what_was_fetched_to_leave_out_what_is_corrupt_is_freed_too() -> None:
+    told: list[Any] = []
+    leaves_out = LeavesOut(lambda *place: told.append(place))
+    found, state = result(BulkFetchResult, batch(0, [b"a", b"b"]), 0, marker=leaves_out)
+    freed = [weakref.ref(found), weakref.ref(found._partition_records)]
+    assert drained(found, state, 1)[1][-1] == 2
+    del found
+    assert [each() for each in freed] == [None, None]
