@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from streams.upstream.running_code import frame_of
 from tables.views.sources import STALL_CAUSES, Stall, StallCause
@@ -68,7 +70,11 @@ class StallWatch:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.log = StallLog()
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waits = _ProcessorWaits(None)
+        #: Seconds of waiting for a processor, and of collecting garbage, at the last tick.
+        self._before = 0.0, 0.0
+        self._due = 0.0
         self._ended = threading.Event()
         self._loop_thread = 0
         #: When the loop came by last, on the monotonic clock; and what it was doing when it then did not.
@@ -83,30 +89,34 @@ class StallWatch:
         self._beat = time.monotonic()
         gc.callbacks.append(self._on_collection)
         threading.Thread(target=self._look, name="stalls", daemon=True).start()
-        self._task = asyncio.get_running_loop().create_task(self._tick(), name="stalls")
+        self._waits = _ProcessorWaits(threading.get_native_id())
+        self._before = self._waits.seconds(), self._collected_s
+        self._await_tick(asyncio.get_running_loop())
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Watch no more."""
-        task, self._task = self._task, None
-        if task is None:
+        timer, self._timer = self._timer, None
+        if timer is None:
             return
+        timer.cancel()
         self._ended.set()
         gc.callbacks.remove(self._on_collection)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        self._waits.close()
 
-    async def _tick(self) -> None:
-        waits = _ProcessorWaits(threading.get_native_id())
-        waited_s, collected_s = waits.seconds(), self._collected_s
-        while True:
-            due = time.monotonic() + _TICK_S
-            await asyncio.sleep(_TICK_S)
-            now = time.monotonic()
-            before = waited_s, collected_s
-            waited_s, collected_s = waits.seconds(), self._collected_s
-            self._beat, seen, self._seen = now, self._seen, ""
-            if (late_s := now - due) >= _LEAST_S:
-                self.log.note(self._clock(), late_s, waited_s - before[0], collected_s - before[1], seen)
+    def _await_tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A timer and no task: this is a good part of what an idle worker does.
+        self._due = time.monotonic() + _TICK_S
+        self._timer = loop.call_later(_TICK_S, self._tick, loop)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = time.monotonic()
+        (waited_s, collected_s), self._before = self._before, (self._waits.seconds(), self._collected_s)
+        self._beat, seen, self._seen = now, self._seen, ""
+        if (late_s := now - self._due) >= _LEAST_S:
+            self.log.note(
+                self._clock(), late_s, self._before[0] - waited_s, self._before[1] - collected_s, seen
+            )
+        self._await_tick(loop)
 
     def _on_collection(self, phase: str, _: Any) -> None:
         if threading.get_ident() != self._loop_thread:
@@ -126,13 +136,25 @@ class StallWatch:
 class _ProcessorWaits:
     """Seconds for which a thread could have run and no processor was free, as Linux counts them."""
 
-    def __init__(self, native_id: int) -> None:
-        self._path = Path(f"/proc/self/task/{native_id}/schedstat")
+    def __init__(self, native_id: int | None) -> None:
+        # Kept open, for it is read twenty times a second.
+        self._file: BinaryIO | None = None
+        if native_id is not None:
+            with suppress(OSError):
+                self._file = Path(f"/proc/self/task/{native_id}/schedstat").open("rb", buffering=0)
+
+    def close(self) -> None:
+        """Read no more."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def seconds(self) -> float:
         """Since the start of the thread; 0 where that is not counted."""
+        if self._file is None:
+            return 0.0
         try:
-            return int(self._path.read_text().split()[1]) / 1e9
+            return int(os.pread(self._file.fileno(), 64, 0).split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
             return 0.0
 

@@ -99,7 +99,7 @@ class Starting:
     async def stop(self) -> None:
         """Stop what this stage has started."""
         await self.web.stop()
-        await self.stalls.stop()
+        self.stalls.stop()
 
     def halt(self) -> None:
         """Dispatch no further batch: there is none."""
@@ -268,7 +268,7 @@ class Worker:
         await self.alert_producer.stop()
         await self.count_producer.stop()
         await self.web.stop()
-        await self.stalls.stop()
+        self.stalls.stop()
         log.info("The worker has stopped.")
 
     def halt(self) -> None:

@@ -12,6 +12,8 @@ import orjson
 import pytest
 import rocksdict
 
+from tables.buckets import FINE
+from tables.rows import bucket_name
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import (
     Counts,
@@ -88,8 +90,9 @@ def whole_totals(base: bytes, rows: dict[bytes, Any]) -> dict[str, list[int]]:
     When a base row takes over what only 10 s rows said is a matter of time.
     """
     found = dict(rows[base])
+    fine = bucket_name(base.removeprefix(b"b/").decode(), FINE, 0).rpartition(b"/")[0] + b"/"
     for name, entries in rows.items():
-        if name.startswith(b"r/" + base.removeprefix(b"b/") + b"/10/"):
+        if name.startswith(fine):
             for event_type, (_, total, seen_ms, *_) in entries.items():
                 known = found.get(event_type, [0, -1])
                 if total:

@@ -145,8 +145,13 @@ class Worker:
         self.process.send_signal(signal.SIGTERM)
 
     async def ended(self, deadline_s: float = BOUND_S) -> int:
-        """Wait for its end, and return the exit code."""
-        await eventually(f"worker {self.name} has ended", lambda: not self.runs, deadline_s=deadline_s)
+        """Wait for its end, and return the exit code; its log gets the stacks of one that does not end."""
+        try:
+            await eventually(f"worker {self.name} has ended", lambda: not self.runs, deadline_s=deadline_s)
+        except AssertionError:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait(BOUND_S)
+            raise
         return self.process.returncode
 
     async def stop(self) -> None:
@@ -194,7 +199,8 @@ class Deployment:
         """The environment of a worker: nothing of Tocsin's but these settings; None leaves one out."""
         clean = {name: text for name, text in os.environ.items() if not name.startswith("TOCSIN_")}
         mine = {f"TOCSIN_{n.upper()}": v for n, v in (self._values | values).items() if v is not None}
-        return clean | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | mine
+        python = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+        return clean | python | mine
 
     def worker(self, name: str = "worker", *, command: list[str] | None = None, **values: str) -> Worker:
         """Make a worker with a data folder of its own name; it is not started yet.

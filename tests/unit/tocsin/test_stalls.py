@@ -22,7 +22,7 @@ async def watch() -> AsyncIterator[StallWatch]:
     made.start()
     await asyncio.sleep(0)  # it has begun to wait
     yield made
-    await made.stop()
+    made.stop()
 
 
 def spin(until: Callable[[], bool]) -> None:
@@ -74,8 +74,8 @@ async def test_nothing_is_left_of_it() -> None:
     threads, callbacks = threading.active_count(), len(gc.callbacks)
     watch = StallWatch()
     watch.start()
-    await watch.stop()
-    await watch.stop()
+    watch.stop()
+    watch.stop()
     assert len(gc.callbacks) == callbacks
     async with asyncio.timeout(30):
         while threading.active_count() > threads:
