@@ -150,6 +150,7 @@ class Counting:
         self._flush_started: float | None = None
         #: The assignment or the worker is ending: all that could be made durable is.
         self._finished = False
+        self._drained = False
         self.flushes = 0
         #: Wall-clock time at which the last flush was durable.
         self.flushed_at = 0.0
@@ -169,7 +170,7 @@ class Counting:
             committed: next offset to read, of the topics with these ids.
             topic_ids: id of each topic, by name.
         """
-        self._finished = False
+        self._finished = self._drained = False
         counted_as_then = 0
         for tp in sorted(assigned):
             if (source := self._lives.sources.get(tp)) is not None:
@@ -238,7 +239,9 @@ class Counting:
             combiner.missed()
 
     async def finish(self, deadline_s: float) -> None:
-        """Make everything durable that can be within the deadline."""
+        """Make everything durable that can be within the deadline; once in an assignment."""
+        if self._drained:
+            return  # Faust drains when it is told to stop, and again when it leaves the group
         try:
             async with asyncio.timeout(deadline_s):
                 await self.flush()
@@ -249,7 +252,7 @@ class Counting:
             )
         finally:
             # What follows is the end of the assignment, and Faust closes the tables before it says so.
-            self._finished = True
+            self._finished = self._drained = True
 
     # ---------------------------------------------------------------- the flush cycle
 

@@ -105,7 +105,8 @@ class LimitedHandler(logging.StreamHandler[Any]):
         """Write the record, or count it."""
         now = self._clock()
         self._summarise(now)
-        if self._limit.admits(record, now):
+        if self._limit.admits(record, now) or sys.is_finalizing():
+            # A thread that is started while the interpreter ends never runs, and Python 3.11 waits for it.
             super().emit(record)
         elif self._timer is None:
             self._timer = threading.Timer(_WINDOW_S, self._on_time)

@@ -128,9 +128,13 @@ class StallWatch:
 
     def _look(self) -> None:
         """The thread: look what the loop is doing once it is late."""
-        while not self._ended.wait(_TICK_S):
-            if not self._seen and time.monotonic() - self._beat > _TICK_S + _LEAST_S:
+        wait_s = _TICK_S
+        while not self._ended.wait(wait_s):
+            left_s = self._beat + _TICK_S + _LEAST_S - time.monotonic()
+            if left_s < 0 and not self._seen:
                 self._seen = _place_in(self._loop_thread)
+            # No more often than is of use: it wakes a worker that has nothing to do.
+            wait_s = left_s if left_s > 0 else _TICK_S
 
 
 class _ProcessorWaits:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -25,10 +24,10 @@ from streams.broker.topics import apply_topics, check_topics, planned_topics
 from streams.notifications import Priority
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
+from tests.configured_kafka import AUTHORIZER, configured_kafka
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
-from tocsin.local_kafka import cluster as local_kafka
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
@@ -192,23 +191,8 @@ async def test_notification_topics_with_unequal_partitions_are_no_reason(deploym
 @pytest.fixture(scope="module")
 def guarded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     """A broker that asks who may do what."""
-    write = local_kafka.write_broker_files
-
-    def write_guarded(folder: Path, *arguments: Any) -> None:
-        write(folder, *arguments)
-        with (folder / "server.properties").open("a", encoding="utf-8") as properties:
-            properties.write(
-                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
-                "allow.everyone.if.no.acl.found=true\n"
-            )
-
-    data_dir = tmp_path_factory.mktemp("guarded") / "data"
-    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local_kafka, "write_broker_files", write_guarded)
-        local.start()
-    yield local
-    local.stop()
+    with configured_kafka(tmp_path_factory.mktemp("guarded") / "data", lambda _: AUTHORIZER) as kafka:
+        yield kafka
 
 
 @pytest.fixture

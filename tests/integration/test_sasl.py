@@ -31,12 +31,12 @@ from streams.broker.topics import apply_topics
 from streams.publishing.driver import Outgoing
 from streams.publishing.drivers.kafka import KafkaDriver
 from streams.settings import EXIT_CONFIG, ConfigurationError, load_settings
+from tests.configured_kafka import configured_kafka
 from tests.integration.reading import public_counts
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.integration.writing import made_load, writer
 from tests.paths import ROOT
 from tests.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoint, token_endpoint, unsecured_token
-from tocsin.local_kafka import cluster as local_kafka
 from tocsin.local_kafka.cluster import LocalKafka
 from tocsin.local_kafka.config import HOST, Cluster, port_is_free
 
@@ -124,24 +124,14 @@ def guarded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]
     folder = tmp_path_factory.mktemp("sasl")
     write_files(folder)
     ports = dict(zip(("SASL_PLAINTEXT", "SSL", "SASL_SSL"), free_ports(3), strict=True))
-    write = local_kafka.write_broker_files
-
-    def write_guarded(broker: Path, cluster: Cluster, number: int) -> None:
-        write(broker, cluster, number)
-        with (broker / "server.properties").open("a", encoding="utf-8") as file:
-            file.writelines(f"{name}={value}\n" for name, value in properties(cluster, ports, folder).items())
-
-    local = LocalKafka(folder / "data", die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local_kafka, "write_broker_files", write_guarded)
-        local.start()
-    admin = AdminClient({"bootstrap.servers": local.bootstrap})
-    for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
-        change = UserScramCredentialUpsertion(USER, ScramCredentialInfo(mechanism, 4096), PASSWORD.encode())
-        for done in admin.alter_user_scram_credentials([change]).values():
-            done.result(30)
-    yield Guarded(local, ports, folder)
-    local.stop()
+    with configured_kafka(folder / "data", lambda cluster: properties(cluster, ports, folder)) as local:
+        admin = AdminClient({"bootstrap.servers": local.bootstrap})
+        for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+            information = ScramCredentialInfo(mechanism, 4096)
+            change = UserScramCredentialUpsertion(USER, information, PASSWORD.encode())
+            for done in admin.alter_user_scram_credentials([change]).values():
+                done.result(30)
+        yield Guarded(local, ports, folder)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaClient
@@ -31,10 +30,10 @@ from streams.broker.topics import apply_topics
 from streams.notifications import Priority
 from streams.notifications.encoding import encode
 from streams.settings import Settings
+from tests.configured_kafka import AUTHORIZER, configured_kafka
 from tests.integration.reading import Counts, public_counts, read_all
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Writer, writer
-from tocsin.local_kafka import cluster as local_kafka
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
@@ -43,24 +42,9 @@ pytestmark = pytest.mark.kafka
 @pytest.fixture(scope="module")
 def strict_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     """A broker that asks who may do what, and creates a topic for whoever asks about it."""
-    write = local_kafka.write_broker_files
-
-    def write_strict(folder: Path, *arguments: Any) -> None:
-        write(folder, *arguments)
-        with (folder / "server.properties").open("a", encoding="utf-8") as properties:
-            properties.write(
-                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
-                "allow.everyone.if.no.acl.found=true\n"
-                "auto.create.topics.enable=true\n"
-            )
-
-    data_dir = tmp_path_factory.mktemp("strict") / "data"
-    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local_kafka, "write_broker_files", write_strict)
-        local.start()
-    yield local
-    local.stop()
+    properties = AUTHORIZER | {"auto.create.topics.enable": "true"}
+    with configured_kafka(tmp_path_factory.mktemp("strict") / "data", lambda _: properties) as kafka:
+        yield kafka
 
 
 @pytest.fixture

@@ -157,8 +157,14 @@ class ConfirmedProducer:
 
     def _watched(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
         self._unconfirmed.add(future)
-        future.add_done_callback(self._unconfirmed.discard)
+        future.add_done_callback(self._settled)
         return future
+
+    def _settled(self, future: asyncio.Future[Any]) -> None:
+        self._unconfirmed.discard(future)
+        if not future.cancelled():
+            # Whoever waits still gets it; where nobody does any more, asyncio would tell of it as forgotten.
+            future.exception()
 
     async def _hand_over(self, producer: aiokafka.AIOKafkaProducer, record: Outgoing) -> asyncio.Future[Any]:
         if record.key is None and record.value is None:

@@ -7,6 +7,7 @@ import inspect
 import io
 import logging
 import pkgutil
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -211,3 +212,26 @@ def test_what_cannot_be_seen_is_escaped_in_every_line(form: str, monkeypatch: py
         assert lines[1].endswith(f"It was {shown}.")
         # An error's own line ends stay, as a traceback has them.
         assert lines[2] == f"ValueError: {shown.partition(chr(92) + 'n')[0]}"
+
+
+_SAYS_MUCH_AT_THE_END = """
+import logging, sys
+from tocsin.logs import LimitedHandler
+
+class Last:
+    def __del__(self, log=logging.getLogger("asyncio"), is_finalizing=sys.is_finalizing):
+        assert is_finalizing()
+        for number in range(9):
+            log.error("Line %d", number)
+
+logging.getLogger().addHandler(LimitedHandler(sys.stderr))
+last = Last()
+"""
+
+
+def test_a_process_ends_whatever_is_said_while_the_interpreter_ends() -> None:
+    """What asyncio says of forgotten futures comes as late as this; a timer that it started never ran."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SAYS_MUCH_AT_THE_END], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stderr.splitlines() == [f"Line {number}" for number in range(9)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -113,3 +114,31 @@ async def test_a_client_that_cannot_connect_is_closed_and_the_one_before_stays(
     assert not first.closed
     first.futures[1].set_result(SimpleNamespace(offset=7))
     assert [metadata.offset for metadata in await sending] == [7]
+
+
+async def test_what_nobody_waits_for_any_more_is_not_told_of_as_forgotten(
+    producer: ConfirmedProducer,
+) -> None:
+    """Asyncio says so when the future is freed, which in a worker was while the interpreter ended."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    sending = asyncio.create_task(producer.send([Outgoing("t", b"a"), Outgoing("t", b"b")]))
+    await settle()
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    stopping = asyncio.create_task(producer.stop(0.01))
+    async with asyncio.timeout(20):
+        await stopping
+    client = FakeClient.made[0]
+    ended = [future.done() and not future.cancelled() for future in client.futures]
+    assert ended == [False, True], "the one that was waited for is cancelled, the other ends by an error"
+    del sending
+    client.futures.clear()
+    gc.collect()
+    await settle()
+    assert not told
+    forgotten = asyncio.get_running_loop().create_future()
+    forgotten.set_exception(KafkaError("the control"))
+    del forgotten
+    gc.collect()
+    assert len(told) == 1
