@@ -16,9 +16,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from streams.upstream.running_code import frame_of
 from tables.views.sources import STALL_CAUSES, Stall, StallCause
@@ -142,23 +141,23 @@ class _ProcessorWaits:
 
     def __init__(self, native_id: int | None) -> None:
         # Kept open, for it is read twenty times a second.
-        self._file: BinaryIO | None = None
+        self._file = -1
         if native_id is not None:
             with suppress(OSError):
-                self._file = Path(f"/proc/self/task/{native_id}/schedstat").open("rb", buffering=0)
+                self._file = os.open(f"/proc/self/task/{native_id}/schedstat", os.O_RDONLY)
 
     def close(self) -> None:
         """Read no more."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def seconds(self) -> float:
         """Since the start of the thread; 0 where that is not counted."""
-        if self._file is None:
+        if self._file < 0:
             return 0.0
         try:
-            return int(os.pread(self._file.fileno(), 64, 0).split()[1]) / 1e9
+            return int(os.pread(self._file, 64, 0).split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
             return 0.0
 
