@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -64,6 +65,14 @@ def install_rebootstrap() -> None:
     AIOKafkaClient._get_conn = _get_conn
     AIOKafkaClient._metadata_update = _metadata_update
     ClusterMetadata.update_metadata = _take_metadata
+
+
+def let_bootstrap_again(client: AIOKafkaClient) -> None:
+    """Let one client bootstrap again, in a process whose other clients are not ours."""
+    cluster = client.cluster
+    client._get_conn = partial(_get_conn, client)
+    client._metadata_update = partial(_metadata_update, client)
+    cluster.update_metadata = partial(_take_metadata, cluster)
 
 
 def _of(client: AIOKafkaClient) -> _Lost:

@@ -8,16 +8,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 
+from streams.publishing.driver import Outgoing
+from streams.publishing.drivers.kafka import KafkaDriver
+from streams.settings import load_settings
 from streams.upstream import rebootstrap
 from streams.upstream.clients import connect_client
 from tests.breakable_kafka import BreakableKafka
 from tests.chaos.relay import HOST, Relay
 from tests.integration.forwards import check_forwards
-from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
-from tests.integration.worker_process import Deployment, eventually
+from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts, read_all
+from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.integration.writing import made_load, writer
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -102,6 +106,30 @@ async def test_a_worker_told_to_stop_ends_while_the_name_leads_nowhere(
     assert (await asyncio.to_thread(worker.get, "/readyz"))[0] == 503
     await worker.stop()
     assert "Traceback" not in worker.log()
+
+
+async def test_a_publishing_driver_finds_brokers_that_have_moved(
+    own_kafka: BreakableKafka, name: Relay, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the process of another service, whose own clients stay as they are."""
+    stock = AIOKafkaClient._metadata_update, ClusterMetadata.update_metadata
+    monkeypatch.setattr(rebootstrap, "AFTER_S", 0.0)
+    admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(unique, 1, 1)])
+    await admin.close()
+    driver = KafkaDriver(settings=load_settings(brokers=name.address))
+    try:
+        await driver.apush(Outgoing(unique, b"before", b"k"))
+        assert await asyncio.to_thread(driver.flush, BOUND_S)
+        await moved(own_kafka, name)
+        await driver.apush(Outgoing(unique, b"after", b"k"))
+        assert await asyncio.to_thread(driver.flush, BOUND_S)
+    finally:
+        await asyncio.to_thread(driver.close)
+    records = await read_all(name.address, unique)
+    assert [record.value for record in records] == [b"before", b"after"]
+    assert (AIOKafkaClient._metadata_update, ClusterMetadata.update_metadata) == stock
 
 
 # --- A client ------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.cancellation import cancellable
 from streams.upstream.producers import close_at_once
+from streams.upstream.rebootstrap import let_bootstrap_again
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class ProducerClient:
 
     async def _connected(self, within_s: float | None) -> aiokafka.AIOKafkaProducer:
         producer = aiokafka.AIOKafkaProducer(**self._options)
+        let_bootstrap_again(producer.client)
         try:
             async with asyncio.timeout(within_s):
                 await producer.start()

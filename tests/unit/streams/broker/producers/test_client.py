@@ -24,7 +24,7 @@ class Producer:
     def __init__(self, **options: Any) -> None:
         self.options = options
         self.closed = False
-        self.client = SimpleNamespace(close=self._close)
+        self.client = SimpleNamespace(close=self._close, cluster=SimpleNamespace())
         self._sender = None
         self.made.append(self)
 

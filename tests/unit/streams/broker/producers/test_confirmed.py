@@ -28,7 +28,7 @@ class FakeClient:
         self.taken: list[bytes] = []
         self.futures: list[asyncio.Future[Any]] = []
         self.full = False
-        self.client = SimpleNamespace(close=self._close)
+        self.client = SimpleNamespace(close=self._close, cluster=SimpleNamespace())
         self._sender = None
         self.closed = False
 
