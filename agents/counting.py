@@ -10,12 +10,13 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from faust.types import TP
 
+from agents.again import AskedAgain, OutdatedRows
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import rules_of
@@ -30,56 +31,20 @@ from streams.transport.committable import CommittableOffsets
 from streams.transport.turns import let_others_pass
 from streams.upstream.store_faults import LocalStateError
 from streams.upstream.stores import PartitionGoneError
-from tables.again import AskAgain, encode_question
+from tables.again import encode_question
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
 from tables.flushes import Flush
 from tables.partials import Partial, cut, cut_forgetting, encode, make_slicer
-from tables.public_rows import PublicKey, encode_key, encode_row
+from tables.public_rows import encode_key, encode_row
 from tables.restoring import Restored
 from tables.rows import Change, VersionedRows
 from tables.source_counter import SourceCounter
 
 log = logging.getLogger(__name__)
 
-_MOST_OUTDATED = 10_000
 #: Seconds in which counts usually have reached the combiners.
 _ARRIVAL_S = 0.15
-
-
-class OutdatedRows:
-    """Public rows that were published late, by a worker that had lost their partitions, over newer ones.
-
-    Their owner publishes the newer ones again. They are remembered for the case that one has no owner now,
-    and this worker becomes it; the number is bounded.
-    """
-
-    def __init__(self) -> None:
-        self._keys: set[PublicKey] = set()
-
-    def add(self, key: PublicKey) -> None:
-        """A row of this key was published over a newer one."""
-        if len(self._keys) < _MOST_OUTDATED:
-            self._keys.add(key)
-
-    def take(self, slices: Container[int]) -> list[PublicKey]:
-        """Hand over the keys of these slices."""
-        taken = [key for key in self._keys if key.slice in slices]
-        self._keys.difference_update(taken)
-        return taken
-
-
-class AskedAgain:
-    """Questions of combiners that have missed messages, as read from the public topic."""
-
-    def __init__(self) -> None:
-        self.questions: dict[int, AskAgain] = {}
-
-    def add(self, partition: int, question: AskAgain) -> None:
-        """A slice asks."""
-        known = self.questions.get(partition)
-        if known is None or (known.number, known.asked) < (question.number, question.asked):
-            self.questions[partition] = question
 
 
 @dataclass(slots=True)

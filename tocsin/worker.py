@@ -25,7 +25,8 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from agents.counting import AskedAgain, Counting, OutdatedRows, Topics
+from agents.again import AskedAgain, OutdatedRows
+from agents.counting import Counting, Topics
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import Ingest

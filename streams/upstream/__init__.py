@@ -38,7 +38,8 @@ aiokafka's producers and connections:
 - `connections`: connects again until brokers are there; disconnects whatever the client is doing.
 - `clients`: the client inside the others; whether a broker can be used, and how many answer.
 - `topic_ids`: ids of topics, which aiokafka does not ask for.
-- `fetch_by_id`: fetches a topic by its id, so that nothing of another one of the same name can come.
+- `fetch_by_id`: fetches a topic by its id, so that nothing of another one of the same name can come; its
+  messages are in `fetch_by_id_messages`.
 - `rebootstrap`: ``install_rebootstrap``, or `let_bootstrap_again` for one; clients that lost all brokers they
   know ask the bootstrap addresses.
 - `no_topic_creation`: ``install_no_topic_creation``; asking for a topic has no broker create it.

@@ -16,23 +16,19 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
-from struct import Struct, error
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from aiokafka.errors import OffsetOutOfRangeError, UnknownTopicOrPartitionError
-from aiokafka.protocol.abstract import AbstractType
-from aiokafka.protocol.api import Request, RequestStruct
-from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v11, FetchResponse_v11
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
-from aiokafka.protocol.types import CompactArray, CompactString, Int8, Int32, Schema, TaggedFields
 
 from streams.log_lines import BOUNDED
 from streams.upstream.corrupt_batches import hole, next_found
+from streams.upstream.fetch_by_id_messages import ID_BYTES, FetchById, FetchByIdResponse
 from streams.upstream.lenient_records import LenientRecords
 
 log = logging.getLogger(__name__)
@@ -54,21 +50,6 @@ _PROBE_BYTES: Final = 1
 #: In the place of a time, where an end is asked for.
 _LATEST: Final = -1
 
-_ID_BYTES: Final = 16
-#: Of a request: partition, leader epoch, offset, last fetched epoch, log start, most bytes, no tagged fields.
-_WANTED: Final = Struct(">iiqiqib")
-#: Of an answer: time throttled, error, session.
-_HEAD: Final = Struct(">ihi")
-#: Partition, error, highwater, last stable offset, log start.
-_PART: Final = Struct(">ihqqq")
-#: Producer, first offset.
-_ABORTED: Final = Struct(">qq")
-_REPLICA: Final = Struct(">i")
-
-#: In a tagged field of a partition: epoch, and the offset at which what was read and the log part.
-_DIVERGING: Final = Struct(">iq")
-_DIVERGING_TAG: Final = 0
-
 #: Told of partition, offset that was asked for, and offset at which reading goes on instead.
 OnReset = Callable[[int, int, int], None]
 #: Told of partition, and the offset that was asked for of it.
@@ -82,7 +63,7 @@ def topic_id_bytes(topic_id: str) -> bytes:
         ValueError: it is no topic id.
     """
     found = base64.urlsafe_b64decode(topic_id + "==")
-    if len(found) != _ID_BYTES:
+    if len(found) != ID_BYTES:
         raise ValueError(f"{topic_id!r} is no topic id")
     return found
 
@@ -157,7 +138,7 @@ class _SendById:
     async def __call__(self, node_id: Any, request: Any, **options: Any) -> Any:
         if not isinstance(request, FetchRequest):
             return await self._send(node_id, request, **options)
-        fetch = _FetchById(request, self._topic, self._id, self._epochs)
+        fetch = FetchById(request, self._topic, self._id, self._epochs)
         if self._stuck and not fetch.leave_out(self._resting()):
             # An error comes at once, and aiokafka would ask again at once.
             await asyncio.sleep(_GONE_WAIT_S)
@@ -273,7 +254,7 @@ class _SendById:
         """The first offset that the broker finds when it is asked for ``offset``; None when it finds none."""
         one = [(self._topic, [(partition, offset, 1)])]
         asked = FetchRequest(0, 0, _PROBE_BYTES, request._isolation_level, one, request._rack_id)
-        answer = await self._send(node_id, _FetchById(asked, self._topic, self._id, {}))
+        answer = await self._send(node_id, FetchById(asked, self._topic, self._id, {}))
         for _, parts in answer.topics:
             for _, code, *rest in parts:
                 batch = None if code or not rest[-1] else LenientRecords(rest[-1]).next_batch()
@@ -289,181 +270,7 @@ class _SendById:
             self._on_reset(partition, before, offset)
 
 
-def _varint(value: int) -> bytes:
-    packed = bytearray()
-    while value > 0x7F:
-        packed.append(value & 0x7F | 0x80)
-        value >>= 7
-    packed.append(value)
-    return bytes(packed)
-
-
-class _WantedTopics(AbstractType[Any]):
-    """Topic ids and partitions in a request, packed a partition at a time."""
-
-    @classmethod
-    def encode(cls, value: Sequence[tuple[bytes, Sequence[tuple[int, int, int, int]]]]) -> bytes:
-        packed = [_varint(len(value) + 1)]
-        for topic_id, partitions in value:
-            packed += topic_id, _varint(len(partitions) + 1)
-            packed += [
-                _WANTED.pack(number, -1, at, last, -1, most, 0) for number, at, most, last in partitions
-            ]
-            packed.append(b"\0")
-        return b"".join(packed)
-
-    @classmethod
-    def decode(cls, data: BytesIO) -> Any:
-        raise NotImplementedError("requests are not read")
-
-
-class FetchByIdResponse(FetchResponse_v11):
-    """An answer of version 13; its topics have the bytes of their id for a name."""
-
-    API_VERSION = 13
-    #: Partitions of which something else was read than the broker has.
-    diverging: Sequence[int] = ()
-
-    @classmethod
-    def decode(cls, data: BytesIO | bytes) -> FetchByIdResponse:
-        """Take an answer apart.
-
-        Raises:
-            ValueError: it ends too soon.
-        """
-        answer = _Answer(data, 0) if isinstance(data, bytes) else _Answer(data.getvalue(), data.tell())
-        try:
-            head = answer.read(_HEAD)
-            topics = [answer.topic() for _ in range(answer.varint() - 1)]
-            answer.skip_tags()
-        except (error, IndexError) as short:
-            raise ValueError(f"a fetch answer of {len(answer.whole)} bytes ends too soon") from short
-        made = cls(*head, topics)
-        made.diverging = answer.diverging
-        return made
-
-
-class _FetchByIdStruct(RequestStruct):
-    FLEXIBLE_VERSION = True
-    API_KEY = FetchRequest_v11.API_KEY
-    API_VERSION = 13
-    RESPONSE_TYPE = FetchByIdResponse
-    SCHEMA = Schema(
-        ("replica_id", Int32),
-        ("max_wait_time", Int32),
-        ("min_bytes", Int32),
-        ("max_bytes", Int32),
-        ("isolation_level", Int8),
-        ("session_id", Int32),
-        ("session_epoch", Int32),
-        ("topics", _WantedTopics),
-        ("forgotten_topics_data", CompactArray(Int32)),  # always empty
-        ("rack_id", CompactString()),
-        ("tags", TaggedFields),
-    )
-
-
 def _end(request: FetchRequest, rest: Sequence[Any]) -> int:
     """The offset up to which a consumer gets records, as an answer says."""
     highwater, last_stable = rest[0], rest[1]
     return int(last_stable if request._isolation_level and last_stable >= 0 else highwater)
-
-
-class _FetchById(Request[_FetchByIdStruct]):
-    """A request of aiokafka for one topic, which names its id instead."""
-
-    API_KEY: ClassVar[int] = FetchRequest_v11.API_KEY
-
-    def __init__(self, request: FetchRequest, topic: str, topic_id: bytes, epochs: Mapping[int, int]) -> None:
-        self._request = request
-        self._wanted = [
-            (topic_id, [(number, at, most, epochs.get(number, -1)) for number, at, most in wanted])
-            for name, wanted in request.topics
-            if name == topic
-        ]
-
-    def leave_out(self, partitions: Collection[int]) -> bool:
-        """Do not ask for some partitions; returns whether there are others."""
-        left = [
-            (topic_id, [each for each in wanted if each[0] not in partitions])
-            for topic_id, wanted in self._wanted
-        ]
-        self._wanted = [(topic_id, wanted) for topic_id, wanted in left if wanted]
-        return bool(self._wanted)
-
-    def build(self, request_struct_class: type[_FetchByIdStruct]) -> _FetchByIdStruct:
-        request = self._request
-        return request_struct_class(
-            -1,
-            request._max_wait_ms,
-            request._min_bytes,
-            request._max_bytes,
-            request._isolation_level,
-            0,
-            -1,
-            self._wanted,
-            [],
-            request._rack_id,
-            {},
-        )
-
-
-class _Answer:
-    """Bytes of an answer, and how far they are read."""
-
-    def __init__(self, whole: bytes, at: int) -> None:
-        self.whole = whole
-        self._at = at
-        self.diverging: list[int] = []
-
-    def read(self, fields: Struct) -> tuple[Any, ...]:
-        found = fields.unpack_from(self.whole, self._at)
-        self._at += fields.size
-        return found
-
-    def varint(self) -> int:
-        byte = self.whole[self._at]
-        self._at += 1
-        value, shift = byte & 0x7F, 7
-        while byte & 0x80:
-            byte = self.whole[self._at]
-            self._at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-        return value
-
-    def _cut(self, length: int) -> bytes:
-        cut = self.whole[self._at : self._at + length]
-        if len(cut) != length:
-            raise error
-        self._at += length
-        return cut
-
-    def skip_tags(self) -> None:
-        for _ in range(self.varint()):
-            self.varint()
-            self._cut(self.varint())
-
-    def topic(self) -> tuple[bytes, list[Any]]:
-        topic_id = self._cut(_ID_BYTES)
-        parts = [self._partition() for _ in range(self.varint() - 1)]
-        self.skip_tags()
-        return topic_id, parts
-
-    def _partition(self) -> tuple[Any, ...]:
-        part = self.read(_PART)
-        transactions = self.varint() - 1
-        aborted = None if transactions < 0 else list(self._aborted(range(transactions)))
-        (replica,) = self.read(_REPLICA)
-        length = self.varint() - 1
-        records = self._cut(max(length, 0))
-        for _ in range(self.varint()):
-            tag, content = self.varint(), self._cut(self.varint())
-            if tag == _DIVERGING_TAG and _DIVERGING.unpack_from(content)[1] >= 0:
-                self.diverging.append(part[0])
-        return *part, aborted, replica, records
-
-    def _aborted(self, numbers: Iterable[int]) -> Iterable[tuple[Any, ...]]:
-        for _ in numbers:
-            yield self.read(_ABORTED)
-            self.skip_tags()

@@ -27,7 +27,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.upstream import fetch_by_id as module
-from streams.upstream.fetch_by_id import FetchByIdResponse, fetch_by_id, topic_id_bytes
+from streams.upstream.fetch_by_id import fetch_by_id, topic_id_bytes
+from streams.upstream.fetch_by_id_messages import FetchById, FetchByIdResponse
 from streams.upstream.topic_ids import _Uuid
 
 TOPIC, TOPIC_ID = "notifications.debug", "B97v3W1JRZKYmnup7NQBNQ"
@@ -151,7 +152,7 @@ def request_of(*wanted: tuple[int, int, int]) -> FetchRequest:
 @given(st.lists(st.tuples(INT32, INT64, INT32), max_size=200))
 def test_a_request_has_the_bytes_of_its_definition(wanted: list[tuple[int, int, int]]) -> None:
     epochs = {p: p % 7 for p, _, _ in wanted if p % 2}
-    built = module._FetchById(request_of(*wanted), TOPIC, ID, epochs).prepare({1: (4, 17)})
+    built = FetchById(request_of(*wanted), TOPIC, ID, epochs).prepare({1: (4, 17)})
     assert (built.API_VERSION, built.FLEXIBLE_VERSION) == (13, True)
     topics = [(ID, [(p, -1, at, epochs.get(p, -1), -1, most, {}) for p, at, most in wanted], {})]
     assert built.encode() == REQUEST.encode((-1, 200, 1, 1 << 20, 0, 0, -1, topics, [], "rack", {}))
@@ -181,7 +182,7 @@ async def test_fetches_name_the_id_and_answers_the_topic() -> None:
     fetch_by_id(SimpleNamespace(_client=client), TOPIC, TOPIC_ID)
     found = await client.send(1, request_of((0, 5, 9), (1, 6, 9)))
     assert [(topic, [part[0] for part in parts]) for topic, parts in found.topics] == [(TOPIC, [0, 1])]
-    assert isinstance(client.asked[0], module._FetchById)
+    assert isinstance(client.asked[0], FetchById)
     other = MetadataRequest([])
     assert await client.send(1, other) == "metadata"
     assert client.asked[1] is other
