@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import WILDCARDS, host_in_url, reachable_host
 from tables.views.access import Access
+from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.healthz import HEALTHZ_PATHS, add_healthz
@@ -31,6 +32,10 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Routes that do not ask for the web token: the health checks, and the one that asks for another.
 _OWN_RULES = {path[1:] for path in HEALTHZ_PATHS} | {CHANGE_ROUTE}
+#: Types of what browsers keep besides answers of the API: the page, and its files.
+_KEPT_TYPES = frozenset({"text/html", "text/css", "text/javascript", "image/svg+xml"})
+#: Pages and files that are kept packed, and their bytes together.
+_MOST_PAGES, _MOST_PAGE_BYTES = 32, 4 * 2**20
 #: Seconds that stopping waits for answers under way.
 _SHUTDOWN_S = 2.0
 
@@ -70,6 +75,7 @@ class ViewServer:
         Page(sources, live).add_to(self.app.router)
         add_healthz(self.app.router, health, self._access.trusts)
         add_metrics(self.app.router, registry or make_registry(sources))
+        self._pages = Answers(_MOST_PAGES, _MOST_PAGE_BYTES)
         self._runner: web.AppRunner | None = None
         #: Set while it runs.
         self.connections: Connections | None = None
@@ -135,7 +141,7 @@ class ViewServer:
             route = request.match_info.route.name
             if route not in _OWN_RULES:
                 self._access.check(request, route)
-            response = await handler(request)
+            response = await self._kept(request, await handler(request))
         except Problem as problem:
             return problem_response(problem)
         except web.HTTPException as error:
@@ -146,6 +152,28 @@ class ViewServer:
             return problem_response(Problem(500))
         harden(response)
         return response
+
+    async def _kept(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        """The response as it is, or for a page or a file one with an ETag, packed, or 304."""
+        if (
+            not isinstance(response, web.Response)
+            or response.status != 200
+            or response.content_type not in _KEPT_TYPES
+            or response.cookies
+            or not isinstance(body := response.body, bytes)
+        ):
+            return response
+        etag = tag(body)
+        content_type = response.headers["Content-Type"]
+
+        async def made() -> Answer:
+            return Answer(body, etag, content_type)
+
+        kept = await answered(request, await self._pages.get((etag, content_type), None, made))
+        for name, value in response.headers.items():
+            if name not in ("Content-Type", "Content-Length"):
+                kept.headers.setdefault(name, value)
+        return kept
 
 
 def _url(host: str, listening: socket.socket) -> str:

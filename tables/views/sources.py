@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
 from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
-from streams.transport.traffic import ClassTraffic
 from tables.totals import Totals
+
+if TYPE_CHECKING:  # Faust would come with it
+    from streams.transport.traffic import ClassTraffic
 
 
 class CountsSource(Protocol):
