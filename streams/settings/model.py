@@ -153,6 +153,12 @@ class Settings(PublishingSettings):
         description="Further names under which the web views may be asked for, separated by commas, such as "
         "that of a proxy before them; on loopback any others but localhost are refused.",
     )
+    web_live_clients: int = Field(
+        256,
+        ge=0,
+        le=10_000,
+        description="Readers of the live stream at a time, in one process; more are refused with 503.",
+    )
     metrics_token: SecretStr | None = Field(
         None,
         description="Token for /metrics alone (or TOCSIN_METRICS_TOKEN_FILE); a scraper then need not have "

@@ -18,9 +18,11 @@ from tables.views.access import Access
 from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
+from tables.views.events import Events
 from tables.views.healthz import HEALTHZ_PATHS, add_healthz
 from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
+from tables.views.live_stream import LiveStream
 from tables.views.metrics import add_metrics, make_registry
 from tables.views.page import Page
 from tables.views.problems import Problem, harden, problem_response
@@ -71,7 +73,9 @@ class ViewServer:
         sources = self._sources = Sources(settings, counts, scheduler, health, stats, stalls, clock)
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
+        self.stream = LiveStream(live, settings.web_live_clients)
         Api(sources, live).add_to(self.app.router)
+        Events(self.stream).add_to(self.app.router)
         Page(sources, live).add_to(self.app.router)
         add_healthz(self.app.router, health, self._access.trusts)
         add_metrics(self.app.router, registry or make_registry(sources))
@@ -127,6 +131,7 @@ class ViewServer:
         servers, self._servers, self._address = self._servers, [], None
         for server in servers:
             server.close()
+        await self.stream.stop()
         if self.connections is not None:
             await self.connections.stop()
         if self._runner is not None:
