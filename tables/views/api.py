@@ -61,7 +61,7 @@ _STEP: Final = 50
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def scheduler_body(sources: Sources) -> SchedulerBody:
+def scheduler_body(sources: Sources, *, of_worker: bool = True) -> SchedulerBody:
     """The answer of ``/api/v1/scheduler``."""
     scheduler, settings = sources.scheduler, sources.settings
     profile, guard = scheduler.profile, scheduler.guard
@@ -69,7 +69,7 @@ def scheduler_body(sources: Sources) -> SchedulerBody:
     return SchedulerBody(
         as_of=rfc3339(sources.clock()),
         # Weights are each worker's own: a call changes those of the worker that answers it.
-        scope="this worker",
+        scope="this worker" if of_worker else "no worker",
         pool=settings.pool or "main",
         mode=now.effective_mode,
         profile=now.profile,
@@ -110,21 +110,24 @@ class Api:
     Args:
         sources: what is shown.
         live: counts of all windows.
-        of_worker: whether there is a scheduler to show and to change.
+        answers: keeps what was answered.
+        of_worker: whether there is a scheduler to change; else there are no classes to show.
     """
 
-    def __init__(self, sources: Sources, live: LiveCounts, *, of_worker: bool = True) -> None:
+    def __init__(
+        self, sources: Sources, live: LiveCounts, answers: Answers, *, of_worker: bool = True
+    ) -> None:
         self._sources = sources
         self._live = live
+        self._answers = answers
         self._of_worker = of_worker
-        self.answers = Answers()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
         router.add_get("/api/v1/counts", self.counts)
         router.add_get("/api/v1/counts/{event_type:.+}", self.event_type)
+        router.add_get("/api/v1/scheduler", self.scheduler)
         if self._of_worker:
-            router.add_get("/api/v1/scheduler", self.scheduler)
             router.add_put("/api/v1/scheduler", self.change_scheduler, name=CHANGE_ROUTE)
 
     async def counts(self, request: web.Request) -> web.Response:
@@ -134,7 +137,7 @@ class Api:
         except BadQueryError as error:
             raise Problem(400, str(error)) from None
         snapshot = await self._live.snapshot(query.window)
-        answer = await self.answers.get(
+        answer = await self._answers.get(
             query, snapshot, partial(self._counts, snapshot, query), len(request.query_string)
         )
         return await answered(request, answer)
@@ -166,7 +169,7 @@ class Api:
             raise Problem(404, "No notification of this event type was counted yet.")
         # The times that are not given move on by themselves, with each answer that is made anew.
         key = event_type, request.query_string
-        answer = await self.answers.get(
+        answer = await self._answers.get(
             key, self._live.moment(), partial(self._event_type, event_type, query), sum(map(len, key))
         )
         return await answered(request, answer)
@@ -209,7 +212,7 @@ class Api:
             parameters(request.query, ())
         except BadQueryError as error:
             raise Problem(400, str(error)) from None
-        return json_response(_encode(scheduler_body(self._sources)))
+        return json_response(_encode(scheduler_body(self._sources, of_worker=self._of_worker)))
 
     async def change_scheduler(self, request: web.Request) -> web.Response:
         """Change weights and mode of this worker."""

@@ -2,8 +2,8 @@
 
 Takes ``window``, ``event_type`` and ``priority`` as ``/api/v1/counts`` does. The event ``snapshot`` has all
 counts; each event ``delta`` after it those that changed, and those that are gone. A client that comes back
-sends the id of the last event that it got, as ``Last-Event-ID``; browsers do so by themselves. It gets what it
-has missed, or a new snapshot.
+sends the id of the last event that it got, as ``Last-Event-ID``; browsers do so by themselves. It gets what
+it has missed, or a new snapshot.
 """
 
 from __future__ import annotations

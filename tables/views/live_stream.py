@@ -1,9 +1,9 @@
 """Counts as they change, for any number of readers: what changed is put together once, and sent to all.
 
 All readers of the same counts share a `Channel`. Its events are numbered; the latest are kept for a while, so
-that a reader who comes back goes on after the last one that it got; one that missed more gets a new snapshot. A
-reader that is slow is sent nothing while there is still something to be sent to it, and is dropped soon: nothing
-waits for it here.
+that a reader who comes back goes on after the last one that it got; one that missed more gets a new snapshot.
+A reader that is slow is sent nothing while there is still something to be sent to it, and is dropped soon:
+nothing waits for it here.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from tables.views.healthz import HEALTHZ_PATHS, add_healthz
 from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
 from tables.views.live_stream import LiveStream
-from tables.views.metrics import add_metrics, make_registry
+from tables.views.metrics import WebStats, add_metrics, make_registry
 from tables.views.page import Page
 from tables.views.problems import Problem, harden, problem_response
 from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, Stalls, WorkerStats
@@ -43,7 +43,7 @@ _SHUTDOWN_S = 2.0
 
 
 class ViewServer:
-    """Serves the page, the API, the metrics and the health checks in the worker's event loop.
+    """Serves the page, the API, the metrics and the health checks in the event loop that runs.
 
     Args:
         settings: address, tokens and names of the web views are used.
@@ -52,7 +52,8 @@ class ViewServer:
         health: what the health checks ask.
         stats: what the metrics read.
         stalls: of the event loop.
-        registry: for ``/metrics``; by default one with the worker's own metrics.
+        registry: for ``/metrics``; by default one with the metrics of what is served.
+        of_worker: whether a worker is shown; else only the counts, and what reads them.
         clock: the time in seconds since 1970.
     """
 
@@ -66,6 +67,7 @@ class ViewServer:
         stalls: Stalls,
         *,
         registry: CollectorRegistry | None = None,
+        of_worker: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -74,11 +76,13 @@ class ViewServer:
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         self.stream = LiveStream(live, settings.web_live_clients)
-        Api(sources, live).add_to(self.app.router)
+        answers = Answers()
+        sources.web = WebStats(self.stream, answers)
+        Api(sources, live, answers, of_worker=of_worker).add_to(self.app.router)
         Events(self.stream).add_to(self.app.router)
         Page(sources, live).add_to(self.app.router)
         add_healthz(self.app.router, health, self._access.trusts)
-        add_metrics(self.app.router, registry or make_registry(sources))
+        add_metrics(self.app.router, registry or make_registry(sources, of_worker=of_worker))
         self._pages = Answers(_MOST_PAGES, _MOST_PAGE_BYTES)
         self._runner: web.AppRunner | None = None
         #: Set while it runs.
