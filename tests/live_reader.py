@@ -71,11 +71,15 @@ class LiveReader:
 
 @asynccontextmanager
 async def live_reader(
-    client: aiohttp.ClientSession, last_id: str | None = None, **parameters: str
+    client: aiohttp.ClientSession,
+    last_id: str | None = None,
+    *,
+    path: str = "/api/v1/events",
+    **parameters: str,
 ) -> AsyncIterator[LiveReader]:
     """A reader of the stream at ``client``; goes on after ``last_id``."""
     headers = {} if last_id is None else {"Last-Event-ID": last_id}
     limits = aiohttp.ClientTimeout(total=None, sock_read=60)
-    async with client.get("/api/v1/events", params=parameters, headers=headers, timeout=limits) as response:
+    async with client.get(path, params=parameters, headers=headers, timeout=limits) as response:
         assert response.status == 200, await response.text()
         yield LiveReader(response)

@@ -85,11 +85,17 @@ def make_registry(sources: Sources, *, of_worker: bool = True) -> CollectorRegis
     return registry
 
 
-def add_metrics(router: web.UrlDispatcher, registry: CollectorRegistry) -> None:
-    """Add the route."""
+class Metrics:
+    """Handler of the metrics."""
 
-    async def metrics(request: web.Request) -> web.Response:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the route."""
+        router.add_get("/metrics", self.metrics, name=METRICS_ROUTE)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """All metrics, as of now."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
-
-    router.add_get("/metrics", metrics, name=METRICS_ROUTE)
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})

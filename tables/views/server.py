@@ -19,12 +19,13 @@ from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.events import Events
-from tables.views.healthz import HEALTHZ_PATHS, add_healthz
+from tables.views.healthz import HEALTHZ_PATHS, Healthz
 from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
 from tables.views.live_stream import LiveStream
-from tables.views.metrics import WebStats, add_metrics, make_registry
+from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.page import Page
+from tables.views.prefix import Prefix
 from tables.views.problems import Problem, harden, problem_response
 from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, Stalls, WorkerStats
 
@@ -78,11 +79,21 @@ class ViewServer:
         self.stream = LiveStream(live, settings.web_live_clients)
         answers = Answers()
         sources.web = WebStats(self.stream, answers)
-        Api(sources, live, answers, of_worker=of_worker).add_to(self.app.router)
-        Events(self.stream).add_to(self.app.router)
-        Page(sources, live).add_to(self.app.router)
-        add_healthz(self.app.router, health, self._access.trusts)
-        add_metrics(self.app.router, registry or make_registry(sources, of_worker=of_worker))
+        self.prefix = Prefix(settings)
+        parts = (
+            Api(sources, live, answers, of_worker=of_worker),
+            Events(self.stream),
+            Page(sources, live),
+            Healthz(health, self._access.trusts),
+            Metrics(registry or make_registry(sources, of_worker=of_worker)),
+        )
+
+        def add_routes(router: web.UrlDispatcher) -> None:
+            for part in parts:
+                part.add_to(router)
+
+        add_routes(self.app.router)
+        self.prefix.add_to(self.app, add_routes)
         self._pages = Answers(_MOST_PAGES, _MOST_PAGE_BYTES)
         self._runner: web.AppRunner | None = None
         #: Set while it runs.
