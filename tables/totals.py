@@ -281,17 +281,22 @@ class Totals:
 
     def since_ever(self, priority: str) -> list[Count]:
         """All that was ever counted in one priority, in no particular order."""
-        slices = self._totals.get(priority, {}).values()
-        found = [
-            Count(event_type, priority, each.total, each.last_seen_ms)
-            for totals in slices
-            for event_type, each in totals.items()
-            if event_type != OVERFLOW
-        ]
+        return [each for some in self.since_ever_in_steps(priority) for each in some]
+
+    def since_ever_in_steps(self, priority: str, most: int = 1000) -> Iterator[list[Count]]:
+        """The same, at most ``most`` counts at a time; rows may be taken in between two steps."""
+        slices = [*self._totals.get(priority, {}).values()]
+        for totals in slices:
+            known = [*totals.items()]
+            for start in range(0, len(known), most):
+                yield [
+                    Count(event_type, priority, each.total, each.last_seen_ms)
+                    for event_type, each in known[start : start + most]
+                    if event_type != OVERFLOW
+                ]
         # The only one that every slice may have: what it has forgotten.
         if others := [totals[OVERFLOW] for totals in slices if OVERFLOW in totals]:
-            found.append(Count(OVERFLOW, priority, *_sum_of(others)))
-        return found
+            yield [Count(OVERFLOW, priority, *_sum_of(others))]
 
     def series(
         self, event_type: str, priority: str, resolution_s: int, start_s: int, end_s: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from agents.counting import Counting
@@ -14,40 +13,8 @@ from streams.broker.clock_check import ClockCheck
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.notifications import Priority, Reason, RecordTime, Repair
 from streams.scheduling.age_guard import AgeGuard
-from streams.transport.traffic import ClassTraffic, Traffic
+from streams.transport.traffic import Traffic
 from tocsin.live_profile import LiveProfile
-
-
-@dataclass(frozen=True, slots=True)
-class NothingYet:
-    """What is shown while a worker starts: it has done nothing, and has no classes.
-
-    Implements ``WorkerStats`` and ``SchedulerSource`` of the web views.
-    """
-
-    counted: Mapping[Priority, int] = field(default_factory=dict)
-    forwarded: Mapping[Priority, int] = field(default_factory=dict)
-    dead_letters: Mapping[tuple[Priority, Reason], int] = field(default_factory=dict)
-    repairs: Mapping[Repair, int] = field(default_factory=dict)
-    never_read: Mapping[Priority, int] = field(default_factory=dict)
-    counted_lost: Mapping[Priority, int] = field(default_factory=dict)
-    time_replaced: int = 0
-    record_times: Mapping[tuple[Priority, RecordTime], int] = field(default_factory=dict)
-    late: Mapping[Priority, int] = field(default_factory=dict)
-    skew: Mapping[Priority, Skew] = field(default_factory=dict)
-    clock_ahead_s: float = 0.0
-    flush_seconds: float = 0.0
-    flushes: int = 0
-    event_types: int = 0
-    producer_retries: int = 0
-    rebalances: int = 0
-    profile: LiveProfile | None = None
-    virtual_time: float = 0.0
-    guard: AgeGuard[Priority, int] | None = None
-
-    def snapshot(self) -> Mapping[Priority, ClassTraffic]:
-        """No classes."""
-        return {}
 
 
 class SchedulerFigures:

@@ -49,9 +49,10 @@ from streams.upstream.topic_ids import commit_note
 from tables.durable_table import DurableTable
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
-from tocsin.figures import NothingYet, SchedulerFigures, WorkerFigures
+from tocsin.figures import SchedulerFigures, WorkerFigures
 from tocsin.health import WorkerHealth
 from tocsin.live_profile import LiveProfile
+from tocsin.nothing_yet import NothingYet
 from tocsin.stalls import StallWatch
 
 log = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -24,6 +24,7 @@ from streams.retries import Backoff, Retries
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 
 _log = logging.getLogger(__name__)
+_Found = TypeVar("_Found")
 
 #: Seconds for which a worker at a terminal waits for brokers, unless told: who started it sits before it.
 TERMINAL_PATIENCE_S: Final = 7.0
@@ -75,10 +76,17 @@ class CheckedCluster:
 async def check_once_there(
     settings: Settings, within_s: float, wanted: Callable[[], bool]
 ) -> CheckedCluster | None:
-    """Do the self-check, again and again while the brokers are away.
+    """Do the self-check, as `wait_for_brokers` does."""
+    return await wait_for_brokers(lambda: self_check(settings, patience_s=0.0), within_s, wanted)
+
+
+async def wait_for_brokers(
+    look: Callable[[], Coroutine[Any, Any, _Found]], within_s: float, wanted: Callable[[], bool]
+) -> _Found | None:
+    """Look for something on the brokers, again and again while they are away.
 
     Args:
-        settings: of the worker.
+        look: what is done; raises BrokersAwayError for as long as it is to be done again.
         within_s: how long to wait for brokers.
         wanted: whether to go on.
 
@@ -94,7 +102,7 @@ async def check_once_there(
     say_at = 0.0
     retries = Retries(_BETWEEN_CHECKS, within_s=within_s, wanted=wanted)
     while True:
-        check = asyncio.create_task(self_check(settings, patience_s=0.0))
+        check = asyncio.create_task(look())
         try:
             while not check.done():
                 if not wanted():

@@ -12,6 +12,11 @@ ALL_ADDRESSES = "*"
 #: Each way to listen on more than one address of this machine, with one that is among them.
 WILDCARDS = {ALL_ADDRESSES: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
+#: Part of an address space.
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_PREFIX = re.compile(r"(/(?!\.\.(/|$))[A-Za-z0-9._~-]+)+/?")
+_MOST_PREFIX = 200
 _PORT = re.compile(r"[0-9]{1,5}")
 _NO_HOST = re.compile(r"[\s/@?#\[\]%:,*\\\"'<>|{}^`$&;=()!~+]")
 
@@ -146,3 +151,33 @@ def http_url(value: str) -> str:
     if port == 0 or parts.fragment:
         raise ValueError(f"this URL has a port of 0 or a fragment; {wanted}")
     return value
+
+
+def path_prefix(value: str) -> str:
+    """A path that others lie under, such as ``/tocsin``, without the last slash; "" for none.
+
+    Raises:
+        ValueError: with what to write instead.
+    """
+    if value in ("", "/"):
+        return ""
+    if len(value) > _MOST_PREFIX or not _PREFIX.fullmatch(value) or "." in value.strip("/").split("/"):
+        raise ValueError("write a path of letters, digits and -._~, such as /tocsin")
+    return value.rstrip("/")
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    """Addresses and networks, separated by commas, such as ``10.0.0.7, 10.1.0.0/16, ::1``.
+
+    Raises:
+        ValueError: with what to write instead.
+    """
+    found: list[Network] = []
+    for part in filter(None, map(str.strip, value.split(","))):
+        try:
+            found.append(ipaddress.ip_network(part))
+        except ValueError:
+            raise ValueError(
+                f"{part!r} is neither an address nor a network; write them as 10.0.0.7 or 10.1.0.0/16"
+            ) from None
+    return tuple(found)

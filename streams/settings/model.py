@@ -12,7 +12,7 @@ from pydantic_settings import NoDecode
 
 from streams.notifications.masking import plain_word
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
-from streams.settings.addresses import listening_host
+from streams.settings.addresses import listening_host, networks, path_prefix
 from streams.settings.profiles import (
     PROFILE_MODES,
     PROFILES,
@@ -153,6 +153,22 @@ class Settings(PublishingSettings):
         description="Further names under which the web views may be asked for, separated by commas, such as "
         "that of a proxy before them; on loopback any others but localhost are refused.",
     )
+    web_prefix: str = Field(
+        "",
+        description="Path under which a reverse proxy has put the web views and that it leaves in, "
+        "such as /tocsin.",
+    )
+    web_trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks, separated by commas, of reverse proxies whose "
+        "X-Forwarded-Prefix is believed: the path that they have taken out.",
+    )
+    web_live_clients: int = Field(
+        256,
+        ge=0,
+        le=10_000,
+        description="Readers of the live stream at a time, in one process; more are refused with 503.",
+    )
     metrics_token: SecretStr | None = Field(
         None,
         description="Token for /metrics alone (or TOCSIN_METRICS_TOKEN_FILE); a scraper then need not have "
@@ -239,6 +255,16 @@ class Settings(PublishingSettings):
     @classmethod
     def _check_web_host(cls, value: str) -> str:
         return listening_host(value)
+
+    @field_validator("web_prefix")
+    @classmethod
+    def _check_web_prefix(cls, value: str) -> str:
+        return path_prefix(value)
+
+    @field_validator("web_trusted_proxies")
+    @classmethod
+    def _check_web_trusted_proxies(cls, value: str) -> str:
+        return ",".join(map(str, networks(value)))
 
     @model_validator(mode="after")
     def _check_together(self) -> Settings:

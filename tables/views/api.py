@@ -17,135 +17,118 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Final
+
+import msgspec
 from aiohttp import web
 
-from tables.totals import Count, Late
+from tables.views.answers import Answer, Answers, answered, json_answer
+from tables.views.bodies import (
+    AgeGuardBody,
+    BucketItem,
+    BufferedBody,
+    ChangedBody,
+    ClassBody,
+    CountsBody,
+    LagBody,
+    SchedulerBody,
+    SeriesBody,
+    SeriesItem,
+    ShareBody,
+    StallBody,
+    TypeTotalItem,
+)
 from tables.views.counts_query import (
     BadQueryError,
     CountsQuery,
+    SeriesQuery,
     parameters,
     parse_counts_query,
     parse_series_query,
 )
+from tables.views.encoding import encoded_items, late_items
 from tables.views.live_counts import Freshness, LiveCounts, Snapshot
 from tables.views.problems import Problem, json_response
 from tables.views.scheduler_call import change_scheduler
 from tables.views.sources import Sources
-from tables.views.times import age, rfc3339
+from tables.views.times import rfc3339
+
+#: Name of the route that asks for the admin token instead of the web token.
+CHANGE_ROUTE = "change-scheduler"
+#: Buckets that are put into a body in one step.
+_STEP: Final = 50
+_encode: Final = msgspec.json.Encoder().encode
 
 
-def count_body(item: Count) -> dict[str, object]:
-    """A count as the API shows it."""
-    return {
-        "event_type": item.event_type,
-        "priority": item.priority,
-        "count": item.count,
-        "last_seen": rfc3339(item.last_seen_ms / 1000),
-    }
-
-
-def freshness_body(freshness: Freshness) -> dict[str, object]:
-    """How fresh an answer is, as the API shows it."""
-    return {
-        "as_of": rfc3339(freshness.as_of_s),
-        "complete": freshness.complete,
-        "missing_partitions": freshness.missing,
-    }
-
-
-def counts_body(
-    snapshot: Snapshot, query: CountsQuery, items: list[Count], cursor: str | None
-) -> dict[str, object]:
-    """The answer of ``/api/v1/counts``."""
-    return freshness_body(snapshot.freshness) | {
-        "window": query.window,
-        "items": [count_body(item) for item in items],
-        "next": cursor,
-        "late": [
-            {"priority": each.priority, "behind_s": round(each.behind_s), "hint": late_hint(each)}
-            for each in snapshot.late
-            if query.priority in (None, each.priority)
-        ],
-    }
-
-
-def late_hint(late: Late) -> str:
-    """Why a window may show less than what comes in, in one sentence."""
-    return (
-        f"{late.priority} notifications that come in now are dated {age(late.behind_s)} back, and are in "
-        "longer windows only: the clock of a publisher is slow, or a backlog is being read."
-    )
-
-
-def scheduler_body(sources: Sources) -> dict[str, object]:
+def scheduler_body(sources: Sources, *, of_worker: bool = True) -> SchedulerBody:
     """The answer of ``/api/v1/scheduler``."""
     scheduler, settings = sources.scheduler, sources.settings
     profile, guard = scheduler.profile, scheduler.guard
     now = settings if profile is None else profile.settings
-    return {
-        "as_of": rfc3339(sources.clock()),
+    return SchedulerBody(
+        as_of=rfc3339(sources.clock()),
         # Weights are each worker's own: a call changes those of the worker that answers it.
-        "scope": "this worker",
-        "pool": settings.pool or "main",
-        "mode": now.effective_mode,
-        "profile": now.profile,
-        "changed": None if profile is None else {"at": rfc3339(profile.since), "by": profile.source},
-        "virtual_time": scheduler.virtual_time,
-        "age_guard": None
+        scope="this worker" if of_worker else "no worker",
+        pool=settings.pool or "main",
+        mode=now.effective_mode,
+        profile=now.profile,
+        changed=None if profile is None else ChangedBody(rfc3339(profile.since), profile.source),
+        virtual_time=scheduler.virtual_time,
+        age_guard=None
         if guard is None
-        else {
-            "share": guard.share,
-            "limits": {priority.value: limit for priority, limit in guard.limits.items()},
-            "credit_seconds": guard.credit,
-            "dispatches": guard.dispatches,
-            "service_seconds": guard.service_seconds,
-        },
-        "classes": [
-            {
-                "priority": priority.value,
-                "weight": state.weight,
-                "share": {
-                    "configured": state.configured_share,
-                    "achieved": state.achieved_share,
-                    "last_minute": state.minute_share,
-                },
-                "virtual_time": state.virtual_time,
-                "buffered": {"records": state.buffered_records, "bytes": state.buffered_bytes},
-                "lag": {"records": state.lag_records, "seconds": state.oldest_age_s},
-                "dispatched": state.dispatched_records,
-                "service_seconds": state.service_seconds,
-            }
+        else AgeGuardBody(
+            guard.share,
+            {priority.value: limit for priority, limit in guard.limits.items()},
+            guard.credit,
+            guard.dispatches,
+            guard.service_seconds,
+        ),
+        classes=[
+            ClassBody(
+                priority=priority.value,
+                weight=state.weight,
+                share=ShareBody(state.configured_share, state.achieved_share, state.minute_share),
+                virtual_time=state.virtual_time,
+                buffered=BufferedBody(state.buffered_records, state.buffered_bytes),
+                lag=LagBody(state.lag_records, state.oldest_age_s),
+                dispatched=state.dispatched_records,
+                service_seconds=state.service_seconds,
+            )
             for priority, state in sorted(scheduler.snapshot().items(), key=lambda each: each[0].rank)
         ],
-        "stalls": [
-            {
-                "at": rfc3339(each.at),
-                "seconds": each.seconds,
-                "cause": each.cause,
-                "where": each.where or None,
-            }
+        stalls=[
+            StallBody(rfc3339(each.at), each.seconds, each.cause, each.where or None)
             for each in reversed(list(sources.stalls.last))
         ],
-    }
-
-
-#: Name of the route that asks for the admin token instead of the web token.
-CHANGE_ROUTE = "change-scheduler"
+    )
 
 
 class Api:
-    """Handlers of the API."""
+    """Handlers of the API.
 
-    def __init__(self, sources: Sources, live: LiveCounts) -> None:
+    Args:
+        sources: what is shown.
+        live: counts of all windows.
+        answers: keeps what was answered.
+        of_worker: whether there is a scheduler to change; else there are no classes to show.
+    """
+
+    def __init__(
+        self, sources: Sources, live: LiveCounts, answers: Answers, *, of_worker: bool = True
+    ) -> None:
         self._sources = sources
         self._live = live
+        self._answers = answers
+        self._of_worker = of_worker
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
         router.add_get("/api/v1/counts", self.counts)
         router.add_get("/api/v1/counts/{event_type:.+}", self.event_type)
         router.add_get("/api/v1/scheduler", self.scheduler)
-        router.add_put("/api/v1/scheduler", self.change_scheduler, name=CHANGE_ROUTE)
+        if self._of_worker:
+            router.add_put("/api/v1/scheduler", self.change_scheduler, name=CHANGE_ROUTE)
 
     async def counts(self, request: web.Request) -> web.Response:
         """Counts in a window."""
@@ -153,48 +136,75 @@ class Api:
             query = parse_counts_query(request.query)
         except BadQueryError as error:
             raise Problem(400, str(error)) from None
-        snapshot, items, cursor = await self._live.page(query)
-        return json_response(counts_body(snapshot, query, items, cursor))
+        snapshot = await self._live.snapshot(query.window)
+        answer = await self._answers.get(
+            query, snapshot, partial(self._counts, snapshot, query), len(request.query_string)
+        )
+        return await answered(request, answer)
+
+    async def _counts(self, snapshot: Snapshot, query: CountsQuery) -> Answer:
+        items, cursor = await self._live.page_of(snapshot, query)
+        async with self._live.lane.work() as pieces:
+            fresh = snapshot.freshness
+            as_of = rfc3339(fresh.as_of_s)
+            body = CountsBody(
+                as_of,
+                fresh.complete,
+                fresh.missing,
+                query.window,
+                await encoded_items(items, pieces),
+                cursor,
+                late_items(snapshot.late, query.priority),
+            )
+            return json_answer(_encode(body), as_of)
 
     async def event_type(self, request: web.Request) -> web.Response:
         """Buckets of one event type."""
         event_type = request.match_info["event_type"]
-        source = self._sources.counts
-        now_s = self._live.now_s
         try:
-            query = parse_series_query(request.query, now_s)
+            query = parse_series_query(request.query, self._live.now_s)
         except BadQueryError as error:
             raise Problem(400, str(error)) from None
-        known = source.totals.known(event_type)
-        if not known:
+        if not self._sources.counts.totals.known(event_type):
             raise Problem(404, "No notification of this event type was counted yet.")
-        freshness = Freshness.of(source)
+        # The times that are not given move on by themselves, with each answer that is made anew.
+        key = event_type, request.query_string
+        answer = await self._answers.get(
+            key, self._live.moment(), partial(self._event_type, event_type, query), sum(map(len, key))
+        )
+        return await answered(request, answer)
+
+    async def _event_type(self, event_type: str, query: SeriesQuery) -> Answer:
+        source = self._sources.counts
+        known, fresh = source.totals.known(event_type), Freshness.of(source)
         series = []
         for priority in known if query.priority is None else [query.priority]:
             points = await self._live.series(event_type, priority, query)
-            series.append(
-                {
-                    "priority": priority,
-                    "count": sum(count for _, count in points),
-                    "buckets": [
-                        {"start": rfc3339(start, "seconds"), "count": count} for start, count in points
-                    ],
-                }
-            )
-        return json_response(
-            freshness_body(freshness)
-            | {
-                "event_type": event_type,
-                "resolution_s": query.resolution_s,
-                "from": rfc3339(query.start_s, "seconds"),
-                "to": rfc3339(query.end_s, "seconds"),
-                "totals": [
-                    {"priority": priority, "count": total, "last_seen": rfc3339(seen_ms / 1000)}
-                    for priority, (total, seen_ms) in known.items()
-                ],
-                "series": series,
-            }
+            async with self._live.lane.work() as pieces:
+                buckets = []
+                for start in range(0, len(points), _STEP):
+                    buckets += [
+                        BucketItem(rfc3339(at, "seconds"), count)
+                        for at, count in points[start : start + _STEP]
+                    ]
+                    await pieces.rest()
+            series.append(SeriesItem(priority, sum(count for _, count in points), buckets))
+        as_of = rfc3339(fresh.as_of_s)
+        body = SeriesBody(
+            as_of=as_of,
+            complete=fresh.complete,
+            missing_partitions=fresh.missing,
+            event_type=event_type,
+            resolution_s=query.resolution_s,
+            start=rfc3339(query.start_s, "seconds"),
+            end=rfc3339(query.end_s, "seconds"),
+            totals=[
+                TypeTotalItem(priority, total, rfc3339(seen_ms / 1000))
+                for priority, (total, seen_ms) in known.items()
+            ],
+            series=series,
         )
+        return json_answer(_encode(body), as_of)
 
     async def scheduler(self, request: web.Request) -> web.Response:
         """State of every class."""
@@ -202,9 +212,9 @@ class Api:
             parameters(request.query, ())
         except BadQueryError as error:
             raise Problem(400, str(error)) from None
-        return json_response(scheduler_body(self._sources))
+        return json_response(_encode(scheduler_body(self._sources, of_worker=self._of_worker)))
 
     async def change_scheduler(self, request: web.Request) -> web.Response:
         """Change weights and mode of this worker."""
         await change_scheduler(request, self._sources)
-        return json_response(scheduler_body(self._sources))
+        return json_response(_encode(scheduler_body(self._sources)))

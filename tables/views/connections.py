@@ -34,12 +34,14 @@ _OPTIONS: Final[dict[str, Any]] = {
 class _Protocol(web.RequestHandler):
     """Answers what is no HTTP with a problem, too, and does not repeat it."""
 
-    __slots__ = ("since",)
+    __slots__ = ("since", "streams")
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server, loop=loop, **_OPTIONS)
         #: Event-loop time of the latest request, or of the connection before there was any.
         self.since = loop.time()
+        #: Whether it is a live stream, which has bounds of its own: see ``tables.views.live_stream``.
+        self.streams = False
 
     def cut(self) -> None:
         """End the connection, whatever is still to be sent."""
@@ -91,13 +93,23 @@ class Connections:
         return len(self._server.connections)
 
     def _open(self) -> list[_Protocol]:
-        return [each for each in self._server.connections if isinstance(each, _Protocol) and each.transport]
+        return [
+            each
+            for each in self._server.connections
+            if isinstance(each, _Protocol) and each.transport and not each.streams
+        ]
 
     @staticmethod
     def seen(request: web.Request) -> None:
         """Note that a request arrived."""
         if isinstance(request.protocol, _Protocol):
             request.protocol.since = asyncio.get_running_loop().time()
+
+    @staticmethod
+    def is_stream(request: web.Request) -> None:
+        """Note that the answer to a request goes on for as long as the client wants."""
+        if isinstance(request.protocol, _Protocol):
+            request.protocol.streams = True
 
     def sweep(self, now: float) -> int:
         """Cut the connections that took too long by ``now`` (event-loop time); returns how many."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 import orjson
@@ -140,6 +140,32 @@ def parse_counts_query(
     asked = given.get("limit", str(limit))
     if not (asked.isascii() and asked.isdigit() and len(asked) <= 4 and 1 <= int(asked) <= most):
         raise BadQueryError(f"The limit is a number from 1 to {most}.")
+    sort = _choice(given, "sort", sort, ORDERS)
+    return CountsQuery(
+        window=_choice(given, "window", "5m", WINDOW_NAMES),
+        event_type=_pattern(given),
+        priority=_priority(given),
+        sort=sort,
+        limit=int(asked),
+        after=_decode_cursor(given["cursor"], sort) if "cursor" in given else None,
+    )
+
+
+def parse_stream_query(query: Parameters) -> CountsQuery:
+    """What ``/api/v1/events`` is asked for: window, event type and priority.
+
+    Raises:
+        BadQueryError: a parameter is wrong.
+    """
+    given = parameters(query, ("window", "event_type", "priority"))
+    return CountsQuery(
+        window=_choice(given, "window", "5m", WINDOW_NAMES),
+        event_type=_pattern(given),
+        priority=_priority(given),
+    )
+
+
+def _pattern(given: Mapping[str, str]) -> str | None:
     pattern = given.get("event_type")
     if pattern is not None and (
         len(pattern) > _MOST_PATTERN or pattern.count("*") + pattern.count("?") > _MOST_WILDCARDS
@@ -147,15 +173,7 @@ def parse_counts_query(
         raise BadQueryError(
             f"An event_type pattern has at most {_MOST_WILDCARDS} wildcards and {_MOST_PATTERN} characters."
         )
-    sort = _choice(given, "sort", sort, ORDERS)
-    return CountsQuery(
-        window=_choice(given, "window", "5m", WINDOW_NAMES),
-        event_type=pattern,
-        priority=_priority(given),
-        sort=sort,
-        limit=int(asked),
-        after=_decode_cursor(given["cursor"], sort) if "cursor" in given else None,
-    )
+    return pattern
 
 
 def _rank(priority: str) -> int:
@@ -176,18 +194,40 @@ def order_key(sort: str) -> Callable[[Count], OrderKey]:
     return lambda item: (item.event_type, sign * _rank(item.priority))
 
 
-def page_of(items: list[Count], query: CountsQuery) -> tuple[list[Count], str | None]:
-    """One page of ``items``, which are in order, and the cursor of the next one, or None at the end."""
-    start = 0
-    key = order_key(query.sort)
-    if query.after is not None:
-        if query.sort == "-event_type":
-            start = len(items) - bisect.bisect_left(items[::-1], query.after, key=key)
-        else:
-            start = bisect.bisect_right(items, query.after, key=key)
-    page = items[start : start + query.limit]
-    more = start + query.limit < len(items)
-    return page, _encode_cursor(query.sort, key(page[-1])) if more else None
+class FirstOf:
+    """Finds the page that a query asks for, among counts in any order, without sorting all of them."""
+
+    def __init__(self, query: CountsQuery) -> None:
+        self._query = query
+        self._key = order_key(query.sort)
+        self._down = query.sort == "-event_type"
+        #: The first ones after the cursor, in order: those of the page, and one more where there is one.
+        self._found: list[tuple[OrderKey, Count]] = []
+
+    def add(self, items: Iterable[Count]) -> None:
+        """Look at some more."""
+        after, found, wanted = self._query.after, self._found, self._query.limit + 1
+        new = [(self._key(item), item) for item in items]
+        if after is not None:
+            new = [each for each in new if (each[0] < after if self._down else each[0] > after)]
+        if len(found) == wanted:
+            last = found[-1][0]
+            new = [each for each in new if (each[0] > last if self._down else each[0] < last)]
+        if new:
+            self._found = sorted(found + new, key=itemgetter(0), reverse=self._down)[:wanted]
+
+    def page(self) -> tuple[list[Count], str | None]:
+        """The page, and the cursor of the next one, or None at the end."""
+        page = self._found[: self._query.limit]
+        more = len(self._found) > self._query.limit
+        return [item for _, item in page], _encode_cursor(self._query.sort, page[-1][0]) if more else None
+
+
+def page_of(items: Iterable[Count], query: CountsQuery) -> tuple[list[Count], str | None]:
+    """One page of ``items``, and the cursor of the next one, or None at the end."""
+    found = FirstOf(query)
+    found.add(items)
+    return found.page()
 
 
 def _encode_cursor(sort: str, key: OrderKey) -> str:

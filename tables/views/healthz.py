@@ -29,16 +29,23 @@ def ask(check: Callable[[], Check]) -> Check:
         return Check(False, ["The check itself failed; the worker's log says why."])
 
 
-def add_healthz(router: web.UrlDispatcher, health: Health, trusted: Callable[[web.Request], bool]) -> None:
-    """Add the routes.
+class Healthz:
+    """Handlers of the health checks.
 
     Args:
-        router: of the application.
         health: is asked.
         trusted: whether a request may see details; without a token of its own it sees reasons only.
     """
-    for path, check in zip(HEALTHZ_PATHS, (health.live, health.ready, health.started), strict=True):
-        router.add_get(path, _handler(check, trusted), name=path[1:])
+
+    def __init__(self, health: Health, trusted: Callable[[web.Request], bool]) -> None:
+        self._health = health
+        self._trusted = trusted
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the routes."""
+        health = self._health
+        for path, check in zip(HEALTHZ_PATHS, (health.live, health.ready, health.started), strict=True):
+            router.add_get(path, _handler(check, self._trusted), name=path[1:])
 
 
 def _handler(

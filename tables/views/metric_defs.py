@@ -17,7 +17,7 @@ from streams.notifications.priority import Priority
 from streams.notifications.record_time import RecordTime
 from streams.settings import ModeName
 from tables.views.healthz import ask
-from tables.views.sources import Sources, TimeSkew
+from tables.views.sources import Sources, TimeSkew, WebStats
 
 if TYPE_CHECKING:
     from streams.transport.traffic import ClassTraffic
@@ -43,6 +43,8 @@ class MetricDef:
     help: str
     labels: tuple[str, ...]
     values: Callable[[Scrape], Iterable[Sample]]
+    #: Whether ``tocsin web`` has it, too.
+    of_web: bool = False
 
 
 def _one(value: Callable[[Sources], float]) -> Callable[[Scrape], Iterable[Sample]]:
@@ -67,6 +69,10 @@ def _by_skew(value: Callable[[TimeSkew], float]) -> Callable[[Scrape], Iterable[
 
 def _by_class(value: Callable[[ClassTraffic], float]) -> Callable[[Scrape], Iterable[Sample]]:
     return lambda scrape: [((priority.value,), value(state)) for priority, state in scrape.classes.items()]
+
+
+def _web(value: Callable[[WebStats], int]) -> Callable[[Scrape], Iterable[Sample]]:
+    return _one(lambda sources: 0 if sources.web is None else value(sources.web))
 
 
 def _mode(sources: Sources) -> str:
@@ -291,6 +297,7 @@ METRICS: Final = (
         "Time up to which this worker's view of all counts is current, since 1970; 0 before it is.",
         (),
         _one(lambda s: s.counts.as_of),
+        of_web=True,
     ),
     MetricDef(
         "tocsin_counts_complete",
@@ -298,6 +305,7 @@ METRICS: Final = (
         "1 while this worker has read everything that was counted, but for the last seconds, else 0.",
         (),
         _one(lambda s: s.counts.complete),
+        of_web=True,
     ),
     # --- Kafka -----------------------------------------------------------------------------
     MetricDef(
@@ -330,6 +338,7 @@ METRICS: Final = (
         "no processor was free, Python collected garbage, or some work took long.",
         ("cause",),
         lambda scrape: [((cause,), number) for cause, number in scrape.sources.stalls.counts.items()],
+        of_web=True,
     ),
     MetricDef(
         "tocsin_stall_seconds_total",
@@ -337,12 +346,68 @@ METRICS: Final = (
         "How long the event loop stood still in those.",
         ("cause",),
         lambda scrape: [((cause,), seconds) for cause, seconds in scrape.sources.stalls.seconds.items()],
+        of_web=True,
+    ),
+    # --- Readers of the web views -------------------------------------------------------------
+    MetricDef(
+        "tocsin_web_answers_total",
+        "counter",
+        "Answers of the counts by what was done for them: made, or kept from before.",
+        ("how",),
+        lambda scrape: [
+            *((("made",), value) for _, value in _web(lambda w: w.answers_made)(scrape)),
+            *((("kept",), value) for _, value in _web(lambda w: w.answers_used_again)(scrape)),
+        ],
+        of_web=True,
+    ),
+    MetricDef(
+        "tocsin_web_live_clients",
+        "gauge",
+        "Readers of the live stream.",
+        (),
+        _web(lambda w: w.live_clients),
+        of_web=True,
+    ),
+    MetricDef(
+        "tocsin_web_live_dropped_total",
+        "counter",
+        "Readers of the live stream that were cut off because they were slow.",
+        (),
+        _web(lambda w: w.live_dropped),
+        of_web=True,
+    ),
+    MetricDef(
+        "tocsin_web_live_refused_total",
+        "counter",
+        "Readers of the live stream that were refused because there were too many.",
+        (),
+        _web(lambda w: w.live_refused),
+        of_web=True,
     ),
     # --- Health: the same as the health checks answer ----------------------------------------
-    MetricDef("tocsin_live", "gauge", "1 while /livez passes.", (), _one(lambda s: ask(s.health.live).ok)),
-    MetricDef("tocsin_ready", "gauge", "1 while /readyz passes.", (), _one(lambda s: ask(s.health.ready).ok)),
     MetricDef(
-        "tocsin_started", "gauge", "1 once /startupz passes.", (), _one(lambda s: ask(s.health.started).ok)
+        "tocsin_live",
+        "gauge",
+        "1 while /livez passes.",
+        (),
+        _one(lambda s: ask(s.health.live).ok),
+        of_web=True,
+    ),
+    MetricDef(
+        "tocsin_ready",
+        "gauge",
+        "1 while /readyz passes.",
+        (),
+        _one(lambda s: ask(s.health.ready).ok),
+        of_web=True,
+    ),
+    MetricDef(
+        "tocsin_started",
+        "gauge",
+        "1 once /startupz passes.",
+        (),
+        _one(lambda s: ask(s.health.started).ok),
+        of_web=True,
     ),
     MetricDef(
         "tocsin_build_info",
@@ -350,5 +415,6 @@ METRICS: Final = (
         "Always 1; the label has the version.",
         ("version",),
         lambda _: [((__version__,), 1)],
+        of_web=True,
     ),
 )

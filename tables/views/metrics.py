@@ -11,6 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 
 from tables.views.access import METRICS_ROUTE
+from tables.views.answers import Answers
+from tables.views.live_stream import LiveStream
 from tables.views.metric_defs import METRICS, Scrape
 from tables.views.sources import Sources
 
@@ -18,8 +20,9 @@ from tables.views.sources import Sources
 class WorkerCollector:
     """Collects what ``METRICS`` defines."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, *, of_worker: bool = True) -> None:
         self._sources = sources
+        self._metrics = [metric for metric in METRICS if of_worker or metric.of_web]
 
     def describe(self) -> list[Any]:
         """Nothing: the worker is not asked when this is registered."""
@@ -28,7 +31,7 @@ class WorkerCollector:
     def collect(self) -> Iterator[Any]:
         """All metrics, as of now."""
         scrape = Scrape(self._sources, self._sources.scheduler.snapshot())
-        for metric in METRICS:
+        for metric in self._metrics:
             family_of = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
             family = family_of(metric.name, metric.help, labels=metric.labels)
             for labels, value in metric.values(scrape):
@@ -36,19 +39,63 @@ class WorkerCollector:
             yield family
 
 
-def make_registry(sources: Sources) -> CollectorRegistry:
-    """A registry of the worker's metrics, and those of its process (CPU, memory, files)."""
+class WebStats:
+    """What readers of the web views had."""
+
+    def __init__(self, stream: LiveStream, answers: Answers) -> None:
+        self._stream = stream
+        self._answers = answers
+
+    @property
+    def live_clients(self) -> int:
+        """Readers of the live stream."""
+        return self._stream.readers
+
+    @property
+    def live_dropped(self) -> int:
+        """Those that were dropped."""
+        return self._stream.dropped
+
+    @property
+    def live_refused(self) -> int:
+        """Those that were refused."""
+        return self._stream.refused
+
+    @property
+    def answers_made(self) -> int:
+        """Answers that were made."""
+        return self._answers.made
+
+    @property
+    def answers_used_again(self) -> int:
+        """Answers that were there already."""
+        return self._answers.used_again
+
+
+def make_registry(sources: Sources, *, of_worker: bool = True) -> CollectorRegistry:
+    """A registry of the metrics, and those of the process (CPU, memory, files).
+
+    Args:
+        sources: of their values.
+        of_worker: whether those of a worker are among them, or only those that ``tocsin web`` has, too.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(WorkerCollector(sources))
+    registry.register(WorkerCollector(sources, of_worker=of_worker))
     ProcessCollector(registry=registry)
     return registry
 
 
-def add_metrics(router: web.UrlDispatcher, registry: CollectorRegistry) -> None:
-    """Add the route."""
+class Metrics:
+    """Handler of the metrics."""
 
-    async def metrics(request: web.Request) -> web.Response:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the route."""
+        router.add_get("/metrics", self.metrics, name=METRICS_ROUTE)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """All metrics, as of now."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
-
-    router.add_get("/metrics", metrics, name=METRICS_ROUTE)
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})

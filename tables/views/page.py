@@ -12,7 +12,6 @@ from markupsafe import Markup, escape
 
 from streams.notifications.visible import visible
 from tables.totals import Count
-from tables.views.api import late_hint
 from tables.views.counts_query import (
     ORDERS,
     WINDOW_NAMES,
@@ -20,6 +19,7 @@ from tables.views.counts_query import (
     CountsQuery,
     parse_counts_query,
 )
+from tables.views.encoding import late_hint
 from tables.views.healthz import ask
 from tables.views.live_counts import LiveCounts, Snapshot
 from tables.views.problems import Problem
@@ -115,9 +115,14 @@ class Page:
         except BadQueryError as error:
             mistake, query = str(error), CountsQuery(limit=PAGE_ITEMS, sort=_URGENT_FIRST)
         snapshot, items, cursor = await self._live.page(query)
-        text = self._template.render(self._shown(query, snapshot, items, cursor) | {"mistake": mistake})
+        shown = self._shown(query, snapshot, items, cursor) | {"mistake": mistake}
+        parts = []
+        async with self._live.lane.work() as pieces:
+            for part in self._template.generate(shown):
+                parts.append(part)
+                await pieces.rest()
         return web.Response(
-            text=text, content_type="text/html", charset="utf-8", status=400 if mistake else 200
+            text="".join(parts), content_type="text/html", charset="utf-8", status=400 if mistake else 200
         )
 
     def _shown(

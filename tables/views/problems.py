@@ -22,7 +22,6 @@ SECURITY_HEADERS: Final = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
     "Server": "tocsin",  # otherwise aiohttp tells its version and Python's
 }
 
@@ -75,11 +74,12 @@ def problem_response(problem: Problem) -> web.Response:
     return response
 
 
-def json_response(body: object) -> web.Response:
-    """``body`` as JSON."""
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+def json_response(body: bytes) -> web.Response:
+    """A body that is JSON already."""
+    return web.Response(body=body, content_type="application/json")
 
 
 def harden(response: web.StreamResponse) -> None:
-    """Set the security headers."""
+    """Set the security headers; an answer that does not say for how long it may be kept is not kept."""
     response.headers.update(SECURITY_HEADERS)
+    response.headers.setdefault("Cache-Control", "no-store")

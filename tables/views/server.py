@@ -15,13 +15,17 @@ from prometheus_client import CollectorRegistry
 from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import WILDCARDS, host_in_url, reachable_host
 from tables.views.access import Access
+from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
-from tables.views.healthz import HEALTHZ_PATHS, add_healthz
+from tables.views.events import Events
+from tables.views.healthz import HEALTHZ_PATHS, Healthz
 from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
-from tables.views.metrics import add_metrics, make_registry
+from tables.views.live_stream import LiveStream
+from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.page import Page
+from tables.views.prefix import Prefix
 from tables.views.problems import Problem, harden, problem_response
 from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, Stalls, WorkerStats
 
@@ -31,12 +35,16 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: Routes that do not ask for the web token: the health checks, and the one that asks for another.
 _OWN_RULES = {path[1:] for path in HEALTHZ_PATHS} | {CHANGE_ROUTE}
+#: Types of what browsers keep besides answers of the API: the page, and its files.
+_KEPT_TYPES = frozenset({"text/html", "text/css", "text/javascript", "image/svg+xml"})
+#: Pages and files that are kept packed, and their bytes together.
+_MOST_PAGES, _MOST_PAGE_BYTES = 32, 4 * 2**20
 #: Seconds that stopping waits for answers under way.
 _SHUTDOWN_S = 2.0
 
 
 class ViewServer:
-    """Serves the page, the API, the metrics and the health checks in the worker's event loop.
+    """Serves the page, the API, the metrics and the health checks in the event loop that runs.
 
     Args:
         settings: address, tokens and names of the web views are used.
@@ -45,7 +53,8 @@ class ViewServer:
         health: what the health checks ask.
         stats: what the metrics read.
         stalls: of the event loop.
-        registry: for ``/metrics``; by default one with the worker's own metrics.
+        registry: for ``/metrics``; by default one with the metrics of what is served.
+        of_worker: whether a worker is shown; else only the counts, and what reads them.
         clock: the time in seconds since 1970.
     """
 
@@ -59,6 +68,7 @@ class ViewServer:
         stalls: Stalls,
         *,
         registry: CollectorRegistry | None = None,
+        of_worker: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
@@ -66,10 +76,25 @@ class ViewServer:
         sources = self._sources = Sources(settings, counts, scheduler, health, stats, stalls, clock)
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
-        Api(sources, live).add_to(self.app.router)
-        Page(sources, live).add_to(self.app.router)
-        add_healthz(self.app.router, health, self._access.trusts)
-        add_metrics(self.app.router, registry or make_registry(sources))
+        self.stream = LiveStream(live, settings.web_live_clients)
+        answers = Answers()
+        sources.web = WebStats(self.stream, answers)
+        self.prefix = Prefix(settings)
+        parts = (
+            Api(sources, live, answers, of_worker=of_worker),
+            Events(self.stream),
+            Page(sources, live),
+            Healthz(health, self._access.trusts),
+            Metrics(registry or make_registry(sources, of_worker=of_worker)),
+        )
+
+        def add_routes(router: web.UrlDispatcher) -> None:
+            for part in parts:
+                part.add_to(router)
+
+        add_routes(self.app.router)
+        self.prefix.add_to(self.app, add_routes)
+        self._pages = Answers(_MOST_PAGES, _MOST_PAGE_BYTES)
         self._runner: web.AppRunner | None = None
         #: Set while it runs.
         self.connections: Connections | None = None
@@ -121,6 +146,7 @@ class ViewServer:
         servers, self._servers, self._address = self._servers, [], None
         for server in servers:
             server.close()
+        await self.stream.stop()
         if self.connections is not None:
             await self.connections.stop()
         if self._runner is not None:
@@ -135,7 +161,7 @@ class ViewServer:
             route = request.match_info.route.name
             if route not in _OWN_RULES:
                 self._access.check(request, route)
-            response = await handler(request)
+            response = await self._kept(request, await handler(request))
         except Problem as problem:
             return problem_response(problem)
         except web.HTTPException as error:
@@ -146,6 +172,28 @@ class ViewServer:
             return problem_response(Problem(500))
         harden(response)
         return response
+
+    async def _kept(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        """The response as it is, or for a page or a file one with an ETag, packed, or 304."""
+        if (
+            not isinstance(response, web.Response)
+            or response.status != 200
+            or response.content_type not in _KEPT_TYPES
+            or response.cookies
+            or not isinstance(body := response.body, bytes)
+        ):
+            return response
+        etag = tag(body)
+        content_type = response.headers["Content-Type"]
+
+        async def made() -> Answer:
+            return Answer(body, etag, content_type)
+
+        kept = await answered(request, await self._pages.get((etag, content_type), None, made))
+        for name, value in response.headers.items():
+            if name not in ("Content-Type", "Content-Length"):
+                kept.headers.setdefault(name, value)
+        return kept
 
 
 def _url(host: str, listening: socket.socket) -> str:

@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
 from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
-from streams.transport.traffic import ClassTraffic
 from tables.totals import Totals
+
+if TYPE_CHECKING:  # Faust would come with it
+    from streams.transport.traffic import ClassTraffic
 
 
 class CountsSource(Protocol):
@@ -237,6 +239,30 @@ class WorkerStats(Protocol):
         """Assignments that ended."""
 
 
+class WebStats(Protocol):
+    """What readers of the web views had, for the metrics: ``tables.views.metrics.WebStats``."""
+
+    @property
+    def live_clients(self) -> int:
+        """Readers of the live stream."""
+
+    @property
+    def live_dropped(self) -> int:
+        """Those that were dropped because they were slow."""
+
+    @property
+    def live_refused(self) -> int:
+        """Those that were refused because there were too many."""
+
+    @property
+    def answers_made(self) -> int:
+        """Answers of the counts that were made."""
+
+    @property
+    def answers_used_again(self) -> int:
+        """Answers of the counts that were there already."""
+
+
 @dataclass(slots=True)
 class Sources:
     """Everything that handlers read, at each request anew.
@@ -245,6 +271,7 @@ class Sources:
         scheduler: of a worker that starts, other than of one that works; so are ``stats``.
         stalls: of the event loop.
         clock: the time in seconds since 1970.
+        web: of the readers; set by the server that has them.
     """
 
     settings: Settings
@@ -254,3 +281,4 @@ class Sources:
     stats: WorkerStats
     stalls: Stalls
     clock: Callable[[], float] = time.time
+    web: WebStats | None = None

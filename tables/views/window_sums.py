@@ -19,9 +19,11 @@ from tables.totals import StoredRow, StoredRows
 #: Coarse buckets that ended this long ago are used: every source has moved on by then.
 CLOSED_S: Final = 600
 
-#: Work in one step, about half a millisecond; comparing a row is 1, adding or taking off a count is 2.
-_WORK_A_STEP: Final = 5000
+#: Work in one step, a fifth of a millisecond; comparing a row is 1, adding or taking off a count is 2.
+_WORK_A_STEP: Final = 2000
 _CHANGE: Final = 2
+#: Counts of a row that are added or taken off in one step.
+_STEP: Final = 500
 
 Span = tuple[int, int, int]
 
@@ -86,37 +88,44 @@ class WindowSums:
                 known = held.setdefault(bucket, {})
                 work += len(slices)
                 for change in [s for s in slices.keys() | known.keys() if slices.get(s) is not known.get(s)]:
-                    work += _CHANGE * self._replace(name[0], known, change, slices.get(change))
-                    if work > _WORK_A_STEP:
-                        work = 0
-                        yield
+                    for touched in self._replace(name[0], known, change, slices.get(change)):
+                        work += _CHANGE * touched
+                        if work > _WORK_A_STEP:
+                            work = 0
+                            yield
                 if not known:
                     del held[bucket]
                 if work > _WORK_A_STEP:
                     work = 0
                     yield
 
-    def _replace(self, priority: str, known: dict[int, StoredRow], where: int, row: StoredRow | None) -> int:
-        """Put ``row`` in the place of the one known there; returns how many counts were touched."""
+    def _replace(
+        self, priority: str, known: dict[int, StoredRow], where: int, row: StoredRow | None
+    ) -> Iterator[int]:
+        """Put ``row`` in the place of the one known there, in steps; each says how many counts it touched."""
         sums = self.sums.setdefault(priority, {})
         before = known.pop(where, None)
-        touched = 0
         if before is not None:
-            counts: dict[str, int] = orjson.loads(before.counts)
-            touched += len(counts)
-            for event_type, count in counts.items():
-                left = sums.get(event_type, 0) - count
-                if left:
-                    sums[event_type] = left
-                else:
-                    sums.pop(event_type, None)
+            for some in _steps(before.counts):
+                for event_type, count in some:
+                    left = sums.get(event_type, 0) - count
+                    if left:
+                        sums[event_type] = left
+                    else:
+                        sums.pop(event_type, None)
+                yield len(some)
         if row is not None:
             known[where] = row
-            counts = orjson.loads(row.counts)
-            touched += len(counts)
-            for event_type, count in counts.items():
-                sums[event_type] = sums.get(event_type, 0) + count
-        return touched
+            for some in _steps(row.counts):
+                for event_type, count in some:
+                    sums[event_type] = sums.get(event_type, 0) + count
+                yield len(some)
+
+
+def _steps(row: bytes) -> Iterator[list[tuple[str, int]]]:
+    counts = [*orjson.loads(row).items()]
+    for start in range(0, len(counts), _STEP):
+        yield counts[start : start + _STEP]
 
 
 def _within(buckets: Mapping[int, object], start: int, end: int, resolution_s: int) -> Iterable[int]:

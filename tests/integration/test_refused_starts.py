@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from confluent_kafka.admin import (
@@ -267,3 +268,58 @@ async def test_topics_that_may_not_be_used_are_refused(
         await asyncio.to_thread(removed.result, 30)
     await told(settings, topic, usable=True)
     await works(guarded, worker)
+
+
+# --- tocsin web, which reads one topic and needs no other right ---------------------------------------
+
+
+@pytest.mark.xdist_group("guarded")
+async def test_tocsin_web_needs_no_right_but_to_read_the_counts(guarded: Deployment) -> None:
+    settings = guarded.settings
+    worker = await guarded.worker().start().ready()
+    async with writer(settings) as out, public_counts(settings) as counts:
+        await out.made(made_load(seed=1, count=50))
+        await counts.reach(out.published.counts)
+    await worker.stop()
+    topic = settings.event_counts_topic
+    others = [spec.name for spec in planned_topics(settings, PARTITIONS, PARTITIONS) if spec.name != topic]
+    client = AdminClient({"bootstrap.servers": settings.brokers})
+    group = AclBinding(
+        ResourceType.GROUP,
+        "*",
+        ResourcePatternType.LITERAL,
+        "User:ANONYMOUS",
+        "*",
+        AclOperation.ALL,
+        AclPermissionType.DENY,
+    )
+    rules = [rule(other, AclOperation.ALL, AclPermissionType.DENY) for other in others]
+    # With a rule on a topic, whatever no rule allows is denied.
+    rules += [group, rule(topic, AclOperation.READ, AclPermissionType.ALLOW)]
+    try:
+        for made in client.create_acls(rules).values():
+            await asyncio.to_thread(made.result, 30)
+        await told(settings, topic, usable=False)
+        web = await guarded.worker("web", command=["tocsin", "web"]).start().ready()
+        answer = orjson.loads(web.get("/api/v1/counts?window=total&limit=1000")[1])
+        found = {(item["priority"], item["event_type"]): item["count"] for item in answer["items"]}
+        assert found == out.published.counts
+        await web.stop()
+        denied = rule(topic, AclOperation.READ, AclPermissionType.DENY)
+        for made in client.create_acls([denied]).values():
+            await asyncio.to_thread(made.result, 30)
+        web = guarded.worker("web", command=["tocsin", "web"]).start()
+        assert await web.ended() == EXIT_CONFIG
+        assert f"The topic {topic} may not be read by this user: grant Read on it." in web.log()
+    finally:
+        everything = AclBindingFilter(
+            ResourceType.ANY,
+            None,
+            ResourcePatternType.ANY,
+            None,
+            None,
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        for removed in client.delete_acls([everything]).values():
+            await asyncio.to_thread(removed.result, 30)

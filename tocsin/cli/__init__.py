@@ -22,6 +22,7 @@ _COMMANDS = {
         "Start Kafka, a worker and a load on this machine, and show what they do.",
     ),
     "worker": ("tocsin.cli.worker", "Run a worker: consume, count, forward, serve the web views."),
+    "web": ("tocsin.cli.web", "Serve the web views of the counts from a process of their own."),
     "publish": ("tocsin.cli.publish", "Publish notifications: one, a file of them, or a generated load."),
     "tail": ("tocsin.cli.tail", "Follow alerts, notifications or counts."),
     "top": ("tocsin.cli.top", "Show what a worker does, live."),

@@ -81,7 +81,7 @@
     if (answer.next !== null) {
       const onward = new URLSearchParams(asked);
       onward.set("cursor", answer.next);
-      next.href = `/?${onward}`;
+      next.href = `./?${onward}`;
     }
     const asOf = byId("as-of");
     setText(asOf, answer.as_of === null ? "not yet known" : answer.as_of.slice(11, 19));
@@ -138,10 +138,10 @@
     if (!page.get("limit")) page.set("limit", PAGE_ITEMS);
     if (!page.get("sort")) page.set("sort", URGENT_FIRST);
     const [counts, classes, live, ready] = await Promise.all([
-      ask(`/api/v1/counts?${page}`, [200]),
-      ask("/api/v1/scheduler", [200]),
-      ask("/livez", [200, 503]),
-      ask("/readyz", [200, 503]),
+      ask(`api/v1/counts?${page}`, [200]),
+      ask("api/v1/scheduler", [200]),
+      ask("livez", [200, 503]),
+      ask("readyz", [200, 503]),
     ]);
     showCounts(counts.body, counts.at, asked); // the server's clock, not the reader's
     showClasses(classes.body);

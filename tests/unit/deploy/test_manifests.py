@@ -70,6 +70,12 @@ def pod_spec() -> Manifest:
     return spec
 
 
+def web_pod_spec() -> Manifest:
+    """The spec of the pods of ``tocsin web``."""
+    spec: Manifest = the("Deployment", "tocsin-web")["spec"]["template"]["spec"]
+    return spec
+
+
 def worker() -> Manifest:
     """The worker's container."""
     [container] = pod_spec()["containers"]
@@ -133,6 +139,37 @@ def test_no_yaml_of_the_deployment_is_outside_the_tested_folders() -> None:
 
 
 # ---------------------------------------------------------------- agreement
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        the("Deployment", "tocsin-web")["spec"]["selector"]["matchLabels"],
+        the("Service", "tocsin-web")["spec"]["selector"],
+        the("NetworkPolicy", "tocsin-web")["spec"]["podSelector"]["matchLabels"],
+    ],
+)
+def test_what_is_of_the_web_views_finds_their_pods_and_no_worker(selector: Manifest) -> None:
+    assert selector == the("Deployment", "tocsin-web")["spec"]["template"]["metadata"]["labels"]
+    worker_labels = the("StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    assert not selector.items() <= worker_labels.items()
+    assert not worker_labels.items() <= selector.items()
+
+
+def test_the_web_views_run_beside_the_workers_as_these_do() -> None:
+    [web] = web_pod_spec()["containers"]
+    assert web["args"] == ["web"]
+    assert "env" not in web
+    for name in ("image", "envFrom", "ports", "securityContext", "livenessProbe", "readinessProbe"):
+        assert web[name] == worker()[name]
+    assert web["startupProbe"]["httpGet"] == worker()["startupProbe"]["httpGet"]
+    allowed_s = web["startupProbe"]["periodSeconds"] * web["startupProbe"]["failureThreshold"]
+    assert allowed_s >= 2 * float(settings_env().get("TOCSIN_WAIT_FOR_BROKERS_S", UNATTENDED_PATIENCE_S))
+    mounts = {mount["name"]: mount for mount in worker()["volumeMounts"] if mount["name"] != "data"}
+    assert {mount["name"]: mount for mount in web["volumeMounts"]} == mounts
+    assert web_pod_spec()["volumes"] == pod_spec()["volumes"]
+    assert the("NetworkPolicy", "tocsin-web")["spec"]["egress"] == the("NetworkPolicy")["spec"]["egress"]
+    assert [each["targetPort"] for each in the("Service", "tocsin-web")["spec"]["ports"]] == ["web"]
 
 
 def selectors() -> Iterator[tuple[str, Manifest]]:
@@ -298,6 +335,7 @@ def violations(spec: Manifest) -> list[str]:
 
 def test_the_pods_keep_to_the_restricted_profile() -> None:
     assert violations(pod_spec()) == []
+    assert violations(web_pod_spec()) == []
     assert the("ServiceAccount")["automountServiceAccountToken"] is False
 
 
@@ -331,12 +369,14 @@ def test_the_check_of_the_restricted_profile_sees_each_violation(
     assert violations(spoilt) == [violation]
 
 
-def on_openshift() -> Manifest:
-    """The StatefulSet with the patches of the component, of which all take something away."""
-    found = the("StatefulSet")
+def on_openshift(kind: str, name: str) -> Manifest:
+    """An object with the patches of the component, of which all take something away."""
+    found = the(kind, name)
     [kustomization] = documents(OPENSHIFT / "kustomization.yaml")
     for patch in kustomization["patches"]:
-        assert patch["target"] == {"kind": found["kind"]}
+        assert patch["target"].keys() == {"kind"}
+        if patch["target"]["kind"] != kind:
+            continue
         for operation in yaml.safe_load(patch["patch"]):
             assert operation["op"] == "remove"
             *way, last = operation["path"].strip("/").split("/")
@@ -348,8 +388,11 @@ def on_openshift() -> Manifest:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_on_openshift_no_user_and_no_group_is_fixed_and_all_else_stays(version: str) -> None:
-    patched = on_openshift()
+@pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "tocsin"), ("Deployment", "tocsin-web")])
+def test_on_openshift_no_user_and_no_group_is_fixed_and_all_else_stays(
+    kind: str, name: str, version: str
+) -> None:
+    patched = on_openshift(kind, name)
     kubernetes_validate.validate(patched, version, strict=True)
     spec = patched["spec"]["template"]["spec"]
     assert not {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"} & spec["securityContext"].keys()

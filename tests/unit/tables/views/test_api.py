@@ -346,6 +346,7 @@ def test_no_label_is_chosen_by_publishers_and_names_follow_the_convention() -> N
         "version",
         "mode",
         "source",
+        "how",
     }
     for metric in METRICS:
         assert metric.name.startswith("tocsin_")

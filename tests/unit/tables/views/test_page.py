@@ -178,7 +178,7 @@ async def test_everything_the_page_loads_is_its_own_and_there() -> None:
         assert len(set(wanted)) == 3
         for path in wanted:
             assert path is not None
-            assert path.startswith("/static/")
+            assert path.startswith("static/"), "it is relative"
             async with client.get(path) as answer:
                 assert answer.status == 200
                 assert answer.content_type in ("text/css", "text/javascript", "image/svg+xml")

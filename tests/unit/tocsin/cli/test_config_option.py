@@ -19,6 +19,7 @@ Run = Callable[..., tuple[object, str, str]]
 #: Every command that reads settings, with arguments that it takes.
 COMMANDS = {
     "worker": ["worker"],
+    "web": ["web"],
     "publish": ["publish", "--event-type", "a"],
     "tail": ["tail", "alerts"],
     "top": ["top", "--once"],

@@ -1,0 +1,210 @@
+"""What the API answers and takes, as types: bodies are written from them, and OpenAPI made of them.
+
+A time is RFC 3339 in UTC, or null where there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from streams.settings import ModeName, ProfileName
+from tables.views.sources import ProfileSource, StallCause
+
+
+class CountItem(msgspec.Struct, frozen=True, gc=False):
+    """How many notifications of one event type and priority there are."""
+
+    event_type: str
+    priority: str
+    count: int
+    last_seen: str | None
+
+
+class LateItem(msgspec.Struct, frozen=True):
+    """Notifications come in that are dated too early for the window; ``hint`` says so in a sentence."""
+
+    priority: str
+    behind_s: int
+    hint: str
+
+
+class CountsBody(msgspec.Struct, frozen=True):
+    """Counts in a window. ``as_of`` is the time up to which everything published is in them."""
+
+    as_of: str | None
+    complete: bool
+    missing_partitions: list[int]
+    window: str
+    items: list[CountItem]
+    next: str | None
+    late: list[LateItem]
+
+
+class TypeTotalItem(msgspec.Struct, frozen=True):
+    """All that was ever counted of an event type in one priority."""
+
+    priority: str
+    count: int
+    last_seen: str | None
+
+
+class BucketItem(msgspec.Struct, frozen=True, gc=False):
+    """Notifications in one span of time, by its start."""
+
+    start: str | None
+    count: int
+
+
+class SeriesItem(msgspec.Struct, frozen=True):
+    """The buckets of one priority, and the sum of them."""
+
+    priority: str
+    count: int
+    buckets: list[BucketItem]
+
+
+class SeriesBody(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """The counts of one event type over time."""
+
+    as_of: str | None
+    complete: bool
+    missing_partitions: list[int]
+    event_type: str
+    resolution_s: int
+    start: str | None
+    end: str | None
+    totals: list[TypeTotalItem]
+    series: list[SeriesItem]
+
+
+class RemovedItem(msgspec.Struct, frozen=True):
+    """An event type and priority that has no count in the window any more."""
+
+    event_type: str
+    priority: str
+
+
+class SnapshotEvent(msgspec.Struct, frozen=True):
+    """The data of the event ``snapshot``: all counts that the stream is of."""
+
+    as_of: str | None
+    complete: bool
+    missing_partitions: list[int]
+    window: str
+    items: list[CountItem]
+    late: list[LateItem]
+
+
+class DeltaEvent(msgspec.Struct, frozen=True):
+    """The data of the event ``delta``: the counts that are other than before, and those that are gone."""
+
+    as_of: str | None
+    complete: bool
+    missing_partitions: list[int]
+    window: str
+    items: list[CountItem]
+    removed: list[RemovedItem]
+    late: list[LateItem]
+
+
+class ChangedBody(msgspec.Struct, frozen=True):
+    """When weights or mode were changed last, and by what."""
+
+    at: str | None
+    by: ProfileSource
+
+
+class AgeGuardBody(msgspec.Struct, frozen=True):
+    """Service out of turn for records past their age limits, which are in seconds by priority."""
+
+    share: float
+    limits: dict[str, float]
+    credit_seconds: float
+    dispatches: int
+    service_seconds: float
+
+
+class ShareBody(msgspec.Struct, frozen=True):
+    """Share of the service time, from 0 to 1: that is due, that was got lately, and in the last minute."""
+
+    configured: float
+    achieved: float
+    last_minute: float | None
+
+
+class BufferedBody(msgspec.Struct, frozen=True):
+    """What waits in the buffer."""
+
+    records: int
+    bytes: int
+
+
+class LagBody(msgspec.Struct, frozen=True):
+    """What was not yet handed to an agent, and the age of the oldest of it."""
+
+    records: int
+    seconds: float
+
+
+class ClassBody(msgspec.Struct, frozen=True):
+    """What one priority has and gets on this worker."""
+
+    priority: str
+    weight: float
+    share: ShareBody
+    virtual_time: float
+    buffered: BufferedBody
+    lag: LagBody
+    dispatched: int
+    service_seconds: float
+
+
+class StallBody(msgspec.Struct, frozen=True):
+    """A time at which the event loop stood still."""
+
+    at: str | None
+    seconds: float
+    cause: StallCause
+    where: str | None
+
+
+class SchedulerBody(msgspec.Struct, frozen=True):
+    """What every priority class of this worker has and gets, and by what rules."""
+
+    as_of: str | None
+    scope: str
+    pool: str
+    mode: ModeName
+    profile: ProfileName
+    changed: ChangedBody | None
+    virtual_time: float
+    age_guard: AgeGuardBody | None
+    classes: list[ClassBody]
+    stalls: list[StallBody]
+
+
+class ChangeBody(msgspec.Struct, frozen=True):
+    """Change of weights, by priority, and of the mode; a profile replaces both. What is left out stays."""
+
+    weights: dict[str, float] = {}
+    mode: ModeName | msgspec.UnsetType = msgspec.UNSET
+    profile: ProfileName | msgspec.UnsetType = msgspec.UNSET
+
+
+class CheckBody(msgspec.Struct, frozen=True):
+    """A health check; why it failed, and with the token details."""
+
+    status: str
+    reasons: list[str]
+    details: dict[str, Any] = {}
+
+
+class ProblemBody(msgspec.Struct, frozen=True):
+    """A problem (RFC 9457); ``detail`` is a sentence that says what to change."""
+
+    type: str
+    title: str
+    status: int
+    detail: str

@@ -1,0 +1,64 @@
+"""``GET /api/v1/events``: counts as they change, as server-sent events.
+
+Takes ``window``, ``event_type`` and ``priority`` as ``/api/v1/counts`` does. The event ``snapshot`` has all
+counts; each event ``delta`` after it those that changed, and those that are gone. A client that comes back
+sends the id of the last event that it got, as ``Last-Event-ID``; browsers do so by themselves. It gets what
+it has missed, or a new snapshot.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import HttpVersion11, web
+
+from tables.views.connections import Connections
+from tables.views.counts_query import BadQueryError, parse_stream_query
+from tables.views.live_stream import LiveStream, Reader
+from tables.views.problems import Problem, harden
+
+#: Milliseconds after which a client comes back that was cut off.
+_RETRY_MS: Final = 2000
+#: Seconds after which a client that was refused may try again.
+_RETRY_AFTER_S: Final = 5
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would keep events back until it has a few kilobytes of them
+}
+
+
+class Events:
+    """The handler of the live stream."""
+
+    def __init__(self, stream: LiveStream) -> None:
+        self._stream = stream
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the route."""
+        router.add_get("/api/v1/events", self.events)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """The stream, for as long as the client reads it."""
+        try:
+            query = parse_stream_query(request.query)
+        except BadQueryError as error:
+            raise Problem(400, str(error)) from None
+        if self._stream.is_full:
+            self._stream.refused += 1
+            raise Problem(
+                503,
+                "There are as many readers of the live stream as TOCSIN_WEB_LIVE_CLIENTS allows; "
+                "ask /api/v1/counts, or try again later.",
+                [("Retry-After", str(_RETRY_AFTER_S))],
+            )
+        response = web.StreamResponse(headers=_HEADERS)
+        harden(response)
+        await response.prepare(request)
+        if request.method == "HEAD" or request.transport is None:
+            return response
+        await response.write(b"retry: %d\n\n" % _RETRY_MS)  # and the headers
+        reader = Reader(request.transport, chunked=request.version >= HttpVersion11)
+        Connections.is_stream(request)
+        await self._stream.read(query, reader, request.headers.get("Last-Event-ID", ""))
+        return response

@@ -1,0 +1,74 @@
+"""Under which path the web views are seen, where a reverse proxy has put them under one.
+
+A proxy may leave the path in what it passes on: TOCSIN_WEB_PREFIX says what it is. Or it takes the path out,
+and says in ``X-Forwarded-Prefix`` what it has taken out, which is believed of trusted proxies alone. Links
+of the page are relative and need neither; `public_prefix` is what a whole path begins with.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from aiohttp import web
+from yarl import URL
+
+from streams.settings import Settings
+from streams.settings.addresses import Network, networks, path_prefix
+
+_HEADER: Final = "X-Forwarded-Prefix"
+
+
+class Prefix:
+    """Finds the public path of requests.
+
+    Args:
+        settings: the path that the proxy leaves in, and the addresses of proxies that are believed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._own = settings.web_prefix
+        self._trusted = networks(settings.web_trusted_proxies)
+
+    def add_to(self, app: web.Application, add_routes: Callable[[web.UrlDispatcher], None]) -> None:
+        """Serve everything under the path, too; at the root it is anyway, for probes and scrapers."""
+        if not self._own:
+            return
+        app.router.add_get(self._own, self._to_the_page)
+        under = web.Application()
+        add_routes(under.router)
+        app.add_subapp(self._own, under)
+
+    async def _to_the_page(self, request: web.Request) -> web.Response:
+        last = self._own.rpartition("/")[2]
+        target = URL(f"{last}/").with_query(request.query)  # relative, whatever is before it
+        return web.Response(status=308, headers={"Location": str(target)})
+
+    def public_prefix(self, request: web.Request) -> str:
+        """What public paths of these web views begin with; "" when they are seen at the root."""
+        path = request.path
+        under = bool(self._own) and (path == self._own or path.startswith(f"{self._own}/"))
+        forwarded = self._forwarded(request)
+        if forwarded is None:
+            return self._own
+        return forwarded + self._own if under else forwarded
+
+    def _forwarded(self, request: web.Request) -> str | None:
+        given = request.headers.get(_HEADER)
+        if given is None or not _is_in(request.remote, self._trusted):
+            return None
+        try:
+            return path_prefix(given)
+        except ValueError:
+            return None
+
+
+def _is_in(address: str | None, trusted: Sequence[Network]) -> bool:
+    try:
+        found = ipaddress.ip_address((address or "").partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped  # of a socket that takes both
+    return any(found.version == network.version and found in network for network in trusted)

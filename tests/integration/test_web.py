@@ -1,0 +1,245 @@
+"""The web views on a real Kafka: live stream of a worker, and ``tocsin web`` beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams.notifications import Priority
+from streams.settings import EXIT_AWAY, EXIT_CONFIG
+from tables.views.metric_defs import METRICS
+from tests.integration.reading import Counts
+from tests.integration.worker_process import BOUND_S, Deployment, Worker, eventually
+from tests.integration.writing import Writer, made_load, writer
+from tests.live_reader import LiveReader, live_reader
+from tocsin.local_kafka.cluster import LocalKafka
+
+# They share a worker.
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("web")]
+
+WEB = ["tocsin", "web"]
+
+
+@pytest.fixture(scope="module")
+def shared(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Topics with a worker that all tests here share, called ``worker``."""
+    made = Deployment(kafka.bootstrap, f"t{uuid.uuid4().hex[:12]}", tmp_path_factory.mktemp("web"))
+    made.configure(flush_interval_s="0.2")
+    made.worker().start()
+    yield made
+    for worker in made.workers:
+        worker.cleanup()
+        print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
+
+
+@asynccontextmanager
+async def client_of(worker: Worker) -> AsyncIterator[aiohttp.ClientSession]:
+    await worker.ready()
+    assert worker.address is not None
+    host, port = worker.address
+    async with aiohttp.ClientSession(f"http://{host}:{port}") as client:
+        yield client
+
+
+async def counts_of(client: aiohttp.ClientSession) -> Counts:
+    async with client.get("/api/v1/counts?window=total&limit=1000") as answer:
+        body = await answer.json()
+    assert body["next"] is None
+    return Counter({(item["priority"], item["event_type"]): item["count"] for item in body["items"]})
+
+
+async def publish(out: Writer, count: int) -> Counts:
+    """Publish some notifications; what was published with this writer so far."""
+    await out.made(made_load(seed=count, count=count))
+    return out.published.counts
+
+
+async def grows_by(reader: LiveReader, before: dict[tuple[str, str], int], published: Counts) -> None:
+    """Read until the counts are those of before and what was published."""
+    await reader.until(dict(Counter(before) + published))
+
+
+@pytest.mark.parametrize("serves", ["worker", "web"])
+async def test_what_is_published_comes_in_the_live_stream_and_in_the_answers(
+    shared: Deployment, serves: str
+) -> None:
+    worker = await shared.workers[0].ready()
+    if serves == "web":
+        worker = shared.worker("web", command=WEB).start()
+    async with client_of(worker) as client, writer(shared.settings) as out:
+        async with live_reader(client, window="total") as reader:
+            assert (await reader.next()).name == "snapshot"
+            before = dict(reader.counts)
+            for count in (50, 20):
+                published = await publish(out, count)
+                async with asyncio.timeout(BOUND_S):
+                    await grows_by(reader, before, published)
+            assert {event.name for event in reader.events[1:]} == {"delta"}
+            last = reader.events[-1].id
+        assert await counts_of(client) == Counter(before) + published
+        published = await publish(out, 10)
+        async with live_reader(client, last, window="total") as again:
+            again.counts = dict(reader.counts)
+            async with asyncio.timeout(BOUND_S):
+                await grows_by(again, before, published)
+            assert {event.name for event in again.events} == {"delta"}
+        async with client.get("/api/v1/counts?window=total&limit=1000") as answer:
+            etag = answer.headers["ETag"]
+        async with client.get(
+            "/api/v1/counts?window=total&limit=1000", headers={"If-None-Match": etag}
+        ) as answer:
+            assert answer.status == 304
+    if serves == "web":
+        await worker.stop()
+
+
+async def test_another_process_takes_the_place_of_one_that_has_gone_and_sends_a_snapshot(
+    shared: Deployment,
+) -> None:
+    first, second = (shared.worker(name, command=WEB).start() for name in ("first", "second"))
+    async with client_of(first) as client, live_reader(client, window="total") as reader:
+        await reader.next()
+        before = reader.counts
+        first.kill()
+        with pytest.raises((EOFError, aiohttp.ClientError)):
+            while True:
+                await reader.next()
+    async with client_of(second) as client, writer(shared.settings) as out:
+        published = await publish(out, 10)
+        async with live_reader(client, reader.events[-1].id, window="total") as again:
+            assert (await again.next()).name == "snapshot"
+            if again.counts != dict(Counter(before) + published):
+                await grows_by(again, before, published)
+        # SIGTERM ends it while somebody reads.
+        async with live_reader(client) as reading:
+            await reading.next()
+            await second.stop()
+    assert "The web views have stopped." in second.log()
+
+
+async def test_a_reader_that_stands_still_is_cut_off_and_the_others_read_on(shared: Deployment) -> None:
+    web = shared.worker(
+        "web", command=["tests.integration.impatient_web", "web"], web_live_clients="2"
+    ).start()
+    async with client_of(web) as client, writer(shared.settings) as out:
+        # Long names, so that there is more than the kernel keeps for one that does not read.
+        topic = shared.settings.notification_topic(Priority.DEBUG)
+        async with live_reader(client, priority="CRITICAL") as reader:
+            await reader.next()
+            assert web.address is not None
+            deaf_reader, deaf = await asyncio.open_connection(*web.address, limit=1024)
+            deaf.write(b"GET /api/v1/events?window=1h&priority=DEBUG HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await deaf_reader.readuntil(b"\n\n")
+            async with client.get("/api/v1/events") as refused:
+                assert refused.status == 503
+            sent = 0
+            while not await dropped(client):
+                # Each round is another event of some hundred kilobytes for the one that does not read.
+                for _ in range(20):
+                    sent += 1
+                    names = (f"{sent:05}.{number:03}.{'x' * 200}" for number in range(40))
+                    await asyncio.gather(*(out.raw(topic, notification(name)) for name in names))
+                assert sent < 4000
+            published = await publish(out, 30)
+            expected = {key for key in published if key[0] == "CRITICAL"}
+            async with asyncio.timeout(BOUND_S):
+                while not expected <= reader.counts.keys():
+                    await reader.next()
+            deaf.close()
+    await web.stop()
+
+
+def notification(event_type: str) -> bytes:
+    return orjson.dumps(
+        {
+            "_id": uuid.uuid4().hex,
+            "publisher_id": "test",
+            "event_type": event_type,
+            "priority": "DEBUG",
+            "payload": {},
+        }
+    )
+
+
+async def dropped(client: aiohttp.ClientSession) -> bool:
+    async with client.get("/metrics") as answer:
+        text = await answer.text()
+    [value] = [line for line in text.splitlines() if line.startswith("tocsin_web_live_dropped_total ")]
+    return float(value.split()[1]) > 0
+
+
+async def test_tocsin_web_has_the_metrics_of_the_counts_alone_and_no_scheduler_to_change(
+    shared: Deployment,
+) -> None:
+    web = shared.worker("web", command=WEB, admin_token="sixteen-letters-long").start()
+    async with client_of(web) as client:
+        async with client.get("/metrics") as answer:
+            families = {each.name for each in text_string_to_metric_families(await answer.text())}
+        wanted = {each.name.removesuffix("_total") for each in METRICS if each.of_web}
+        assert {name for name in families if name.startswith("tocsin_")} == wanted
+        assert len(wanted) < len(METRICS) / 2
+        async with client.get("/api/v1/scheduler") as answer:
+            body = await answer.json()
+            assert (body["classes"], body["scope"]) == ([], "no worker")
+        async with client.put("/api/v1/scheduler") as answer:
+            assert answer.status == 405
+        for path in ("/", "/livez", "/readyz", "/startupz", "/api/v1/counts"):
+            async with client.get(path) as answer:
+                assert answer.status == 200
+    # A process without Faust and RocksDB; the worker is the control.
+    maps = [Path(f"/proc/{each.process.pid}/maps").read_text() for each in (shared.workers[0], web)]
+    assert ["rocksdict" in each for each in maps] == [True, False]
+    await web.stop()
+
+
+# ---------------------------------------------------------------- before there is anything to serve
+
+
+async def test_it_waits_for_the_topic_and_makes_none(deployment: Deployment) -> None:
+    web = deployment.worker("web", command=WEB).start()
+    await eventually("it says what it waits for", lambda: "There is no topic" in web.log())
+    for path, status in (("/startupz", 503), ("/readyz", 503), ("/livez", 200)):
+        assert (await asyncio.to_thread(web.get, path))[0] == status
+    worker = deployment.worker().start()
+    await web.ready()
+    await worker.ready()
+    await asyncio.gather(web.stop(), worker.stop())
+
+
+@pytest.mark.parametrize("missing", ["brokers", "topic"])
+async def test_what_does_not_come_in_time_is_75(deployment: Deployment, missing: str) -> None:
+    away = {"brokers": "127.0.0.1:1"} if missing == "brokers" else {}
+    web = deployment.worker("web", command=WEB, wait_for_brokers_s="1", **away).start()
+    assert await web.ended() == EXIT_AWAY
+    assert ("No Kafka broker can be used" if away else "There is no topic") in web.log()
+
+
+async def test_a_stop_while_it_waits_is_no_failure(deployment: Deployment) -> None:
+    web = deployment.worker("web", command=WEB).start()
+    await eventually("it waits", lambda: "Waiting for Kafka" in web.log())
+    os.kill(web.process.pid, signal.SIGTERM)
+    assert await web.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"web_port": "x"}, "TOCSIN_WEB_PORT"),
+        ({"web_host": "192.0.2.1", "web_open": "true"}, "TOCSIN_WEB_HOST"),
+    ],
+)
+async def test_wrong_settings_are_78(deployment: Deployment, wrong: dict[str, str], words: str) -> None:
+    web = deployment.worker("web", command=WEB, **wrong).start()
+    assert await web.ended() == EXIT_CONFIG
+    assert words in web.log()

@@ -1,0 +1,73 @@
+"""``tocsin web``: serve the web views from a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+
+from streams.broker.self_check import patience_with_brokers_s
+from streams.notifications.visible import visible_lines
+from streams.settings import ConfigurationError, Settings
+from tocsin.cli.config_option import command_settings, config_option
+from tocsin.cli.options import brokers_option, examples
+from tocsin.cli.running import on_signals
+from tocsin.cli.worker import install_event_loop, tune_garbage_collection
+from tocsin.logs import configure_logging
+from tocsin.unknown_settings import unknown_settings
+from tocsin.web.process import WebProcess
+
+log = logging.getLogger(__name__)
+
+
+@click.command(
+    "web",
+    short_help="Serve the web views of the counts.",
+    epilog=examples("tocsin web --web-port 6067", "tocsin web --config /etc/tocsin.toml --show-config"),
+)
+@brokers_option
+@click.option(
+    "--web-host", show_default="TOCSIN_WEB_HOST", help="Address to listen on; * is every one of this machine."
+)
+@click.option(
+    "--web-port", type=int, show_default="TOCSIN_WEB_PORT", help="Port of the web views; 0 takes a free one."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
+    show_default="TOCSIN_LOG_LEVEL",
+    help="Least level that is logged.",
+)
+@click.option("--show-config", is_flag=True, help="Print the settings with secrets masked, and exit.")
+@config_option
+def command(show_config: bool, **options: Any) -> None:
+    """Serve page, API, live stream and metrics of the counts, so that no reader costs a worker anything.
+
+    It reads the topic of counts and writes nothing. Any number of these can run behind one address.
+    """
+    settings = command_settings(**options)
+    if show_config:
+        click.echo(json.dumps(settings.shown(), indent=2))
+        return
+    configure_logging(settings)
+    for sentence in unknown_settings(os.environ):
+        log.warning("%s", sentence)
+    install_event_loop()
+    tune_garbage_collection()
+    try:
+        asyncio.run(_run(settings))
+    except ConfigurationError as error:  # brokers that are away have an exit code of their own
+        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
+        sys.exit(error.exit_code)
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    with on_signals(stop.set):
+        patience_s = patience_with_brokers_s(settings, terminal=sys.stderr.isatty())
+        await WebProcess(settings).run(stop, patience_s)

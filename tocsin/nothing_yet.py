@@ -1,0 +1,46 @@
+"""What the web views show where nothing is consumed: while a worker starts, and of ``tocsin web``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from streams.notifications import Priority, Reason, RecordTime, Repair
+from streams.scheduling.age_guard import AgeGuard
+from tables.views.sources import Profile, TimeSkew
+
+if TYPE_CHECKING:  # Faust would come with it
+    from streams.transport.traffic import ClassTraffic
+
+
+@dataclass(frozen=True, slots=True)
+class NothingYet:
+    """Nothing was done, and there are no classes.
+
+    Implements ``WorkerStats`` and ``SchedulerSource`` of the web views.
+    """
+
+    counted: Mapping[Priority, int] = field(default_factory=dict)
+    forwarded: Mapping[Priority, int] = field(default_factory=dict)
+    dead_letters: Mapping[tuple[Priority, Reason], int] = field(default_factory=dict)
+    repairs: Mapping[Repair, int] = field(default_factory=dict)
+    never_read: Mapping[Priority, int] = field(default_factory=dict)
+    counted_lost: Mapping[Priority, int] = field(default_factory=dict)
+    time_replaced: int = 0
+    record_times: Mapping[tuple[Priority, RecordTime], int] = field(default_factory=dict)
+    late: Mapping[Priority, int] = field(default_factory=dict)
+    skew: Mapping[Priority, TimeSkew] = field(default_factory=dict)
+    clock_ahead_s: float = 0.0
+    flush_seconds: float = 0.0
+    flushes: int = 0
+    event_types: int = 0
+    producer_retries: int = 0
+    rebalances: int = 0
+    profile: Profile | None = None
+    virtual_time: float = 0.0
+    guard: AgeGuard[Priority, int] | None = None
+
+    def snapshot(self) -> Mapping[Priority, ClassTraffic]:
+        """No classes."""
+        return {}
