@@ -107,5 +107,5 @@ class WebProcess:
             await self._reader.stop()
             await self._brokers.stop()
             await self.web.stop()
-            await self._stalls.stop()
+            self._stalls.stop()
         log.info("The web views have stopped.")
