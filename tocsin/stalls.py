@@ -73,11 +73,10 @@ class StallWatch:
         self._waits = _ProcessorWaits(None)
         #: Seconds of waiting for a processor, and of collecting garbage, at the last tick.
         self._before = 0.0, 0.0
-        self._due = 0.0
         self._ended = threading.Event()
         self._loop_thread = 0
-        #: When the loop came by last, on the monotonic clock; and what it was doing when it then did not.
-        self._beat = 0.0
+        #: When the loop comes by again, on the monotonic clock; and what it was doing when it did not.
+        self._due = 0.0
         self._seen = ""
         self._collected_s = 0.0
         self._collection_began = 0.0
@@ -85,7 +84,7 @@ class StallWatch:
     def start(self) -> None:
         """Begin to watch."""
         self._loop_thread = threading.get_ident()
-        self._beat = time.monotonic()
+        self._due = time.monotonic() + _TICK_S
         gc.callbacks.append(self._on_collection)
         threading.Thread(target=self._look, name="stalls", daemon=True).start()
         self._waits = _ProcessorWaits(threading.get_native_id())
@@ -104,14 +103,14 @@ class StallWatch:
 
     def _await_tick(self, loop: asyncio.AbstractEventLoop) -> None:
         # A timer and no task: this is a good part of what an idle worker does.
-        self._due = time.monotonic() + _TICK_S
         self._timer = loop.call_later(_TICK_S, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
+        late_s, self._due = now - self._due, now + _TICK_S
         (waited_s, collected_s), self._before = self._before, (self._waits.seconds(), self._collected_s)
-        self._beat, seen, self._seen = now, self._seen, ""
-        if (late_s := now - self._due) >= _LEAST_S:
+        seen, self._seen = self._seen, ""
+        if late_s >= _LEAST_S:
             self.log.note(
                 self._clock(), late_s, self._before[0] - waited_s, self._before[1] - collected_s, seen
             )
@@ -129,7 +128,7 @@ class StallWatch:
         """The thread: look what the loop is doing once it is late."""
         wait_s = _TICK_S
         while not self._ended.wait(wait_s):
-            left_s = self._beat + _TICK_S + _LEAST_S - time.monotonic()
+            left_s = self._due + _LEAST_S - time.monotonic()
             if left_s < 0 and not self._seen:
                 self._seen = _place_in(self._loop_thread)
             # No more often than is of use: it wakes a worker that has nothing to do.
