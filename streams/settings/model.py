@@ -142,7 +142,8 @@ class Settings(PublishingSettings):
     web_port: int = Field(6066, ge=0, le=65_535, description="Port of the web views; 0 takes a free one.")
     web_token: SecretStr | None = Field(
         None,
-        description="Bearer token that the web views ask for (or TOCSIN_WEB_TOKEN_FILE); probes need none.",
+        description="Token that the web views ask for (or TOCSIN_WEB_TOKEN_FILE), people on a page to sign "
+        "in on; probes need none.",
     )
     web_open: bool = Field(
         False,
@@ -161,7 +162,7 @@ class Settings(PublishingSettings):
     web_trusted_proxies: str = Field(
         "",
         description="Addresses or networks, separated by commas, of reverse proxies whose "
-        "X-Forwarded-Prefix is believed: the path that they have taken out.",
+        "X-Forwarded-Prefix is believed, the path that they have taken out, and X-Forwarded-Proto.",
     )
     web_live_clients: int = Field(
         256,

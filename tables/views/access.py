@@ -1,9 +1,9 @@
 """Who may see what: tokens, and the names under which the web views may be asked for.
 
 A token comes as ``Authorization: Bearer <token>``, or as the password of Basic, whatever the user name: so
-browsers, ``curl -u`` and Prometheus have a way in. On loopback a page of another site could reach the views
-through a name that it made point to this machine (DNS rebinding): there, names that are not this machine's
-own are refused.
+``curl -u`` and Prometheus have a way in. A person signs in with it, and then has a session. On loopback a
+page of another site could reach the views through a name that it made point to this machine (DNS rebinding):
+there, names that are not this machine's own are refused.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import binascii
 import hmac
 import ipaddress
 import re
+import time
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -20,8 +22,9 @@ from pydantic import SecretStr
 
 from streams.settings import Settings
 from tables.views.problems import Problem
+from tables.views.sessions import Sessions
 
-#: Both ways to send a token. Browsers ask the person for a password when they see Basic.
+#: Both ways to send a token.
 _CHALLENGES: Final = ('Bearer realm="Tocsin"', 'Basic realm="Tocsin", charset="UTF-8"')
 #: A Host header: a name or an IPv4 address, or an IPv6 address in brackets, and a port.
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::\d{1,5})?")
@@ -50,8 +53,11 @@ def carries(request: web.BaseRequest, token: bytes) -> bool:
 class Access:
     """Decides for each request, by the settings of the web views."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._token = _bytes(settings.web_token)
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        #: That opens the web views; None where they are open.
+        self.token = _bytes(settings.web_token)
+        #: Of people who have signed in.
+        self.sessions = None if self.token is None else Sessions(self.token, clock)
         self._metrics_token = _bytes(settings.metrics_token)
         self._metrics_open = settings.metrics_open
         named = {name.rstrip(".") for name in settings.web_host_names}
@@ -60,8 +66,14 @@ class Access:
         self._only_loopback = settings.web_is_loopback
 
     def trusts(self, request: web.Request) -> bool:
-        """Whether a request carries the token, or none is needed."""
-        return self._token is None or carries(request, self._token)
+        """Whether a request carries the token, or the cookie of a session, or none is needed."""
+        if self.token is None or self.sessions is None:
+            return True
+        return carries(request, self.token) or self.sessions.is_in_one(request)
+
+    def is_session(self, request: web.Request) -> bool:
+        """Whether a request comes from somebody who has signed in."""
+        return self.sessions is not None and self.sessions.is_in_one(request)
 
     def check(self, request: web.Request, route: str | None) -> None:
         """Refuse whoever may not see what lies at ``route``.
@@ -70,11 +82,13 @@ class Access:
             Problem: 401 without the token.
         """
         if route == METRICS_ROUTE:
-            if self._metrics_open or (self._metrics_token is None and self._token is None):
+            if self._metrics_open or (self._metrics_token is None and self.token is None):
                 return
-            tokens = [token for token in (self._metrics_token, self._token) if token is not None]
+            tokens = [token for token in (self._metrics_token, self.token) if token is not None]
             # Each is compared, so that the time tells nothing.
             if any([carries(request, token) for token in tokens]):  # noqa: C419
+                return
+            if self.sessions is not None and self.sessions.is_in_one(request):
                 return
         elif self.trusts(request):
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import resources
 from typing import Any, Final
 
@@ -70,7 +71,8 @@ def breakable(text: str) -> Markup:
     return Markup("<wbr>").join(escape(part) for part in _BREAK_AFTER.split(visible(text)))
 
 
-def _environment() -> Environment:
+def make_environment() -> Environment:
+    """The templates of all pages."""
     environment = Environment(
         loader=PackageLoader("tables.views"),
         autoescape=True,
@@ -85,10 +87,17 @@ def _environment() -> Environment:
 class Page:
     """Handlers of the page and its files."""
 
-    def __init__(self, sources: Sources, live: LiveCounts) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        live: LiveCounts,
+        environment: Environment,
+        is_signed_in: Callable[[web.Request], bool] = lambda _: False,
+    ) -> None:
         self._sources = sources
         self._live = live
-        self._template = _environment().get_template("page.html")
+        self._is_signed_in = is_signed_in
+        self._template = environment.get_template("page.html")
         self._files = {
             file.name: (file.read_bytes(), _TYPES[file.name[file.name.rindex(".") :]])
             for file in resources.files("tables.views").joinpath("static").iterdir()
@@ -98,7 +107,7 @@ class Page:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes."""
         router.add_get("/", self.page)
-        router.add_get("/static/{name}", self.file)
+        router.add_get("/static/{name}", self.file, name="static")
 
     async def file(self, request: web.Request) -> web.Response:
         """A file that the page needs."""
@@ -115,7 +124,10 @@ class Page:
         except BadQueryError as error:
             mistake, query = str(error), CountsQuery(limit=PAGE_ITEMS, sort=_URGENT_FIRST)
         snapshot, items, cursor = await self._live.page(query)
-        shown = self._shown(query, snapshot, items, cursor) | {"mistake": mistake}
+        shown = self._shown(query, snapshot, items, cursor) | {
+            "mistake": mistake,
+            "signed_in": self._is_signed_in(request),
+        }
         parts = []
         async with self._live.lane.work() as pieces:
             for part in self._template.generate(shown):

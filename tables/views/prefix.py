@@ -18,6 +18,7 @@ from streams.settings import Settings
 from streams.settings.addresses import Network, networks, path_prefix
 
 _HEADER: Final = "X-Forwarded-Prefix"
+_SCHEME_HEADER: Final = "X-Forwarded-Proto"
 
 
 class Prefix:
@@ -47,12 +48,26 @@ class Prefix:
 
     def public_prefix(self, request: web.Request) -> str:
         """What public paths of these web views begin with; "" when they are seen at the root."""
-        path = request.path
-        under = bool(self._own) and (path == self._own or path.startswith(f"{self._own}/"))
+        under = self.path_within(request) != request.path
         forwarded = self._forwarded(request)
         if forwarded is None:
             return self._own
         return forwarded + self._own if under else forwarded
+
+    def path_within(self, request: web.Request) -> str:
+        """The path of a request, as it would be without the one that the proxy leaves in."""
+        path = request.path
+        if self._own and (path == self._own or path.startswith(f"{self._own}/")):
+            return path[len(self._own) :] or "/"
+        return path
+
+    def is_secure(self, request: web.Request) -> bool:
+        """Whether a browser came by TLS, as far as this process or a trusted proxy knows."""
+        if request.secure:
+            return True
+        return _is_in(request.remote, self._trusted) and (
+            request.headers.get(_SCHEME_HEADER, "").partition(",")[0].strip().lower() == "https"
+        )
 
     def _forwarded(self, request: web.Request) -> str | None:
         given = request.headers.get(_HEADER)

@@ -24,17 +24,18 @@ from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
 from tables.views.live_stream import LiveStream
 from tables.views.metrics import Metrics, WebStats, make_registry
-from tables.views.page import Page
+from tables.views.page import Page, make_environment
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem, harden, problem_response
+from tables.views.sign_in import OPEN_ROUTES, SignIn
 from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, Stalls, WorkerStats
 
 log = logging.getLogger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-#: Routes that do not ask for the web token: the health checks, and the one that asks for another.
-_OWN_RULES = {path[1:] for path in HEALTHZ_PATHS} | {CHANGE_ROUTE}
+#: Routes that do not ask for the web token: the health checks, the one that asks for another, and signing in.
+_OWN_RULES = {path[1:] for path in HEALTHZ_PATHS} | {CHANGE_ROUTE} | OPEN_ROUTES
 #: Types of what browsers keep besides answers of the API: the page, and its files.
 _KEPT_TYPES = frozenset({"text/html", "text/css", "text/javascript", "image/svg+xml"})
 #: Pages and files that are kept packed, and their bytes together.
@@ -72,7 +73,7 @@ class ViewServer:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._access = Access(settings)
+        self._access = access = Access(settings, clock)
         sources = self._sources = Sources(settings, counts, scheduler, health, stats, stalls, clock)
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
@@ -80,10 +81,13 @@ class ViewServer:
         answers = Answers()
         sources.web = WebStats(self.stream, answers)
         self.prefix = Prefix(settings)
+        environment = make_environment()
+        self._sign_in = SignIn(access.token, access.sessions, self.prefix, environment)
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
             Events(self.stream),
-            Page(sources, live),
+            Page(sources, live, environment, access.is_session),
+            self._sign_in,
             Healthz(health, self._access.trusts),
             Metrics(registry or make_registry(sources, of_worker=of_worker)),
         )
@@ -160,7 +164,13 @@ class ViewServer:
             self._access.check_host(request)
             route = request.match_info.route.name
             if route not in _OWN_RULES:
-                self._access.check(request, route)
+                try:
+                    self._access.check(request, route)
+                except Problem:
+                    if (instead := self._sign_in.instead(request)) is None:
+                        raise
+                    harden(instead)
+                    return instead
             response = await self._kept(request, await handler(request))
         except Problem as problem:
             return problem_response(problem)

@@ -128,6 +128,7 @@
 
   const ask = async (address, states) => {
     const answer = await fetch(address, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (answer.status === 401) location.reload(); // the session has ended: the server shows where to sign in
     if (!states.includes(answer.status)) throw new Error(String(answer.status));
     return { body: await answer.json(), at: Date.parse(answer.headers.get("date")) || Date.now() };
   };

@@ -94,7 +94,6 @@ async def test_under_the_path_and_at_the_root_it_is_the_same(fake: FakeSources) 
             "/",
             "/api/v1/counts",
             "/api/v1/counts/volume.create.end",
-            "/static/page.css",
             "/metrics",
         ):
             for prefix in ("", "/a/tocsin"):

@@ -20,7 +20,9 @@ from tables.views.problems import SECURITY_HEADERS
 from tables.views.server import ViewServer
 from tests.unit.tables.views.views_kit import FakeSources, get, sample, served
 
-PATHS = ["/", "/api/v1/counts", "/api/v1/counts/a", "/api/v1/scheduler", "/metrics", "/static/page.css"]
+#: The style sheet is open, for the page on which one signs in.
+OPEN = ["/sign-in", "/static/page.css"]
+PATHS = ["/", "/api/v1/counts", "/api/v1/counts/a", "/api/v1/scheduler", "/metrics"]
 
 
 @pytest.fixture
@@ -194,6 +196,9 @@ async def test_everything_but_the_probes_wants_the_token(fake: FakeSources) -> N
             for given in (f"bearer {TOKEN}", basic("tocsin", TOKEN), basic("", TOKEN)):
                 async with client.get(path, headers={"Authorization": given}) as answer:
                     assert answer.status != 401
+        for path in OPEN:
+            async with client.get(path) as answer:
+                assert answer.status == 200
         for path in ("/livez", "/readyz", "/startupz"):
             async with client.get(path) as answer:
                 assert answer.status == 200

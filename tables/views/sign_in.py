@@ -1,0 +1,148 @@
+"""The page on which a person signs in with the token, and the ways to it and out again.
+
+Programs send the token with each request. A browser that asks for a page without it is shown the way here,
+and afterwards back to where it wanted to go.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import re
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from aiohttp import web
+from jinja2 import Environment
+
+from tables.views.prefix import Prefix
+from tables.views.problems import Problem
+from tables.views.sessions import COOKIE, Sessions, WrongTokens
+
+_FORM_ROUTE: Final = "session-form"
+_IN_ROUTE: Final = "session-begin"
+_OUT_ROUTE: Final = "session-end"
+_FILE_ROUTE: Final = "static"
+#: Of these, and of the files that the page needs, nobody is asked for a token.
+OPEN_ROUTES: Final = frozenset({_FORM_ROUTE, _IN_ROUTE, _OUT_ROUTE, _FILE_ROUTE})
+#: Where to go on: a path and query within the web views, so that a link can lead nowhere else.
+_WITHIN: Final = re.compile(r"(?:[A-Za-z0-9_.~%-]+/?)*(?:\?[!-;=?-~]*)?", re.ASCII)
+_MOST_CHARS: Final = 600
+
+
+class SignIn:
+    """Handlers of signing in and out.
+
+    Args:
+        token: of the web views; None where they ask for none.
+        sessions: None likewise.
+        prefix: tells under which path a browser sees the web views, and whether it came by TLS.
+        environment: of the templates.
+    """
+
+    def __init__(
+        self, token: bytes | None, sessions: Sessions | None, prefix: Prefix, environment: Environment
+    ) -> None:
+        self._token = token
+        self._sessions = sessions
+        self._prefix = prefix
+        self._template = environment.get_template("sign_in.html")
+        self._again_template = environment.get_template("again.html")
+        self._wrong = WrongTokens()
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the routes."""
+        router.add_get("/sign-in", self.form, name=_FORM_ROUTE)
+        router.add_post("/sign-in", self.sign_in, name=_IN_ROUTE)
+        router.add_post("/sign-out", self.sign_out, name=_OUT_ROUTE)
+
+    async def form(self, request: web.Request) -> web.Response:
+        """The page; who need not sign in is sent on."""
+        onward = _within(request.query.get("next", ""))
+        if self._sessions is None or self._sessions.is_in_one(request):
+            return _see_other(f"./{onward}")
+        return self._shown(onward)
+
+    async def sign_in(self, request: web.Request) -> web.Response:
+        """Begin a session for whoever gives the token."""
+        _check_origin(request)
+        form = await request.post()
+        given, onward = form.get("token"), _within(str(form.get("next", "")))
+        address = request.remote or ""
+        if (wait_s := self._wrong.wait_s(address)) > 0:
+            return self._shown(onward, status=429, wait_s=math.ceil(wait_s))
+        if self._sessions is None or self._token is None:
+            return _see_other(f"./{onward}")
+        token = given.strip() if isinstance(given, str) else ""
+        if not hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token):
+            self._wrong.note(address)
+            return self._shown(onward, status=403)
+        response = _see_other(f"./{onward}")
+        path, secure = self._cookie_place(request)
+        self._sessions.begin(response, path=path, secure=secure)
+        return response
+
+    async def sign_out(self, request: web.Request) -> web.Response:
+        """End the session in this browser."""
+        _check_origin(request)
+        response = _see_other("sign-in" if self._sessions is not None else "./")
+        path, secure = self._cookie_place(request)
+        response.del_cookie(COOKIE, path=path, secure=secure, httponly=True, samesite="Strict")
+        return response
+
+    def instead(self, request: web.Request) -> web.Response | None:
+        """What a browser gets that asks for a page without the token; None for anything else.
+
+        A browser that follows a link of another site keeps the cookie of a session back, for it is a strict
+        one. It is let ask once more by itself, and then sends it.
+        """
+        wants_page = "text/html" in request.headers.get("Accept", "")
+        if self._sessions is None or not wants_page or request.method not in ("GET", "HEAD"):
+            return None
+        if "Authorization" in request.headers:
+            return None  # what came is wrong, and is told so
+        onward = self._prefix.path_within(request).lstrip("/")
+        if request.query_string:
+            onward += f"?{request.rel_url.raw_query_string}"
+        onward = _within(onward)
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            name = onward.rpartition("/")[2] if "?" not in onward else onward
+            return web.Response(text=self._again_template.render(to=f"./{name}"), content_type="text/html")
+        up = "../" * self._prefix.path_within(request).lstrip("/").count("/")
+        return _see_other(f"{up}sign-in" + (f"?next={quote(onward, safe='')}" if onward else ""))
+
+    def _shown(self, onward: str, *, status: int = 200, wait_s: int = 0) -> web.Response:
+        text = self._template.render(onward=onward, wrong=status == 403, wait_s=wait_s)
+        headers = {"Retry-After": str(wait_s)} if wait_s else None
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+    def _cookie_place(self, request: web.Request) -> tuple[str, bool]:
+        return f"{self._prefix.public_prefix(request)}/", self._prefix.is_secure(request)
+
+
+def _within(onward: str) -> str:
+    """``onward`` where it is a path and query within the web views; else the page."""
+    if len(onward) > _MOST_CHARS or _WITHIN.fullmatch(onward) is None:
+        return ""
+    path = onward.partition("?")[0]
+    return "" if any(part in (".", "..") for part in path.split("/")) else onward
+
+
+def _see_other(location: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": location})
+
+
+def _check_origin(request: web.Request) -> None:
+    """Refuse what the page of another site lets a browser send.
+
+    Raises:
+        Problem: 403.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        same = site in ("same-origin", "none")
+    else:
+        # A browser that tells of no site, as without TLS; programs send neither.
+        same = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
+    if not same:
+        raise Problem(403, "Sign in and out on the page of these web views, and not from another site.")

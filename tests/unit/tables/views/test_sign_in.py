@@ -1,0 +1,268 @@
+"""Signing in: the way there for a browser, a session that ends, and nothing that another site can do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from tables.views import sessions
+from tables.views.sessions import COOKIE, MOST_WRONG, SESSION_S, WRONG_WINDOW_S, Sessions, WrongTokens
+from tables.views.sign_in import _within
+from tests.unit.tables.views.views_kit import FakeSources, sample, served
+
+TOKEN = "t0ken"
+BROWSER = {"Accept": "text/html,application/xhtml+xml"}
+
+
+@pytest.fixture
+def fake() -> FakeSources:
+    return sample()
+
+
+@pytest.fixture
+async def client(fake: FakeSources) -> AsyncIterator[aiohttp.ClientSession]:
+    async with served(fake, web_token=TOKEN) as made:
+        # Cookies of an address go to it again.
+        made._cookie_jar = aiohttp.CookieJar(unsafe=True)
+        yield made
+
+
+async def sign_in(
+    client: aiohttp.ClientSession, token: str = TOKEN, onward: str = "", **headers: str
+) -> tuple[int, str | None, str]:
+    """Status, Location and Set-Cookie of the answer."""
+    async with client.post(
+        "/sign-in", data={"token": token, "next": onward}, headers=headers, allow_redirects=False
+    ) as answer:
+        return answer.status, answer.headers.get("Location"), answer.headers.get("Set-Cookie", "")
+
+
+async def status(client: aiohttp.ClientSession, path: str, **headers: str) -> int:
+    async with client.get(path, headers=headers, allow_redirects=False) as answer:
+        return answer.status
+
+
+async def test_a_browser_is_shown_the_way_signs_in_and_goes_on(client: aiohttp.ClientSession) -> None:
+    wanted = "/?event_type=compute.*&window=1h"
+    async with client.get(wanted, headers=BROWSER) as answer:
+        assert answer.url.path == "/sign-in"
+        text = await answer.text()
+    assert 'type="password"' in text
+    assert 'name="next" value="?event_type=compute.*&amp;window=1h"' in text
+    done, onward, cookie = await sign_in(client, onward="?event_type=compute.*&window=1h")
+    assert (done, onward) == (303, "./?event_type=compute.*&window=1h")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/", f"Max-Age={SESSION_S}"} <= set(cookie.split("; "))
+    assert "Secure" not in cookie
+    assert TOKEN not in cookie
+    async with client.get(wanted, headers=BROWSER) as answer:
+        assert answer.url.path == "/"
+        assert "Sign out" in await answer.text()
+    for path in ("/api/v1/counts", "/metrics"):
+        assert await status(client, path) == 200
+    async with client.post("/sign-out", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "sign-in")
+    assert await status(client, "/api/v1/counts") == 401
+
+
+async def test_programs_are_told_401_as_ever(client: aiohttp.ClientSession) -> None:
+    assert await status(client, "/") == 401
+    assert await status(client, "/", Accept="*/*") == 401
+    assert await status(client, "/", **BROWSER, Authorization="Bearer wrong") == 401
+    assert await status(client, "/", **BROWSER, Authorization=f"Bearer {TOKEN}") == 200
+    assert await status(client, "/", **BROWSER) == 303
+
+
+async def test_a_wrong_token_opens_nothing_and_many_are_to_wait(client: aiohttp.ClientSession) -> None:
+    for _ in range(MOST_WRONG):
+        assert (await sign_in(client, "wrong"))[0] == 403
+        assert await status(client, "/api/v1/counts") == 401
+    async with client.post("/sign-in", data={"token": TOKEN}, allow_redirects=False) as answer:
+        assert answer.status == 429
+        assert 0 < int(answer.headers["Retry-After"]) <= WRONG_WINDOW_S
+    # Whoever has a session, or sends the token, is not kept waiting.
+    assert await status(client, "/api/v1/counts", Authorization=f"Bearer {TOKEN}") == 200
+
+
+@pytest.mark.parametrize(
+    "token", ["", " ", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "x" * 900]
+)
+async def test_whatever_is_given_is_no_error_of_ours(client: aiohttp.ClientSession, token: str) -> None:
+    assert (await sign_in(client, token))[0] == 403
+
+
+async def test_a_body_that_is_too_large_is_refused(client: aiohttp.ClientSession) -> None:
+    assert (await sign_in(client, "x" * 5000))[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, 303),
+        ({"Sec-Fetch-Site": "none"}, 303),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({}, 303),
+    ],
+)
+async def test_another_site_can_neither_sign_in_nor_out(
+    client: aiohttp.ClientSession, headers: dict[str, str], expected: int
+) -> None:
+    assert (await sign_in(client, **headers))[0] == expected
+    async with client.post("/sign-out", headers=headers, allow_redirects=False) as answer:
+        assert answer.status == expected
+
+
+async def test_its_own_origin_is_taken(client: aiohttp.ClientSession) -> None:
+    async with client.get("/sign-in") as answer:
+        origin = str(answer.url.origin())
+    assert (await sign_in(client, Origin=origin))[0] == 303
+
+
+async def test_a_link_from_another_site_asks_once_more_with_the_cookie(client: aiohttp.ClientSession) -> None:
+    """A strict cookie is kept back then: the page asks again by itself."""
+    headers = BROWSER | {"Sec-Fetch-Site": "cross-site"}
+    async with client.get("/?window=1h", headers=headers, allow_redirects=False) as answer:
+        assert answer.status == 200
+        assert 'content="0; url=./?window=1h"' in await answer.text()
+    assert await status(client, "/?window=1h", **BROWSER | {"Sec-Fetch-Site": "same-origin"}) == 303
+
+
+@pytest.mark.parametrize(
+    "onward",
+    [
+        "//evil.example",
+        "https://evil.example",
+        "/x",
+        "../x",
+        "a/../../x",
+        "a//b",
+        "\\evil",
+        "javascript:alert(1)",
+        "a\r\nSet-Cookie: x=y",
+        "é",
+        "?" + "a" * 700,
+        '?"><script>',
+    ],
+)
+async def test_one_goes_on_within_the_web_views_alone(client: aiohttp.ClientSession, onward: str) -> None:
+    assert _within(onward) == ""
+    if len(onward) < 500:
+        assert (await sign_in(client, onward=onward))[:2] == (303, "./")
+
+
+@pytest.mark.parametrize("onward", ["", "?window=1h", "feeds/alerts.atom", "alerts/?a=b%20c", "a.b/c"])
+def test_what_is_within_stays(onward: str) -> None:
+    assert _within(onward) == onward
+
+
+async def test_without_a_token_there_is_nothing_to_sign_in_to(fake: FakeSources) -> None:
+    async with served(fake) as client:
+        assert await status(client, "/sign-in") == 303
+        assert (await sign_in(client))[:2] == (303, "./")
+        async with client.get("/") as answer:
+            assert "Sign out" not in await answer.text()
+
+
+async def test_under_the_path_of_a_proxy_with_tls(fake: FakeSources) -> None:
+    proxy = {"X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/ops"}
+    async with served(fake, web_token=TOKEN, web_prefix="/tocsin", web_trusted_proxies="127.0.0.1") as client:
+        async with client.get("/tocsin/?a=b", headers=BROWSER, allow_redirects=False) as answer:
+            assert answer.headers["Location"] == "sign-in?next=%3Fa%3Db"
+        async with client.post(
+            "/tocsin/sign-in", data={"token": TOKEN}, headers=proxy, allow_redirects=False
+        ) as answer:
+            cookie = answer.headers["Set-Cookie"]
+        assert {"Secure", "Path=/ops/tocsin/"} <= set(cookie.split("; "))
+    async with served(fake, web_token=TOKEN) as client:
+        assert "Secure" not in (await sign_in(client, **proxy))[2], "nobody said that it is a trusted proxy"
+
+
+async def test_a_session_changes_nothing(fake: FakeSources) -> None:
+    async with served(fake, web_token=TOKEN, admin_token="admin-0123456789abcdef") as client:
+        client._cookie_jar = aiohttp.CookieJar(unsafe=True)
+        await sign_in(client)
+        async with client.put("/api/v1/scheduler", json={"mode": "strict"}) as answer:
+            assert answer.status == 401
+
+
+# --- Sessions ------------------------------------------------------------------------------------
+
+
+class Request:
+    """As much of a request as is asked for."""
+
+    def __init__(self, cookie: str | None) -> None:
+        self.cookies = {} if cookie is None else {COOKIE: cookie}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def begun(known: Sessions) -> str:
+    response = aiohttp.web.Response()
+    known.begin(response, path="/", secure=True)
+    assert response.cookies[COOKIE]["secure"]
+    return response.cookies[COOKIE].value
+
+
+def holds(known: Sessions, cookie: str | None) -> bool:
+    return known.is_in_one(Request(cookie))  # type: ignore[arg-type]
+
+
+def test_a_session_is_known_by_all_who_have_the_token_until_it_ends() -> None:
+    clock = Clock()
+    here, there, other = Sessions(b"a", clock), Sessions(b"a", clock), Sessions(b"b", clock)
+    cookie = begun(here)
+    assert begun(here) != cookie
+    assert holds(here, cookie)
+    assert holds(there, cookie)
+    assert not holds(other, cookie)
+    clock.now += SESSION_S
+    assert holds(here, cookie)
+    clock.now += 1
+    assert not holds(here, cookie)
+    clock.now = 0.0
+    assert not holds(here, cookie), "it began in the future"
+
+
+@pytest.mark.parametrize("change", [0, 5, 16, 18, 22, -1])
+def test_no_cookie_but_ours_is_one(change: int) -> None:
+    clock = Clock()
+    known = Sessions(b"a", clock)
+    cookie = begun(known)
+    found = cookie[change]
+    forged = cookie[:change] + ("A" if found != "A" else "B") + (cookie[change + 1 :] if change >= 0 else "")
+    assert not holds(known, forged)
+    for bad in (None, "", ".", "a.b.c", "é", cookie[:-3], cookie + "x", "x" * 10_000):
+        assert not holds(known, bad)
+
+
+def test_wrong_tokens_are_counted_by_address_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    wrong = WrongTokens(clock)
+    for _ in range(MOST_WRONG):
+        assert wrong.wait_s("a") == 0.0
+        wrong.note("a")
+        clock.now += 1
+    assert wrong.wait_s("a") == WRONG_WINDOW_S - MOST_WRONG
+    assert wrong.wait_s("b") == 0.0
+    clock.now += WRONG_WINDOW_S - MOST_WRONG
+    assert wrong.wait_s("a") == 0.0
+    monkeypatch.setattr(sessions, "_MOST_ADDRESSES", 3)
+    for address in "bcdefg":
+        wrong.note(address)
+    assert len(wrong._times) == 3
+
+
+def test_the_page_is_at_the_address_that_is_documented() -> None:
+    assert URL("http://a/x/").join(URL("sign-in")).path == "/x/sign-in"
