@@ -183,8 +183,8 @@ class Counting:
         self._effects.close()
 
     def source(self, tp: TP) -> SourceCounter | None:
-        """The counter of a source; None when it is not assigned."""
-        return self._sources.get(tp)
+        """The counter of a source; None when it is not assigned, or is about to be given away."""
+        return None if self._drained else self._sources.get(tp)
 
     def combiner(self, partition: int) -> CombinedCounter | None:
         """The combiner of a slice; None when it is not assigned."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,10 +35,13 @@ from streams.notifications.masking import Masker
 from streams.records import UnreadableRecord
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
+from streams.upstream.stores import PartitionGoneError
 from tables.buckets import FINE, FUTURE_S, bucket_of
 from tables.replay_rules import Rules
 from tables.reserved_types import DEAD_LETTERS, PROBES, RESERVED
 from tables.source_counter import SourceCounter
+
+log = logging.getLogger(__name__)
 
 _FUTURE_MS: Final = FUTURE_S * 1000
 _TIMESTAMP: Final[Callable[[Any], int]] = attrgetter("timestamp")
@@ -362,10 +366,16 @@ async def run_ingest(
             continue
         batch.taken = True
         started = time.perf_counter()
+        counter = counters(batch.tp)
         try:
-            counter = counters(batch.tp)
             if counter is not None:
                 await ingest.handle(batch, counter)
+        except PartitionGoneError as error:
+            if counter is None or counters(batch.tp) is counter:
+                failed(error)
+                raise
+            # The assignment ended while this waited for alerts to be confirmed: the records are read again.
+            log.info("The rest of a batch was given up, %s.", error)
         except Exception as error:
             failed(error)
             raise

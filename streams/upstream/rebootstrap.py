@@ -3,7 +3,8 @@
 aiokafka 0.14 asks for metadata only where its last metadata say that brokers are: when all of them have moved
 behind the same bootstrap name, it asks the old addresses for ever, each time that anybody wants anything.
 Here such a client bootstraps again (rebootstrap, as KIP-899 calls it), and tries an address that does not
-answer once a second at most.
+answer once a second at most. And while a topic is gone, its producers ask for metadata again as soon as they
+have an answer, 3,000 times a second: here ten times.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ AGAIN_S: Final = 5.0
 _KNOWN_S: Final = 30.0
 #: Seconds for one bootstrap address to answer.
 _ANSWER_S: Final = 10.0
+#: Seconds between two questions for metadata while some topic or leader that is asked for is not there.
+MISSING_S: Final = 0.1
 #: Seconds between two connections to one address that cannot be had: the first pause, and the longest.
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 1.0
@@ -49,11 +52,13 @@ class _Lost:
         since: when no known broker could be asked for the first time; None while one can.
         ask_at: when the bootstrap addresses may be asked.
         pauses: address -> seconds of its pause, and when it ends.
+        missing_until: when metadata may be asked for again, after an answer without something that is wanted.
     """
 
     since: float | None = None
     ask_at: float = 0.0
     pauses: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
+    missing_until: float = 0.0
 
 
 _lost: WeakKeyDictionary[AIOKafkaClient, _Lost] = WeakKeyDictionary()
@@ -117,6 +122,8 @@ async def _get_conn(
 async def _metadata_update(client: AIOKafkaClient, cluster: ClusterMetadata, topics: Iterable[str]) -> bool:
     """Ask a known broker for metadata, or a bootstrap address when none has answered for a while."""
     lost = _of(client)
+    if (left_s := lost.missing_until - time.monotonic()) > 0:
+        await asyncio.sleep(left_s)
     began = time.monotonic()
     updated = False
     try:
@@ -126,6 +133,8 @@ async def _metadata_update(client: AIOKafkaClient, cluster: ClusterMetadata, top
         log.warning("No known broker has answered for %.0f s.", _KNOWN_S)
     if updated:
         lost.since = None
+        if _is_missing(cluster, topics):
+            lost.missing_until = time.monotonic() + MISSING_S
         return True
     if lost.since is None:
         lost.since = began
@@ -144,6 +153,15 @@ async def _metadata_update(client: AIOKafkaClient, cluster: ClusterMetadata, top
     lost.since = None
     lost.pauses.clear()
     return True
+
+
+def _is_missing(cluster: ClusterMetadata, topics: Iterable[str] | None) -> bool:
+    """Whether a topic is not there, or a partition of one has no leader."""
+    return any(
+        (all_of_it := cluster.partitions_for_topic(topic)) is None
+        or all_of_it != cluster.available_partitions_for_topic(topic)
+        for topic in topics or ()
+    )
 
 
 async def _ask_bootstrap_addresses(client: AIOKafkaClient, topics: Iterable[str]) -> Any:

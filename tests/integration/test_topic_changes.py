@@ -30,8 +30,9 @@ from streams.broker.topics import apply_topics
 from streams.notifications import Priority
 from streams.notifications.encoding import encode
 from streams.settings import Settings
+from tables.reserved_types import DEAD_LETTERS
 from tests.configured_kafka import AUTHORIZER, configured_kafka
-from tests.integration.reading import Counts, public_counts, read_all
+from tests.integration.reading import Counts, all_committed, public_counts, read_all
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Writer, writer
 from tocsin.local_kafka.cluster import LocalKafka
@@ -184,6 +185,43 @@ async def test_a_topic_that_is_gone_and_comes_back(strict: Deployment) -> None:
     expected["CRITICAL", "c"] = 10
     await counted(settings, expected)
     assert await alerts(settings, Priority.CRITICAL) == {"a": 40, "b": 190, "c": 10}
+
+
+@pytest.mark.parametrize("comes_back", ["while it runs", "by the next start"])
+async def test_an_alert_topic_that_is_gone(deployment: Deployment, comes_back: str) -> None:
+    """Alerts wait for it, a stop ends in order all the same, and none is missing in the end."""
+    deployment.configure(drain_deadline_s="3")
+    settings = deployment.settings
+    topic, alert_topic = (
+        settings.notification_topic(Priority.CRITICAL),
+        settings.alert_topic(Priority.CRITICAL.value),
+    )
+    worker = await deployment.worker().start().ready()
+    async with admin_of(settings) as admin:
+        await delete(admin, alert_topic)
+        async with writer(settings) as out:
+            # Tidy ones, and some that go one by one; and all that come behind them wait, too.
+            await publish(out, topic, "a", 200, Priority.CRITICAL)
+            for _ in range(2 * PARTITIONS):
+                await out.raw(topic, b"no notification")
+            await publish(out, topic, "b", 200, Priority.CRITICAL)
+        await says(worker, f"The topic {alert_topic} is gone: make it again with `tocsin topics apply`.")
+        if comes_back == "while it runs":
+            await make(admin, alert_topic)
+            await worker.ready()
+        else:
+            await worker.stop()
+            assert "Crashed" not in worker.log()
+            assert "Traceback" not in worker.log()
+            await worker.start().ready()
+    expected = Counter({("CRITICAL", "a"): 200, ("CRITICAL", "b"): 200, ("CRITICAL", DEAD_LETTERS): 8})
+    await counted(settings, expected)
+    await eventually("the ends are committed", lambda: all_committed(settings))
+    await worker.stop()
+    records = await read_all(settings.brokers, alert_topic)
+    found = {dict(record.headers)["ce_id"]: dict(record.headers)["ce_subject"] for record in records}
+    assert Counter(found.values())[b"a"] == Counter(found.values())[b"b"] == 200
+    assert len(found) == 400 + 2 * PARTITIONS
 
 
 async def test_stock_aiokafka_has_a_topic_created_by_asking(strict: Deployment, unique: str) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agents.ingest import Ingest
+from agents.ingest import Ingest, run_ingest
 from streams.notifications import Priority, encode
 from streams.settings import load_settings
 from streams.transport.batch import RecordBatch
+from streams.upstream.stores import PartitionGoneError
 from tables.forgetting import PERIOD_MS
 from tables.reserved_types import OVERFLOW
 from tables.rows import VersionedRows
@@ -86,3 +87,46 @@ def test_records_without_a_time_are_counted() -> None:
         return counter
 
     assert asyncio.run(count()).totals.counts == {"a": 2, "b": 1}
+
+
+class Assigned:
+    """One partition and what it is handled by, which raises once it was given away, or at once."""
+
+    def __init__(self, *, is_given_away: bool) -> None:
+        self.counter: object | None = object()
+        self.is_given_away = is_given_away
+        self.done: list[RecordBatch] = []
+        self.failed: list[BaseException] = []
+
+    async def handle(self, _batch: RecordBatch, _counter: object) -> None:
+        if self.is_given_away:
+            self.counter = None  # while it waited
+        raise PartitionGoneError("partition 0 is not assigned")
+
+    async def run(self, number: int) -> None:
+        batches = [RecordBatch(Priority.ERROR, "t", 0, [record(0, "a", 1)], None) for _ in range(number)]
+
+        async def stream() -> AsyncIterator[RecordBatch]:
+            for batch in batches:
+                yield batch
+
+        ingest: Any = self
+        counters: Any = lambda _: self.counter  # noqa: E731
+        await run_ingest(
+            stream(), ingest, counters, lambda batch, _: self.done.append(batch), self.failed.append
+        )
+
+
+async def test_a_batch_whose_partition_was_given_away_is_given_up() -> None:
+    assigned = Assigned(is_given_away=True)
+    await assigned.run(2)
+    assert len(assigned.done) == 2
+    assert not assigned.failed
+
+
+async def test_rows_that_are_gone_while_the_partition_is_assigned_are_an_error() -> None:
+    """The control."""
+    assigned = Assigned(is_given_away=False)
+    with pytest.raises(PartitionGoneError):
+        await assigned.run(2)
+    assert len(assigned.done) == len(assigned.failed) == 1

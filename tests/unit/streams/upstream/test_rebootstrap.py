@@ -12,6 +12,8 @@ import aiokafka.client
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import LeaderNotAvailableError, UnknownTopicOrPartitionError
+from aiokafka.protocol.metadata import MetadataResponse_v1
 from aiokafka.structs import BrokerMetadata
 
 from streams.upstream import rebootstrap
@@ -123,6 +125,58 @@ async def test_an_address_that_answers_is_had_at_once_again(
     assert await rebootstrap._get_conn(client, 1) is there
     assert await rebootstrap._get_conn(client, 1) is there
     assert rebootstrap._of(client).pauses == {}
+
+
+class Metadata:
+    """Answers for metadata without a broker: of which partitions the topic ``t`` has a leader."""
+
+    def __init__(self, client: AIOKafkaClient, clock: Clock) -> None:
+        self.client, self.clock = client, clock
+        self.times: list[float] = []
+        #: Of partition -> leader; None when the topic is not there.
+        self.leaders: dict[int, int] | None = None
+
+    async def update(self, _client: AIOKafkaClient, cluster: ClusterMetadata, topics: Any) -> bool:
+        self.times.append(self.clock.now)
+        await self.clock.give_way()
+        error = UnknownTopicOrPartitionError.errno if self.leaders is None else 0
+        parts = [
+            (LeaderNotAvailableError.errno if leader < 0 else 0, partition, leader, [1], [1])
+            for partition, leader in (self.leaders or {}).items()
+        ]
+        answer = MetadataResponse_v1(
+            [(1, "a", 1, None)], 1, [(error, topic, False, parts) for topic in topics]
+        )
+        cluster.update_metadata(answer)
+        return True
+
+    async def asked(self, number: int) -> float:
+        """Ask again and again, as a producer does; returns the seconds that it took."""
+        began = self.clock.now
+        for _ in range(number):
+            assert await rebootstrap._metadata_update(self.client, self.client.cluster, {"t"})
+        return self.clock.now - began
+
+
+@pytest.mark.parametrize(
+    ("leaders", "waits"), [(None, True), ({0: 1, 1: -1}, True), ({0: 1, 1: 1}, False), ({}, False)]
+)
+async def test_metadata_of_what_is_not_there_is_asked_for_at_a_bounded_rate(
+    client: AIOKafkaClient,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    leaders: dict[int, int] | None,
+    waits: bool,
+) -> None:
+    """The control is what is there: without the pause the one would take no longer than the other."""
+    metadata = Metadata(client, clock)
+    metadata.leaders = leaders
+    monkeypatch.setattr(rebootstrap, "_stock_metadata_update", metadata.update)
+    took = await metadata.asked(50)
+    assert took == pytest.approx(49 * rebootstrap.MISSING_S if waits else 0.0)
+    metadata.leaders = {0: 1}
+    await metadata.asked(1)
+    assert await metadata.asked(10) == 0.0, "as soon as it is there, nobody waits"
 
 
 def test_aiokafka_has_what_is_changed() -> None:
