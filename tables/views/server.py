@@ -91,7 +91,7 @@ class ViewServer:
             Page(sources, live, environment, access.is_session),
             self._sign_in,
             Healthz(health, self._access.trusts),
-            Metrics(registry or make_registry(sources, of_worker=of_worker)),
+            Metrics(registry or make_registry(sources, of_worker=of_worker), live.lane),
         )
 
         def add_routes(router: web.UrlDispatcher) -> None:

@@ -1,10 +1,11 @@
 """``python -m tests.benchmarks.web``: what readers of the web views cost CRITICAL.
 
 CRITICAL is published at a fixed rate to a worker that has some thousand counts, and the same through Kafka
-alone between two of them: a bare hop, which has to share the machine with the readers as well. Without
-readers; with requests for counts on the worker itself; with live streams and more requests on `tocsin web`. Each
-repeat runs all three in turn. The figure is the time to a consumer of ``alerts.critical`` in bare hops, with
-readers and without.
+alone between two of them: a bare hop, which has to share the machine with the readers as well.
+
+Each repeat has three runs: without readers; with requests for counts on the worker itself; with live streams
+and more requests on `tocsin web`. The figure is the time to a consumer of ``alerts.critical`` in bare hops,
+with readers and without.
 """
 
 from __future__ import annotations
