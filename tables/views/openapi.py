@@ -244,7 +244,7 @@ def document(prefix: str = "", *, of_worker: bool = True) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tocsin", "version": __version__, "description": _DESCRIPTION},
-        "servers": [{"url": prefix or "/"}],
+        "servers": _servers(prefix),
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -256,6 +256,10 @@ def document(prefix: str = "", *, of_worker: bool = True) -> dict[str, Any]:
             },
         },
     }
+
+
+def _servers(prefix: str) -> list[dict[str, str]]:
+    return [{"url": prefix or "/"}]
 
 
 _ACCESS: Final[dict[str, list[dict[str, list[str]]]]] = {
@@ -318,7 +322,8 @@ class OpenApi:
 
     def __init__(self, prefix: Prefix, *, of_worker: bool) -> None:
         self._prefix = prefix
-        self._of_worker = of_worker
+        # Made at the start: it takes some milliseconds, which a record need not wait for.
+        self._document = document(of_worker=of_worker)
         self._answers = Answers(most=8)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -330,7 +335,7 @@ class OpenApi:
         prefix = self._prefix.public_prefix(request)
 
         async def made() -> Answer:
-            body = msgspec.json.encode(document(prefix, of_worker=self._of_worker))
+            body = msgspec.json.encode(self._document | {"servers": _servers(prefix)})
             return Answer(body, tag(body))
 
         return await answered(request, await self._answers.get(prefix, None, made, len(prefix)))
