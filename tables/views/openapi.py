@@ -28,6 +28,7 @@ from tables.views.bodies import (
 )
 from tables.views.counts_query import MOST_ITEMS, MOST_PATTERN, ORDERS, WINDOW_NAMES
 from tables.views.prefix import Prefix
+from tables.views.sessions import COOKIE
 
 PATH: Final = "/api/v1/openapi.json"
 
@@ -251,6 +252,12 @@ def document(prefix: str = "", *, of_worker: bool = True) -> dict[str, Any]:
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "TOCSIN_WEB_TOKEN"},
                 "password": {"type": "http", "scheme": "basic", "description": "The same, as the password."},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "After signing in.",
+                },
                 "metrics": {"type": "http", "scheme": "bearer", "description": "TOCSIN_METRICS_TOKEN"},
                 "admin": {"type": "http", "scheme": "bearer", "description": "TOCSIN_ADMIN_TOKEN"},
             },
@@ -264,8 +271,8 @@ def _servers(prefix: str) -> list[dict[str, str]]:
 
 _ACCESS: Final[dict[str, list[dict[str, list[str]]]]] = {
     # An empty one says that none may be needed, which is a matter of settings.
-    "web": [{"token": []}, {"password": []}, {}],
-    "metrics": [{"metrics": []}, {"token": []}, {"password": []}, {}],
+    "web": [{"token": []}, {"password": []}, {"session": []}, {}],
+    "metrics": [{"metrics": []}, {"token": []}, {"password": []}, {"session": []}, {}],
     "admin": [{"admin": []}],
     "none": [],
 }

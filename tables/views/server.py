@@ -86,7 +86,7 @@ class ViewServer:
         self._sign_in = SignIn(access.token, access.sessions, self.prefix, environment)
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
-            Events(self.stream),
+            Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
             Page(sources, live, environment, access.is_session),
             self._sign_in,

@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
-from tables.views import connections, live_stream
+from tables.views import connections, events, live_stream
 from tables.views.counts_query import CountsQuery
 from tables.views.live_counts import LiveCounts
 from tables.views.live_stream import KEEP_ALIVE_S, LINGER_S, SLOW_S, Channel, LiveStream, Reader
@@ -194,6 +194,36 @@ async def test_a_stream_counts_for_no_limit_of_connections_and_exchanges(
                 assert answer.status == 200
         publish(fake, "a", 1, 2)
         assert (await reader.next()).name == "delta"
+    await server.stop()
+
+
+async def test_who_has_signed_in_must_show_again_that_the_session_has_not_ended(
+    fake: FakeSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LONGEST_SESSION_S", 0.2)
+    jar = aiohttp.CookieJar(unsafe=True)  # it has no name, only an address
+    server = fake.server(web_token="t0ken")
+    await server.start()
+    async with (
+        aiohttp.ClientSession(server.address, cookie_jar=jar) as person,
+        aiohttp.ClientSession(server.address, headers={"Authorization": "Bearer t0ken"}) as program,
+        live_reader(program) as other,
+    ):
+        await other.next()
+        async with person.post("/sign-in", data={"token": "t0ken"}, allow_redirects=False) as answer:
+            assert answer.status == 303
+        async with live_reader(person) as reader:
+            first = await reader.next()
+            with pytest.raises(EOFError):
+                await reader.next()
+        monkeypatch.setattr(events, "LONGEST_SESSION_S", 3600.0)
+        publish(fake, "a", 1, 2)
+        async with live_reader(person, first.id) as again:
+            assert (await again.next()).name == "delta"
+        jar.clear()
+        async with person.get("/api/v1/events") as answer:
+            assert answer.status == 401
+        assert (await other.next()).name == "delta", "who sends the token with the request reads on"
     await server.stop()
 
 
