@@ -16,7 +16,8 @@ from aiohttp import HttpVersion11, web
 
 from tables.views.connections import Connections
 from tables.views.counts_query import BadQueryError, parse_stream_query
-from tables.views.live_stream import LiveStream, Reader
+from tables.views.live_channel import Reader
+from tables.views.live_stream import LiveStream
 from tables.views.problems import Problem, harden
 
 #: Milliseconds after which a client comes back that was cut off.

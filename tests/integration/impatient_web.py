@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from tables.views import listening, live_stream, server
+from tables.views import listening, live_channel, live_stream, server
 from tocsin.__main__ import main
 
 
@@ -17,7 +17,7 @@ def little(host: str, port: int) -> list[socket.socket]:
 
 
 if __name__ == "__main__":
-    live_stream.SLOW_S = 2.0  # type: ignore[misc]
+    live_channel.SLOW_S = 2.0  # type: ignore[misc]
     live_stream.TICK_S = 0.1  # type: ignore[misc]
     server.listening_sockets = little
     main()
