@@ -38,7 +38,7 @@ class LiveReader:
         """
         fields: dict[str, str] = {}
         while True:
-            line = (await self.response.content.readuntil(b"\n")).decode()
+            line = (await self.response.content.readuntil(b"\n", max_size=2**26)).decode()
             if not line:
                 raise EOFError
             if line != "\n":

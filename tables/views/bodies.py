@@ -5,12 +5,14 @@ A time is RFC 3339 in UTC, or null where there is none.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from streams.settings import ModeName, ProfileName
 from tables.views.sources import ProfileSource, StallCause
+
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
 class CountItem(msgspec.Struct, frozen=True, gc=False):
@@ -19,7 +21,7 @@ class CountItem(msgspec.Struct, frozen=True, gc=False):
     event_type: str
     priority: str
     count: int
-    last_seen: str | None
+    last_seen: Time | None
 
 
 class LateItem(msgspec.Struct, frozen=True):
@@ -33,7 +35,7 @@ class LateItem(msgspec.Struct, frozen=True):
 class CountsBody(msgspec.Struct, frozen=True):
     """Counts in a window. ``as_of`` is the time up to which everything published is in them."""
 
-    as_of: str | None
+    as_of: Time | None
     complete: bool
     missing_partitions: list[int]
     window: str
@@ -47,13 +49,13 @@ class TypeTotalItem(msgspec.Struct, frozen=True):
 
     priority: str
     count: int
-    last_seen: str | None
+    last_seen: Time | None
 
 
 class BucketItem(msgspec.Struct, frozen=True, gc=False):
     """Notifications in one span of time, by its start."""
 
-    start: str | None
+    start: Time | None
     count: int
 
 
@@ -68,13 +70,13 @@ class SeriesItem(msgspec.Struct, frozen=True):
 class SeriesBody(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     """The counts of one event type over time."""
 
-    as_of: str | None
+    as_of: Time | None
     complete: bool
     missing_partitions: list[int]
     event_type: str
     resolution_s: int
-    start: str | None
-    end: str | None
+    start: Time | None
+    end: Time | None
     totals: list[TypeTotalItem]
     series: list[SeriesItem]
 
@@ -89,7 +91,7 @@ class RemovedItem(msgspec.Struct, frozen=True):
 class SnapshotEvent(msgspec.Struct, frozen=True):
     """The data of the event ``snapshot``: all counts that the stream is of."""
 
-    as_of: str | None
+    as_of: Time | None
     complete: bool
     missing_partitions: list[int]
     window: str
@@ -100,7 +102,7 @@ class SnapshotEvent(msgspec.Struct, frozen=True):
 class DeltaEvent(msgspec.Struct, frozen=True):
     """The data of the event ``delta``: the counts that are other than before, and those that are gone."""
 
-    as_of: str | None
+    as_of: Time | None
     complete: bool
     missing_partitions: list[int]
     window: str
@@ -112,7 +114,7 @@ class DeltaEvent(msgspec.Struct, frozen=True):
 class ChangedBody(msgspec.Struct, frozen=True):
     """When weights or mode were changed last, and by what."""
 
-    at: str | None
+    at: Time | None
     by: ProfileSource
 
 
@@ -164,7 +166,7 @@ class ClassBody(msgspec.Struct, frozen=True):
 class StallBody(msgspec.Struct, frozen=True):
     """A time at which the event loop stood still."""
 
-    at: str | None
+    at: Time | None
     seconds: float
     cause: StallCause
     where: str | None
@@ -173,7 +175,7 @@ class StallBody(msgspec.Struct, frozen=True):
 class SchedulerBody(msgspec.Struct, frozen=True):
     """What every priority class of this worker has and gets, and by what rules."""
 
-    as_of: str | None
+    as_of: Time | None
     scope: str
     pool: str
     mode: ModeName

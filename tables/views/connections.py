@@ -106,10 +106,10 @@ class Connections:
             request.protocol.since = asyncio.get_running_loop().time()
 
     @staticmethod
-    def is_stream(request: web.Request) -> None:
-        """Note that the answer to a request goes on for as long as the client wants."""
+    def is_stream(request: web.Request, *, goes_on: bool = True) -> None:
+        """Note that the answer to a request goes on for as long as the client wants, or no longer."""
         if isinstance(request.protocol, _Protocol):
-            request.protocol.streams = True
+            request.protocol.streams = goes_on
 
     def sweep(self, now: float) -> int:
         """Cut the connections that took too long by ``now`` (event-loop time); returns how many."""

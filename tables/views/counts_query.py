@@ -34,7 +34,7 @@ MOST_ITEMS: Final = 1000
 _MOST_CURSOR: Final = 20_000
 #: Each wildcard multiplies the work of a match.
 _MOST_WILDCARDS: Final = 8
-_MOST_PATTERN: Final = 4096
+MOST_PATTERN: Final = 4096
 
 #: Resolution of a chart, in seconds, where none is asked for.
 _CHART: Final = {"1m": FINE, "5m": FINE, "1h": MINUTE, "24h": HOUR, "30d": HOUR}
@@ -168,10 +168,10 @@ def parse_stream_query(query: Parameters) -> CountsQuery:
 def _pattern(given: Mapping[str, str]) -> str | None:
     pattern = given.get("event_type")
     if pattern is not None and (
-        len(pattern) > _MOST_PATTERN or pattern.count("*") + pattern.count("?") > _MOST_WILDCARDS
+        len(pattern) > MOST_PATTERN or pattern.count("*") + pattern.count("?") > _MOST_WILDCARDS
     ):
         raise BadQueryError(
-            f"An event_type pattern has at most {_MOST_WILDCARDS} wildcards and {_MOST_PATTERN} characters."
+            f"An event_type pattern has at most {_MOST_WILDCARDS} wildcards and {MOST_PATTERN} characters."
         )
     return pattern
 

@@ -8,17 +8,22 @@ it has missed, or a new snapshot.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import HttpVersion11, web
 
 from tables.views.connections import Connections
 from tables.views.counts_query import BadQueryError, parse_stream_query
-from tables.views.live_stream import LiveStream, Reader
+from tables.views.live_channel import Reader
+from tables.views.live_stream import LiveStream
 from tables.views.problems import Problem, harden
 
 #: Milliseconds after which a client comes back that was cut off.
 _RETRY_MS: Final = 2000
+#: Seconds after which somebody who has signed in must show again that the session has not ended.
+LONGEST_SESSION_S: Final = 3600.0
 #: Seconds after which a client that was refused may try again.
 _RETRY_AFTER_S: Final = 5
 _HEADERS: Final = {
@@ -29,10 +34,18 @@ _HEADERS: Final = {
 
 
 class Events:
-    """The handler of the live stream."""
+    """The handler of the live stream.
 
-    def __init__(self, stream: LiveStream) -> None:
+    Args:
+        stream: what is sent.
+        is_session: whether a request comes from somebody who has signed in, which ends after some time.
+    """
+
+    def __init__(
+        self, stream: LiveStream, is_session: Callable[[web.Request], bool] = lambda _: False
+    ) -> None:
         self._stream = stream
+        self._is_session = is_session
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the route."""
@@ -53,6 +66,7 @@ class Events:
                 [("Retry-After", str(_RETRY_AFTER_S))],
             )
         response = web.StreamResponse(headers=_HEADERS)
+        response.force_close()
         harden(response)
         await response.prepare(request)
         if request.method == "HEAD" or request.transport is None:
@@ -60,5 +74,11 @@ class Events:
         await response.write(b"retry: %d\n\n" % _RETRY_MS)  # and the headers
         reader = Reader(request.transport, chunked=request.version >= HttpVersion11)
         Connections.is_stream(request)
-        await self._stream.read(query, reader, request.headers.get("Last-Event-ID", ""))
+        longest_s = LONGEST_SESSION_S if self._is_session(request) else None
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._stream.read(query, reader, request.headers.get("Last-Event-ID", ""))
+        except TimeoutError:
+            # A browser comes back by itself, and is let in if the session has not ended.
+            Connections.is_stream(request, goes_on=False)
         return response

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 
@@ -14,6 +14,7 @@ from tables.views.access import METRICS_ROUTE
 from tables.views.answers import Answers
 from tables.views.live_stream import LiveStream
 from tables.views.metric_defs import METRICS, Scrape
+from tables.views.reader_lane import ReaderLane
 from tables.views.sources import Sources
 
 
@@ -85,11 +86,31 @@ def make_registry(sources: Sources, *, of_worker: bool = True) -> CollectorRegis
     return registry
 
 
-class Metrics:
-    """Handler of the metrics."""
+#: What a whole answer ends with in the format of OpenMetrics.
+_END: Final = b"# EOF\n"
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+
+class _One:
+    """A registry of one metric, for a step of the work."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> list[Metric]:
+        return [self._metric]
+
+
+class Metrics:
+    """Handler of the metrics.
+
+    Args:
+        registry: of what there is.
+        lane: in which they are put together, a metric a step.
+    """
+
+    def __init__(self, registry: CollectorRegistry, lane: ReaderLane) -> None:
         self._registry = registry
+        self._lane = lane
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the route."""
@@ -98,4 +119,12 @@ class Metrics:
     async def metrics(self, request: web.Request) -> web.Response:
         """All metrics, as of now."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        parts, end = [], b""
+        async with self._lane.work() as pieces:
+            for metric in self._registry.collect():
+                part: bytes = encode(_One(metric))
+                if part.endswith(_END):
+                    end = _END
+                parts.append(part.removesuffix(_END))
+                await pieces.rest()
+        return web.Response(body=b"".join(parts) + end, headers={"Content-Type": content_type})

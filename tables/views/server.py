@@ -24,6 +24,7 @@ from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
 from tables.views.live_stream import LiveStream
 from tables.views.metrics import Metrics, WebStats, make_registry
+from tables.views.openapi import OpenApi
 from tables.views.page import Page, make_environment
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem, harden, problem_response
@@ -85,11 +86,12 @@ class ViewServer:
         self._sign_in = SignIn(access.token, access.sessions, self.prefix, environment)
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
-            Events(self.stream),
+            Events(self.stream, access.is_session),
+            OpenApi(self.prefix, of_worker=of_worker),
             Page(sources, live, environment, access.is_session),
             self._sign_in,
             Healthz(health, self._access.trusts),
-            Metrics(registry or make_registry(sources, of_worker=of_worker)),
+            Metrics(registry or make_registry(sources, of_worker=of_worker), live.lane),
         )
 
         def add_routes(router: web.UrlDispatcher) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.benchmarks.arms.registry import Arm
 from tests.benchmarks.cluster import create_topics, delete_topics, notification_topics
 from tests.benchmarks.flood import Flood
 from tests.benchmarks.handled import read_handled
-from tests.benchmarks.load import Load
+from tests.benchmarks.load import MIX, Load
 from tests.benchmarks.measure import latencies, percentile, read_json, summary
 from tests.benchmarks.processes import BenchmarkError, Child, running, wait_until
 from tests.benchmarks.profiling import Profile
@@ -72,6 +73,7 @@ class Plan:
         grace: seconds to wait for late ones.
         partitions: of every topic.
         profile: whether to record where the worker's time goes.
+        rows: pairs of event type and priority that are counted before; about so many.
     """
 
     rate: float = 100.0
@@ -80,6 +82,7 @@ class Plan:
     grace: float = 40.0
     partitions: int = 8
     profile: bool = False
+    rows: int = 0
 
 
 class _DepthWatch(threading.Thread):
@@ -105,9 +108,15 @@ class _DepthWatch(threading.Thread):
 
 
 def run_scenario(
-    scenario: Scenario, arm: Arm, brokers: str, folder: Path, number: int, plan: Plan
+    scenario: Scenario,
+    arm: Arm,
+    brokers: str,
+    folder: Path,
+    number: int,
+    plan: Plan,
+    beside: Callable[[RunSpec], AbstractContextManager[object]] = lambda _: nullcontext(),
 ) -> dict[str, Any]:
-    """Measure once.
+    """Measure once; ``beside`` runs something else while CRITICAL is published.
 
     Returns:
         ``agent`` and ``visible``, in seconds; ``records_per_s``; how deep the backlog was; processor use.
@@ -179,18 +188,19 @@ def run_scenario(
             wait_until(lambda: filled.read().ready, _START_S, "the backlog", *started)
             wait_until(lambda: worker.read().flooded > 0, _START_S, "the first of the backlog", *started)
         else:
-            _wake(brokers, prefix, path)
-            wait_until(lambda: worker.read().handled > 0, _START_S, "the first record", *started)
+            first = _wake(brokers, prefix, path, plan.rows)
+            wait_until(lambda: worker.read().handled >= first, _START_S, "the first records", *started)
         time.sleep(plan.settle)
-        publishing = start(*critical.command, log="sent.log")
-        wait_until(lambda: sent.read().handled > 0, _START_S, "the first CRITICAL", publishing)
-        usage, began = Usage(process.pid, broker_pid(folder)), time.monotonic()
-        handled = worker.read().handled
-        depth = _DepthWatch(filled if scenario.backlog else None, worker)
-        depth.start()
-        profile = Profile(process.pid, 10, report.RESULTS / f"{name}.raw") if plan.profile else None
-        publishing.wait(plan.seconds + 60)
-        used, queued = usage.since_start(), depth.stop()
+        with beside(spec):
+            publishing = start(*critical.command, log="sent.log")
+            wait_until(lambda: sent.read().handled > 0, _START_S, "the first CRITICAL", publishing)
+            usage, began = Usage(process.pid, broker_pid(folder)), time.monotonic()
+            handled = worker.read().handled
+            depth = _DepthWatch(filled if scenario.backlog else None, worker)
+            depth.start()
+            profile = Profile(process.pid, 10, report.RESULTS / f"{name}.raw") if plan.profile else None
+            publishing.wait(plan.seconds + 60)
+            used, queued = usage.since_start(), depth.stop()
         rate = (worker.read().handled - handled) / (time.monotonic() - began)
         _wait_for_stragglers(seen, sent.read().handled, plan.grace)
         if profile is not None:
@@ -210,10 +220,17 @@ def run_scenario(
     return found | {"records_per_s": rate, **queued, **used}
 
 
-def _wake(brokers: str, prefix: str, path: Path) -> None:
-    """Without a backlog, one notification tells when the worker works; it bears no number to be measured."""
-    first = Load("fill", brokers, prefix, 1, str(path / "woken"), mix={"info": 1.0}, event_types=1)
+def _wake(brokers: str, prefix: str, path: Path, rows: int) -> int:
+    """Without a backlog, one notification tells when the worker works, or those that make ``rows`` do.
+
+    They bear no number to be measured. Returns how many they are.
+    """
+    mix = dict.fromkeys(MIX, 0.2) if rows else {"info": 1.0}
+    # Five a row, so that hardly one is left out.
+    messages, event_types = (5 * rows, rows // len(mix)) if rows else (1, 1)
+    first = Load("fill", brokers, prefix, messages, str(path / "woken"), mix=mix, event_types=event_types)
     first.run(path / "fill.log")
+    return messages
 
 
 def _wait_for_stragglers(seen: Progress, count: int, grace_s: float) -> None:

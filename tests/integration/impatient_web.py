@@ -1,11 +1,23 @@
-"""``tocsin web`` that drops a slow reader after a fifth of a second, and looks for changes more often."""
+"""``tocsin web`` that drops a slow reader after two seconds; the kernel keeps little for it."""
 
 from __future__ import annotations
 
-from tables.views import live_stream
+import socket
+
+from tables.views import listening, live_channel, live_stream, server
 from tocsin.__main__ import main
 
+
+def little(host: str, port: int) -> list[socket.socket]:
+    """The sockets that it listens on; connections have their bound from them."""
+    sockets = listening.listening_sockets(host, port)
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+    return sockets
+
+
 if __name__ == "__main__":
-    live_stream.SLOW_S = 0.2  # type: ignore[misc]
+    live_channel.SLOW_S = 2.0  # type: ignore[misc]
     live_stream.TICK_S = 0.1  # type: ignore[misc]
+    server.listening_sockets = little
     main()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import sys
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -29,13 +31,14 @@ from tocsin.local_kafka.cluster import LocalKafka
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("web")]
 
 WEB = ["tocsin", "web"]
+ADMIN = "sixteen-letters-long"
 
 
 @pytest.fixture(scope="module")
 def shared(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Topics with a worker that all tests here share, called ``worker``."""
     made = Deployment(kafka.bootstrap, f"t{uuid.uuid4().hex[:12]}", tmp_path_factory.mktemp("web"))
-    made.configure(flush_interval_s="0.2")
+    made.configure(flush_interval_s="0.2", admin_token=ADMIN)
     made.worker().start()
     yield made
     for worker in made.workers:
@@ -53,10 +56,16 @@ async def client_of(worker: Worker) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def counts_of(client: aiohttp.ClientSession) -> Counts:
-    async with client.get("/api/v1/counts?window=total&limit=1000") as answer:
-        body = await answer.json()
-    assert body["next"] is None
-    return Counter({(item["priority"], item["event_type"]): item["count"] for item in body["items"]})
+    """All totals, page by page."""
+    found: Counts = Counter()
+    asked = {"window": "total", "limit": "1000", "sort": "event_type"}
+    while True:
+        async with client.get("/api/v1/counts", params=asked) as answer:
+            body = await answer.json()
+        found.update({(item["priority"], item["event_type"]): item["count"] for item in body["items"]})
+        if body["next"] is None:
+            return found
+        asked["cursor"] = body["next"]
 
 
 async def publish(out: Writer, count: int) -> Counts:
@@ -129,34 +138,34 @@ async def test_another_process_takes_the_place_of_one_that_has_gone_and_sends_a_
 
 
 async def test_a_reader_that_stands_still_is_cut_off_and_the_others_read_on(shared: Deployment) -> None:
-    web = shared.worker(
-        "web", command=["tests.integration.impatient_web", "web"], web_live_clients="2"
-    ).start()
-    async with client_of(web) as client, writer(shared.settings) as out:
-        # Long names, so that there is more than the kernel keeps for one that does not read.
+    web = shared.worker("web", command=["tests.integration.impatient_web", "web"], web_live_clients="2")
+    async with client_of(web.start()) as client, writer(shared.settings) as out:
+        # More than the kernel keeps for one that does not read.
         topic = shared.settings.notification_topic(Priority.DEBUG)
+        names = [f"{number:04}.{'x' * 250}" for number in range(1500)]
+        for start in range(0, len(names), 100):
+            some = names[start : start + 100]
+            await asyncio.gather(*(out.raw(topic, notification(name)) for name in some))
         async with live_reader(client, priority="CRITICAL") as reader:
             await reader.next()
+            async with live_reader(client) as all_counts, asyncio.timeout(BOUND_S):
+                while len(all_counts.counts) < len(names):
+                    await all_counts.next()
+                async with client.get("/api/v1/events") as refused:
+                    assert refused.status == 503, "there are two readers, and no more may be"
+            await eventually("one is left", lambda: has(client, "tocsin_web_live_clients", 1))
             assert web.address is not None
-            deaf_reader, deaf = await asyncio.open_connection(*web.address, limit=1024)
-            deaf.write(b"GET /api/v1/events?window=1h&priority=DEBUG HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            await deaf_reader.readuntil(b"\n\n")
-            async with client.get("/api/v1/events") as refused:
-                assert refused.status == 503
-            sent = 0
-            while not await dropped(client):
-                # Each round is another event of some hundred kilobytes for the one that does not read.
-                for _ in range(20):
-                    sent += 1
-                    names = (f"{sent:05}.{number:03}.{'x' * 200}" for number in range(40))
-                    await asyncio.gather(*(out.raw(topic, notification(name)) for name in names))
-                assert sent < 4000
+            with socket.socket() as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                deaf.connect(web.address)
+                deaf.sendall(b"GET /api/v1/events?window=1h HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert await asyncio.to_thread(deaf.recv, 12) == b"HTTP/1.1 200"
+                await eventually("it is cut off", lambda: has(client, "tocsin_web_live_dropped_total", 1))
             published = await publish(out, 30)
             expected = {key for key in published if key[0] == "CRITICAL"}
             async with asyncio.timeout(BOUND_S):
                 while not expected <= reader.counts.keys():
                     await reader.next()
-            deaf.close()
     await web.stop()
 
 
@@ -172,17 +181,18 @@ def notification(event_type: str) -> bytes:
     )
 
 
-async def dropped(client: aiohttp.ClientSession) -> bool:
+async def has(client: aiohttp.ClientSession, metric: str, wanted: float) -> bool:
+    """Whether a metric without labels has this value."""
     async with client.get("/metrics") as answer:
         text = await answer.text()
-    [value] = [line for line in text.splitlines() if line.startswith("tocsin_web_live_dropped_total ")]
-    return float(value.split()[1]) > 0
+    [value] = [line for line in text.splitlines() if line.startswith(f"{metric} ")]
+    return float(value.split()[1]) == wanted
 
 
 async def test_tocsin_web_has_the_metrics_of_the_counts_alone_and_no_scheduler_to_change(
     shared: Deployment,
 ) -> None:
-    web = shared.worker("web", command=WEB, admin_token="sixteen-letters-long").start()
+    web = shared.worker("web", command=WEB).start()
     async with client_of(web) as client:
         async with client.get("/metrics") as answer:
             families = {each.name for each in text_string_to_metric_families(await answer.text())}
@@ -201,6 +211,58 @@ async def test_tocsin_web_has_the_metrics_of_the_counts_alone_and_no_scheduler_t
     maps = [Path(f"/proc/{each.process.pid}/maps").read_text() for each in (shared.workers[0], web)]
     assert ["rocksdict" in each for each in maps] == [True, False]
     await web.stop()
+
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+async def asked_everything(worker: Worker, folder: Path, operations: int) -> str:
+    """Ask a worker whatever its OpenAPI document allows, and more; what was found is "" when it is nothing.
+
+    All ``operations`` but the live stream, whose answers have no end, and the document itself.
+    """
+    assert worker.address is not None
+    host, port = worker.address
+    command = [
+        f"http://{host}:{port}/api/v1/openapi.json",
+        *("--exclude-path", "/api/v1/events", "--checks", ",".join(CHECKS)),
+        *("--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--generation-deterministic"),
+        *("--header", f"Authorization: Bearer {ADMIN}", "--warnings", "off", "--no-color"),
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run", *command),
+        cwd=folder,  # it keeps what it has found
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    assert f"Tested: {operations}" in out.decode(), out.decode()
+    return "" if process.returncode == 0 else out.decode()
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["as it is", "control"])
+async def test_whatever_is_asked_of_the_api_no_answer_breaks_its_schema(
+    shared: Deployment, tmp_path: Path, broken: bool
+) -> None:
+    worker = await shared.workers[0].ready()
+    if broken:
+        worker = shared.worker("broken", command=["tests.integration.undocumented_web", "web"]).start()
+        await worker.ready()
+    async with writer(shared.settings) as out:
+        await publish(out, 20)
+    found = await asked_everything(worker, tmp_path, 7 if broken else 8)
+    if not broken:
+        assert found == ""
+        return
+    assert "Response violates schema" in found
+    assert "Undocumented HTTP status code" not in found
+    await worker.stop()
 
 
 # ---------------------------------------------------------------- before there is anything to serve

@@ -145,7 +145,7 @@ def test_no_yaml_of_the_deployment_is_outside_the_tested_folders() -> None:
     "selector",
     [
         the("Deployment", "tocsin-web")["spec"]["selector"]["matchLabels"],
-        the("Service", "tocsin-web")["spec"]["selector"],
+        the("Service", "tocsin-views")["spec"]["selector"],
         the("NetworkPolicy", "tocsin-web")["spec"]["podSelector"]["matchLabels"],
     ],
 )
@@ -169,7 +169,7 @@ def test_the_web_views_run_beside_the_workers_as_these_do() -> None:
     assert {mount["name"]: mount for mount in web["volumeMounts"]} == mounts
     assert web_pod_spec()["volumes"] == pod_spec()["volumes"]
     assert the("NetworkPolicy", "tocsin-web")["spec"]["egress"] == the("NetworkPolicy")["spec"]["egress"]
-    assert [each["targetPort"] for each in the("Service", "tocsin-web")["spec"]["ports"]] == ["web"]
+    assert [each["targetPort"] for each in the("Service", "tocsin-views")["spec"]["ports"]] == ["web"]
 
 
 def selectors() -> Iterator[tuple[str, Manifest]]:

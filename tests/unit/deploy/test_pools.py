@@ -109,7 +109,7 @@ def test_both_pools_are_valid_and_share_no_object(pools: tuple[list[Manifest], l
         kubernetes_validate.validate(item, "1.32", strict=True)
     names = [{(item["kind"], item["metadata"]["name"]) for item in objects} for objects in pools]
     # The web views of the counts are those of both, and stay with the main pool.
-    web = {(kind, "tocsin-web") for kind in ("Deployment", "Service", "NetworkPolicy")}
+    web = {("Deployment", "tocsin-web"), ("Service", "tocsin-views"), ("NetworkPolicy", "tocsin-web")}
     assert web <= names[0]
     assert len(names[0] - web) == len(names[1]) == len(urgent) == len(main) - len(web)
     assert not names[0] & names[1]

@@ -8,6 +8,7 @@ import typing
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import SecretStr
 
 from streams.settings import ConfigurationError, Settings, load_settings
@@ -75,6 +76,25 @@ def test_the_search_for_unknown_settings_finds_one() -> None:
         "TOCSIN_BROKER",
         "TOCSIN_APP_ID_FILE",
     }
+
+
+def made_of_services(names: list[str]) -> set[str]:
+    """Variables that Kubernetes puts into every pod of a namespace that has Services of these names."""
+    words = [name.upper().replace("-", "_") for name in names]
+    return {f"{word}_{end}" for word in words for end in ("PORT", "SERVICE_HOST", "SERVICE_PORT")}
+
+
+def test_no_service_s_name_makes_a_variable_that_is_a_setting() -> None:
+    base = DEPLOY / "kubernetes" / "base"
+    services = [
+        item["metadata"]["name"]
+        for path in base.glob("*.yaml")
+        for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        if item["kind"] == "Service"
+    ]
+    assert len(services) == 3
+    assert made_of_services(services) & known_names() == set()
+    assert made_of_services(["tocsin-web"]) & known_names() == {"TOCSIN_WEB_PORT"}
 
 
 def test_settings_env_is_plain_enough_for_kustomize() -> None:

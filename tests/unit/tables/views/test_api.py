@@ -6,7 +6,10 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
@@ -352,6 +355,26 @@ def test_no_label_is_chosen_by_publishers_and_names_follow_the_convention() -> N
         assert metric.name.startswith("tocsin_")
         assert metric.name.endswith("_total") == (metric.type == "counter")
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+@pytest.mark.parametrize("accept", ["", "text/plain", "application/openmetrics-text; version=1.0.0"])
+async def test_metrics_put_together_in_steps_are_as_if_put_together_at_once(
+    fake: FakeSources, accept: str
+) -> None:
+    registry = CollectorRegistry(auto_describe=False)
+    for name in ("first", "second"):
+        Gauge(name, f"The {name}.", registry=registry).set(1)
+    Counter("third", "The third.", ["label"], registry=registry).labels("a").inc()
+    encode, content_type = choose_encoder(accept)
+    server = fake.server(registry=registry)
+    await server.start()
+    async with (
+        aiohttp.ClientSession(server.address) as client,
+        client.get("/metrics", headers={"Accept": accept}) as answer,
+    ):
+        assert await answer.read() == encode(registry)
+        assert answer.headers["Content-Type"] == content_type
+    await server.stop()
 
 
 async def test_a_window_that_late_notifications_miss_says_so(fake: FakeSources) -> None:

@@ -10,10 +10,11 @@ import aiohttp
 import orjson
 import pytest
 
-from tables.views import connections, live_stream
+from tables.views import connections, events, live_channel, live_stream
 from tables.views.counts_query import CountsQuery
+from tables.views.live_channel import SLOW_S, Channel, Reader
 from tables.views.live_counts import LiveCounts
-from tables.views.live_stream import KEEP_ALIVE_S, LINGER_S, SLOW_S, Channel, LiveStream, Reader
+from tables.views.live_stream import KEEP_ALIVE_S, LINGER_S, LiveStream
 from tables.views.server import ViewServer
 from tests.live_reader import live_reader
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill, get, sample, served
@@ -138,7 +139,7 @@ async def test_after_a_gap_comes_a_snapshot(fake: FakeSources, last_id: str) -> 
 async def test_events_that_are_no_longer_kept_are_a_gap(
     fake: FakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_stream, "_MOST_EVENTS", 1)
+    monkeypatch.setattr(live_channel, "_MOST_EVENTS", 1)
     async with served(fake) as client, live_reader(client) as reader:
         first = await reader.next()
         for number in (1, 2):
@@ -194,6 +195,36 @@ async def test_a_stream_counts_for_no_limit_of_connections_and_exchanges(
                 assert answer.status == 200
         publish(fake, "a", 1, 2)
         assert (await reader.next()).name == "delta"
+    await server.stop()
+
+
+async def test_who_has_signed_in_must_show_again_that_the_session_has_not_ended(
+    fake: FakeSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LONGEST_SESSION_S", 0.2)
+    jar = aiohttp.CookieJar(unsafe=True)  # it has no name, only an address
+    server = fake.server(web_token="t0ken")
+    await server.start()
+    async with (
+        aiohttp.ClientSession(server.address, cookie_jar=jar) as person,
+        aiohttp.ClientSession(server.address, headers={"Authorization": "Bearer t0ken"}) as program,
+        live_reader(program) as other,
+    ):
+        await other.next()
+        async with person.post("/sign-in", data={"token": "t0ken"}, allow_redirects=False) as answer:
+            assert answer.status == 303
+        async with live_reader(person) as reader:
+            first = await reader.next()
+            with pytest.raises(EOFError):
+                await reader.next()
+        monkeypatch.setattr(events, "LONGEST_SESSION_S", 3600.0)
+        publish(fake, "a", 1, 2)
+        async with live_reader(person, first.id) as again:
+            assert (await again.next()).name == "delta"
+        jar.clear()
+        async with person.get("/api/v1/events") as answer:
+            assert answer.status == 401
+        assert (await other.next()).name == "delta", "who sends the token with the request reads on"
     await server.stop()
 
 
@@ -319,7 +350,7 @@ async def test_a_slow_reader_gets_nothing_more_and_is_dropped(
 async def test_a_reader_that_missed_more_than_is_kept_gets_a_snapshot(
     fake: FakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_stream, "_MOST_EVENTS", 2)
+    monkeypatch.setattr(live_channel, "_MOST_EVENTS", 2)
     rig = Rig(fake, monkeypatch)
     line = await rig.join()
     line.left = 1
@@ -411,7 +442,7 @@ async def test_a_client_that_does_not_read_is_dropped_by_a_real_server(
     fake: FakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_stream, "TICK_S", 0.01)
-    monkeypatch.setattr(live_stream, "SLOW_S", 0.2)
+    monkeypatch.setattr(live_channel, "SLOW_S", 0.2)
     # More than the kernel buffers for a client that takes little.
     fill(fake.totals, {("INFO", f"{n:05}" + "x" * 900): {NOW_S - 5: 1} for n in range(8000)})
     server: ViewServer = fake.server()
