@@ -46,6 +46,7 @@ from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
 from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.topic_ids import commit_note
+from tables.alerts_reader import AlertsReader, Layout
 from tables.durable_table import DurableTable
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
@@ -84,6 +85,12 @@ class Starting:
             on_busy=self.pace.spent,
             clock=self.clock.now_s,
         )
+        self.alerts = AlertsReader(
+            {settings.alert_topic(each): each for each in settings.forward_priorities},
+            self.options,
+            most=settings.feed_entries,
+            patterns=settings.feed_patterns,
+        )
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
         self.topics = TopicWatch(self.options)
         self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader, self.clock)
@@ -96,6 +103,7 @@ class Starting:
             health=self.health,
             stats=nothing,
             stalls=self.stalls.log,
+            alerts=self.alerts,
         )
 
     async def stop(self) -> None:
@@ -182,6 +190,7 @@ class Worker:
         self.topics = starting.topics
         self.pools = PoolWatch(settings)
         self.reader = starting.reader
+        self.alerts = starting.alerts
         self.health = starting.health
         self.web = starting.web
         self.stalls = starting.stalls
@@ -245,13 +254,17 @@ class Worker:
         # From here on brokers that go are waited for, and somebody says so.
         self.brokers.start(self.cluster.writes_need)
         self.topics.start(
-            TopicStates(self._plan, self.cluster.topic_ids), self, self.cluster.partition_counts
+            TopicStates(self._plan, self.cluster.topic_ids),
+            self,
+            self.cluster.partition_counts,
+            self.cluster.topic_ids,
         )
         producers = (self.alert_producer, self.count_producer)
         if not all(await asyncio.gather(*(producer.start(self._is_wanted) for producer in producers))):
             return
         await self.traffic.start()
         await self.reader.start(self.cluster.slices)
+        await self.alerts.start(self._layout)
         self.counting.start(self._app.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
         self._app.add_future(self._watch_recovery())
@@ -267,6 +280,7 @@ class Worker:
         await self.topics.stop()
         await self.brokers.stop()
         await self.reader.stop()
+        await self.alerts.stop()
         await self.alert_producer.stop()
         await self.count_producer.stop()
         await self.web.stop()
@@ -301,6 +315,11 @@ class Worker:
             for topic in self.traffic.topics
             if (missing := assignor.wanted(topic, counts.get(topic, 0)) - given.get(topic, set()))
         }
+
+    def _layout(self) -> Layout:
+        """Id and number of partitions of each topic that is there, as seen last."""
+        ids = self.topics.ids
+        return {topic: (ids.get(topic, ""), count) for topic, count in self.topics.counts.items()}
 
     async def take_up(self, *, anew: bool) -> None:
         """Get another assignment; ``anew`` as a new member of the group, so that all members get one."""

@@ -28,7 +28,15 @@ from tables.views.page import Page, make_environment
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem, harden, problem_response
 from tables.views.sign_in import OPEN_ROUTES, SignIn
-from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, Stalls, WorkerStats
+from tables.views.sources import (
+    AlertsSource,
+    CountsSource,
+    Health,
+    SchedulerSource,
+    Sources,
+    Stalls,
+    WorkerStats,
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +62,7 @@ class ViewServer:
         health: what the health checks ask.
         stats: what the metrics read.
         stalls: of the event loop.
+        alerts: the alerts to show.
         registry: for ``/metrics``; by default one with the metrics of what is served.
         of_worker: whether a worker is shown; else only the counts, and what reads them.
         clock: the time in seconds since 1970.
@@ -67,6 +76,7 @@ class ViewServer:
         health: Health,
         stats: WorkerStats,
         stalls: Stalls,
+        alerts: AlertsSource,
         *,
         registry: CollectorRegistry | None = None,
         of_worker: bool = True,
@@ -74,7 +84,9 @@ class ViewServer:
     ) -> None:
         self._settings = settings
         self._access = access = Access(settings, clock)
-        sources = self._sources = Sources(settings, counts, scheduler, health, stats, stalls, clock)
+        sources = self._sources = Sources(
+            settings, counts, scheduler, health, stats, stalls, alerts, clock
+        )
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         self.stream = LiveStream(live, settings.web_live_clients)
