@@ -27,6 +27,7 @@ from faust.types import TP
 
 from agents.again import AskedAgain, OutdatedRows
 from agents.counting import Counting, Topics
+from agents.deliveries.hub_pings import HubPings
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
@@ -48,6 +49,7 @@ from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.topic_ids import commit_note
 from tables.alerts_reader import AlertsReader, Layout
 from tables.durable_table import DurableTable
+from tables.feeds import pinged_feeds
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
 from tocsin.figures import SchedulerFigures, WorkerFigures
@@ -91,6 +93,7 @@ class Starting:
             most=settings.feed_entries,
             patterns=settings.feed_patterns,
         )
+        self.pings = HubPings(settings.feed_hub, settings.feed_url, pinged_feeds(settings), self.alerts)
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
         self.topics = TopicWatch(self.options)
         self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader, self.clock)
@@ -104,6 +107,7 @@ class Starting:
             stats=nothing,
             stalls=self.stalls.log,
             alerts=self.alerts,
+            hub=self.pings,
         )
 
     async def stop(self) -> None:
@@ -191,6 +195,7 @@ class Worker:
         self.pools = PoolWatch(settings)
         self.reader = starting.reader
         self.alerts = starting.alerts
+        self.pings = starting.pings
         self.health = starting.health
         self.web = starting.web
         self.stalls = starting.stalls
@@ -265,6 +270,7 @@ class Worker:
         await self.traffic.start()
         await self.reader.start(self.cluster.slices)
         await self.alerts.start(self._layout)
+        self.pings.start(self._has_first_slice)
         self.counting.start(self._app.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
         self._app.add_future(self._watch_recovery())
@@ -280,6 +286,7 @@ class Worker:
         await self.topics.stop()
         await self.brokers.stop()
         await self.reader.stop()
+        await self.pings.stop()
         await self.alerts.stop()
         await self.alert_producer.stop()
         await self.count_producer.stop()
@@ -315,6 +322,9 @@ class Worker:
             for topic in self.traffic.topics
             if (missing := assignor.wanted(topic, counts.get(topic, 0)) - given.get(topic, set()))
         }
+
+    def _has_first_slice(self) -> bool:
+        return self.traffic.ready.is_set() and self.counting.combiner(0) is not None
 
     def _layout(self) -> Layout:
         """Id and number of partitions of each topic that is there, as seen last."""

@@ -19,6 +19,7 @@ from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.events import Events
+from tables.views.feed_views import FeedViews
 from tables.views.healthz import HEALTHZ_PATHS, Healthz
 from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
@@ -32,6 +33,7 @@ from tables.views.sources import (
     AlertsSource,
     CountsSource,
     Health,
+    HubStats,
     SchedulerSource,
     Sources,
     Stalls,
@@ -63,6 +65,7 @@ class ViewServer:
         stats: what the metrics read.
         stalls: of the event loop.
         alerts: the alerts to show.
+        hub: what it was told of.
         registry: for ``/metrics``; by default one with the metrics of what is served.
         of_worker: whether a worker is shown; else only the counts, and what reads them.
         clock: the time in seconds since 1970.
@@ -77,6 +80,7 @@ class ViewServer:
         stats: WorkerStats,
         stalls: Stalls,
         alerts: AlertsSource,
+        hub: HubStats,
         *,
         registry: CollectorRegistry | None = None,
         of_worker: bool = True,
@@ -85,7 +89,7 @@ class ViewServer:
         self._settings = settings
         self._access = access = Access(settings, clock)
         sources = self._sources = Sources(
-            settings, counts, scheduler, health, stats, stalls, alerts, clock
+            settings, counts, scheduler, health, stats, stalls, alerts, hub, clock
         )
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
@@ -98,6 +102,7 @@ class ViewServer:
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
             Events(self.stream),
+            FeedViews(sources, live.lane, self.prefix),
             Page(sources, live, environment, access.is_session),
             self._sign_in,
             Healthz(health, self._access.trusts),

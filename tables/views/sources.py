@@ -13,6 +13,7 @@ from streams.notifications.priority import Priority
 from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
+from tables.feeds import PingResult
 from tables.recent_alerts import Alert
 from tables.totals import Totals
 
@@ -299,6 +300,18 @@ class WebStats(Protocol):
         """Answers of the counts that were there already."""
 
 
+class HubStats(Protocol):
+    """What became of the pings of a WebSub hub: ``agents.deliveries.hub_pings.HubPings``."""
+
+    @property
+    def results(self) -> Mapping[PingResult, int]:
+        """Pings by what became of them."""
+
+    @property
+    def untold_s(self) -> float:
+        """Seconds for which the hub has not been told of an entry that there is; 0 while it knows all."""
+
+
 @dataclass(slots=True)
 class Sources:
     """Everything that handlers read, at each request anew.
@@ -317,5 +330,6 @@ class Sources:
     stats: WorkerStats
     stalls: Stalls
     alerts: AlertsSource
+    hub: HubStats
     clock: Callable[[], float] = time.time
     web: WebStats | None = None

@@ -18,6 +18,7 @@ from streams.scheduling.age_guard import AgeGuard
 from streams.settings import load_settings
 from streams.transport.traffic import ClassTraffic
 from tables.buckets import RESOLUTIONS, RETENTION_S, parent
+from tables.feeds import PingResult
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.recent_alerts import Alert, AlertMemory
 from tables.row_bodies import TypeTotal
@@ -124,6 +125,8 @@ class FakeSources:
         self.guard: AgeGuard[Priority, int] | None = None
         self.stalls = StallLog()
         self.alerts = FakeAlerts()
+        self.results: Counter[PingResult] = Counter({"accepted": 9, "failed": 2})
+        self.untold_s = 3.5
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """The classes."""
@@ -159,6 +162,7 @@ class FakeSources:
             self,
             self.stalls,
             self.alerts,
+            self,
             registry=registry,
             clock=lambda: NOW_S + 1.0,
         )
