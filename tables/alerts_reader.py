@@ -157,10 +157,11 @@ class AlertsReader:
             except _ChangedError:
                 retries = Retries(_RETRY)
             except TopicAuthorizationFailedError as error:
-                names = ", ".join(sorted(map(str, error.args[0]))) if error.args else "the alert topics"
+                topic = error.args[0]
                 if self.trouble is None:
-                    log.warning("Alerts cannot be shown: grant Read on %s.", names)
-                self.trouble = f"This worker may not read {names}: grant Read on it."
+                    log.warning("Feeds of alerts need what alerts do not: grant Read on %s.", topic)
+                # It may have been read before: what came since is missing.
+                self.trouble, self.complete = f"This worker may not read {topic}: grant Read on it.", False
             except Exception as error:  # noqa: BLE001 - without it the feeds would stand still, silently
                 log.warning("Reading alerts failed (%r); trying again.", error)
             if self._consumer is not None:
