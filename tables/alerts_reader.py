@@ -17,10 +17,13 @@ from streams.log_lines import BOUNDED
 from streams.notifications.priority import Priority
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
+from streams.settings import Settings
+from streams.transport.turns import let_others_pass
 from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
 from streams.upstream.corrupt_batches import Corrupt, LeavesOut
 from streams.upstream.lenient_records import install_lenient_records
+from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
 from tables.recent_alerts import Alert, AlertMemory
 
 log = logging.getLogger(__name__)
@@ -41,15 +44,19 @@ _FIRST_CHUNK: Final = 16
 _LARGEST_CHUNK: Final = 500
 #: Bytes that are read back at most.
 _MOST_READ_BACK: Final = 256 * 2**20
-#: Seconds between looks at where the partitions begin.
-_LOOK_INTERVAL_S: Final = 60.0
+#: Seconds between looks at what the topics are and where their partitions begin.
+_LOOK_INTERVAL_S: Final = 10.0
 
-#: Topic -> its id and how many partitions it has.
-Layout = Mapping[str, tuple[str, int]]
+#: Topic -> its id and how many partitions it has, of those that are there.
+_Layout = Mapping[str, tuple[str, int]]
 
 
 class _ChangedError(Exception):
     """The topics are not what they were: all is to be read again."""
+
+
+class _DeniedError(Exception):
+    """A topic may not be read."""
 
 
 class AlertsReader:
@@ -96,6 +103,16 @@ class AlertsReader:
         self._task: asyncio.Task[None] | None = None
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
 
+    @classmethod
+    def of(cls, settings: Settings, options: dict[str, Any]) -> AlertsReader:
+        """A reader of the topics of forwarded alerts."""
+        return cls(
+            {settings.alert_topic(each): each for each in settings.forward_priorities},
+            options,
+            most=settings.feed_entries,
+            patterns=settings.feed_patterns,
+        )
+
     @property
     def most(self) -> int:
         """Alerts of a feed."""
@@ -129,17 +146,13 @@ class AlertsReader:
                 found: list[Alert] = ended.value
                 return found
             if time.perf_counter() - since > _PIECE_S:
-                await asyncio.sleep(0)
+                await let_others_pass()
                 since = time.perf_counter()
 
-    async def start(self, layout: Callable[[], Layout]) -> None:
-        """Start reading in the background.
-
-        Args:
-            layout: tells what the topics are now.
-        """
+    def start(self) -> None:
+        """Start reading in the background."""
         if self._most and self._topics:
-            self._task = asyncio.create_task(self._run(layout), name="alerts-reader")
+            self._task = asyncio.create_task(self._run(), name="alerts-reader")
         else:
             self.complete = True
 
@@ -149,14 +162,14 @@ class AlertsReader:
         if self._consumer is not None:
             await disconnect(self._consumer)
 
-    async def _run(self, layout: Callable[[], Layout]) -> None:
+    async def _run(self) -> None:
         retries = Retries(_RETRY)
         while True:
             try:
-                await self._read(layout)
+                await self._read()
             except _ChangedError:
                 retries = Retries(_RETRY)
-            except TopicAuthorizationFailedError as error:
+            except (_DeniedError, TopicAuthorizationFailedError) as error:
                 topic = error.args[0]
                 if self.trouble is None:
                     log.warning("Feeds of alerts need what alerts do not: grant Read on %s.", topic)
@@ -168,15 +181,26 @@ class AlertsReader:
                 await disconnect(self._consumer)
             await retries.pause()
 
-    async def _read(self, layout: Callable[[], Layout]) -> None:
+    async def _layout(self, consumer: aiokafka.AIOKafkaConsumer, before: _Layout) -> _Layout:
+        found = await fetch_topics(consumer, self._topics)
+        layout: dict[str, tuple[str, int]] = {}
+        for name, topic in found.items():
+            if topic.error == NOT_AUTHORISED or (topic.error is None and not topic.may_read):
+                raise _DeniedError(name)
+            if topic.error is None:
+                layout[name] = topic.topic_id, topic.partitions
+            elif topic.error != UNKNOWN_TOPIC and name in before:
+                layout[name] = before[name]  # it says nothing new
+        return layout
+
+    async def _read(self) -> None:
         install_lenient_records()
         install_bulk_records()
-        found = {topic: layout()[topic] for topic in self._topics if topic in layout()}
-        memory = AlertMemory(
-            self._topics, {topic: number for topic, (_, number) in found.items()}, self._most, self.patterns
-        )
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()
+        layout = await self._layout(consumer, {})
+        numbers = {topic: number for topic, (_, number) in layout.items()}
+        memory = AlertMemory(self._topics, numbers, self._most, self.patterns)
         places = [TopicPartition(*place) for place in memory.places]
         ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
@@ -196,8 +220,6 @@ class AlertsReader:
         look_at = self._steady() + _LOOK_INTERVAL_S
         while True:
             fetched = await consumer.getmany(timeout_ms=1000, max_records=_MOST_RECORDS)
-            if found != {topic: layout()[topic] for topic in self._topics if topic in layout()}:
-                raise _ChangedError
             for tp, records in fetched.items():
                 await self._take(consumer, memory, tp, records)
             if fetched:
@@ -205,6 +227,8 @@ class AlertsReader:
                 await asyncio.sleep(_REST_S)
             if self._steady() > look_at:
                 look_at = self._steady() + _LOOK_INTERVAL_S
+                if await self._layout(consumer, layout) != layout:
+                    raise _ChangedError
                 for tp, begin in (await consumer.beginning_offsets(places)).items():
                     memory.forget((tp.topic, tp.partition), begin)
 
@@ -246,7 +270,7 @@ class AlertsReader:
                 fetched = await consumer.getmany(tp, timeout_ms=1000, max_records=_MOST_RECORDS)
                 records += [each for each in fetched.get(tp, ()) if each.offset < upper]
                 position = await consumer.position(tp)
-                await asyncio.sleep(0)
+                await let_others_pass()
             consumer.pause(tp)
             size = sum(len(each.value or b"") for each in records)
             nbytes += size
@@ -269,5 +293,5 @@ async def _in_pieces(steps: Iterator[Alert]) -> None:
     since = time.perf_counter()
     for _ in steps:
         if time.perf_counter() - since > _PIECE_S:
-            await asyncio.sleep(0)
+            await let_others_pass()
             since = time.perf_counter()

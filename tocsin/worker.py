@@ -47,7 +47,7 @@ from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
 from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.topic_ids import commit_note
-from tables.alerts_reader import AlertsReader, Layout
+from tables.alerts_reader import AlertsReader
 from tables.durable_table import DurableTable
 from tables.feeds import pinged_feeds
 from tables.totals_reader import TotalsReader
@@ -87,12 +87,7 @@ class Starting:
             on_busy=self.pace.spent,
             clock=self.clock.now_s,
         )
-        self.alerts = AlertsReader(
-            {settings.alert_topic(each): each for each in settings.forward_priorities},
-            self.options,
-            most=settings.feed_entries,
-            patterns=settings.feed_patterns,
-        )
+        self.alerts = AlertsReader.of(settings, self.options)
         self.pings = HubPings(settings.feed_hub, settings.feed_url, pinged_feeds(settings), self.alerts)
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
         self.topics = TopicWatch(self.options)
@@ -259,17 +254,14 @@ class Worker:
         # From here on brokers that go are waited for, and somebody says so.
         self.brokers.start(self.cluster.writes_need)
         self.topics.start(
-            TopicStates(self._plan, self.cluster.topic_ids),
-            self,
-            self.cluster.partition_counts,
-            self.cluster.topic_ids,
+            TopicStates(self._plan, self.cluster.topic_ids), self, self.cluster.partition_counts
         )
         producers = (self.alert_producer, self.count_producer)
         if not all(await asyncio.gather(*(producer.start(self._is_wanted) for producer in producers))):
             return
         await self.traffic.start()
         await self.reader.start(self.cluster.slices)
-        await self.alerts.start(self._layout)
+        self.alerts.start()
         self.pings.start(self._has_first_slice)
         self.counting.start(self._app.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
@@ -325,11 +317,6 @@ class Worker:
 
     def _has_first_slice(self) -> bool:
         return self.traffic.ready.is_set() and self.counting.combiner(0) is not None
-
-    def _layout(self) -> Layout:
-        """Id and number of partitions of each topic that is there, as seen last."""
-        ids = self.topics.ids
-        return {topic: (ids.get(topic, ""), count) for topic, count in self.topics.counts.items()}
 
     async def take_up(self, *, anew: bool) -> None:
         """Get another assignment; ``anew`` as a new member of the group, so that all members get one."""

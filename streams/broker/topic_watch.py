@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaClient
@@ -162,27 +161,18 @@ class TopicWatch:
         self.troubles: Mapping[str, str] = {}
         #: Number of partitions of each topic, as seen last; of one that cannot be seen, as it was before.
         self.counts: Mapping[str, int] = {}
-        #: Id of each topic, likewise.
-        self.ids: Mapping[str, str] = {}
         self._say_at: dict[str, float] = {}
         self._reopen_at = 0.0
 
-    def start(
-        self,
-        states: TopicStates,
-        worker: Watched,
-        counts: Mapping[str, int],
-        ids: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
+    def start(self, states: TopicStates, worker: Watched, counts: Mapping[str, int]) -> None:
         """Watch in the background.
 
         Args:
             states: judges what is seen.
             worker: does what is needed.
             counts: number of partitions of each topic at the start.
-            ids: id of each topic at the start.
         """
-        self.counts, self.ids = counts, ids
+        self.counts = counts
         self._task = asyncio.create_task(self._watch(states, worker), name="topic-watch")
 
     async def stop(self) -> None:
@@ -207,8 +197,6 @@ class TopicWatch:
                             await gone.close()
                     continue
                 self.counts = {**self.counts, **partitions_in(found)}
-                there = {name: topic.topic_id for name, topic in found.items() if topic.error is None}
-                self.ids = {**self.ids, **there}
                 await self._act(states.looked(found, worker.working_ids(), worker.unassigned()), worker)
         finally:
             if client is not None:

@@ -14,10 +14,8 @@ Every worker gives the same answer: nothing in it depends on which one is asked.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -28,9 +26,12 @@ from yarl import URL
 
 from streams.notifications.priority import Priority
 from tables.feeds import Feed
+from tables.views.answers import KEPT_BY_CLIENT
 from tables.views.atom import CONTENT_TYPE, Page, pages_of
 from tables.views.counts_query import BadQueryError, parameters
+from tables.views.prefix import Prefix
 from tables.views.problems import Problem
+from tables.views.reader_lane import ReaderLane
 from tables.views.sources import Sources
 
 _MOST_WILDCARDS: Final = 8
@@ -42,8 +43,6 @@ _MOST_KEPT_BYTES: Final = 8 * 2**20
 #: Seconds that must have passed since the newest alert before its time can stand for the whole document.
 _SETTLED_S: Final = 2.0
 _AGAIN_S: Final = "2"
-#: Seconds that the event loop is held at a time.
-_PIECE_S: Final = 0.0005
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,10 +65,18 @@ class Document:
 
 
 class FeedViews:
-    """Handlers of the feeds."""
+    """Handlers of the feeds.
 
-    def __init__(self, sources: Sources) -> None:
+    Args:
+        sources: of the alerts.
+        lane: in which all work for readers is done.
+        prefix: under which path the web views are seen.
+    """
+
+    def __init__(self, sources: Sources, lane: ReaderLane, prefix: Prefix) -> None:
         self._sources = sources
+        self._lane = lane
+        self._prefix = prefix
         #: Address of this worker, feed, number of the page -> document
         self._kept: dict[tuple[str, Feed, int], Document] = {}
 
@@ -125,8 +132,7 @@ class FeedViews:
             )
         for relation, address in document.links:
             response.headers.add("Link", f'<{address}>; rel="{relation}"')
-        # It may be kept, as long as it is asked each time whether it still holds.
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Cache-Control"] = KEPT_BY_CLIENT
         if _is_known(request, response):
             response.body = None
             response.set_status(304)
@@ -136,7 +142,8 @@ class FeedViews:
         if self._sources.settings.feed_url:
             return self._sources.settings.feed_url
         try:
-            return str(URL.build(scheme=request.scheme, authority=request.host).origin())
+            origin = URL.build(scheme=request.scheme, authority=request.host).origin()
+            return f"{origin}{self._prefix.public_prefix(request)}"
         except ValueError:
             raise Problem(400) from None
 
@@ -161,7 +168,12 @@ class FeedViews:
                 pages[number - 1],
                 updated_ms,
             )
-            body = await _in_pieces(page)
+            parts = []
+            async with self._lane.work() as pieces:
+                for part in page.written():
+                    parts.append(part)
+                    await pieces.rest()
+            body = b"".join(parts)
             etag = hashlib.blake2b(body, digest_size=16).hexdigest()
             kept = Document(changes, body, etag, updated_ms / 1000, page.links)
         self._kept[key] = kept  # at the end: it is the last to go now
@@ -169,17 +181,6 @@ class FeedViews:
         while len(self._kept) > _MOST_KEPT or nbytes > _MOST_KEPT_BYTES:
             nbytes -= len(self._kept.pop(next(iter(self._kept))).body)
         return kept
-
-
-async def _in_pieces(page: Page) -> bytes:
-    """The document of a page, giving way to others while it is made."""
-    parts, since = [], time.perf_counter()
-    for part in page.written():
-        parts.append(part)
-        if time.perf_counter() - since > _PIECE_S:
-            await asyncio.sleep(0)
-            since = time.perf_counter()
-    return b"".join(parts)
 
 
 def _is_known(request: web.Request, response: web.Response) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import KafkaError
 
 from streams.broker.client_options import client_options
 from streams.notifications.priority import Priority
@@ -27,12 +28,32 @@ PATTERN = "disk.*"
 class Topics:
     """The alert topics of one test, what lies in them, and readers of them."""
 
-    def __init__(self, bootstrap: str, unique: str, producer: Any) -> None:
+    def __init__(self, bootstrap: str, unique: str, producer: Any, admin: Any) -> None:
         self.topics = {f"{unique}.critical": Priority.CRITICAL, f"{unique}.error": Priority.ERROR}
         self.critical, self.error = self.topics
         self.layout = dict.fromkeys(self.topics, ("one", PARTITIONS))
         self._options = client_options(load_settings(brokers=bootstrap))
         self._producer = producer
+        self._admin = admin
+
+    async def create(self, *topics: str, partitions: int = PARTITIONS) -> None:
+        """Create topics, as soon as none of them is there."""
+        config = {"message.timestamp.type": "LogAppendTime"}
+        wanted = [NewTopic(topic, partitions, 1, topic_configs=config) for topic in topics]
+
+        async def created() -> bool:
+            answer = await self._admin.create_topics(wanted)
+            return all(error[1] == 0 for error in answer.topic_errors)
+
+        await eventually("the topics are created", created)
+
+    async def delete(self, topic: str) -> None:
+        """Delete a topic."""
+        await self._admin.delete_topics([topic])
+
+    async def raise_partitions(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions."""
+        await self._admin.create_partitions({topic: NewPartitions(partitions)})
 
     async def write(self, topic: str, partition: int, names: Mapping[str, str], value: bytes = b"{}") -> None:
         """Write alerts, given as event types by id."""
@@ -46,7 +67,7 @@ class Topics:
     async def reader(self, most: int = 20) -> AsyncIterator[AlertsReader]:
         """A reader that has read what was there."""
         reader = AlertsReader(self.topics, self._options, most=most, patterns=[PATTERN])
-        await reader.start(lambda: self.layout)
+        reader.start()
         try:
             await eventually("the ends are read", lambda: reader.complete)
             yield reader
@@ -59,9 +80,8 @@ async def topics(kafka: LocalKafka, unique: str) -> AsyncIterator[Topics]:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, max_batch_size=2**20)
-    made = Topics(kafka.bootstrap, unique, producer)
-    config = {"message.timestamp.type": "LogAppendTime"}
-    await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=config) for topic in made.topics])
+    made = Topics(kafka.bootstrap, unique, producer, admin)
+    await made.create(*made.topics)
     await producer.start()
     yield made
     await producer.stop()
@@ -120,11 +140,36 @@ async def test_reading_back_large_alerts_ends_when_there_is_no_room(topics: Topi
         assert reader.changes < 100  # what came before was not even read
 
 
-async def test_another_topic_of_the_same_name_is_read_anew(topics: Topics) -> None:
-    await topics.write(topics.error, 0, {"old": "disk.full"})
+async def test_a_topic_that_was_made_again_is_read_anew(topics: Topics) -> None:
+    await topics.write(topics.error, 0, {"old": "disk.full", "older": "disk.full"})
+    await topics.write(topics.critical, 0, {"stays": "disk.full"})
     async with topics.reader() as reader:
-        assert ids(await reader.newest()) == ["old"]
-        before = reader.changes
-        topics.layout = dict.fromkeys(topics.topics, ("two", PARTITIONS))
-        await eventually("it is read anew", lambda: reader.changes > before)
-        assert ids(await reader.newest()) == ["old"]
+        assert sorted(ids(await reader.newest())) == ["old", "older", "stays"]
+        await topics.delete(topics.error)
+        await topics.create(topics.error, partitions=1)
+        await topics.write(topics.error, 0, {"new": "disk.full"})
+
+        async def only_new() -> bool:
+            return sorted(ids(await reader.newest())) == ["new", "stays"]
+
+        await eventually("what is gone is forgotten, what is new is there", only_new)
+        assert reader.complete
+
+
+async def test_new_partitions_are_read(topics: Topics) -> None:
+    async with topics.reader() as reader:
+        await topics.raise_partitions(topics.error, PARTITIONS + 1)
+
+        async def written() -> bool:
+            try:
+                await topics.write(topics.error, PARTITIONS, {"new": "disk.full"})
+            except KafkaError:
+                return False  # the producer does not know it yet
+            return True
+
+        await eventually("an alert lies in the new partition", written)
+
+        async def came() -> bool:
+            return ids(await reader.newest()) == ["new"]
+
+        await eventually("the alert of the new partition has come", came)

@@ -176,7 +176,7 @@ async def test_what_has_not_changed_is_not_sent_again() -> None:
     async with served(fake) as client:
         async with client.get("/feeds/alerts.atom") as first:
             etag, modified = first.headers["ETag"], first.headers["Last-Modified"]
-            assert first.headers["Cache-Control"] == "no-cache"
+            assert first.headers["Cache-Control"] == "private, no-cache"
         assert modified == format_datetime(datetime.fromtimestamp(NOW_S - 50, UTC), usegmt=True)
         earlier = format_datetime(datetime.fromtimestamp(NOW_S - 51, UTC), usegmt=True)
         for headers, status in (
