@@ -93,7 +93,7 @@ class AlertsReader:
         self.patterns = tuple(patterns)
         self._steady = steady
         self._memory = AlertMemory(topics, {}, most, patterns)
-        self._taken_before = 0
+        self._changes_before = 0
         #: Whether the ends of all partitions were read once.
         self.complete = False
         #: Why nothing can be read, one sentence; None while it can.
@@ -121,7 +121,7 @@ class AlertsReader:
     @property
     def changes(self) -> int:
         """Grows whenever other alerts are found than before."""
-        return self._taken_before + self._memory.taken
+        return self._changes_before + self._memory.changes
 
     async def changed(self) -> None:
         """Wait until there are other alerts than now."""
@@ -165,6 +165,7 @@ class AlertsReader:
     async def _run(self) -> None:
         retries = Retries(_RETRY)
         while True:
+            began = self._steady()
             try:
                 await self._read()
             except _ChangedError:
@@ -179,6 +180,8 @@ class AlertsReader:
                 log.warning("Reading alerts failed (%r); trying again.", error)
             if self._consumer is not None:
                 await disconnect(self._consumer)
+            if self._steady() - began > _RETRY.most_s:
+                retries = Retries(_RETRY)  # it went well for a while
             await retries.pause()
 
     async def _layout(self, consumer: aiokafka.AIOKafkaConsumer, before: _Layout) -> _Layout:
@@ -214,7 +217,7 @@ class AlertsReader:
         for tp in places:
             consumer.seek(tp, ends[tp])
         consumer.resume(*places)
-        self._taken_before += self._memory.taken + 1
+        self._changes_before += self._memory.changes + 1
         self._memory, self.complete, self.trouble = memory, True, None
         self._tell()
         look_at = self._steady() + _LOOK_INTERVAL_S

@@ -201,13 +201,14 @@ class _Tail:
         self.alerts.appendleft(alert)
         self._nbytes += alert.nbytes
 
-    def forget(self, before: int) -> None:
-        """Forget what lies at offsets less than ``before``."""
-        alerts = self.alerts
+    def forget(self, before: int) -> bool:
+        """Forget what lies at offsets less than ``before``; whether there was something."""
+        alerts, number = self.alerts, len(self.alerts)
         while alerts and alerts[0].offset < before:
             self._nbytes -= alerts.popleft().nbytes
         if self.cut is not None and self.cut.offset < before:
             self.cut = None
+        return len(alerts) < number
 
 
 class AlertMemory:
@@ -239,8 +240,8 @@ class AlertMemory:
         self._tails = {
             pattern: {place: _Tail() for place in self.places} for pattern in (None, *self._matchers)
         }
-        #: Counts the alerts that were taken in.
-        self.taken = 0
+        #: Counts what was taken in and forgotten.
+        self.changes = 0
 
     def take(self, place: Place, records: Iterable[Record]) -> Iterator[Alert]:
         """Take in the records at the end of a partition, oldest first; in steps, an alert each."""
@@ -249,7 +250,7 @@ class AlertMemory:
             alert = Alert(*place, priority, record)
             for tail in self._tails_of(place, alert):
                 tail.add(alert, most, most_bytes)
-            self.taken += 1
+            self.changes += 1
             yield alert
 
     def take_older(self, place: Place, records: Sequence[Record]) -> Iterator[Alert]:
@@ -259,7 +260,7 @@ class AlertMemory:
             alert = Alert(*place, priority, record)
             for tail in self._tails_of(place, alert):
                 tail.add_older(alert, most, most_bytes)
-            self.taken += 1
+            self.changes += 1
             yield alert
 
     def is_full(self, place: Place) -> bool:
@@ -269,7 +270,8 @@ class AlertMemory:
     def forget(self, place: Place, before: int) -> None:
         """Forget what lies in a partition at offsets less than ``before``."""
         for tails in self._tails.values():
-            tails[place].forget(before)
+            if tails[place].forget(before):
+                self.changes += 1
 
     def _tails_of(self, place: Place, alert: Alert) -> Iterator[_Tail]:
         yield self._tails[None][place]

@@ -153,7 +153,8 @@ class FeedViews:
         changes = alerts.changes
         kept = self._kept.pop(key, None)
         if kept is None or kept.changes != changes:
-            found = await alerts.newest(priority=feed.priority, event_type=feed.pattern)
+            async with self._lane.work():
+                found = await alerts.newest(priority=feed.priority, event_type=feed.pattern)
             pages = pages_of(found)
             if number > len(pages):
                 raise Problem(404, "The feed has fewer pages now; begin with the first.")

@@ -71,7 +71,7 @@ class FakeAlerts:
 
     @property
     def changes(self) -> int:
-        return self.memory.taken
+        return self.memory.changes
 
     async def newest(
         self, *, priority: Priority | None = None, event_type: str | None = None, most: int | None = None
