@@ -19,6 +19,8 @@ BENCH_STAMP = $(VENV)/.set-up-bench
 # What benchmarks compare Tocsin with has dependencies of its own, kept away from the product's.
 PEERS = .tocsin/bench-peers
 PEERS_STAMP = $(PEERS)/.set-up
+# The WebSub hub of the tests: away from the environment, since it brings a package of the name tests.
+HUB = .tocsin/hub
 UV_VERSION = 0.13.9
 LOCK_ENV = .tocsin/lock-env
 # Where the wheel is tried, as pip installs it.
@@ -37,16 +39,18 @@ help: ## Show this.
 
 setup: $(STAMP) ## Make .venv with everything in it, pinned by hash.
 
-$(STAMP): pyproject.toml requirements/dev.txt
+$(STAMP): pyproject.toml requirements/dev.txt requirements/hub.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11, 3.12, 3.13 or 3.14, or name one, as in make PYTHON=python3.12." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 15) else "Tocsin needs Python 3.11, 3.12, 3.13 or 3.14 and $(PYTHON) is %d.%d: name another one, as in make PYTHON=python3.12." % v)'
 	@echo "==> Setting up $(VENV): once, a minute or two. What the installer says goes to $(SETUP_LOG)"
 	@mkdir -p .tocsin && : > $(SETUP_LOG)
-	@[ "$(MADE_FOR)" = "$(CURDIR)" ] || $(QUIETLY) "1/3  An empty Python environment: some seconds" 0 $(PYTHON) -m venv --clear $(VENV)
+	@[ "$(MADE_FOR)" = "$(CURDIR)" ] || $(QUIETLY) "1/4  An empty Python environment: some seconds" 0 $(PYTHON) -m venv --clear $(VENV)
 	@rm -f $(STAMP) $(BENCH_STAMP)
-	@$(QUIETLY) "2/3  Python packages, pinned by hash: about 150 MB, most of the time" $$(grep -c == requirements/dev.txt) \
+	@$(QUIETLY) "2/4  Python packages, pinned by hash: about 150 MB, most of the time" $$(grep -c == requirements/dev.txt) \
 		$(PIP) install --progress-bar off --require-hashes --no-deps $(ONLY_BINARY) -r requirements/dev.txt
-	@$(QUIETLY) "3/3  Tocsin itself: some seconds" 0 \
+	@$(QUIETLY) "3/4  What has no wheel, built here: some seconds" 0 \
+		$(PIP) install --target $(HUB) --upgrade --require-hashes --no-deps --no-build-isolation --no-binary :all: -r requirements/hub.txt
+	@$(QUIETLY) "4/4  Tocsin itself: some seconds" 0 \
 		$(PIP) install --no-index --no-deps --no-build-isolation --editable '.[local]'
 	@printf '%s\n' "$(CURDIR)" > $(STAMP)
 	@echo "==> $(VENV) is ready; the command is $(BIN)/tocsin"
@@ -125,6 +129,7 @@ lock: ## Pin the Python packages anew after a change of pyproject.toml; UPGRADE=
 	@$(LOCK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(COMPILE) pyproject.toml -c requirements/constraints.in -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --extra local --extra msk --extra rabbit --extra routing --group test --group lint --group build -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) --group hub --no-deps -o requirements/hub.txt
 	$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) --group peers -o requirements/peers.txt
 

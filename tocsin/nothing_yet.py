@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from streams.notifications import Priority, Reason, RecordTime, Repair
 from streams.scheduling.age_guard import AgeGuard
+from tables.feeds import PingResult
 from tables.views.sources import Profile, TimeSkew
 
 if TYPE_CHECKING:  # Faust would come with it
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # Faust would come with it
 class NothingYet:
     """Nothing was done, and there are no classes.
 
-    Implements ``WorkerStats`` and ``SchedulerSource`` of the web views.
+    Implements ``WorkerStats``, ``SchedulerSource`` and ``HubStats`` of the web views.
     """
 
     counted: Mapping[Priority, int] = field(default_factory=dict)
@@ -40,6 +41,8 @@ class NothingYet:
     profile: Profile | None = None
     virtual_time: float = 0.0
     guard: AgeGuard[Priority, int] | None = None
+    results: Mapping[PingResult, int] = field(default_factory=dict)
+    untold_s: float = 0.0
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """No classes."""

@@ -27,6 +27,7 @@ from faust.types import TP
 
 from agents.again import AskedAgain, OutdatedRows
 from agents.counting import Counting, Topics
+from agents.deliveries.hub_pings import HubPings
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
@@ -46,7 +47,9 @@ from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
 from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.topic_ids import commit_note
+from tables.alerts_reader import AlertsReader
 from tables.durable_table import DurableTable
+from tables.feeds import pinged_feeds
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
 from tocsin.figures import SchedulerFigures, WorkerFigures
@@ -84,6 +87,8 @@ class Starting:
             on_busy=self.pace.spent,
             clock=self.clock.now_s,
         )
+        self.alerts = AlertsReader.of(settings, self.options)
+        self.pings = HubPings(settings.feed_hub, settings.feed_url, pinged_feeds(settings), self.alerts)
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
         self.topics = TopicWatch(self.options)
         self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader, self.clock)
@@ -96,6 +101,8 @@ class Starting:
             health=self.health,
             stats=nothing,
             stalls=self.stalls.log,
+            alerts=self.alerts,
+            hub=self.pings,
         )
 
     async def stop(self) -> None:
@@ -182,6 +189,8 @@ class Worker:
         self.topics = starting.topics
         self.pools = PoolWatch(settings)
         self.reader = starting.reader
+        self.alerts = starting.alerts
+        self.pings = starting.pings
         self.health = starting.health
         self.web = starting.web
         self.stalls = starting.stalls
@@ -252,6 +261,8 @@ class Worker:
             return
         await self.traffic.start()
         await self.reader.start(self.cluster.slices)
+        self.alerts.start()
+        self.pings.start(self._has_first_slice)
         self.counting.start(self._app.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
         self._app.add_future(self._watch_recovery())
@@ -267,6 +278,8 @@ class Worker:
         await self.topics.stop()
         await self.brokers.stop()
         await self.reader.stop()
+        await self.pings.stop()
+        await self.alerts.stop()
         await self.alert_producer.stop()
         await self.count_producer.stop()
         await self.web.stop()
@@ -301,6 +314,9 @@ class Worker:
             for topic in self.traffic.topics
             if (missing := assignor.wanted(topic, counts.get(topic, 0)) - given.get(topic, set()))
         }
+
+    def _has_first_slice(self) -> bool:
+        return self.traffic.ready.is_set() and self.counting.combiner(0) is not None
 
     async def take_up(self, *, anew: bool) -> None:
         """Get another assignment; ``anew`` as a new member of the group, so that all members get one."""

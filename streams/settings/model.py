@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 from streams.notifications.masking import plain_word
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from streams.settings.addresses import listening_host, networks, path_prefix
+from streams.settings.feeds import FeedSettings
 from streams.settings.profiles import (
     PROFILE_MODES,
     PROFILES,
@@ -21,7 +22,6 @@ from streams.settings.profiles import (
     numbers_by_priority,
     priorities,
 )
-from streams.settings.publishing import PublishingSettings
 
 #: The name of a host, in lower case; underscores are met in practice.
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
@@ -31,7 +31,7 @@ _LEAST_FORGET_S = 3 * 86_400
 _MASKED = "********"
 
 
-class Settings(PublishingSettings):
+class Settings(FeedSettings):
     """All settings; immutable once read."""
 
     # --- Topics ----------------------------------------------------------------------------

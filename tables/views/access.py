@@ -29,6 +29,8 @@ _CHALLENGES: Final = ('Bearer realm="Tocsin"', 'Basic realm="Tocsin", charset="U
 #: A Host header: a name or an IPv4 address, or an IPv6 address in brackets, and a port.
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::\d{1,5})?")
 METRICS_ROUTE: Final = "metrics"
+#: Routes of the feeds.
+FEED_ROUTES: Final = frozenset({"feed-alerts", "feed-priority", "feed-events"})
 
 
 def token_of(request: web.BaseRequest) -> bytes | None:
@@ -60,6 +62,7 @@ class Access:
         self.sessions = None if self.token is None else Sessions(self.token, clock)
         self._metrics_token = _bytes(settings.metrics_token)
         self._metrics_open = settings.metrics_open
+        self._feeds_open = settings.feed_open
         named = {name.rstrip(".") for name in settings.web_host_names}
         self._names = named | {settings.web_host.lower(), "localhost"}
         self._checks_names = settings.web_is_loopback or bool(named)
@@ -81,6 +84,8 @@ class Access:
         Raises:
             Problem: 401 without the token.
         """
+        if route in FEED_ROUTES and self._feeds_open:
+            return
         if route == METRICS_ROUTE:
             if self._metrics_open or (self._metrics_token is None and self.token is None):
                 return

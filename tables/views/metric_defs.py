@@ -16,6 +16,7 @@ from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
 from streams.notifications.record_time import RecordTime
 from streams.settings import ModeName
+from tables.feeds import PING_RESULTS
 from tables.views.healthz import ask
 from tables.views.sources import Sources, TimeSkew, WebStats
 
@@ -329,6 +330,22 @@ METRICS: Final = (
         "0 while they are less than a minute apart.",
         (),
         _one(lambda s: s.stats.clock_ahead_s),
+    ),
+    # --- Feeds -----------------------------------------------------------------------------
+    MetricDef(
+        "tocsin_hub_pings_total",
+        "counter",
+        "Times the WebSub hub was told of new entries of a feed, by what became of it: it took that, "
+        "refused, or was not reached in time. The worker that has the first slice tells.",
+        ("result",),
+        lambda scrape: [((result,), scrape.sources.hub.results.get(result, 0)) for result in PING_RESULTS],
+    ),
+    MetricDef(
+        "tocsin_hub_untold_seconds",
+        "gauge",
+        "Seconds for which the WebSub hub has not been told of an entry that there is; 0 while it knows all.",
+        (),
+        _one(lambda s: s.hub.untold_s),
     ),
     # --- The event loop ---------------------------------------------------------------------
     MetricDef(

@@ -19,6 +19,7 @@ from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.events import Events
+from tables.views.feed_views import FeedViews
 from tables.views.healthz import HEALTHZ_PATHS, Healthz
 from tables.views.listening import BACKLOG, listening_sockets
 from tables.views.live_counts import LiveCounts
@@ -29,7 +30,16 @@ from tables.views.page import Page, make_environment
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem, harden, problem_response
 from tables.views.sign_in import OPEN_ROUTES, SignIn
-from tables.views.sources import CountsSource, Health, SchedulerSource, Sources, Stalls, WorkerStats
+from tables.views.sources import (
+    AlertsSource,
+    CountsSource,
+    Health,
+    HubStats,
+    SchedulerSource,
+    Sources,
+    Stalls,
+    WorkerStats,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +65,8 @@ class ViewServer:
         health: what the health checks ask.
         stats: what the metrics read.
         stalls: of the event loop.
+        alerts: the alerts to show.
+        hub: what it was told of.
         registry: for ``/metrics``; by default one with the metrics of what is served.
         of_worker: whether a worker is shown; else only the counts, and what reads them.
         clock: the time in seconds since 1970.
@@ -68,6 +80,8 @@ class ViewServer:
         health: Health,
         stats: WorkerStats,
         stalls: Stalls,
+        alerts: AlertsSource,
+        hub: HubStats,
         *,
         registry: CollectorRegistry | None = None,
         of_worker: bool = True,
@@ -75,7 +89,9 @@ class ViewServer:
     ) -> None:
         self._settings = settings
         self._access = access = Access(settings, clock)
-        sources = self._sources = Sources(settings, counts, scheduler, health, stats, stalls, clock)
+        sources = self._sources = Sources(
+            settings, counts, scheduler, health, stats, stalls, alerts, hub, clock
+        )
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         self.stream = LiveStream(live, settings.web_live_clients)
@@ -88,6 +104,7 @@ class ViewServer:
             Api(sources, live, answers, of_worker=of_worker),
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
+            FeedViews(sources, live.lane, self.prefix),
             Page(sources, live, environment, access.is_session),
             self._sign_in,
             Healthz(health, self._access.trusts),

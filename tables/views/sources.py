@@ -13,6 +13,8 @@ from streams.notifications.priority import Priority
 from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
+from tables.feeds import PingResult
+from tables.recent_alerts import Alert
 from tables.totals import Totals
 
 if TYPE_CHECKING:  # Faust would come with it
@@ -37,6 +39,41 @@ class CountsSource(Protocol):
     @property
     def as_of(self) -> float:
         """Time, in seconds since 1970, up to which everything published is taken in; 0 before that."""
+
+
+class AlertsSource(Protocol):
+    """The last alerts, the same ones on every worker: ``tables.alerts_reader.AlertsReader``."""
+
+    @property
+    def most(self) -> int:
+        """Alerts of a feed; 0 where none are kept."""
+
+    @property
+    def patterns(self) -> Collection[str]:
+        """Patterns of event types for which alerts are kept of their own."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether what was there at the start is read."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why they cannot be read, one sentence; None while they can."""
+
+    @property
+    def changes(self) -> int:
+        """A number that is another whenever there are other alerts."""
+
+    async def newest(
+        self, *, priority: Priority | None = None, event_type: str | None = None, most: int | None = None
+    ) -> list[Alert]:
+        """Alerts, newest first, each id once.
+
+        Args:
+            priority: only those of it; None for all.
+            event_type: a pattern with ``*`` and ``?``; None for all.
+            most: how many; the number that is kept of a feed when None.
+        """
 
 
 #: Where a change of weights or mode came from: the start of the worker, SIGHUP, or a call of the API.
@@ -263,6 +300,18 @@ class WebStats(Protocol):
         """Answers of the counts that were there already."""
 
 
+class HubStats(Protocol):
+    """What became of the pings of a WebSub hub: ``agents.deliveries.hub_pings.HubPings``."""
+
+    @property
+    def results(self) -> Mapping[PingResult, int]:
+        """Pings by what became of them."""
+
+    @property
+    def untold_s(self) -> float:
+        """Seconds for which the hub has not been told of an entry that there is; 0 while it knows all."""
+
+
 @dataclass(slots=True)
 class Sources:
     """Everything that handlers read, at each request anew.
@@ -280,5 +329,7 @@ class Sources:
     health: Health
     stats: WorkerStats
     stalls: Stalls
+    alerts: AlertsSource
+    hub: HubStats
     clock: Callable[[], float] = time.time
     web: WebStats | None = None

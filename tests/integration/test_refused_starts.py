@@ -255,6 +255,12 @@ async def test_topics_that_may_not_be_used_are_refused(
     await told(settings, topic, usable=False)
     worker = guarded.worker()
     await refused(worker, f"{topic} {words}")
+    await allowed_again(client, settings, topic)
+    await works(guarded, worker)
+
+
+async def allowed_again(client: AdminClient, settings: Settings, topic: str) -> None:
+    """Remove all rules of a topic."""
     everything = AclBindingFilter(
         ResourceType.TOPIC,
         topic,
@@ -267,7 +273,6 @@ async def test_topics_that_may_not_be_used_are_refused(
     for removed in client.delete_acls([everything]).values():
         await asyncio.to_thread(removed.result, 30)
     await told(settings, topic, usable=True)
-    await works(guarded, worker)
 
 
 # --- tocsin web, which reads one topic and needs no other right ---------------------------------------
@@ -323,3 +328,30 @@ async def test_tocsin_web_needs_no_right_but_to_read_the_counts(guarded: Deploym
         )
         for removed in client.delete_acls([everything]).values():
             await asyncio.to_thread(removed.result, 30)
+
+
+@pytest.mark.xdist_group("guarded")
+async def test_alerts_that_may_not_be_read_are_missing_in_feeds_alone(guarded: Deployment) -> None:
+    settings = guarded.settings
+    await apply_topics(settings)
+    topic = settings.alert_topic(Priority.CRITICAL)
+    client = AdminClient({"bootstrap.servers": settings.brokers})
+    rules = [
+        rule(topic, AclOperation.ALL, AclPermissionType.ALLOW),
+        rule(topic, AclOperation.READ, AclPermissionType.DENY),
+    ]
+    for made in client.create_acls(rules).values():
+        await asyncio.to_thread(made.result, 30)
+    await told(settings, topic, usable=False)
+    worker = await guarded.worker().start().ready()
+    words = f"This worker may not read {topic}: grant Read on it."
+
+    async def feed_is(status: int, part: str) -> bool:
+        found, body = await asyncio.to_thread(worker.get, "/feeds/alerts.atom")
+        return found == status and part in body.decode()
+
+    await eventually("the feed says what is missing", lambda: feed_is(503, words))
+    assert (await asyncio.to_thread(worker.get, "/readyz"))[0] == 200
+    await allowed_again(client, settings, topic)
+    await eventually("the feed is there", lambda: feed_is(200, "</feed>"))
+    await worker.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -155,6 +156,7 @@ class _Producer:
 
     def __init__(self, may_start: asyncio.Future[None]) -> None:
         self._may_start = may_start
+        self.client = SimpleNamespace(cluster=SimpleNamespace())
 
     async def start(self) -> None:
         await self._may_start

@@ -18,7 +18,7 @@ _PAGES = re.compile(r"/$|/static/|/sign-(in|out)$")
 
 
 def routes(fake: FakeSources, **settings: Any) -> set[tuple[str, str]]:
-    """Method and path of every route but those of pages."""
+    """Method and path of every route but those of pages and feeds."""
     found = set()
     for route in fake.server(**settings).app.router.routes():
         assert route.resource is not None

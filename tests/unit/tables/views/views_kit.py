@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,9 @@ from streams.scheduling.age_guard import AgeGuard
 from streams.settings import load_settings
 from streams.transport.traffic import ClassTraffic
 from tables.buckets import RESOLUTIONS, RETENTION_S, parent
+from tables.feeds import PingResult
 from tables.public_rows import PublicRow, encode_key, encode_value
+from tables.recent_alerts import Alert, AlertMemory
 from tables.row_bodies import TypeTotal
 from tables.totals import Totals
 from tables.views.server import ViewServer
@@ -56,6 +58,38 @@ def fill(totals: Totals, counts: Counts, offset: int = 1, *, now_s: int = NOW_S,
         totals.apply(encode_key(priority, None, None, place), encode_value(public, 0))
 
 
+class FakeAlerts:
+    """Alerts of a real memory, to be filled at will."""
+
+    def __init__(self, *patterns: str, most: int = 500) -> None:
+        self.patterns = patterns
+        self.most = most
+        self.complete = True
+        self.trouble: str | None = None
+        topics = {f"alerts.{each.value.lower()}": each for each in (Priority.CRITICAL, Priority.ERROR)}
+        self.memory = AlertMemory(topics, dict.fromkeys(topics, SLICES), most, patterns)
+
+    @property
+    def changes(self) -> int:
+        return self.memory.changes
+
+    async def newest(
+        self, *, priority: Priority | None = None, event_type: str | None = None, most: int | None = None
+    ) -> list[Alert]:
+        """Alerts, newest first."""
+        return run(self.memory.newest(priority=priority, event_type=event_type, most=most))
+
+
+def run(steps: Generator[None, None, list[Alert]]) -> list[Alert]:
+    """Take all steps, and return what they end in."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            found: list[Alert] = ended.value
+            return found
+
+
 class FakeSources:
     """Counts, scheduler, health and figures of a worker, to be set at will."""
 
@@ -90,6 +124,9 @@ class FakeSources:
         self.virtual_time = 2.5
         self.guard: AgeGuard[Priority, int] | None = None
         self.stalls = StallLog()
+        self.alerts = FakeAlerts()
+        self.results: Counter[PingResult] = Counter({"accepted": 9, "failed": 2})
+        self.untold_s = 3.5
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """The classes."""
@@ -124,6 +161,8 @@ class FakeSources:
             self,
             self,
             self.stalls,
+            self.alerts,
+            self,
             registry=registry,
             clock=lambda: NOW_S + 1.0,
         )

@@ -1,0 +1,1 @@
+"""What alerts are delivered to besides Kafka."""
