@@ -248,7 +248,7 @@ async def test_where_packed_records_have_no_room_another_batch_waits_behind(prod
     assert batches.put("t", b"last", b"k", HEADERS) is put[-1][0]
     assert [indexes for _, indexes in put] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
     futures = [future for future, _ in put]
-    made = [*producer._message_accumulator._batches.values()][0]
+    [made] = producer._message_accumulator._batches.values()
     made[1].done(40)
     assert (await futures[0]).offset == 40
     assert not futures[1].done()
