@@ -28,7 +28,6 @@ class OpenBatches:
 
     def __init__(self, producer: aiokafka.AIOKafkaProducer) -> None:
         self._producer = producer
-        self._compresses = bool(producer._message_accumulator._compression_type)
         self._make_future = asyncio.get_running_loop().create_future
         #: What the partitions were chosen from; aiokafka has another dictionary when it looks again.
         self._known: Any = None
@@ -83,7 +82,9 @@ class OpenBatches:
             nothing when nothing was done: the client is closed, compresses, or does not know the topic.
         """
         topic = records.topic
-        if self._batches() is None or topic not in self._known or self._compresses:
+        if self._batches() is None or topic not in self._known:
+            return []
+        if self._producer._message_accumulator._compression_type:
             return []
         places, known = self._places[topic], records.keys
         by_place: dict[TopicPartition, list[int]] = {}
