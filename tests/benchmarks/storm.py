@@ -45,7 +45,7 @@ _DONE_S = 600.0
 #: Bytes of a notification.
 _SIZE = 350
 #: Below this share, in per cent, there are so many times as many records: else a run would be over at once.
-_MANY, _MORE = 25, 4
+_MANY, _MORE = 25, 2
 #: What takes part unless told otherwise, so that it is over in some minutes; and all shares.
 _ARMS, _SHARES, _ALL_SHARES = "tocsin,bare,counting", "0,10,50,100", "0,5,10,25,50,100"
 #: How an arm forwards: as a storm wants it, by waiting a little for more.
@@ -213,7 +213,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     known = storm_arms()
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--messages", type=int, default=600_000, help="records, for the fast arms")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="records, for the fast arms")
     parser.add_argument("--few", type=int, default=40_000, help="records, for the slow arms")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--event-types", type=int, default=200)
