@@ -1,7 +1,8 @@
 """Records that ingest sends out at once: forwarded alerts and dead letters, until they are confirmed.
 
-Most go straight into a batch that the client has open, and are confirmed with it: a parcel. So the cost of a
-storm is that of its batches. A record that finds no open batch is sent by itself, and opens one.
+Alerts come packed, many at a time, and go straight into batches of the client, with which they are confirmed:
+a parcel. So the cost of a storm is that of its batches. Another record that finds no open batch is sent by
+itself, and opens one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, count
 from operator import attrgetter
@@ -21,6 +22,7 @@ from faust.types import TP
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.outgoing import Outgoing
+from streams.packed_records import PackedRecords
 from streams.transport.committable import CommittableOffsets
 from streams.transport.outstanding import OutstandingOffsets
 
@@ -28,10 +30,9 @@ log = logging.getLogger(__name__)
 
 #: Bytes under way above which ingest waits; bounds what a broker outage can pile up.
 _MOST_BYTES: Final = 2 * 2**20
-#: Bytes that a record costs besides its value, about.
+#: Bytes that a record costs besides its value, about; and one that is packed.
 _RECORD_BYTES: Final = 500
-#: Records handed to the client at once, at most.
-_MOST_TOGETHER: Final = 200
+_PACKED_BYTES: Final = 100
 _REFUSED_RETRY_S: Final = 10.0
 
 _number_of: Final = attrgetter("number")
@@ -45,17 +46,42 @@ class _Parcel:
 
     Attributes:
         number: of the parcel, in the order of sending.
-        records: with the input partition and offset of each, and what makes it smaller.
+        topic: of the records.
+        parts: input partition and offsets, their records, and what makes one smaller.
         floors: for each input partition, the lowest offset of it that has a record here.
+        nbytes: that the records are charged with.
     """
 
-    __slots__ = ("floors", "nbytes", "number", "records")
+    __slots__ = ("floors", "length", "nbytes", "number", "parts", "topic")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, topic: str) -> None:
         self.number = number
-        self.records: list[tuple[TP, int, Outgoing, Smaller]] = []
+        self.topic = topic
+        self.parts: list[tuple[TP, Sequence[int], Sequence[Outgoing] | PackedRecords, Smaller]] = []
         self.floors: dict[OutstandingOffsets, tuple[TP, int]] = {}
         self.nbytes = 0
+        self.length = 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[TP, int, Outgoing, Smaller]]:
+        """Each record with its input partition and offset, and what makes it smaller."""
+        for tp, offsets, records, smaller in self.parts:
+            for offset, record in zip(offsets, records, strict=True):
+                yield tp, offset, record, smaller
+
+    def add(
+        self,
+        tp: TP,
+        offsets: Sequence[int],
+        records: Sequence[Outgoing] | PackedRecords,
+        smaller: Smaller,
+        nbytes: int,
+    ) -> None:
+        self.parts.append((tp, offsets, records, smaller))
+        self.length += len(offsets)
+        self.nbytes += nbytes
 
 
 class Effects:
@@ -97,57 +123,65 @@ class Effects:
         """
         if not self._may_send(record.topic) or (future := self._producer.put_now(record)) is None:
             return False
-        parcel = self._parcel(future, tp, offset)
-        parcel.records.append((tp, offset, record, smaller))
-        nbytes = _size(record)
-        parcel.nbytes += nbytes
-        self._bytes += nbytes
-        self._under_way += 1
+        self._sent(future, record.topic, tp, (offset,), (record,), smaller, _size(record))
         return True
 
     async def send_all(
-        self, tp: TP, offsets: Sequence[int], records: Sequence[Outgoing], smaller: Smaller
+        self, tp: TP, offsets: Sequence[int], records: PackedRecords, smaller: Smaller
     ) -> None:
-        """Do as `send` for records of one topic and consecutive inputs, in order."""
+        """Do as `send` for packed records of consecutive inputs, in order."""
         begun = 0
         while begun < len(records):
-            begun += self._send_some_now(tp, offsets, records, begun, smaller)
-            if begun < len(records):
+            await self._room_for(records.topic)
+            taken = self._send_some_now(tp, offsets, records, begun, smaller)
+            if not taken:
                 await self.send(tp, offsets[begun], records[begun], smaller)
-                begun += 1
+            begun += taken or 1
 
     def _send_some_now(
-        self, tp: TP, offsets: Sequence[int], records: Sequence[Outgoing], begun: int, smaller: Smaller
+        self, tp: TP, offsets: Sequence[int], records: PackedRecords, begun: int, smaller: Smaller
     ) -> int:
-        """Send records from index ``begun`` on, as far as that needs no waiting; return how many."""
-        if not self._may_send(records[begun].topic):
-            return 0
-        sizes = list(map(_size, records[begun : begun + _MOST_TOGETHER]))
+        """Send records from index ``begun`` on, as far as there is room; return how many."""
+        sums = list(accumulate(map(len, records.records[begun:])))
         # The one that reaches the bound is sent still, as by itself.
-        fitting = bisect_left(list(accumulate(sizes)), _MOST_BYTES - self._bytes) + 1
-        futures = self._producer.put_all_now(records[begun : begun + min(fitting, len(sizes))])
-        parcel, of_parcel = None, None
-        for index, future in enumerate(futures):
-            offset = offsets[begun + index]
-            if parcel is None or future is not of_parcel:
-                parcel, of_parcel = self._parcel(future, tp, offset), future
-            parcel.records.append((tp, offset, records[begun + index], smaller))
-            parcel.nbytes += sizes[index]
-        self._bytes += sum(sizes[: len(futures)])
-        self._under_way += len(futures)
-        return len(futures)
+        fitting = bisect_left(sums, _MOST_BYTES - self._bytes) + 1
+        taken = 0
+        for future, indexes in self._producer.put_packed_now(records, begun, begun + min(fitting, len(sums))):
+            packed = [records.records[index] for index in indexes]
+            self._sent(
+                future,
+                records.topic,
+                tp,
+                [offsets[index] for index in indexes],
+                PackedRecords(records.topic, (), packed),
+                smaller,
+                sum(map(len, packed)) + _PACKED_BYTES * len(packed),
+            )
+            taken += len(indexes)
+        return taken
 
-    def _parcel(self, future: asyncio.Future[Any], tp: TP, offset: int) -> _Parcel:
-        """The parcel of a batch, which from now on has a record of ``tp`` at ``offset``."""
+    def _sent(
+        self,
+        future: asyncio.Future[Any],
+        topic: str,
+        tp: TP,
+        offsets: Sequence[int],
+        records: Sequence[Outgoing] | PackedRecords,
+        smaller: Smaller,
+        nbytes: int,
+    ) -> None:
+        """Records lie in the batch that the future is of."""
         parcel = self._parcels.get(future)
         if parcel is None:
-            parcel = self._parcels[future] = _Parcel(next(self._numbers))
+            parcel = self._parcels[future] = _Parcel(next(self._numbers), topic)
             future.add_done_callback(self._parcel_done)
         outstanding = self._offsets.outstanding(tp)
         if outstanding not in parcel.floors:
-            outstanding.begin(offset)
-            parcel.floors[outstanding] = tp, offset
-        return parcel
+            outstanding.begin(offsets[0])
+            parcel.floors[outstanding] = tp, offsets[0]
+        parcel.add(tp, offsets, records, smaller, nbytes)
+        self._bytes += nbytes
+        self._under_way += len(offsets)
 
     async def send(self, tp: TP, offset: int, record: Outgoing, smaller: Smaller) -> None:
         """Send a record for the input at ``offset``; returns before it is confirmed.
@@ -158,17 +192,14 @@ class Effects:
             record: what to send.
             smaller: makes of it what to send instead when the brokers refuse it for its size.
         """
-        while not self._may_send(record.topic):
-            self._room.clear()
-            await self._room.wait()
+        await self._room_for(record.topic)
         if self.send_now(tp, offset, record, smaller):
             return
         outstanding = self._offsets.outstanding(tp)
         outstanding.begin(offset)
-        alone = _Parcel(next(self._numbers))
+        alone = _Parcel(next(self._numbers), record.topic)
         alone.floors[outstanding] = tp, offset
-        alone.records.append((tp, offset, record, smaller))
-        alone.nbytes = _size(record)
+        alone.add(tp, (offset,), (record,), smaller, _size(record))
         self._under_way += 1
         self._bytes += alone.nbytes
         try:
@@ -204,22 +235,28 @@ class Effects:
                 current = True
         if not current:
             return  # of an assignment that has ended
-        self._under_way -= len(parcel.records)
+        self._under_way -= len(parcel)
         self._bytes -= parcel.nbytes
         if not self._under_way:
             self._empty.set()
-        if self._bytes < _MOST_BYTES // 2:
+        # As soon as there is any: what is made meanwhile goes with the next request.
+        if self._bytes < _MOST_BYTES:
             self._room.set()
 
     def _may_send(self, topic: str) -> bool:
         return self._bytes < _MOST_BYTES and topic not in self._failed
+
+    async def _room_for(self, topic: str) -> None:
+        while not self._may_send(topic):
+            self._room.clear()
+            await self._room.wait()
 
     def _retry(self, parcel: _Parcel, error: BaseException | None) -> None:
         if isinstance(error, MessageSizeTooLargeError | RecordRefusedForSizeError):
             # By itself: until somebody raises a limit, it may take for ever.
             self._begin(self._send_refused(parcel))
             return
-        topic = parcel.records[0][2].topic
+        topic = parcel.topic
         if topic in self._failed:
             self._failed[topic].append(parcel)
         else:
@@ -239,7 +276,7 @@ class Effects:
                 parcel = min(failed, key=_number_of)
                 failed.remove(parcel)
                 try:
-                    await self._producer.send([record for _, _, record, _ in parcel.records])
+                    await self._producer.send([record for _, _, record, _ in parcel])
                 except RecordRefusedForSizeError:
                     self._begin(self._send_refused(parcel))
                 else:
@@ -252,11 +289,12 @@ class Effects:
 
     async def _send_refused(self, parcel: _Parcel) -> None:
         """Send one by one until all is confirmed: a record of it was refused for its size."""
-        alone = len(parcel.records) == 1
-        for index, (tp, offset, record, smaller) in enumerate(parcel.records):
+        alone = len(parcel) == 1
+        parts, parcel.parts = list(parcel), []
+        for tp, offset, record, smaller in parts:
             # Of several, most are not too large.
             sent = await self._send_one(smaller(record) if alone else record, smaller)
-            parcel.records[index] = tp, offset, sent, smaller
+            parcel.parts.append((tp, (offset,), (sent,), smaller))
         self._ended(parcel)
 
     async def _send_one(self, record: Outgoing, smaller: Smaller) -> Outgoing:

@@ -25,6 +25,8 @@ from streams.notifications.nearly_json import repaired_json
 from streams.notifications.rfc3339 import format_rfc3339
 from streams.notifications.tidy import Tidy
 from streams.outgoing import Outgoing
+from streams.packed_records import PackedRecords, packed_header, packed_text, varint
+from streams.packed_records import packed as packed_record
 from streams.records import Record
 
 RULE: Final = "forward"
@@ -45,6 +47,10 @@ _NOT_JSON: Final = frozenset({Repair.NOT_A_NUMBER, Repair.LONE_SURROGATE})
 _SPECVERSION: Final = ("ce_specversion", b"1.0")
 _CE_TYPE: Final = ("ce_type", TYPE.encode())
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
+#: Of an alert with a start.
+_HEADERS: Final = 7
+_KEY_LENGTH: Final = varint(16)
+_ID_LENGTH: Final = varint(32)
 _value_of: Final = attrgetter("value")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _STATE: Final = (
@@ -66,10 +72,11 @@ class OfEventType:
         before: the publisher in the labels.
         between: that, and the publisher in the summary.
         subject: the header.
+        last_headers: that and the one that follows, packed.
         keys: publisher -> fingerprint of the alerts of both.
     """
 
-    __slots__ = ("before", "between", "keys", "subject")
+    __slots__ = ("before", "between", "keys", "last_headers", "subject")
 
     def __init__(self, event_type: str, priority: Priority) -> None:
         name = orjson.dumps(event_type)
@@ -83,6 +90,7 @@ class OfEventType:
             name[1:-1],
         )
         self.subject = ("ce_subject", event_type.encode("utf-8", "replace"))
+        self.last_headers = packed_header(*self.subject) + packed_header(*_CONTENT_TYPE)
         self.keys: dict[str, bytes] = {}
 
 
@@ -109,7 +117,7 @@ class AlertLabels:
         found = self._event_types.get(event_type)
         if found is None:
             found = OfEventType(event_type, self._priority)
-            if self._has_room(sys.getsizeof(event_type) + 2 * len(found.before)):
+            if self._has_room(sys.getsizeof(event_type) + 2 * len(found.before) + len(found.last_headers)):
                 self._event_types[event_type] = found
         return found
 
@@ -168,6 +176,16 @@ class Forwarding:
         self._ids = hashlib.blake2b(f"{RULE}/{source}/".encode(), digest_size=16)
         self._place = _STATE + orjson.dumps(tp.topic) + b',"partition":%d,"offset":' % tp.partition
         self._ce_source = ("ce_source", f"tocsin/{tp.topic}".encode())
+        #: Headers of an alert with a start, packed: up to its id, and from there to the start.
+        self._before_id = varint(_HEADERS) + packed_header(*_SPECVERSION) + packed_text(b"ce_id") + _ID_LENGTH
+        self._before_time = b"".join(
+            (
+                packed_header(*self._ce_source),
+                packed_header(*_CE_TYPE),
+                packed_text(b"ce_time"),
+                varint(len(start_text(0))),
+            )
+        )
 
     def alert(
         self,
@@ -197,7 +215,7 @@ class Forwarding:
 
     def alerts(
         self, records: Sequence[Record], times_ms: Sequence[int], reads: Sequence[Tidy]
-    ) -> list[Outgoing]:
+    ) -> PackedRecords:
         """The alert records of consecutive tidy notifications: the same as `alert` of each makes.
 
         Args:
@@ -208,11 +226,31 @@ class Forwarding:
         values: list[Any] = list(map(_value_of, records))
         if max(map(len, values)) > _MAX_BODY_BYTES or not self._masker.are_plain(values):
             values = [self._original(value, ()) for value in values]
-        made = self._made
-        return [
-            made(record.offset, event_ms, read.event_type, read.publisher_id, read.message_id, b"[]", value)
-            for record, event_ms, read, value in zip(records, times_ms, reads, values, strict=True)
-        ]
+        parts, before_id, before_time = self._parts, self._before_id, self._before_time
+        keys, packed = [], []
+        for record, event_ms, read, original in zip(records, times_ms, reads, values, strict=True):
+            of_type, key, identity, starts_at, value = parts(
+                record.offset, event_ms, read.event_type, read.publisher_id, read.message_id, b"[]", original
+            )
+            keys.append(key)
+            packed.append(
+                b"".join(
+                    (
+                        _KEY_LENGTH,
+                        key,
+                        varint(len(value)),
+                        value,
+                        before_id,
+                        identity,
+                        before_time,
+                        starts_at,
+                        of_type.last_headers,
+                    )
+                )
+                if starts_at
+                else packed_record(key, value, self._headers(identity, starts_at, of_type))
+            )
+        return PackedRecords(self._topic, keys, packed)
 
     def _made(
         self,
@@ -224,12 +262,41 @@ class Forwarding:
         repairs: bytes,
         notification: bytes,
     ) -> Outgoing:
+        of_type, key, identity, starts_at, value = self._parts(
+            offset, event_ms, event_type, publisher_id, message_id, repairs, notification
+        )
+        return Outgoing(self._topic, value, key, None, self._headers(identity, starts_at, of_type))
+
+    def _headers(self, identity: bytes, starts_at: bytes, of_type: OfEventType) -> list[tuple[str, bytes]]:
+        """Headers of an alert. `alerts` has the same, packed."""
+        return [
+            _SPECVERSION,
+            ("ce_id", identity),
+            self._ce_source,
+            _CE_TYPE,
+            *([("ce_time", starts_at)] if starts_at else []),
+            of_type.subject,
+            _CONTENT_TYPE,
+        ]
+
+    def _parts(
+        self,
+        offset: int,
+        event_ms: int,
+        event_type: str,
+        publisher_id: str,
+        message_id: str | None,
+        repairs: bytes,
+        notification: bytes,
+    ) -> tuple[OfEventType, bytes, bytes, bytes, bytes]:
+        """What an alert is made of: event type, key, id, start (or nothing), and value."""
         labels = self._labels
         of_type = labels.of_event_type(event_type)
         in_labels, in_summary = labels.of_publisher(publisher_id)
         key = of_type.keys.get(publisher_id) or labels.key(of_type, event_type, publisher_id)
+        number = b"%d" % offset
         ids = self._ids.copy()
-        ids.update(b"%d" % offset)
+        ids.update(number)
         identity = ids.hexdigest().encode()
         if event_ms > 0:
             starts_at, before_url = start_text(event_ms), b'","generatorURL":"","id":"'
@@ -250,7 +317,8 @@ class Forwarding:
                 b'","episode":"',
                 identity,
                 self._place,
-                b'%d,"message_id":' % offset,
+                number,
+                b',"message_id":',
                 b"null" if message_id is None else orjson.dumps(message_id),
                 b'}],"rule":"forward","repairs":',
                 repairs,
@@ -259,16 +327,7 @@ class Forwarding:
                 b"}",
             )
         )
-        headers = [
-            _SPECVERSION,
-            ("ce_id", identity),
-            self._ce_source,
-            _CE_TYPE,
-            *([("ce_time", starts_at)] if starts_at else []),
-            of_type.subject,
-            _CONTENT_TYPE,
-        ]
-        return Outgoing(self._topic, value, key, None, headers)
+        return of_type, key, identity, starts_at, value
 
     def _original(self, value: bytes, repairs: Sequence[Repair]) -> bytes:
         """The bytes that came, but for secrets: what parses cannot always be written again."""
@@ -296,6 +355,7 @@ def _second(time_s: int) -> bytes:
     return (format_rfc3339(time_s, "seconds") or "").removesuffix("Z").encode()
 
 
+@lru_cache(maxsize=1_000)
 def start_text(time_ms: int) -> bytes:
     """Milliseconds since 1970 as RFC 3339 text; 1970 for what is no date."""
     seconds, milliseconds = divmod(time_ms, 1000)

@@ -2,7 +2,7 @@
 
 ``AIOKafkaProducer.send`` (0.14) waits for the topic's metadata, chooses a partition, and asks for the running
 loop, all of which took five times as long as what is done here. A record that finds no open batch with room
-for it must go through ``send``, which opens one.
+for it must go through ``send``, which opens one; records that are packed have batches opened for them here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Final
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.outgoing import Outgoing
+from streams.packed_records import PackedRecords
+from streams.upstream.packed_batches import PackedBatch
 
 #: Keys whose partition is remembered.
 _MOST_REMEMBERED: Final = 10_000
@@ -69,27 +70,53 @@ class OpenBatches:
             return None
         return self._shared.get(batch) or self._share(batch)
 
-    def put_all(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
-        """`put` one record after the other, up to one that finds no batch with room or is no plain one.
+    def put_packed(
+        self, records: PackedRecords, first: int, end: int
+    ) -> list[tuple[asyncio.Future[Any], list[int]]]:
+        """Put packed records from index ``first`` to before ``end`` into batches, and open those that miss.
+
+        Several batches may then wait for a partition; the client sends them one after the other.
 
         Returns:
-            The future of each record that was put, in order.
+            The future of each batch, as `put` returns it, and the indexes of its records, which are in order;
+            nothing when nothing was done: the client is closed, compresses, or does not know the topic.
         """
-        futures: list[asyncio.Future[Any]] = []
-        batches, shared = self._batches(), self._shared
-        if batches is None:
-            return futures
-        for topic, value, key, partition, headers in records:
-            if key is None or value is None or partition is not None:
-                break
-            open_ = batches.get(self._place(topic, key))
-            if not open_:
-                break
-            batch = open_[-1]
-            if batch._builder.append(timestamp=None, key=key, value=value, headers=_listed(headers)) is None:
-                break
-            futures.append(shared.get(batch) or self._share(batch))
-        return futures
+        topic = records.topic
+        if self._batches() is None or topic not in self._known:
+            return []
+        if self._producer._message_accumulator._compression_type:
+            return []
+        places, known = self._places[topic], records.keys
+        by_place: dict[TopicPartition, list[int]] = {}
+        for index in range(first, end):
+            place = places.get(known[index]) or self._place(topic, known[index])
+            found = by_place.get(place)
+            if found is None:
+                by_place[place] = [index]
+            else:
+                found.append(index)
+        put = []
+        for place, indexes in by_place.items():
+            packed = [records.records[index] for index in indexes]
+            done = 0
+            while done < len(packed):
+                batch = self._packed_batch(place)
+                if added := batch._builder.add(packed, done):
+                    future = self._shared.get(batch) or self._share(batch)
+                    put.append((future, indexes[done : done + added]))
+                    done += added
+        return put
+
+    def _packed_batch(self, place: TopicPartition) -> Any:
+        """The last batch of a partition that takes packed records; another is opened when there is none."""
+        accumulator = self._producer._message_accumulator
+        open_ = accumulator._batches.get(place)
+        if open_:
+            builder = open_[-1]._builder
+            if isinstance(builder, PackedBatch) and not builder.closed():
+                return open_[-1]
+            builder.close()
+        return accumulator._append_batch(PackedBatch(accumulator._batch_size), place)
 
     def _share(self, batch: Any) -> asyncio.Future[Any]:
         future = self._shared[batch] = self._make_future()

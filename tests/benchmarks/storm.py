@@ -45,7 +45,9 @@ _DONE_S = 600.0
 #: Bytes of a notification.
 _SIZE = 350
 #: Below this share, in per cent, there are so many times as many records: else a run would be over at once.
-_MANY, _MORE = 25, 4
+_MANY, _MORE = 25, 2
+#: What takes part unless told otherwise, so that it is over in some minutes; and all shares.
+_ARMS, _SHARES, _ALL_SHARES = "tocsin,bare,counting", "0,10,50,100", "0,5,10,25,50,100"
 #: How an arm forwards: as a storm wants it, by waiting a little for more.
 _FORWARDING = {"forward": True, "linger_ms": 5, "acks": "all"}
 
@@ -211,16 +213,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     known = storm_arms()
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--messages", type=int, default=400_000, help="records, for the fast arms")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="records, for the fast arms")
     parser.add_argument("--few", type=int, default=40_000, help="records, for the slow arms")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--event-types", type=int, default=200)
-    parser.add_argument("--shares", default="0,5,10,25,50,100", help="per cent that is forwarded")
-    parser.add_argument("--arms", default=",".join(known), help="some of these")
+    parser.add_argument("--shares", default=_SHARES, help="per cent that is forwarded")
+    parser.add_argument("--arms", default=_ARMS, help=f"some of {','.join(known)}")
+    parser.add_argument("--all", action="store_true", help=f"all arms, and the shares {_ALL_SHARES}")
     parser.add_argument("--quick", action="store_true", help="a fifth of the records, once, three shares")
     parser.add_argument("--tune", default="", help="trial changes of Tocsin")
     parser.add_argument("--profile", action="store_true", help="record where the time goes, with py-spy")
     options = parser.parse_args(arguments)
+    if options.all:
+        options.arms, options.shares = ",".join(known), _ALL_SHARES
     if options.quick:
         options.repeats, options.messages, options.few = 1, options.messages // 5, options.few // 5
         options.shares = "0,10,50"

@@ -203,7 +203,7 @@ class Recorder:
             return result
 
         def recorded_ended(self: Effects, parcel: Any) -> None:
-            for tp, offset, record, _ in parcel.records:
+            for tp, offset, record, _ in parcel:
                 recorder.write(
                     "alert",
                     t=tp.topic,

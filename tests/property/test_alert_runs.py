@@ -15,7 +15,7 @@ from agents.forwarding import AlertLabels, Forwarding
 from agents.tally import RunTally
 from streams.notifications import Notification, Priority, bucket_time_ms
 from streams.notifications.masking import Masker
-from streams.outgoing import Outgoing
+from streams.packed_records import PackedRecords
 from tables.buckets import FUTURE_S
 from tests.property.test_tally import (
     BROKER_MS,
@@ -33,7 +33,7 @@ from tests.property.test_tally import (
 class OfSeveral(Forwarding):
     """A broken variant: takes what is read of the first for all."""
 
-    def alerts(self, records: Any, times_ms: Any, reads: Any) -> list[Outgoing]:
+    def alerts(self, records: Any, times_ms: Any, reads: Any) -> PackedRecords:
         return super().alerts(records, times_ms, [reads[0]] * len(reads))
 
 

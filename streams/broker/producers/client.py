@@ -11,6 +11,7 @@ import aiokafka
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.cancellation import cancellable
+from streams.upstream.produce_packing import install_produce_packing
 from streams.upstream.producers import close_at_once
 from streams.upstream.rebootstrap import let_bootstrap_again
 
@@ -29,6 +30,7 @@ class ProducerClient:
     """
 
     def __init__(self, options: Mapping[str, Any], **more: Any) -> None:
+        install_produce_packing()
         self._options = {**options, **more, "acks": "all", "enable_idempotence": True}
         self.current: aiokafka.AIOKafkaProducer | None = None
 

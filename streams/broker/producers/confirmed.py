@@ -14,6 +14,7 @@ from streams.broker.producers.client import ProducerClient, end_producer
 from streams.broker.producers.errors import REFUSED_FOR_SIZE, RecordRefusedForSizeError, client_goes_on
 from streams.log_lines import LimitedLog
 from streams.outgoing import Outgoing
+from streams.packed_records import PackedRecords
 from streams.retries import Backoff, Retries
 from streams.upstream.connections import connect
 from streams.upstream.open_batches import OpenBatches
@@ -116,18 +117,22 @@ class ConfirmedProducer:
             self._watched(future)
         return future
 
-    def put_all_now(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
-        """Do as `put_now` for records with key and value, up to one that finds no open batch.
+    def put_packed_now(
+        self, records: PackedRecords, first: int, end: int
+    ) -> list[tuple[asyncio.Future[Any], list[int]]]:
+        """Hand over packed records from index ``first`` to before ``end``.
 
         Returns:
-            The future of each record that was handed over, in order.
+            The future of each batch that took some, and their indexes; together all, or none where the client
+            cannot take them now: then `enqueue` one, which waits until it can.
         """
         if self._open is None:
             return []
-        futures = self._open.put_all(records)
-        for future in set(futures) - self._unconfirmed:
-            self._watched(future)
-        return futures
+        put = self._open.put_packed(records, first, end)
+        for future, _ in put:
+            if future not in self._unconfirmed:
+                self._watched(future)
+        return put
 
     async def enqueue(self, record: Outgoing) -> asyncio.Future[Any]:
         """Hand a record to the client and return the future of its confirmation.

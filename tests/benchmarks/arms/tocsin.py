@@ -72,7 +72,8 @@ def install(spec: RunSpec) -> None:
             if batch.priority is Priority.CRITICAL:
                 for record in batch.records:
                     handled.note(record.value or b"")
-                    burn(work)
+                    if work:
+                        burn(work)
             elif work:
                 burn(records * work)
             await super().handle(batch, counter)

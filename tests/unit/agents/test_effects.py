@@ -13,11 +13,12 @@ from faust.types import TP
 from agents.effects import Effects
 from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.outgoing import Outgoing
+from streams.packed_records import PackedRecords, packed
 from streams.transport.committable import CommittableOffsets
 from streams.transport.outstanding import OutstandingOffsets
 
 ERROR = TP("notifications.error", 0)
-ALERT = Outgoing("alerts.error", b"{}", b"key")
+ALERT = Outgoing("alerts.error", b"{}", b"key", None, [])
 
 
 class Producer:
@@ -29,8 +30,7 @@ class Producer:
     """
 
     closed = False
-    #: Records that the client takes together, before it has to be asked for room.
-    at_once = 10**9
+    takes_packed = True
 
     def __init__(self, in_batch: int = 0, too_large: tuple[bytes, ...] = ()) -> None:
         self._in_batch = in_batch
@@ -47,13 +47,15 @@ class Producer:
         self._taken += 1
         return self.futures[-1]
 
-    def put_all_now(self, records: Sequence[Outgoing]) -> list[asyncio.Future[Any]]:
-        futures = []
-        for record in records[: self.at_once]:
-            if (future := self.put_now(record)) is None:
-                break
-            futures.append(future)
-        return futures
+    def put_packed_now(
+        self, records: PackedRecords, first: int, end: int
+    ) -> list[tuple[asyncio.Future[Any], list[int]]]:
+        put: dict[asyncio.Future[Any], list[int]] = {}
+        if self.takes_packed:
+            for index in range(first, end):
+                if (future := self.put_now(records[index])) is not None:
+                    put.setdefault(future, []).append(index)
+        return list(put.items())
 
     async def enqueue(self, _record: Outgoing) -> asyncio.Future[Any]:
         self.futures.append(asyncio.get_running_loop().create_future())
@@ -70,6 +72,13 @@ class TakesOldForCurrent(CommittableOffsets):
 
     def is_current(self, tp: TP, outstanding: OutstandingOffsets) -> bool:
         return True
+
+
+def packed_alerts(values: Sequence[bytes]) -> PackedRecords:
+    assert ALERT.key is not None
+    return PackedRecords(
+        ALERT.topic, [ALERT.key] * len(values), [packed(ALERT.key, value) for value in values]
+    )
 
 
 def smaller(record: Outgoing) -> Outgoing:
@@ -212,24 +221,24 @@ async def test_a_batch_of_another_assignment_frees_nothing_of_this() -> None:
     assert (effects.under_way, offsets.committable(), producer.again) == (1, {ERROR: 3}, [])
 
 
-async def test_many_are_sent_together_and_confirmed_with_their_batches() -> None:
+@pytest.mark.parametrize("takes_packed", [True, False])
+async def test_many_are_sent_together_and_confirmed_with_their_batches(takes_packed: bool) -> None:
+    """Or each by itself, where the client cannot take them together."""
     offsets = CommittableOffsets()
     offsets.counted(ERROR, 100)
     producer = Producer(in_batch=4)
-    producer.at_once = 5  # then one goes by itself, which waits for room
+    producer.takes_packed = takes_packed
     effects = Effects(producer, offsets)  # type: ignore[arg-type]
-    records = [ALERT._replace(value=b"%d" % number) for number in range(12)]
-    await effects.send_all(ERROR, range(20, 32), records, smaller)
-    assert effects.under_way == 12
+    await effects.send_all(ERROR, range(20, 32), packed_alerts([b"%d" % n for n in range(12)]), smaller)
+    assert (effects.under_way, len(producer.futures)) == (12, 3)
     assert offsets.committable() == {ERROR: 20}
     floors = []
     for future in producer.futures:
         future.set_result(None)
         await asyncio.sleep(0)
         floors.append(offsets.committable()[ERROR])
-    assert floors == sorted(floors)
-    assert floors[-1] == 100
-    assert effects.under_way == 0
+    assert floors == [24, 28, 100]
+    assert (effects.under_way, effects._bytes) == (0, 0)
 
 
 async def test_what_fails_of_many_is_sent_again_in_order() -> None:
@@ -237,19 +246,19 @@ async def test_what_fails_of_many_is_sent_again_in_order() -> None:
     offsets.counted(ERROR, 100)
     producer = Producer(in_batch=3)
     effects = Effects(producer, offsets)  # type: ignore[arg-type]
-    records = [ALERT._replace(value=b"%d" % number) for number in range(6)]
+    records = packed_alerts([b"%d" % number for number in range(6)])
     await effects.send_all(ERROR, range(6), records, smaller)
     producer.futures[1].set_exception(KafkaConnectionError("gone"))
     producer.futures[0].set_result(None)
     assert await effects.wait(5)
-    assert producer.again == [records[3:]]
+    assert producer.again == [[ALERT._replace(value=b"%d" % number) for number in (3, 4, 5)]]
     assert offsets.committable() == {ERROR: 100}
 
 
 async def test_of_many_only_so_many_bytes_are_under_way() -> None:
     producer = Producer(in_batch=10)
     effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
-    records = [ALERT._replace(value=bytes(300_000)) for _ in range(20)]
+    records = packed_alerts([bytes(300_000)] * 20)
     task = asyncio.create_task(effects.send_all(ERROR, range(20), records, smaller))
     for _ in range(5):
         await asyncio.sleep(0)
@@ -262,6 +271,34 @@ async def test_of_many_only_so_many_bytes_are_under_way() -> None:
         await asyncio.sleep(0)
     await task
     assert effects.under_way <= 7
+
+
+class WaitsForHalf(Effects):
+    """A broken variant: what has room waits for more of it, so that no request follows another at once."""
+
+    async def _room_for(self, topic: str) -> None:
+        if not self._may_send(topic):
+            await super()._room_for(topic)
+            while self._bytes >= 2**20:
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("kind", "goes_on"), [(Effects, True), (WaitsForHalf, False)])
+async def test_what_waits_for_room_goes_on_as_soon_as_there_is_any(
+    kind: type[Effects], goes_on: bool
+) -> None:
+    producer = Producer(in_batch=1)
+    effects = kind(producer, CommittableOffsets())  # type: ignore[arg-type]
+    task = asyncio.create_task(
+        effects.send_all(ERROR, range(9), packed_alerts([bytes(300_000)] * 9), smaller)
+    )
+    while not effects.blocked:
+        await asyncio.sleep(0)
+    producer.futures[0].set_result(None)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (len(producer.futures) > 7) is goes_on
+    task.cancel()
 
 
 class SendsOn(Effects):
@@ -293,8 +330,7 @@ async def order_after_a_failure(kind: type[Effects]) -> list[bytes | None]:
     """Values in the order in which the client gets them after two batches have failed, and one more comes."""
     producer = Noting(in_batch=2)
     effects = kind(producer, CommittableOffsets())  # type: ignore[arg-type]
-    records = [ALERT._replace(value=b"%d" % number) for number in range(4)]
-    await effects.send_all(ERROR, range(4), records, smaller)
+    await effects.send_all(ERROR, range(4), packed_alerts([b"%d" % number for number in range(4)]), smaller)
     for future in producer.futures:
         future.set_exception(KafkaConnectionError("gone"))
     producer.got.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from faust.types import TP
 from agents.forwarding import AlertLabels, Forwarding, fingerprint, without_body
 from streams.notifications import Decoder, Limits, Notification, Priority
 from streams.notifications.masking import Masker
+from streams.notifications.tidy import make_tidy_readers
 
 decode = Decoder(Limits()).decode
 FLAT = {
@@ -170,3 +172,14 @@ def test_the_parts_around_a_publisher_are_those_of_json_as_a_whole() -> None:
         assert value["labels"]["publisher_id"] == publisher_id
         assert value["annotations"] == {"summary": f'ERROR x"é from {publisher_id or "an unnamed publisher"}'}
         assert value["fingerprint"] == fingerprint(value["labels"])
+
+
+@pytest.mark.parametrize("event_ms", [0, 1, 10**18, 253_402_300_799_999])
+def test_packed_alerts_are_those_made_by_themselves_whatever_their_time(event_ms: int) -> None:
+    """The headers that are packed beforehand are of an alert with a start, of the usual length."""
+    value = orjson.dumps(FLAT)
+    read = make_tidy_readers(Priority.ERROR)[0](value)
+    labels = AlertLabels(Priority.ERROR)
+    forwarding = Forwarding("alerts.error", TP("notifications.error", 3), "id:3", labels, Masker(["pin"]))
+    [packed] = forwarding.alerts([SimpleNamespace(offset=7, value=value)], [event_ms], [read])
+    assert packed == alert(FLAT, event_ms=event_ms)

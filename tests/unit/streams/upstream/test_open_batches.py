@@ -12,9 +12,11 @@ from aiokafka import TopicPartition
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataResponse_v0
+from aiokafka.record.memory_records import MemoryRecords
 
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.outgoing import Outgoing
+from streams.packed_records import PackedRecords, packed
 from streams.upstream.open_batches import OpenBatches
 
 HEADERS = [("ce_id", b"1")]
@@ -77,8 +79,6 @@ async def test_the_record_is_written_as_send_writes_it(producer: Any) -> None:
     place = await sent(producer, b"k", b"value")
     OpenBatches(producer).add("t", b"value", b"k", HEADERS)
     data = bytes(producer._message_accumulator._batches[place][-1].get_data_buffer())
-    from aiokafka.record.memory_records import MemoryRecords
-
     first, second = list(MemoryRecords(data).next_batch())
     assert (first.key, first.value, first.headers) == (second.key, second.value, second.headers)
 
@@ -152,8 +152,6 @@ async def test_records_that_are_not_plain_alerts_take_the_usual_way(producer: An
 
 
 async def test_put_writes_what_add_writes_with_one_future_for_the_batch(producer: Any) -> None:
-    from aiokafka.record.memory_records import MemoryRecords
-
     batches = OpenBatches(producer)
     place = await sent(producer, b"k", b"first")
     put = [batches.put("t", b"%d" % number, b"k", HEADERS) for number in range(2)]
@@ -205,26 +203,85 @@ async def test_what_was_given_up_may_be_confirmed_later(producer: Any) -> None:
     assert batches._shared == {}
 
 
-async def test_put_all_does_as_put_for_each_up_to_one_that_cannot_be_put(producer: Any) -> None:
+def pack(keys: list[bytes], values: list[bytes]) -> PackedRecords:
+    records = [packed(key, value, HEADERS) for key, value in zip(keys, values, strict=True)]
+    return PackedRecords("t", keys, records)
+
+
+def waiting(producer: Any) -> dict[TopicPartition, list[list[Outgoing]]]:
+    """What waits for each partition, batch by batch."""
+    found = {}
+    for place, batches in producer._message_accumulator._batches.items():
+        found[place] = [
+            [
+                Outgoing("t", record.value, record.key, None, record.headers)
+                for record in MemoryRecords(bytes(batch.get_data_buffer())).next_batch()
+            ]
+            for batch in batches
+        ]
+    return found
+
+
+async def test_packed_records_lie_where_send_puts_them_in_order(producer: Any) -> None:
+    keys = [b"%016x" % (number % 9 * 7919) for number in range(50)]
+    values = [b"%d" % number for number in range(50)]
+    records = pack(keys, values)
+    put = OpenBatches(producer).put_packed(records, 0, 50)
+    assert sorted(index for _, indexes in put for index in indexes) == list(range(50))
+    assert all(indexes == sorted(indexes) for _, indexes in put)
+    found = waiting(producer)
+    assert len({id(future) for future, _ in put}) == len(put) == len(found) > 1
+    for (_, indexes), [batch] in zip(put, found.values(), strict=True):
+        assert batch == [records[index] for index in indexes]
+    producer._message_accumulator._batches.clear()
+    for key in set(keys):
+        place = await sent(producer, key)
+        assert any(record.key == key for batch in found[place] for record in batch)
+
+
+async def test_where_packed_records_have_no_room_another_batch_waits_behind(producer: Any) -> None:
     batches = OpenBatches(producer)
-    places = {key: await sent(producer, key) for key in (b"k", b"l", b"m")}
-    records = [Outgoing("t", b"%d" % n, key, None, HEADERS) for n, key in enumerate(places)] * 3
-    left = [
-        Outgoing("t", b"x" * 50_000, b"k"),
-        Outgoing("t", b"v", b"k", 1),
-        Outgoing("t", b"v"),
-        Outgoing("t", None),
-    ]
-    for last in left:
-        futures = batches.put_all([*records, last, *records])
-        assert len(futures) == len(records)
-        assert [id(future) for future in futures[:3]] == [
-            id(batches.put("t", b"v", key, ())) for key in places
-        ] or (
-            last is left[0]  # which has closed its batch
-        )
-        if last is left[0]:
-            producer._message_accumulator._batches.clear()
-            for key in places:
-                await sent(producer, key)
-    assert batches.put_all([Outgoing("unknown", b"v", b"k")]) == []
+    await sent(producer, b"k", b"first")
+    values = [b"%d" % number + bytes(3_000) for number in range(12)]
+    put = batches.put_packed(pack([b"k"] * 12, values), 0, 12)
+    # A record that comes otherwise goes behind them, into the last batch.
+    assert batches.put("t", b"last", b"k", HEADERS) is put[-1][0]
+    assert [indexes for _, indexes in put] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
+    futures = [future for future, _ in put]
+    [made] = producer._message_accumulator._batches.values()
+    made[1].done(40)
+    assert (await futures[0]).offset == 40
+    assert not futures[1].done()
+    [found] = waiting(producer).values()
+    assert [len(each) for each in found] == [1, 5, 5, 3]
+    assert [record.value for batch in found for record in batch] == [b"first", *values, b"last"]
+
+
+async def test_a_record_larger_than_a_batch_has_one_of_its_own(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    put = batches.put_packed(pack([b"k"] * 3, [b"a", bytes(50_000), b"b"]), 0, 3)
+    assert [indexes for _, indexes in put] == [[0], [1], [2]]
+
+
+async def test_what_send_adds_goes_into_the_batch_that_was_opened_for_packed_records(producer: Any) -> None:
+    batches = OpenBatches(producer)
+    batches.put_packed(pack([b"k"], [b"packed"]), 0, 1)
+    future = await producer.send("t", b"sent", key=b"k", headers=HEADERS)
+    [made] = producer._message_accumulator._batches.values()
+    made[0].done(40)
+    assert (await future).offset == 41
+    [[found]] = waiting(producer).values()
+    assert [record.value for record in found] == [b"packed", b"sent"]
+
+
+async def test_packed_records_are_not_taken_where_they_could_not_be_sent(producer: Any) -> None:
+    batches, records = OpenBatches(producer), pack([b"k"], [b"v"])
+    assert batches.put_packed(PackedRecords("unknown", records.keys, records.records), 0, 1) == []
+    compressing = aiokafka.AIOKafkaProducer(bootstrap_servers="127.0.0.1:1", compression_type="gzip")
+    know(compressing, t=8)
+    assert OpenBatches(compressing).put_packed(records, 0, 1) == []
+    compressing._closed = True
+    producer._message_accumulator._closed = True
+    assert batches.put_packed(records, 0, 1) == []
+    producer._message_accumulator._closed = False
+    assert len(batches.put_packed(records, 0, 1)) == 1
