@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
@@ -50,12 +51,14 @@ class _Parcel:
         parts: input partition and offsets, their records, and what makes one smaller.
         floors: for each input partition, the lowest offset of it that has a record here.
         nbytes: that the records are charged with.
+        began: when the first of them was handed over, on the monotonic clock.
     """
 
-    __slots__ = ("floors", "length", "nbytes", "number", "parts", "topic")
+    __slots__ = ("began", "floors", "length", "nbytes", "number", "parts", "topic")
 
     def __init__(self, number: int, topic: str) -> None:
         self.number = number
+        self.began = time.monotonic()
         self.topic = topic
         self.parts: list[tuple[TP, Sequence[int], Sequence[Outgoing] | PackedRecords, Smaller]] = []
         self.floors: dict[OutstandingOffsets, tuple[TP, int]] = {}
@@ -102,6 +105,8 @@ class Effects:
         self._empty = asyncio.Event()
         self._parcels: dict[asyncio.Future[Any], _Parcel] = {}
         self._numbers = count()
+        #: Parcels that are not confirmed, the one that has waited longest first.
+        self._waiting: dict[_Parcel, None] = {}
         #: Topic -> the parcels that were not confirmed and are sent again; nothing else goes there meanwhile.
         self._failed: dict[str, list[_Parcel]] = {}
         self._retries: set[asyncio.Task[None]] = set()
@@ -115,6 +120,11 @@ class Effects:
     def blocked(self) -> bool:
         """Whether ingest waits for confirmations."""
         return not self._room.is_set()
+
+    def unconfirmed_s(self) -> float:
+        """Seconds for which some record has waited to be confirmed; 0 when none does."""
+        oldest = next(iter(self._waiting), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest.began
 
     def send_now(self, tp: TP, offset: int, record: Outgoing, smaller: Smaller) -> bool:
         """Do as `send` where that needs no waiting; else nothing, and False is returned.
@@ -173,7 +183,7 @@ class Effects:
         """Records lie in the batch that the future is of."""
         parcel = self._parcels.get(future)
         if parcel is None:
-            parcel = self._parcels[future] = _Parcel(next(self._numbers), topic)
+            parcel = self._parcels[future] = self._parcel(topic)
             future.add_done_callback(self._parcel_done)
         outstanding = self._offsets.outstanding(tp)
         if outstanding not in parcel.floors:
@@ -182,6 +192,11 @@ class Effects:
         parcel.add(tp, offsets, records, smaller, nbytes)
         self._bytes += nbytes
         self._under_way += len(offsets)
+
+    def _parcel(self, topic: str) -> _Parcel:
+        parcel = _Parcel(next(self._numbers), topic)
+        self._waiting[parcel] = None
+        return parcel
 
     async def send(self, tp: TP, offset: int, record: Outgoing, smaller: Smaller) -> None:
         """Send a record for the input at ``offset``; returns before it is confirmed.
@@ -197,7 +212,7 @@ class Effects:
             return
         outstanding = self._offsets.outstanding(tp)
         outstanding.begin(offset)
-        alone = _Parcel(next(self._numbers), record.topic)
+        alone = self._parcel(record.topic)
         alone.floors[outstanding] = tp, offset
         alone.add(tp, (offset,), (record,), smaller, _size(record))
         self._under_way += 1
@@ -228,6 +243,7 @@ class Effects:
             self._ended(parcel)
 
     def _ended(self, parcel: _Parcel) -> None:
+        self._waiting.pop(parcel, None)
         current = False
         for outstanding, (tp, offset) in parcel.floors.items():
             if self._offsets.is_current(tp, outstanding):
@@ -329,6 +345,7 @@ class Effects:
         for task in list(self._retries):
             task.cancel()
         self._parcels = {}
+        self._waiting = {}
         self._failed = {}
         self._under_way = 0
         self._bytes = 0

@@ -341,13 +341,15 @@ class SourceLives:
             # Of the last flush only some rows may be left; what the one before it wrote is whole.
             start = min(source.begin, max(source.restored.settled + 1, source.life.begin))
             log.warning(
-                "%s, partition %d, lost its end, and with it counts of %s, partition %d, up to offset %d: "
-                "records are read again from offset %d.",
-                self.table.changelog_topic,
-                self.home(tp),
+                "Offset %d of %s, partition %d, was committed, and its counts end at %d: %s, partition %d, "
+                "lost its end%s. Records are read again from offset %d.",
+                source.begin,
                 tp.topic,
                 tp.partition,
-                source.begin,
+                source.restored.replay_until + 1,
+                self.table.changelog_topic,
+                self.home(tp),
+                "" if tp in lost else ", or somebody has set the group's offsets",
                 start,
                 extra=BOUNDED,  # one a partition
             )

@@ -25,7 +25,7 @@ from tables.views.sources import Check
 
 #: Seconds without a finished batch, while records are buffered, after which a worker is stuck.
 _STUCK_S = 60.0
-#: Seconds after which unconfirmed counts make a worker not ready.
+#: Seconds after which unconfirmed counts or alerts make a worker not ready.
 _UNCONFIRMED_S = 20.0
 
 
@@ -113,9 +113,9 @@ class WorkerHealth:
         reasons += self._unassigned(troubles)
         if (other := self._reader.foreign_app()) is not None:
             reasons.append(f"The app {visible(other)} writes its counts to the same topic as this one.")
-        silent = self._unconfirmed_s()
-        if silent > _UNCONFIRMED_S:
-            reasons.append(f"The brokers have not confirmed counts for {silent:.0f} s.")
+        for what, silent_s in self._unconfirmed().items():
+            if silent_s > _UNCONFIRMED_S:
+                reasons.append(f"The brokers have not confirmed {what} for {silent_s:.0f} s.")
         return Check(not reasons, reasons, self._details())
 
     def live(self) -> Check:
@@ -138,7 +138,7 @@ class WorkerHealth:
             return []
         idle = time.monotonic() - traffic.last_done
         waiting = worker.effects.blocked or self._brokers.lost_s() > 0
-        if idle <= _STUCK_S or waiting or self._unconfirmed_s() >= _UNCONFIRMED_S:
+        if idle <= _STUCK_S or waiting or self._unconfirmed()["counts"] >= _UNCONFIRMED_S:
             return []
         return [f"Records are buffered, and no batch was finished for {idle:.0f} s."]
 
@@ -155,8 +155,15 @@ class WorkerHealth:
             if topic not in troubles
         ]
 
-    def _unconfirmed_s(self) -> float:
-        return 0.0 if self._worker is None else self._worker.counting.unconfirmed_s()
+    def _unconfirmed(self) -> Mapping[str, float]:
+        """What -> seconds for which it has waited to be confirmed."""
+        worker = self._worker
+        if worker is None:
+            return {"counts": 0.0, "alerts or dead letters": 0.0}
+        return {
+            "counts": worker.counting.unconfirmed_s(),
+            "alerts or dead letters": worker.effects.unconfirmed_s(),
+        }
 
     def _details(self) -> dict[str, Any]:
         wrong_clock = self._clock.reason()

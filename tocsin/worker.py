@@ -198,7 +198,12 @@ class Worker:
         self.alert_producer = ConfirmedProducer("alerts", options, linger_ms=0, on_failed=self.clock.failed)
         # Not lz4: aiokafka takes its slowest level, 13 ms of the event loop for a full batch instead of 1 ms.
         self.count_producer = ConfirmedProducer(
-            "counts", options, linger_ms=2, compression="snappy", on_failed=self.clock.failed
+            "counts",
+            options,
+            linger_ms=2,
+            compression="snappy",
+            on_failed=self.clock.failed,
+            waits_for_size=True,
         )
         self.offsets = CommittableOffsets()
         #: Ids of the topics that the present assignment is worked on under, by name.

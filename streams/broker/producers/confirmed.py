@@ -39,6 +39,8 @@ class ConfirmedProducer:
         largest_bytes: of a record that is handed to the client; brokers have limits of their own, by topic.
         request_timeout_ms: milliseconds after which the client takes what was not confirmed as failed.
         on_failed: called with each error for which something is sent again.
+        waits_for_size: whether `send` goes on trying what the brokers refuse for its size: for records that
+            are never larger than their topics are to take, so that somebody has lowered a limit.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class ConfirmedProducer:
         largest_bytes: int = 8 * 2**20,
         request_timeout_ms: int = 15_000,
         on_failed: Callable[[BaseException | None], None] = lambda _: None,
+        waits_for_size: bool = False,
     ) -> None:
         self._name = name
+        self._waits_for_size = waits_for_size
         self._on_failed = on_failed
         self._client = ProducerClient(
             options,
@@ -225,7 +229,11 @@ class ConfirmedProducer:
                 try:
                     confirmed[index] = await future
                 except REFUSED_FOR_SIZE as refused:
-                    raise RecordRefusedForSizeError(f"{records[index].topic}: {refused}") from refused
+                    topic = records[index].topic
+                    if not self._waits_for_size:
+                        raise RecordRefusedForSizeError(f"{topic}: {refused}") from refused
+                    self._log.warning("Raise max.message.bytes of %s, or counts wait: %s", topic, refused)
+                    error = refused
                 except KafkaError as refused:
                     error = refused
             left = [index for index in left if confirmed[index] is None]

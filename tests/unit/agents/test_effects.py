@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from faust.types import TP
 
+from agents import effects as module
 from agents.effects import Effects
 from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.outgoing import Outgoing
@@ -388,3 +390,22 @@ async def test_nobody_waits_for_a_producer_that_is_closed() -> None:
     async with asyncio.timeout(10):
         await effects.send(ERROR, 1, ALERT, smaller)
     effects.close()
+
+
+async def test_the_record_that_waits_longest_tells_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    effects, producer = await sent(CommittableOffsets(), 3, in_batch=1)
+    now = 107.0
+    await effects.send(ERROR, 5, ALERT, smaller)
+    now = 110.0
+    assert effects.unconfirmed_s() == 10.0
+    producer.futures[0].set_result(None)
+    await asyncio.sleep(0)
+    assert effects.unconfirmed_s() == 3.0
+    producer.futures[1].set_result(None)
+    await asyncio.sleep(0)
+    assert effects.unconfirmed_s() == 0.0
+    await effects.send(ERROR, 6, ALERT, smaller)
+    effects.close()
+    assert effects.unconfirmed_s() == 0.0

@@ -25,7 +25,8 @@ class FakeWorker:
         self.member = True
         self.traffic = SimpleNamespace(ready=ready, scheduler=[], last_done=time.monotonic())
         self.counting = SimpleNamespace(unconfirmed_s=lambda: self.unconfirmed, sources=dict)
-        self.effects = SimpleNamespace(blocked=False)
+        self.silent = 0.0
+        self.effects = SimpleNamespace(blocked=False, unconfirmed_s=lambda: self.silent)
         self.reader = SimpleNamespace(complete=True, foreign_app=lambda: None)
         self.brokers = SimpleNamespace(
             lost_s=lambda: self.lost,
@@ -126,6 +127,15 @@ def test_counts_that_stay_unconfirmed_make_it_not_ready(worker: FakeWorker, heal
     become_ready(worker, health)
     worker.unconfirmed = 21.0
     assert health.ready().reasons == ["The brokers have not confirmed counts for 21 s."]
+
+
+def test_alerts_that_stay_unconfirmed_make_it_not_ready(worker: FakeWorker, health: WorkerHealth) -> None:
+    become_ready(worker, health)
+    worker.silent = 19.0
+    assert health.ready().ok
+    worker.silent = 21.0
+    assert health.ready().reasons == ["The brokers have not confirmed alerts or dead letters for 21 s."]
+    assert health.live().ok
 
 
 def test_a_topic_that_cannot_be_used_makes_it_not_ready_and_is_no_reason_to_restart(

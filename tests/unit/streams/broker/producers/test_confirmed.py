@@ -8,10 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+)
 
 from streams.broker.producers import confirmed as module
 from streams.broker.producers.confirmed import ConfirmedProducer
+from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.outgoing import Outgoing
 from streams.retries import Backoff
 
@@ -90,6 +96,23 @@ async def test_whoever_waits_in_a_client_that_is_replaced_is_let_go(producer: Co
     fresh = FakeClient.made[1]
     assert sorted(fresh.taken) == [b"other", b"refused"]
     assert old.closed
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_what_is_refused_for_its_size_is_an_error_or_waits_for_the_limit(
+    producer: ConfirmedProducer, caplog: pytest.LogCaptureFixture, waits: bool
+) -> None:
+    producer._waits_for_size = waits
+    sending = asyncio.create_task(producer.send([Outgoing("t", b"a")]))
+    await settle()
+    FakeClient.made[0].futures[0].set_exception(MessageSizeTooLargeError())
+    async with asyncio.timeout(20):
+        if waits:
+            assert len(await sending) == 1
+            assert "Raise max.message.bytes of t" in caplog.text
+        else:
+            with pytest.raises(RecordRefusedForSizeError):
+                await sending
 
 
 async def test_all_are_confirmed_in_order_when_nothing_fails(producer: ConfirmedProducer) -> None:
