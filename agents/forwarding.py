@@ -20,6 +20,7 @@ import orjson
 from faust.types import TP
 
 from streams.notifications import Notification, Priority, Repair
+from streams.notifications.carried_headers import Headers, carried_headers
 from streams.notifications.masking import Masker
 from streams.notifications.nearly_json import repaired_json
 from streams.notifications.rfc3339 import format_rfc3339
@@ -47,7 +48,7 @@ _NOT_JSON: Final = frozenset({Repair.NOT_A_NUMBER, Repair.LONE_SURROGATE})
 _SPECVERSION: Final = ("ce_specversion", b"1.0")
 _CE_TYPE: Final = ("ce_type", TYPE.encode())
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
-#: Of an alert with a start.
+#: Of an alert with a start, of a record without headers.
 _HEADERS: Final = 7
 _KEY_LENGTH: Final = varint(16)
 _ID_LENGTH: Final = varint(32)
@@ -194,6 +195,7 @@ class Forwarding:
         event_ms: int,
         read: Notification,
         *,
+        headers: Headers = (),
         body: bool = True,
     ) -> Outgoing:
         """The alert record of one notification.
@@ -203,15 +205,17 @@ class Forwarding:
             value: of the record, as it came.
             event_ms: the event time that counting used, in milliseconds since 1970; 0 when there is none.
             read: the notification that was read from it.
+            headers: of the record, some of which go on.
             body: whether to include the notification as published.
         """
         repairs = orjson.dumps(read.repairs) if read.repairs else b"[]"
         if read.stated_priority is not None:
             repairs += b',"statedPriority":' + orjson.dumps(read.stated_priority)
         notification = self._original(value, read.repairs) if body else _LEFT_OUT
-        return self._made(
+        of_type, key, identity, starts_at, value = self._parts(
             offset, event_ms, read.event_type, read.publisher_id, read.message_id, repairs, notification
         )
+        return Outgoing(self._topic, value, key, None, self._headers(identity, starts_at, of_type, headers))
 
     def alerts(
         self, records: Sequence[Record], times_ms: Sequence[int], reads: Sequence[Tidy]
@@ -247,27 +251,14 @@ class Forwarding:
                         of_type.last_headers,
                     )
                 )
-                if starts_at
-                else packed_record(key, value, self._headers(identity, starts_at, of_type))
+                if starts_at and not record.headers
+                else packed_record(key, value, self._headers(identity, starts_at, of_type, record.headers))
             )
         return PackedRecords(self._topic, keys, packed)
 
-    def _made(
-        self,
-        offset: int,
-        event_ms: int,
-        event_type: str,
-        publisher_id: str,
-        message_id: str | None,
-        repairs: bytes,
-        notification: bytes,
-    ) -> Outgoing:
-        of_type, key, identity, starts_at, value = self._parts(
-            offset, event_ms, event_type, publisher_id, message_id, repairs, notification
-        )
-        return Outgoing(self._topic, value, key, None, self._headers(identity, starts_at, of_type))
-
-    def _headers(self, identity: bytes, starts_at: bytes, of_type: OfEventType) -> list[tuple[str, bytes]]:
+    def _headers(
+        self, identity: bytes, starts_at: bytes, of_type: OfEventType, headers: Headers
+    ) -> list[tuple[str, bytes]]:
         """Headers of an alert. `alerts` has the same, packed."""
         return [
             _SPECVERSION,
@@ -277,6 +268,7 @@ class Forwarding:
             *([("ce_time", starts_at)] if starts_at else []),
             of_type.subject,
             _CONTENT_TYPE,
+            *(carried_headers(headers) if headers else ()),
         ]
 
     def _parts(

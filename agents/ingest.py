@@ -237,10 +237,13 @@ class Ingest:
         smaller: Smaller
         if event_type == PROBES:
             small = len(record.value) <= MOST_BODY_BYTES
-            made = answer_of(answers.alert(record.offset, record.value, event_ms, read, body=small))
+            headers = record.headers
+            made = answer_of(
+                answers.alert(record.offset, record.value, event_ms, read, headers=headers, body=small)
+            )
             smaller = without_value
         else:
-            made = alerts.alert(record.offset, record.value, event_ms, read)
+            made = alerts.alert(record.offset, record.value, event_ms, read, headers=record.headers)
             smaller = without_body
             self.stats.forwarded[read.priority] += 1
         if not self._effects.send_now(tp, record.offset, made, smaller):

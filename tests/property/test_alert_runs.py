@@ -29,6 +29,14 @@ from tests.property.test_tally import (
     values,
 )
 
+CARRIED = ("message-id", "traceparent")
+#: Of records in turn: what goes on to the alert, and what does not.
+HEADERS: list[list[tuple[str, bytes]]] = [
+    [],
+    [("x", b"y")],
+    [("message-id", b"2f1c"), ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")],
+]
+
 
 class OfSeveral(Forwarding):
     """A broken variant: takes what is read of the first for all."""
@@ -47,7 +55,13 @@ def check(found: list[tuple[bytes | None, int]], kind: type[Forwarding] = Forwar
         for each in (kind, Forwarding)
     ]
     records = [
-        SimpleNamespace(offset=offset, value=value, timestamp=broker_ms, timestamp_type=1)
+        SimpleNamespace(
+            offset=offset,
+            value=value,
+            timestamp=broker_ms,
+            timestamp_type=1,
+            headers=HEADERS[offset % len(HEADERS)],
+        )
         for offset, (value, broker_ms) in enumerate(found)
     ]
     index = in_runs = 0
@@ -63,7 +77,10 @@ def check(found: list[tuple[bytes | None, int]], kind: type[Forwarding] = Forwar
                 event_ms, _ = bucket_time_ms(
                     read.event_time_ms, record.timestamp, LATENESS_MS, FUTURE_S * 1000
                 )
-                assert alert == made_by[1].alert(record.offset, record.value, event_ms, read)
+                alone = made_by[1].alert(record.offset, record.value, event_ms, read, headers=record.headers)
+                assert alert == alone
+                carried = [each for each in record.headers if each[0] != "x"]
+                assert [each for each in alert.headers if each[0] in CARRIED] == carried
         in_runs += len(taken)
         index = run.end + run.stopped
     return in_runs

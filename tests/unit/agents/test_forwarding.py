@@ -181,5 +181,5 @@ def test_packed_alerts_are_those_made_by_themselves_whatever_their_time(event_ms
     read = make_tidy_readers(Priority.ERROR)[0](value)
     labels = AlertLabels(Priority.ERROR)
     forwarding = Forwarding("alerts.error", TP("notifications.error", 3), "id:3", labels, Masker(["pin"]))
-    [packed] = forwarding.alerts([SimpleNamespace(offset=7, value=value)], [event_ms], [read])
+    [packed] = forwarding.alerts([SimpleNamespace(offset=7, value=value, headers=())], [event_ms], [read])
     assert packed == alert(FLAT, event_ms=event_ms)
