@@ -175,7 +175,7 @@ async def test_everything_the_page_loads_is_its_own_and_there() -> None:
         wanted = [
             tag.get("src") or tag.get("href") for name, tag in seen.tags if name in ("script", "link", "img")
         ]
-        assert len(set(wanted)) == 3
+        assert len(set(wanted)) == 4
         for path in wanted:
             assert path is not None
             assert path.startswith("static/"), "it is relative"
