@@ -25,8 +25,10 @@ _OUT_ROUTE: Final = "session-end"
 _FILE_ROUTE: Final = "static"
 #: Of these, and of the files that the page needs, nobody is asked for a token.
 OPEN_ROUTES: Final = frozenset({_FORM_ROUTE, _IN_ROUTE, _OUT_ROUTE, _FILE_ROUTE})
-#: Where to go on: a path and query within the web views, so that a link can lead nowhere else.
-_WITHIN: Final = re.compile(r"(?:[A-Za-z0-9_.~%-]+/?)*(?:\?[!-;=?-~]*)?", re.ASCII)
+#: Where to go on: a path and query within the web views, so that a link can lead nowhere else. Nothing that
+#: has matched is tried another way (the last "+" of each repetition): else 40 characters that do not match
+#: would hold the event loop for hours, and nobody has to sign in to send them.
+_WITHIN: Final = re.compile(r"(?:[A-Za-z0-9_.~%-]++/?+)*+(?:\?[!-;=?-~]*+)?+", re.ASCII)
 _MOST_CHARS: Final = 600
 
 

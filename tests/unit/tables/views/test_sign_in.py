@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -153,6 +154,16 @@ async def test_one_goes_on_within_the_web_views_alone(client: aiohttp.ClientSess
     assert _within(onward) == ""
     if len(onward) < 500:
         assert (await sign_in(client, onward=onward))[:2] == (303, "./")
+
+
+@pytest.mark.timeout(30)
+async def test_no_way_to_go_on_holds_the_server(client: aiohttp.ClientSession) -> None:
+    onward = "a" * 500 + '"'
+    assert _within(onward) == ""  # first: what never ends is stopped here, and not in a task of the server
+    assert await status(client, f"/sign-in?next={quote(onward)}") == 200
+    assert await status(client, f"/{quote(onward)}", **BROWSER) == 303
+    assert await status(client, f"/{quote(onward)}", **BROWSER | {"Sec-Fetch-Site": "cross-site"}) == 200
+    assert (await sign_in(client, onward=onward))[:2] == (303, "./")
 
 
 @pytest.mark.parametrize("onward", ["", "?window=1h", "feeds/alerts.atom", "alerts/?a=b%20c", "a.b/c"])
