@@ -406,6 +406,28 @@ def find_single_replicas(
     ]
 
 
+def find_few_partitions(
+    names: Sequence[str], found: Mapping[str, TopicDescription], wanted: int
+) -> list[TopicProblem]:
+    """Warnings for notification topics that have fewer partitions than somebody has set.
+
+    Args:
+        names: of the notification topics.
+        found: what is there, by topic.
+        wanted: partitions that were set.
+    """
+    return [
+        TopicProblem(
+            "warning",
+            name,
+            f"has {found[name].partitions} partitions and TOCSIN_PARTITIONS={wanted} is for new topics "
+            "alone: docs/operations.md says how a topic is given more",
+        )
+        for name in names
+        if name in found and found[name].error is None and found[name].partitions < wanted
+    ]
+
+
 def access(spec: TopicSpec) -> str:
     """The rights that a worker needs on a topic."""
     return " and ".join(name for name, wanted in (("Read", spec.reads), ("Write", spec.writes)) if wanted)

@@ -19,6 +19,7 @@ from streams.broker.topic_plan import (
     TopicProblem,
     TopicSpec,
     existing_partitions,
+    find_few_partitions,
     find_problems,
     find_single_replicas,
     likely_slices,
@@ -112,7 +113,11 @@ async def check_topics(settings: Settings) -> list[TopicProblem]:
         ]
         brokers = len(client_of(admin).cluster.brokers())
         alone = find_single_replicas(plan, found, brokers)
-        return await _broker_problems(admin) + lost + problems + alone
+        few = []
+        if "partitions" in settings.model_fields_set:
+            names = [settings.notification_topic(each) for each in settings.priorities]
+            few = find_few_partitions(names, found, settings.partitions)
+        return await _broker_problems(admin) + lost + problems + alone + few
 
 
 async def ensure_topics(

@@ -275,8 +275,8 @@ class Settings(FeedSettings):
             raise ValueError("set TOCSIN_METRICS_OPEN, or a token for the metrics, but not both")
         if not self.web_is_loopback and self.web_token is None and not self.web_open:
             raise ValueError(
-                f"web_host={self.web_host} can be reached from other machines: set TOCSIN_WEB_TOKEN_FILE, "
-                "or TOCSIN_WEB_OPEN=true when the network is guarded otherwise"
+                f"TOCSIN_WEB_HOST={self.web_host} can be reached from other machines: set "
+                "TOCSIN_WEB_TOKEN_FILE, or TOCSIN_WEB_OPEN=true when the network is guarded otherwise"
             )
         return self
 

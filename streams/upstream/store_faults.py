@@ -122,7 +122,10 @@ def wait_for_locks(
             if told == begun or now - told >= _TELL_S:
                 told = now
                 log.warning(
-                    "The local table %s is in use by another process: waiting up to %.0f s.", folder, wait_s
+                    "The local table %s is in use by another process: waiting up to %.0f s for its end. Each "
+                    "worker needs a TOCSIN_DATA_DIR of its own.",
+                    folder,
+                    wait_s,
                 )
             sleep(_POLL_S)
 

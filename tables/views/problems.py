@@ -29,7 +29,8 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 
 _DETAILS: Final = {
     400: "This is not a valid HTTP request, or its address or headers are too long.",
-    401: "Send the token of TOCSIN_WEB_TOKEN as 'Authorization: Bearer <token>', or as a password.",
+    401: "Send the token of the web views (TOCSIN_WEB_TOKEN_FILE) as 'Authorization: Bearer <token>', or "
+    "as a password.",
     404: "There is nothing at this address.",
     405: "This address does not take this method; the header Allow names those that it takes.",
     413: "The body is too large.",

@@ -18,7 +18,7 @@ from itsdangerous import BadSignature, TimestampSigner
 
 #: Seconds for which somebody stays signed in.
 SESSION_S: Final = 12 * 3600
-COOKIE: Final = "tocsin_session"
+COOKIE: Final = "tocsin-session"
 _SALT: Final = "tocsin.web-session"
 #: Wrong tokens from one address in so many seconds, after which it is to wait.
 MOST_WRONG: Final = 10

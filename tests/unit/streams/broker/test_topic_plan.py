@@ -13,6 +13,7 @@ from streams.broker.topic_plan import (
     CHECKED_CONFIG,
     TopicProblem,
     TopicSpec,
+    find_few_partitions,
     find_problems,
     find_single_replicas,
     likely_slices,
@@ -305,6 +306,19 @@ def test_errors_come_before_warnings() -> None:
     found["event-counts"] = replace(found["event-counts"], leaderless=1)
     problems = find_problems(list(plan.values()), found, {})
     assert [it.severity for it in problems] == ["error", "warning"]
+
+
+def test_a_number_of_partitions_that_was_set_and_topics_do_not_have_is_warned_of() -> None:
+    found = _found(_plan())
+    name = "notifications.error"
+    there = found[name].partitions
+    assert find_few_partitions([name], found, there) == []
+    [problem] = find_few_partitions([name, "not.there"], found, there + 8)
+    assert (problem.severity, problem.topic) == ("warning", name)
+    assert (
+        f"has {there} partitions and TOCSIN_PARTITIONS={there + 8} is for new topics alone"
+        in problem.sentence
+    )
 
 
 def test_topics_of_one_replica_are_warned_of_where_others_could_hold_them_too() -> None:

@@ -463,6 +463,9 @@ async def test_a_client_that_does_not_read_is_dropped_by_a_real_server(
                     await asyncio.sleep(0.01)
         await reader.next()
         publish(fake, "vol", 1, 2)
-        assert (await reader.next()).data["items"][0]["event_type"] == "vol"
+        # On a busy machine there may be events before it that tell of nothing but the time.
+        while not (items := (await reader.next()).data["items"]):
+            pass
+        assert items[0]["event_type"] == "vol"
     assert server.stream.dropped == 1
     await server.stop()
