@@ -146,10 +146,7 @@ class RabbitBridge:
                     continue
                 first = False
                 log.info("Connected to RabbitMQ at %s.", without_password(url))
-                try:
-                    await self._serve(connection, stop, pump)
-                finally:
-                    await close(connection)
+                await self._serve(connection, stop, pump)
                 retries = Retries(_AGAIN, wanted=lambda: not stop.is_set())
                 if not stop.is_set():
                     await retries.pause()
@@ -172,14 +169,15 @@ class RabbitBridge:
         try:
             await asyncio.wait([pump, *tasks, *watched], return_when=asyncio.FIRST_COMPLETED)
             for ended in (pump, *tasks):
-                # While not stopped, none ends but for a wrong configuration or a fault of ours.
-                if ended.done() and not stop.is_set():
+                # With an exception for a wrong configuration or a fault of ours.
+                if ended.done():
                     ended.result()
             if stop.is_set():
                 await self._drain(list(consumers.values()), lost)
             else:
                 self._log.warning("The connection to RabbitMQ is lost and will be made anew.")
         finally:
+            await close(connection)
             await end(*tasks, *watched)
 
     async def _drain(self, consumers: list[Consumer], lost: asyncio.Event) -> None:
@@ -222,9 +220,10 @@ class RabbitBridge:
                     self._missing.add(queue)
                     log.info("There is no queue %s yet; it is looked for every %g s.", queue, _LOOK_S)
             except LOST as error:
-                if connection.is_closed:
-                    # Told by whoever watches the connection.
-                    await asyncio.Event().wait()
+                task = asyncio.current_task()
+                if connection.is_closed or (task is not None and task.cancelling()):
+                    # Told by whoever watches the connection; and the client may lose a cancellation.
+                    return
                 kind = "closed the channel" if isinstance(error, ChannelClosed) else "is in trouble"
                 self._log.warning("Queue %s: RabbitMQ %s: %s", queue, kind, reason(error))
             finally:

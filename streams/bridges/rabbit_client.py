@@ -16,7 +16,7 @@ try:
         ChannelPreconditionFailed,
         ProbableAuthenticationError,
     )
-    from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
+    from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed, InvalidFrameError
     from yarl import URL
 except ImportError as error:
     from streams.settings import ConfigurationError
@@ -58,6 +58,12 @@ async def connected(url: str, heartbeat_s: int) -> Any:
     try:
         async with asyncio.timeout(_CONNECT_S):
             await connection.connect()
+    except InvalidFrameError as error:
+        await close(connection)
+        if "Connection.Close" not in str(error):
+            raise
+        # The client does not tell what RabbitMQ says when a connection that is logged in is opened.
+        raise ConnectionNotAllowed("the virtual host is not there, or this user may not use it") from error
     except BaseException:
         await close(connection)
         raise

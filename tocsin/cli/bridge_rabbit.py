@@ -147,6 +147,9 @@ def _url(settings: Settings) -> str:
 async def _bridge(settings: Settings, source: RabbitSource, patience_s: float) -> None:
     stop = asyncio.Event()
     silence_client()
+    # What this client says on its way to a failure the bridge says itself, at a limited rate.
+    for name in ("aiormq", "aio_pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with on_signals(stop.set):
         await _check_topics(settings, source, patience_s)
         writer = KafkaWriter(settings, ahead_bytes=_AHEAD_BYTES)
