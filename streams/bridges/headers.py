@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-#: The id that the message has where it comes from; a message that comes twice has the same one twice.
-MESSAGE_ID: Final = "message-id"
+# The id that a message has where it comes from; a message that comes twice has the same one twice.
+from streams.notifications.carried_headers import MESSAGE_ID
+
+__all__ = ["MESSAGE_ID", "TRACE", "Headers"]
+
 #: W3C trace context, carried on as it came.
 TRACE: Final = ("traceparent", "tracestate")
 

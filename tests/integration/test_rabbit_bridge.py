@@ -25,6 +25,7 @@ from streams.publishing.drivers.rabbit import RabbitDriver
 from streams.publishing.notifier import AsyncNotifier
 from streams.settings import ConfigurationError, Settings
 from tests import children
+from tests.breakable_kafka import BreakableKafka
 from tests.integration.reading import Counts, counts_at_rest, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, ROOT, Deployment, Worker, eventually
 from tests.rabbit_server import RabbitServer, in_own_loop, own_rabbit, rabbit
@@ -278,6 +279,35 @@ async def test_bridge_that_dies_loses_nothing_unless_it_acknowledges_too_early(
         assert found == ids
     else:
         assert found < ids
+
+
+async def test_while_kafka_is_away_rabbitmq_keeps_what_is_beyond_the_bound(
+    rabbit: RabbitServer, own_kafka: BreakableKafka, own_deployment: Deployment, unique: str
+) -> None:
+    settings = own_deployment.settings
+    await apply_topics(settings)
+    writer = KafkaWriter(settings)
+    bridge = Remembering(writer, source_of(settings, rabbit, unique, prefetch=100))
+    async with RabbitDriver(url=rabbit.url, exchange=unique, max_wait_s=5) as driver:
+        notifier = AsyncNotifier("p", driver, topic_prefix=f"{unique}.")
+        ids = {await notifier.info("a.b", "first")}
+        assert await driver.aflush(BOUND_S)
+        async with bridging(settings, bridge, writer):
+            await eventually("the first is confirmed", lambda: bridge.confirmed == 1)
+            await asyncio.to_thread(own_kafka.kill)
+            ids |= {await notifier.info("a.b", "x" * 5000) for _ in range(1000)}
+            assert await driver.aflush(BOUND_S)
+
+            async def bounded() -> bool:
+                return await asyncio.to_thread(left_in, rabbit, f"{unique}.info") == 900
+
+            await eventually("as much is taken as may be", bounded)
+            assert bridge.confirmed == 1
+            assert writer.bytes < 100 * 6000
+            await asyncio.to_thread(own_kafka.restart_broker)
+            await eventually("all are confirmed", lambda: bridge.ids >= ids)
+    records = await read_all(settings.brokers, *topics_of(settings))
+    assert set(ids_of(records)) == ids
 
 
 async def test_poison_goes_on_with_its_bytes_and_does_not_come_back(
