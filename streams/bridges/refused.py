@@ -70,9 +70,12 @@ def shortened(whole: Outgoing) -> Outgoing:
     """A dead letter with the beginning of its value alone, which says so, and how long all of it is."""
     value = whole.value or b""
     headers = [(name, content) for name, content in whole.headers if len(content) <= _HEADER_BYTES]
-    return whole._replace(
-        value=value[:_KEPT_BYTES],
-        headers=[
+    return Outgoing(
+        whole.topic,
+        value[:_KEPT_BYTES],
+        whole.key,
+        whole.partition,
+        [
             *headers,
             _TRUNCATED,
             (WHOLE_BYTES, str(len(value)).encode()),

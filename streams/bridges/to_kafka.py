@@ -272,7 +272,8 @@ class KafkaWriter:
     async def _send_alone(self, sending: _Sending) -> None:
         # Naming a partition keeps it out of the batches of all others, which name none.
         del self._under_way[id(sending.record)]
-        sending.record = sending.record._replace(partition=0)
+        record = sending.record
+        sending.record = Outgoing(record.topic, record.value, record.key, 0, record.headers)
         self._under_way[id(sending.record)] = sending
         self._sender.add(sending.record)
         while not (sending.future.done() or sending in self._alone or sending in self._again):
