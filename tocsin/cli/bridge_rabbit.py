@@ -36,8 +36,8 @@ _AHEAD_BYTES = 4 * 2**20
     short_help="Put on Kafka what a cloud publishes to RabbitMQ.",
     epilog=examples(
         "tocsin bridge rabbit --url rabbit://openstack:secret@controller:5672/",
-        "tocsin bridge rabbit --topic notifications --topic versioned_notifications "
-        "--declare --transient --exchange nova --exchange neutron",
+        "tocsin bridge rabbit --topic notifications --topic versioned_notifications",
+        "tocsin bridge rabbit --declare --transient --exchange nova --exchange neutron",
     ),
 )
 @click.option(
