@@ -23,7 +23,7 @@ class PublishingSettings(KafkaSettings):
     # --- Publishing ------------------------------------------------------------------------
     rabbit_url: SecretStr | None = Field(
         None,
-        description="Where the publishing driver rabbit finds RabbitMQ (or TOCSIN_RABBIT_URL_FILE): "
+        description="Where the driver and the bridge rabbit find RabbitMQ (or TOCSIN_RABBIT_URL_FILE): "
         "amqp://user:password@host:5672/vhost, amqps://, or the transport_url of nova.conf.",
     )
     routing_file: Path | None = Field(

@@ -1,4 +1,4 @@
-"""Publishes through oslo.messaging's Notifier and its Kafka driver; run as a script by a test.
+"""Publishes through oslo.messaging's Notifier, over Kafka or by a transport URL; run as a script by a test.
 
 In a process of its own, so that its threads and what it does to the process disturb no test.
 """
@@ -12,9 +12,10 @@ import oslo_messaging  # type: ignore[import-untyped]
 from oslo_config import cfg
 
 
-def main(broker: str, topic: str, driver: str, number: int) -> None:
+def main(server: str, topic: str, driver: str, number: int) -> None:
     """Publish ``number`` notifications of each of its priorities, then print how many of each event type."""
-    transport = oslo_messaging.get_notification_transport(cfg.ConfigOpts(), url=f"kafka://{broker}/")
+    url = server if "://" in server else f"kafka://{server}/"
+    transport = oslo_messaging.get_notification_transport(cfg.ConfigOpts(), url=url)
     notifier = oslo_messaging.Notifier(transport, "compute.host1", driver=driver, topics=[topic])
     context = {"user_id": "u-1", "project_id": "p-1", "request_id": "req-1", "roles": ["admin"]}
     published = {}

@@ -174,7 +174,9 @@ def _fault(words: list[str], command: click.Command) -> str | None:
         if word.startswith(("[", "<")) or word.isupper():
             continue
         if word.startswith("-") and word != "-":
-            options = {opt for each in command.get_params(context) for opt in each.opts}
+            options = {
+                opt for each in command.get_params(context) for opt in (*each.opts, *each.secondary_opts)
+            }
             if word.split("=")[0] not in options:
                 return f"{context.command_path} has no {word}"
         elif isinstance(command, click.Group):

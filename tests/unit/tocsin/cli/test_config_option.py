@@ -21,6 +21,7 @@ COMMANDS = {
     "worker": ["worker"],
     "web": ["web"],
     "publish": ["publish", "--event-type", "a"],
+    "bridge rabbit": ["bridge", "rabbit"],
     "tail": ["tail", "alerts"],
     "top": ["top", "--once"],
     "topics apply": ["topics", "apply"],

@@ -1,0 +1,15 @@
+"""``tocsin bridge``: put on Kafka what services publish elsewhere."""
+
+from __future__ import annotations
+
+import click
+
+from tocsin.cli.bridge_rabbit import rabbit
+
+
+@click.group(no_args_is_help=True)
+def command() -> None:
+    """Put on Kafka what services publish elsewhere, and acknowledge it there once Kafka has it."""
+
+
+command.add_command(rabbit)
