@@ -24,6 +24,7 @@ _COMMANDS = {
     "worker": ("tocsin.cli.worker", "Run a worker: consume, count, forward, serve the web views."),
     "web": ("tocsin.cli.web", "Serve the web views of the counts from a process of their own."),
     "publish": ("tocsin.cli.publish", "Publish notifications: one, a file of them, or a generated load."),
+    "archive": ("tocsin.cli.archive", "Write raw notifications to compressed files."),
     "tail": ("tocsin.cli.tail", "Follow alerts, notifications or counts."),
     "top": ("tocsin.cli.top", "Show what a worker does, live."),
     "kafka": ("tocsin.cli.kafka", "Start, stop, reset or inspect a Kafka on this machine."),
@@ -39,7 +40,7 @@ _COMMANDS = {
     ),
 }
 #: Commands that need ``streams`` alone; all others need ``tables``, or ``tables`` and ``agents``.
-_ON_STREAMS_ALONE = frozenset({"publish", "kafka", "topics"})
+_ON_STREAMS_ALONE = frozenset({"publish", "archive", "kafka", "topics"})
 
 
 class _LazyGroup(click.Group):
