@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams.archive.lines import Archived
 from streams.archive.replay import Places, Torn, read_archive, replayed
@@ -89,7 +90,10 @@ async def _caught_up(deployment: Deployment) -> None:
 
     async def is_so() -> bool:
         ends = await end_offsets(settings.brokers, *notification_topics(settings))
-        committed = await committed_offsets(settings)
+        try:
+            committed = await committed_offsets(settings)
+        except GroupCoordinatorNotAvailableError:
+            return False  # the first group of a fresh broker
         return all(committed.get(tp, 0) >= end for tp, end in ends.items() if end)
 
     await eventually("the archive has all", is_so)
@@ -106,11 +110,11 @@ async def test_killed_under_load_the_files_hold_what_the_topics_do(
         await out.raw(odd, None)
         archivers = [_archiver(deployment, folder, name, "--roll-mib", "0.05").start() for name in "ab"]
         async with out.steadily(made_load(seed=3)):
-            for turn in range(3):
+            for turn in range(2):
                 before = len(_in_files(folder)) if folder.exists() else 0
                 await eventually("more is archived", partial(_has_more, folder, before))
-                archivers[turn % 2].kill()
-                archivers[turn % 2].start()
+                archivers[turn].kill()
+                archivers[turn].start()
             await out.goes_on(100)
     await _caught_up(deployment)
     for each in archivers:
