@@ -31,7 +31,6 @@ _CONNECT_S: Final = 10.0
     epilog=examples(
         "tocsin archive /var/lib/tocsin/archive",
         "tocsin archive /var/lib/tocsin/archive --roll-mib 256 --roll-after 15m",
-        "tocsin publish --raw /var/lib/tocsin/archive/*.jsonl.gz",
     )
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))

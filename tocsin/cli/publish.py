@@ -79,7 +79,6 @@ class _Input(click.File):
     epilog=examples(
         """tocsin publish --priority critical --event-type disk.full --payload '{"disk": "sda"}'""",
         "tocsin publish - < notifications.jsonl",
-        "tocsin publish --raw archive/*.jsonl.gz",
         "tocsin publish --generate --count 10000 --rate 500",
     )
 )
