@@ -30,5 +30,6 @@ def size_of(message: Outgoing) -> int:
     if message.key is not None:
         size += len(message.key)
     for name, value in message.headers:
-        size += len(name) + len(value) + 64
+        # A record that is sent again may have a name without a value, which Kafka allows.
+        size += len(name) + len(value or b"") + 64
     return size

@@ -25,6 +25,7 @@ _COMMANDS = {
     "web": ("tocsin.cli.web", "Serve the web views of the counts from a process of their own."),
     "publish": ("tocsin.cli.publish", "Publish notifications: one, a file of them, or a generated load."),
     "bridge": ("tocsin.cli.bridge", "Put on Kafka what services publish elsewhere."),
+    "archive": ("tocsin.cli.archive", "Write raw notifications to compressed files."),
     "tail": ("tocsin.cli.tail", "Follow alerts, notifications or counts."),
     "top": ("tocsin.cli.top", "Show what a worker does, live."),
     "kafka": ("tocsin.cli.kafka", "Start, stop, reset or inspect a Kafka on this machine."),
@@ -40,7 +41,7 @@ _COMMANDS = {
     ),
 }
 #: Commands that need ``streams`` alone; all others need ``tables``, or ``tables`` and ``agents``.
-_ON_STREAMS_ALONE = frozenset({"publish", "bridge", "kafka", "topics"})
+_ON_STREAMS_ALONE = frozenset({"publish", "bridge", "archive", "kafka", "topics"})
 
 
 class _LazyGroup(click.Group):

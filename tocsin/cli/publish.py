@@ -11,12 +11,15 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import click
 import orjson
 from aiokafka.errors import KafkaError
 
+from streams.archive.lines import Archived
+from streams.archive.replay import Places, Torn, is_archive, replayed
 from streams.broker.admin import check_refusals
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
@@ -47,6 +50,7 @@ class _Job:
     event_type: str | None
     payload: Any
     file: IO[bytes] | None
+    archives: tuple[Path, ...]
     raw: bool
     count: int | None
     seconds: float | None
@@ -57,6 +61,20 @@ class _Job:
     as_json: bool
 
 
+class _Input(click.File):
+    """A file of lines, opened; or the path of an archive, which there may be many of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The file, or its path."""
+        file = super().convert(value, param, ctx)
+        if value != "-" and file.seekable():
+            if is_archive(file.read(2)):
+                file.close()
+                return Path(value)
+            file.seek(0)
+        return file
+
+
 @click.command(
     epilog=examples(
         """tocsin publish --priority critical --event-type disk.full --payload '{"disk": "sda"}'""",
@@ -64,7 +82,7 @@ class _Job:
         "tocsin publish --generate --count 10000 --rate 500",
     )
 )
-@click.argument("file", type=click.File("rb"), required=False)
+@click.argument("files", metavar="[FILE]...", type=_Input("rb"), nargs=-1)
 @click.option(
     "--priority",
     type=PriorityName(),
@@ -76,7 +94,12 @@ class _Job:
 @click.option("--event-type", help="Publish one notification of this type.")
 @click.option("--payload", default="{}", help="Payload of that notification, as JSON.")
 @click.option("--publisher-id", show_default="publish.<this host>", help="Sender, as worker_type.host.")
-@click.option("--raw", is_flag=True, help="Send the lines of FILE as they are, to the topic of --priority.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Send the lines of FILE as they are, to the topic of --priority; "
+    "or replay files of `tocsin archive`.",
+)
 @click.option(
     "--generate", "generated", is_flag=True, help="Publish a generated load of all five priorities."
 )
@@ -107,7 +130,7 @@ class _Job:
 @json_option("the counts at the end as one JSON object")
 @config_option
 def command(
-    file: IO[bytes] | None,
+    files: tuple[IO[bytes] | Path, ...],
     priority: Priority,
     event_type: str | None,
     payload: str,
@@ -128,14 +151,26 @@ def command(
     FILE has one notification a line, as JSON; - is standard input. Each goes to the topic of the priority
     that its line names. A line that cannot be read is reported by its number, and the others are published.
 
+    With --raw, each FILE may be one of `tocsin archive`: records go out as they were, with key and headers,
+    to the topic of their priority; one that is in these files twice goes out once.
+
     The count at the end is what Kafka has confirmed. Exit codes: 0 all published, 1 some failed,
     2 wrong usage, 78 wrong configuration.
     """
-    if (file is not None) + (event_type is not None) + generated != 1:
+    archives = tuple(each for each in files if isinstance(each, Path))
+    inputs = [each for each in files if not isinstance(each, Path)]
+    if len(inputs) > 1 or (inputs and archives):
+        raise click.UsageError("Give one FILE; several must all be files of `tocsin archive`, with --raw.")
+    if archives and not raw:
+        raise click.UsageError(
+            f"{archives[0]} is compressed: a file of `tocsin archive` is replayed with --raw."
+        )
+    file = inputs[0] if inputs else None
+    if bool(files) + (event_type is not None) + generated != 1:
         raise click.UsageError(
             "Give one of: --event-type for a single notification, FILE (or -), --generate."
         )
-    if raw and file is None:
+    if raw and not files:
         raise click.UsageError("--raw needs FILE (or - for standard input).")
     if not generated and (count is not None or seconds is not None or bad_share):
         raise click.UsageError("--count, --seconds and --bad-share need --generate.")
@@ -154,6 +189,7 @@ def command(
         event_type=event_type,
         payload=value,
         file=file,
+        archives=archives,
         raw=raw,
         count=count,
         seconds=seconds,
@@ -221,7 +257,12 @@ async def _publish(job: _Job) -> int:
     else:
         click.echo(f"published {tally.published}, failed {tally.failed} in {seconds:.1f} s")
     # An endless load is ended by a signal; anything else that is interrupted is not done.
-    endless = job.file is None and job.event_type is None and job.count is None and job.seconds is None
+    endless = (
+        not (job.file or job.archives)
+        and job.event_type is None
+        and job.count is None
+        and job.seconds is None
+    )
     return 1 if tally.failed or (interrupted and not endless) or (stop.is_set() and not interrupted) else 0
 
 
@@ -253,12 +294,16 @@ class _Source:
             self.make = self._one
         elif job.file is not None:
             self.make = self._raw_line if job.raw else self._line
+        elif job.archives:
+            self.make = self._archived
 
     def chunks(self) -> AsyncIterator[Sequence[Any]]:
         """The items."""
         job = self._job
         if self._lines is not None:
             return self._lines.chunks()
+        if job.archives:
+            return chunked(replayed(job.archives, Places()))
         if job.event_type is not None:
             return chunked([job.event_type])
         return chunked(generate(job.seed, job.count, _now_ms(), bad_share=job.bad_share))
@@ -288,6 +333,21 @@ class _Source:
             return None
         return Outgoing(self._topics[self._job.priority], line)
 
+    def _archived(self, item: Archived | str) -> Outgoing | None:
+        if isinstance(item, Torn):
+            click.echo(f"tocsin publish: {visible(item)}", err=True)
+            return None
+        if isinstance(item, str):
+            self._bad_lines.add_sentence(item)
+            return None
+        if item.unreadable is not None:
+            place = f"{item.topic}, partition {item.partition}, offset {item.offset}"
+            self._bad_lines.add_sentence(f"{place}: it could not be read when it was archived.")
+            return None
+        # Kafka allows a header without a value, and so does the client.
+        headers: Any = item.headers
+        return Outgoing(self._topics[item.priority], item.value, item.key, headers=headers)
+
     def _line(self, item: tuple[int, bytes | None]) -> Outgoing | None:
         number, line = item
         found = "The line is too long." if line is None else self._read(line, _now_ms(), next(self._ids))
@@ -306,10 +366,13 @@ class _BadLines:
         self._count = 0
 
     def add(self, number: int, why: str) -> None:
+        self.add_sentence(f"line {number}: {why}")
+
+    def add_sentence(self, sentence: str) -> None:
         self._tally.failed += 1
         self._count += 1
         if self._count <= _SHOWN_LINES:
-            click.echo(f"tocsin publish: line {number}: {visible(why)}", err=True)
+            click.echo(f"tocsin publish: {visible(sentence)}", err=True)
 
     def show_rest(self) -> None:
         if self._count > _SHOWN_LINES:
