@@ -19,6 +19,7 @@ from streams.settings import ConfigurationError, Settings
 from streams.transport.step_over import step_over
 from streams.upstream.connections import disconnect
 from streams.upstream.lenient_records import MOST_UNPACKED, install_lenient_records
+from streams.upstream.refused_fetches import rest_after_refusals
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription, fetch_topics
 from streams.upstream.unpacking import limit_for
 
@@ -311,6 +312,7 @@ async def _connected(
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await begin(reader)
+            rest_after_refusals(consumer)
         except TimeoutError:
             raise ConfigurationError(
                 f"Kafka at {settings.brokers} did not answer within {_CONNECT_S:.0f} s: "
