@@ -23,6 +23,7 @@ from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
 from streams.upstream.corrupt_batches import Corrupt, LeavesOut
 from streams.upstream.lenient_records import install_lenient_records
+from streams.upstream.refused_fetches import rest_after_refusals
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
 from tables.recent_alerts import Alert, AlertMemory
 
@@ -201,6 +202,7 @@ class AlertsReader:
         install_bulk_records()
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()
+        rest_after_refusals(consumer)
         layout = await self._layout(consumer, {})
         numbers = {topic: number for topic, (_, number) in layout.items()}
         memory = AlertMemory(self._topics, numbers, self._most, self.patterns)

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 from streams.settings import ConfigurationError
 from streams.upstream.connections import disconnect
+from streams.upstream.refused_fetches import rest_after_refusals
 from tables.public_rows import app_of
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ async def _newest(topic: str, partitions: int, options: dict[str, Any]) -> list[
         **options, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
     )
     await consumer.start()
+    rest_after_refusals(consumer)
     try:
         places = [TopicPartition(topic, number) for number in range(partitions)]
         consumer.assign(places)

@@ -23,6 +23,7 @@ from streams.upstream.connections import disconnect
 from streams.upstream.corrupt_batches import Corrupt, LeavesOut
 from streams.upstream.fetch_progress import FetchProgress
 from streams.upstream.lenient_records import install_lenient_records
+from streams.upstream.refused_fetches import rest_after_refusals
 from tables.again import AskAgain, decode_question, is_question
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import ForeignRowError, Totals
@@ -148,6 +149,7 @@ class TotalsReader:
         install_bulk_records()
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
         await consumer.start()
+        rest_after_refusals(consumer)
         partitions = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)

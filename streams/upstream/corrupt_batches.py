@@ -16,6 +16,7 @@ from weakref import proxy
 from aiokafka import TopicPartition
 
 from streams.records import UnreadableRecord
+from streams.upstream.unpacking import LEAST_LIMIT
 
 #: Of a batch, before its records.
 HEADER: Final = struct.Struct(">qiibIhiqqqhii")
@@ -203,10 +204,17 @@ class LeavesOut:
 
     Args:
         told: called with the partition and what is left out.
+        stand_ins: called with a stand-in for each of its offsets, if that is wanted, once all records before
+            them were handed out.
     """
 
-    def __init__(self, told: Callable[[TopicPartition, Corrupt], None]) -> None:
+    def __init__(
+        self,
+        told: Callable[[TopicPartition, Corrupt], None],
+        stand_ins: Callable[[TopicPartition, list[UnreadableRecord]], None] | None = None,
+    ) -> None:
         self.told = told
+        self.stand_ins = stand_ins
 
     def __call__(self, value: bytes | None) -> bytes | None:
         """Change nothing."""
@@ -244,6 +252,9 @@ class SoundRecords:
                 break
             if corrupt.end > corrupt.first:
                 self._leaves_out.told(source._tp, corrupt)
+                if self._leaves_out.stand_ins is not None:
+                    some = list(stand_ins(source._tp, corrupt, batch, LEAST_LIMIT))
+                    self._leaves_out.stand_ins(source._tp, some)
                 source.next_fetch_offset = corrupt.end
                 self._records.give_up()  # its length may be wrong, too
         return self._ahead is not None

@@ -32,6 +32,7 @@ from streams.upstream.coordinator import Coordinator
 from streams.upstream.corrupt_batches import CorruptChangelogError
 from streams.upstream.instance_watch import InstanceWatch
 from streams.upstream.leader_epochs import EpochEnd, epoch_ends
+from streams.upstream.refused_fetches import rest_after_refusals
 from streams.upstream.store_check import PlacedKeyAndValue, records_at
 from streams.upstream.topic_ids import fetch_topics
 from streams.upstream.whole_assignment import Partitions, WholeAssignment, assigned_in_group, leave
@@ -96,6 +97,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         connected = await connect(self._connect, lambda: not self.app.should_stop)
         if not connected:
             return
+        rest_after_refusals(self._consumer)
         coordinator = self._consumer._coordinator
         WholeAssignment(self.app, coordinator)
         coordinator._do_commit_offsets = partial(_do_commit_offsets, coordinator._do_commit_offsets)

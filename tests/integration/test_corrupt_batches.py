@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import aiokafka
+import orjson
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -24,10 +27,11 @@ from streams.settings import Settings
 from streams.transport.fetch_lane import FetchLane
 from streams.upstream.topic_ids import fetch_topics
 from tables.reserved_types import DEAD_LETTERS
+from tests import children
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts, read_all
 from tests.integration.segments import FLIPS, flip
-from tests.integration.worker_process import PARTITIONS, Deployment, eventually
+from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
 from tests.integration.writing import made_load, writer
 
 pytestmark = pytest.mark.kafka
@@ -262,3 +266,73 @@ async def test_a_changelog_that_is_corrupt_ends_the_start_with_one_sentence(
     # One that has the counts goes on.
     await worker.start().ready()
     await worker.stop()
+
+
+# --- Commands --------------------------------------------------------------------------------------
+
+
+async def tocsin(deployment: Deployment, *arguments: str) -> tuple[int, list[dict[str, Any]], list[str]]:
+    """Exit code, what was printed, and the warnings."""
+
+    def run() -> subprocess.CompletedProcess[bytes]:
+        return children.run(
+            [sys.executable, "-m", "tocsin", *arguments, "--json"],
+            cwd=ROOT,
+            env=deployment.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=BOUND_S,
+        )
+
+    ended = await asyncio.to_thread(run)
+    said = ended.stderr.decode()
+    assert "Traceback" not in said
+    warnings = [line for line in said.splitlines() if "WARNING" in line]
+    return ended.returncode, [orjson.loads(line) for line in ended.stdout.splitlines()], warnings
+
+
+async def test_verify_and_tail_pass_over_it_and_say_so(
+    own_deployment: Deployment, own_kafka: BreakableKafka
+) -> None:
+    settings = own_deployment.settings
+    await apply_topics(settings)
+    topic = settings.notification_topic(Priority.CRITICAL)
+    await publish(settings.brokers, topic, range(PARTITIONS), 10)
+    await damage(own_kafka, (topic, 3, "value", SIZE * 4))
+    worker = await own_deployment.worker().start().ready()
+    expected = Counter({("CRITICAL", "e"): SIZE * 10 * PARTITIONS - SIZE, ("CRITICAL", DEAD_LETTERS): SIZE})
+    async with public_counts(settings) as counts:
+        await counts.reach(expected)
+        await eventually("the ends are committed", lambda: all_committed(settings))
+    await worker.stop()
+    # What the worker has met as corrupt is compared as the dead letters that it made.
+    code, (report,), warnings = await tocsin(own_deployment, "verify")
+    assert (code, report["agree"], report["differences"]) == (0, True, []), report
+    assert (report["unreadable"], report["unreadable_with_dead_letters"]) == ({}, SIZE)
+    assert report["dead_letters"] == SIZE
+    (warning,) = warnings
+    assert f"The offsets {SIZE * 4} to {SIZE * 5 - 1} of {topic}, partition 3, cannot be read" in warning
+    number = SIZE * (10 * PARTITIONS - 1)
+    code, lines, warnings = await tocsin(
+        own_deployment, "tail", "notifications", "--from-beginning", "--count", str(number)
+    )
+    assert code == 0
+    left = {(partition, offset) for partition in range(PARTITIONS) for offset in range(SIZE * 10)}
+    left -= {(3, offset) for offset in range(SIZE * 4, SIZE * 5)}
+    assert {(line["partition"], line["offset"]) for line in lines} == left
+    assert warnings == [warning]
+    # One that became corrupt after it was counted: whether it was counted rightly nobody can tell.
+    await damage(own_kafka, (topic, 1, "value", SIZE * 2))
+    code, (report,), warnings = await tocsin(own_deployment, "verify")
+    assert (code, report["agree"], report["differences"]) == (1, False, []), report
+    assert report["unreadable"] == {f"{topic}/1": SIZE}
+    assert f"{SIZE} records are corrupt on a broker's disk, and no dead letters" in report["sentences"][0]
+    assert len(warnings) == 2
+    # The rows of counts themselves.
+    rows = settings.event_counts_topic
+    first = min(await read_all(settings.brokers, rows), key=lambda record: record.offset)
+    await damage(own_kafka, (rows, first.partition, "value", first.offset))
+    code, (report,), warnings = await tocsin(own_deployment, "verify")
+    assert (code, report["agree"], len(warnings)) == (1, False, 3)
+    (place,) = report["unreadable_rows"]
+    assert place.startswith(f"{rows}/{first.partition}/{first.offset} to ")

@@ -14,11 +14,14 @@ from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
 from streams.broker.client_options import client_options
-from streams.records import PlacedRecord
+from streams.records import PlacedRecord, UnreadableRecord
 from streams.settings import ConfigurationError, Settings
 from streams.transport.step_over import step_over
+from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
+from streams.upstream.corrupt_batches import Corrupt, LeavesOut
 from streams.upstream.lenient_records import MOST_UNPACKED, install_lenient_records
+from streams.upstream.refused_fetches import rest_after_refusals
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription, fetch_topics
 from streams.upstream.unpacking import limit_for
 
@@ -35,8 +38,8 @@ _MOST_RECORDS: Final = 5000
 class TopicReader:
     """Reads topics: all that are open side by side (``follow``, ``to_end``), or one partition (``records``).
 
-    A record that the client cannot take apart has an `UnreadableRecord` in its place. Made by
-    ``topic_reader`` and ``partition_reader``.
+    A record that the client cannot take apart has an `UnreadableRecord` in its place. A batch that is corrupt
+    on a broker's disk is passed over, with a warning. Made by ``topic_reader`` and ``partition_reader``.
 
     Args:
         settings: for what is said of failures.
@@ -46,6 +49,10 @@ class TopicReader:
     def __init__(self, settings: Settings, consumer: AIOKafkaConsumer) -> None:
         self._settings = settings
         self._consumer = consumer
+        #: Partition and end of each corrupt batch -> the first of its offsets that was to be read.
+        self.corrupt: dict[tuple[TopicPartition, int], int] = {}
+        #: Stand-ins that were not handed out yet.
+        self._kept: dict[TopicPartition, list[UnreadableRecord]] = {}
         self._told = False
         #: Partition -> offset after the last record that was handed out, of those read side by side.
         self._positions: dict[TopicPartition, int] = {}
@@ -204,8 +211,33 @@ class TopicReader:
 
     # ---------------------------------------------------------------- both
 
+    def left_out(self, tp: TopicPartition, corrupt: Corrupt) -> None:
+        """Say, once, that a corrupt batch is passed over."""
+        if (place := (tp, corrupt.end)) not in self.corrupt:
+            click.echo(f"tocsin: WARNING: {corrupt.sentence(tp)}.", err=True)
+        self.corrupt[place] = min(corrupt.first, self.corrupt.get(place, corrupt.first))
+
+    def keep(self, tp: TopicPartition, stand_ins: list[UnreadableRecord]) -> None:
+        """Hand these out in the place of a corrupt batch."""
+        self._kept.setdefault(tp, []).extend(stand_ins)
+
     async def _fetch(self, positions: dict[TopicPartition, int]) -> list[PlacedRecord]:
         """Some records from these offsets on, each partition's in order; moves the offsets on."""
+        before = dict(positions)
+        found = await self._fetched(positions)
+        if self._kept:
+            kept, self._kept = self._kept, {}
+            for tp, stand_ins in kept.items():
+                if tp not in positions:
+                    continue
+                # Those of a batch that was read again are there twice.
+                fresh = {each.offset: each for each in stand_ins if each.offset >= before[tp]}
+                found += fresh.values()
+                positions[tp] = max([positions[tp], *(offset + 1 for offset in fresh)])
+            found.sort(key=_in_order)
+        return found
+
+    async def _fetched(self, positions: dict[TopicPartition, int]) -> list[PlacedRecord]:
         consumer = self._consumer
         found: list[PlacedRecord] = []
         try:
@@ -284,7 +316,8 @@ async def partition_reader(settings: Settings) -> AsyncIterator[TopicReader]:
     limit = limit_for(settings.max_notification_bytes)
     # The next partition waits for the fetch of the one before to come back.
     options = {"max_partition_fetch_bytes": 4 * 2**20, "fetch_max_wait_ms": 50}
-    async with _connected(settings, "verify", limit, lambda it: it.client.start(), **options) as reader:
+    start = _connected(settings, "verify", limit, lambda it: it.client.start(), with_corrupt=True, **options)
+    async with start as reader:
         yield reader
 
 
@@ -294,9 +327,13 @@ async def _connected(
     name: str,
     limit: int,
     begin: Callable[[TopicReader], Awaitable[None]],
+    *,
+    with_corrupt: bool = False,
     **options: Any,
 ) -> AsyncIterator[TopicReader]:
     install_lenient_records(limit)
+    install_bulk_records()
+    leaves_out = LeavesOut(lambda *_: None)
     consumer = AIOKafkaConsumer(
         **client_options(settings),
         client_id=f"{settings.app_id}-{name}",
@@ -304,13 +341,18 @@ async def _connected(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level=settings.isolation_level,  # as workers do
+        value_deserializer=leaves_out,
         **options,
     )
     reader = TopicReader(settings, consumer)
+    leaves_out.told = reader.left_out
+    if with_corrupt:
+        leaves_out.stand_ins = reader.keep
     try:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await begin(reader)
+            rest_after_refusals(consumer)
         except TimeoutError:
             raise ConfigurationError(
                 f"Kafka at {settings.brokers} did not answer within {_CONNECT_S:.0f} s: "
@@ -367,6 +409,10 @@ async def _starts(
         return beginnings
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, start_ms))
     return {partition: ends[partition] if at is None else at.offset for partition, at in found.items()}
+
+
+def _in_order(record: PlacedRecord) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
 
 
 def _in_time(record: PlacedRecord) -> tuple[int, str, int, int]:

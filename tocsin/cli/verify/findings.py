@@ -38,6 +38,10 @@ class Findings:
         totals: priorities whose totals were compared in full.
         totals_at_least: priorities of which records are gone or were not read, so that only too low a total
             could be found.
+        unreadable: topic and partition -> records of corrupt batches that no dead letters account for, so
+            that nobody knows how they were counted.
+        with_dead_letters: records of corrupt batches whose dead letters account for them.
+        unreadable_rows: places of rows of counts that are corrupt.
         notes: further sentences.
     """
 
@@ -61,6 +65,9 @@ class Findings:
     foreign: Counter[str] = field(default_factory=Counter)
     totals: list[Priority] = field(default_factory=list)
     totals_at_least: list[Priority] = field(default_factory=list)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    with_dead_letters: int = 0
+    unreadable_rows: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, difference: Difference, *, public: bool) -> None:

@@ -44,6 +44,7 @@ from tables.verification import (
     covered_from_s,
 )
 from tocsin.cli.reading import TopicReader, partition_reader, topic_fault
+from tocsin.cli.verify.corrupt_records import CorruptRecords
 from tocsin.cli.verify.findings import Findings
 
 _POLL_S: Final = 0.3
@@ -84,6 +85,7 @@ class Verification:
         self._partitions: dict[str, int] = {}
         self._slices = 0
         self._read = 0
+        self._corrupt = CorruptRecords(settings, self._ids, self._found, say)
         self._most_records = most_records
         self._all = False
 
@@ -145,6 +147,11 @@ class Verification:
                 ):
                     found.add(difference, public=True)
                 (found.totals if each.whole and not found.gone else found.totals_at_least).append(priority)
+            found.unreadable_rows = sorted(
+                f"{tp.topic}/{tp.partition}/{first} to {end - 1}"
+                for (tp, end), first in reader.corrupt.items()
+                if tp.topic in names
+            )
         return found
 
     # ---------------------------------------------------------------- what there is
@@ -169,7 +176,7 @@ class Verification:
         kept = await kept_slices(admin, settings, topics)
         # Before a worker of this version has started, there are as many as partitions.
         self._slices = kept or self._partitions[settings.internal_topic("partial-counts-changelog")]
-        self._ids = {name: topics[name].topic_id for name in wanted}
+        self._ids.update({name: topics[name].topic_id for name in wanted})
         self._known_ids = {topic.topic_id for topic in topics.values() if topic.error is None}
 
     async def _committed(self, admin: Any) -> dict[Any, int]:
@@ -323,6 +330,9 @@ class Verification:
             covered_s = 0.0  # nothing there, and nothing counted
         if covered_s > self._span.start_s:
             self._found.trimmed[f"{tp.topic}/{tp.partition}"] = covered_s
+        if f"{tp.topic}/{tp.partition}" in self._found.unreadable:
+            tally.not_whole()
+            return math.inf  # whatever is counted beyond what can be read may be of what cannot
         return covered_s
 
     async def _start(self, reader: TopicReader, tp: TopicPartition, end: int) -> int:
@@ -352,7 +362,8 @@ class Verification:
             counter.count_by(history)
             lateness_s = max(lateness_s, history.lateness_s)
         last_ms = (self._span.end_s + lateness_s) * 1000
-        async for records in reader.records(tp, start, end):
+        async for fetched in reader.records(tp, start, end):
+            records = await self._corrupt.known(tp, fetched)
             index = 0
             while index < len(records):
                 cut = tally.cut(records[index].offset)

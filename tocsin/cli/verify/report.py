@@ -17,7 +17,8 @@ _SHOWN_NAMES: Final = 5
 
 def agrees(found: Findings) -> bool:
     """Whether everything was compared that could be, and nothing differs."""
-    incomparable = found.waiting or found.strange or _nothing_covered(found)
+    unreadable = found.unreadable or found.unreadable_rows
+    incomparable = found.waiting or found.strange or unreadable or _nothing_covered(found)
     return not found.number_of_differences and not incomparable
 
 
@@ -54,6 +55,18 @@ def _result(found: Findings) -> str:
             f"{'source' if number == 1 else 'sources'} whose topic is gone or belongs to another cluster. "
             "Those of today's topics are all counted; shorten --since to what came after."
         )
+    if found.unreadable:
+        number = found.unreadable.total()
+        return (
+            f"The counts cannot be compared in full: {number:,} {_are(number, 'record')} corrupt on a "
+            f"broker's disk, and no dead letters account for them ({_some(sorted(found.unreadable))}). "
+            "Whether they were counted before that is not known; all others are counted."
+        )
+    if found.unreadable_rows:
+        return (
+            "The counts cannot be compared in full: rows of them are corrupt on a broker's disk "
+            f"({_some(found.unreadable_rows)})."
+        )
     if _nothing_covered(found):
         return "Nothing can be compared: retention has deleted records of every partition in this time."
     return f"The counts agree: each of {found.records:,} records is counted once" + (
@@ -75,6 +88,22 @@ def _coverage(found: Findings) -> list[str]:
         said.append(
             f"Records that retention deleted before a worker had read them, and no count holds: {number:,} "
             f"({shown})."
+        )
+    if number := found.with_dead_letters:
+        said.append(
+            f"{number:,} {_are(number, 'record')} corrupt on a broker's disk, and compared as the dead "
+            "letters that stand for them."
+        )
+    if found.unreadable and found.number_of_differences:
+        number = found.unreadable.total()
+        said.append(
+            f"Besides, {number:,} {_are(number, 'record')} corrupt on a broker's disk without dead letters "
+            f"({_some(sorted(found.unreadable))}): how they were counted is not known."
+        )
+    if found.unreadable_rows and found.number_of_differences:
+        said.append(
+            f"Rows of counts are corrupt on a broker's disk ({_some(found.unreadable_rows)}): differences "
+            "may come of that alone."
         )
     if found.uncommitted:
         said.append(
@@ -186,6 +215,9 @@ def as_json(found: Findings) -> dict[str, Any]:
         "too_many": found.excess,
         "public_differences": found.public_differences,
         "waiting_to_be_combined": found.waiting,
+        "unreadable": dict(sorted(found.unreadable.items())),
+        "unreadable_with_dead_letters": found.with_dead_letters,
+        "unreadable_rows": found.unreadable_rows,
         "never_read": {priority.value: number for priority, number in found.never_read.items() if number},
         "covered_from": {
             name: None if math.isinf(second) else utc(math.ceil(second) * 1000)

@@ -179,7 +179,7 @@ async def test_a_broker_that_knows_of_no_broker_is_asked_again(
 
     async def started(thread: Any) -> None:
         brokers = told.pop(0)
-        client = SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: brokers))
+        client = SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: brokers), send=None)
 
         async def stop() -> None:
             closed.append(brokers)

@@ -226,7 +226,7 @@ async def test_a_worker_with_an_instance_id_is_watched_from_its_start(
         thread._consumer = SimpleNamespace(
             _group_instance_id=thread.app.conf.consumer_group_instance_id,
             _coordinator=SimpleNamespace(_send_req=None, _do_commit_offsets=None, _on_join_complete=None),
-            _client=SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: {"one"})),
+            _client=SimpleNamespace(cluster=SimpleNamespace(brokers=lambda: {"one"}), send=None),
         )
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", started)

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from streams.records import UnreadableRecord
 from streams.settings import Settings
+from streams.upstream.corrupt_batches import Corrupt
 from tocsin.cli.reading import TopicReader
 
 A, B = TopicPartition("a", 0), TopicPartition("b", 0)
@@ -97,3 +98,31 @@ async def test_brokers_that_refuse_are_told_in_a_sentence() -> None:
     client.away = True
     with pytest.raises(click.ClickException, match=r"^Reading failed: .*away"):
         await anext(reader.follow())
+
+
+async def test_stand_ins_are_handed_out_in_their_place_and_once(capsys: pytest.CaptureFixture[str]) -> None:
+    client = Client({A: 6}, set())
+    reader = TopicReader(Settings(), client)
+    reader.open([A])
+    # As a consumer tells them: offsets 2 and 3 while it reads on from there, and once more.
+    corrupt = Corrupt(2, 4, "its checksum is wrong")
+    some = [UnreadableRecord("a", 0, offset, "corrupt", corrupt=True) for offset in (2, 3)]
+    getmany = client.getmany
+
+    async def told(*partitions: TopicPartition, **options: Any) -> Any:
+        found = await getmany(*partitions, **options)
+        if client.places[A] > 3 or not found:
+            for _ in range(2):
+                reader.left_out(A, corrupt)
+                reader.keep(A, some)
+        return {tp: [each for each in records if each.offset not in (2, 3)] for tp, records in found.items()}
+
+    client.getmany = told  # type: ignore[method-assign]
+    got = [record async for records in reader.records(A, 0, 6) for record in records]
+    assert [record.offset for record in got] == [0, 1, 2, 3, 4, 5]
+    assert [record.offset for record in got if isinstance(record, UnreadableRecord)] == [2, 3]
+    assert reader.corrupt == {(A, 4): 2}
+    assert capsys.readouterr().err == (
+        "tocsin: WARNING: The offsets 2 to 3 of a, partition 0, cannot be read (its checksum is wrong): look "
+        "at the disks of the brokers that hold it.\n"
+    )

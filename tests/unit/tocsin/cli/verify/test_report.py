@@ -54,6 +54,25 @@ def test_nothing_covered_is_no_agreement() -> None:
     assert "Nothing can be compared" in sentences(found)[0]
 
 
+def test_what_is_corrupt_is_no_agreement_unless_dead_letters_account_for_it() -> None:
+    found = Findings(SPAN, partitions=1, records=9, dead_letters=5, with_dead_letters=5)
+    assert agrees(found)
+    assert "5 records are corrupt on a broker's disk, and compared as the dead letters" in sentences(found)[2]
+    found.unreadable["t/0"] += 5
+    assert not agrees(found)
+    assert "5 records are corrupt on a broker's disk, and no dead letters" in sentences(found)[0]
+    assert "t/0" in sentences(found)[0]
+    assert as_json(found)["unreadable"] == {"t/0": 5}
+    found.add(Difference("INFO", "t/0", B, "a", 3, 1), public=False)
+    assert "do not agree" in sentences(found)[0]
+    assert any("Besides, 5 records are corrupt" in sentence for sentence in sentences(found))
+    rows = Findings(SPAN, partitions=1, unreadable_rows=["event-counts/0/3 to 4"])
+    assert not agrees(rows)
+    assert "rows of them are corrupt on a broker's disk (event-counts/0/3 to 4)" in sentences(rows)[0]
+    rows.add(Difference("INFO", "t/0", B, "a", 3, 1), public=False)
+    assert any("differences may come of that" in sentence for sentence in sentences(rows))
+
+
 def test_differences_are_summed_and_shown_safely() -> None:
     found = Findings(SPAN, partitions=1)
     for number in range(1500):
