@@ -24,8 +24,9 @@ class Prefetch:
         self._most = most
         self._bound_bytes = bound_bytes
         self._largest = 0
-        self._held = 0
         self._calm = 0
+        #: Bytes of what is held.
+        self.held_bytes = 0
         #: Messages that are held.
         self.number = 0
         #: Messages that RabbitMQ may send ahead.
@@ -38,18 +39,18 @@ class Prefetch:
             Whether it was taken; if not, give it back, and consume anew with the smaller ``limit``.
         """
         self._largest = max(self._largest, size)
-        if self.number and self._held + size > self._bound_bytes:
+        if self.number and self.held_bytes + size > self._bound_bytes:
             self._calm = 0
             self.limit = max(1, min(self.limit, self._bound_bytes // self._largest))
             return False
         self.number += 1
-        self._held += size
+        self.held_bytes += size
         return True
 
     def left(self, size: int) -> bool:
         """A message that was taken is gone; whether ``limit`` has grown, so as to consume anew."""
         self.number -= 1
-        self._held -= size
+        self.held_bytes -= size
         if self.limit == self._most:
             return False
         self._calm += 1
@@ -58,7 +59,3 @@ class Prefetch:
         self._calm = self._largest = 0
         self.limit = min(self._most, 2 * self.limit)
         return True
-
-    def forget(self) -> None:
-        """The channel is gone, and with it all that it had sent."""
-        self.number = self._held = self._calm = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -109,11 +110,41 @@ class RabbitBridge:
         self.confirmed = 0
         #: Of them, those that became dead letters, for their size.
         self.refused = 0
+        #: The same as `confirmed`, by the priority of the queue.
+        self.confirmed_by: Counter[Priority] = Counter()
+        #: Messages of which RabbitMQ said that it had sent them before.
+        self.redelivered = 0
+        #: Connections to RabbitMQ that were lost.
+        self.lost = 0
+        self._consumers: dict[tuple[str, Priority], Consumer] = {}
+        self._connected = False
 
     @property
     def waiting(self) -> int:
         """Messages that came and are not handed to Kafka yet."""
         return len(self._scheduler)
+
+    @property
+    def consumed(self) -> list[str]:
+        """The queues that are consumed at present."""
+        return [each.queue for each in self._consumers.values() if each.consuming]
+
+    def held(self) -> dict[Priority, tuple[int, int]]:
+        """Messages that are held without acknowledgement, and their bytes, by the priority of the queue."""
+        found = dict.fromkeys(self._source.weights, (0, 0))
+        for consumer in self._consumers.values():
+            number, size = found[consumer.priority]
+            found[consumer.priority] = number + consumer.held, size + consumer.held_bytes
+        return found
+
+    def reason(self) -> str | None:
+        """Why nothing comes from RabbitMQ at present, as one sentence; None while it may."""
+        if not self._connected:
+            return "RabbitMQ does not answer."
+        if not self.consumed:
+            queues = ", ".join(f"{topic}.<priority>" for topic in self._source.topics)
+            return f"RabbitMQ has none of the queues {queues} yet, or does not let them be consumed."
+        return None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Bridge until ``stop`` is set; then acknowledge what Kafka confirms within a bound, and disconnect.
@@ -146,7 +177,12 @@ class RabbitBridge:
                     continue
                 first = False
                 log.info("Connected to RabbitMQ at %s.", without_password(url))
-                await self._serve(connection, stop, pump)
+                self._connected = True
+                try:
+                    await self._serve(connection, stop, pump)
+                finally:
+                    self._connected = False
+                    self._consumers = {}
                 retries = Retries(_AGAIN, wanted=lambda: not stop.is_set())
                 if not stop.is_set():
                     await retries.pause()
@@ -159,9 +195,8 @@ class RabbitBridge:
         """Consume on a connection until it is lost or ``stop`` is set."""
         lost = asyncio.Event()
         connection.close_callbacks.add(lambda *_: lost.set())
-        consumers: dict[tuple[str, Priority], Consumer] = {}
         tasks = [
-            asyncio.create_task(self._keep(connection, topic, priority, consumers))
+            asyncio.create_task(self._keep(connection, topic, priority))
             for topic in self._source.topics
             for priority in sorted(self._source.weights, key=lambda each: each.rank)
         ]
@@ -173,8 +208,9 @@ class RabbitBridge:
                 if ended.done():
                     ended.result()
             if stop.is_set():
-                await self._drain(list(consumers.values()), lost)
+                await self._drain(list(self._consumers.values()), lost)
             else:
+                self.lost += 1
                 self._log.warning("The connection to RabbitMQ is lost and will be made anew.")
         finally:
             await close(connection)
@@ -191,13 +227,7 @@ class RabbitBridge:
         if not done:
             self._log.warning("Kafka has not confirmed all; RabbitMQ keeps what it has not confirmed.")
 
-    async def _keep(
-        self,
-        connection: Any,
-        topic: str,
-        priority: Priority,
-        consumers: dict[tuple[str, Priority], Consumer],
-    ) -> None:
+    async def _keep(self, connection: Any, topic: str, priority: Priority) -> None:
         """Consume one queue for as long as the connection lasts, whatever becomes of the queue."""
         queue = f"{topic}.{priority.value.lower()}"
         while True:
@@ -209,7 +239,7 @@ class RabbitBridge:
                 came=self._came,
             )
             self._scheduler.assign(priority, [consumer])
-            consumers[topic, priority] = consumer
+            self._consumers[topic, priority] = consumer
             try:
                 if self._source.declared is not None:
                     await declare(connection, queue, self._source.declared)
@@ -235,6 +265,7 @@ class RabbitBridge:
 
     def _came(self, delivery: Delivery) -> None:
         consumer = delivery.consumer
+        self.redelivered += bool(delivery.message.delivery.redelivered)
         self._scheduler.add(consumer.priority, consumer, [delivery], delivery.size)
         self._wake.set()
 
@@ -281,6 +312,7 @@ class RabbitBridge:
 
     def _settle(self, delivery: Delivery) -> None:
         self.confirmed += 1
+        self.confirmed_by[delivery.consumer.priority] += 1
         delivery.consumer.settled(delivery)
 
     async def _bury(self, delivery: Delivery, incoming: Incoming, error: str) -> None:

@@ -59,6 +59,7 @@ class Consumer:
         #: To be cancelled, and to consume again once nothing is held, with another limit.
         self._anew = False
         self._tag: str | None = None
+        self._consumes = False
         self._lost: Exception | None = None
         #: Whether it does not run.
         self.ended = asyncio.Event()
@@ -70,6 +71,16 @@ class Consumer:
     def held(self) -> int:
         """Messages that are taken and not settled."""
         return self._prefetch.number
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of them."""
+        return self._prefetch.held_bytes
+
+    @property
+    def consuming(self) -> bool:
+        """Whether the queue is there, and what comes into it is taken."""
+        return self._consumes and not self.ended.is_set()
 
     def handed_over(self) -> None:
         """One of its messages is on its way to Kafka."""
@@ -124,6 +135,7 @@ class Consumer:
                 self._anew = False
                 await wire.basic_qos(prefetch_count=self._prefetch.limit)
                 self._tag = (await wire.basic_consume(self.queue, self._delivered)).consumer_tag
+                self._consumes = True
 
     async def _acknowledge(self, wire: Any) -> None:
         """Acknowledge what is settled, and give back what was too much."""

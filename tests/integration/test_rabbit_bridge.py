@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aio_pika
 import pytest
+import trustme
 
 from streams.bridges import rabbit as rabbit_bridge
 from streams.bridges.rabbit import RabbitBridge, RabbitSource
@@ -28,17 +31,19 @@ from tests import children
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.reading import Counts, counts_at_rest, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, ROOT, Deployment, Worker, eventually
-from tests.rabbit_server import RabbitServer, in_own_loop, own_rabbit, rabbit
+from tests.rabbit_server import RabbitServer, free_ports, in_own_loop, own_rabbit, rabbit, running
 
 __all__ = ["own_rabbit", "rabbit"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("rabbit")]
 
 
-def bridge_process(deployment: Deployment, url: str, *options: str, **settings: str) -> Worker:
+def bridge_process(deployment: Deployment, url: str | None, *options: str, **settings: str) -> Worker:
     """``tocsin bridge rabbit``, not started yet; the password stands in the environment."""
     return deployment.worker(
-        "bridge", command=["tocsin", "bridge", "rabbit", *options], rabbit_url=url, **settings
+        "bridge",
+        command=["tocsin", "bridge", "rabbit", *options],
+        **{"rabbit_bridge_port": "0"} | ({} if url is None else {"rabbit_url": url}) | settings,
     )
 
 
@@ -457,7 +462,9 @@ async def test_start_that_cannot_succeed_ends_with_a_sentence(
         url = f"{rabbit.url}hidden"
     given = {} if url is None else {"rabbit_url": url}
     bridge = deployment.worker(
-        "bridge", command=["tocsin", "bridge", "rabbit"], wait_for_brokers_s="1", **given
+        "bridge",
+        command=["tocsin", "bridge", "rabbit"],
+        **{"wait_for_brokers_s": "1", "rabbit_bridge_port": "0"} | given,
     ).start()
     assert await bridge.ended() == code
     assert says in bridge.log().splitlines()[-1]
@@ -470,3 +477,89 @@ async def test_topics_that_kafka_does_not_have_are_named(
     bridge = bridge_process(deployment, rabbit.url).start()
     assert await bridge.ended() == 78
     assert "tocsin topics apply" in bridge.log()
+
+
+# --- The process ---------------------------------------------------------------------------
+
+
+async def test_process_says_when_it_is_ready_and_what_it_did_over_tls(
+    deployment: Deployment, unique: str, tmp_path: Path
+) -> None:
+    settings = deployment.settings
+    await apply_topics(settings)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    (port,) = free_ports(1)
+    lines = (
+        f"listeners.ssl.1 = 127.0.0.1:{port}",
+        f"ssl_options.cacertfile = {tmp_path}/ca.pem",
+        f"ssl_options.certfile = {tmp_path}/cert.pem",
+        f"ssl_options.keyfile = {tmp_path}/key.pem",
+    )
+
+    async def told(status: int, reason: str) -> bool:
+        found, body = await asyncio.to_thread(bridge.get, "/readyz")
+        return found == status and reason in body.decode()
+
+    async def metrics() -> str:
+        status, body = await asyncio.to_thread(bridge.get, "/metrics")
+        assert status == 200
+        return body.decode()
+
+    with running(tmp_path / "rabbitmq", *lines) as server:
+        secret = tmp_path / "url"
+        secret.write_text(f"amqps://guest:guest@127.0.0.1:{port}/?cafile={tmp_path}/ca.pem\n")
+        bridge = bridge_process(
+            deployment, None, "--topic", unique, rabbit_url_file=str(secret), log_level="DEBUG"
+        ).start()
+        await eventually("no queue is there", lambda: told(503, f"none of the queues {unique}.<priority>"))
+        async with RabbitDriver(url=server.url, exchange=unique, max_wait_s=5) as driver:
+            notifier = AsyncNotifier("p", driver, topic_prefix=f"{unique}.")
+            for index in range(20):
+                await notifier.error("a.b", index)
+            assert await driver.aflush(BOUND_S)
+        await bridge.ready()
+
+        async def counted() -> bool:
+            return 'tocsin_rabbit_bridge_messages_total{priority="ERROR"} 20.0' in await metrics()
+
+        await eventually("all are counted", counted)
+        said = await metrics()
+        assert "tocsin_rabbit_bridge_ready 1.0" in said
+        assert "tocsin_rabbit_bridge_queues 1.0" in said
+        assert 'tocsin_rabbit_bridge_held_messages{priority="ERROR"} 0.0' in said
+        await asyncio.to_thread(server.kill)
+        await eventually("RabbitMQ is away", lambda: told(503, "RabbitMQ does not answer"))
+        assert (await asyncio.to_thread(bridge.get, "/livez"))[0] == 200
+        await asyncio.to_thread(server.start)
+        await bridge.ready()
+        assert "tocsin_rabbit_bridge_lost_connections_total 1.0" in await metrics()
+        await bridge.stop()
+    assert "guest" not in bridge.log()
+    records = await read_all(settings.brokers, settings.notification_topic(Priority.ERROR))
+    # RabbitMQ that is killed may forget what was acknowledged just before.
+    assert len(ids_of(records)) == 20
+
+
+async def test_process_that_waits_for_kafka_can_be_told_to_stop(
+    rabbit: RabbitServer, deployment: Deployment
+) -> None:
+    bridge = bridge_process(deployment, rabbit.url, brokers="127.0.0.1:1", wait_for_brokers_s="3600").start()
+
+    async def waits() -> bool:
+        status, body = await asyncio.to_thread(bridge.get, "/readyz")
+        return status == 503 and b"have not been reached yet" in body
+
+    await eventually("it waits for Kafka", waits)
+    await bridge.stop()
+
+
+async def test_port_that_is_taken_is_named(rabbit: RabbitServer, deployment: Deployment) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        bridge = bridge_process(deployment, rabbit.url, rabbit_bridge_port=str(port)).start()
+        assert await bridge.ended() == 78
+    assert "TOCSIN_RABBIT_BRIDGE_PORT" in bridge.log().splitlines()[-1]

@@ -41,7 +41,7 @@ _COMMANDS = {
     ),
 }
 #: Commands that need ``streams`` alone; all others need ``tables``, or ``tables`` and ``agents``.
-_ON_STREAMS_ALONE = frozenset({"publish", "bridge", "archive", "kafka", "topics"})
+_ON_STREAMS_ALONE = frozenset({"publish", "archive", "kafka", "topics"})
 
 
 class _LazyGroup(click.Group):

@@ -13,10 +13,15 @@ from streams.bridges.rabbit import RabbitBridge, RabbitSource
 from streams.bridges.rabbit_queues import Declared
 from streams.bridges.to_kafka import KafkaWriter
 from streams.broker.admin import admin_client
-from streams.broker.self_check import patience_with_brokers_s
+from streams.broker.client_options import client_options
+from streams.broker.outage import BrokerWatch
+from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
 from streams.notifications.visible import visible_lines
 from streams.publishing.rabbit_urls import rabbit_urls
 from streams.settings import ConfigurationError, Settings
+from streams.upstream.no_topic_creation import install_no_topic_creation
+from streams.upstream.rebootstrap import install_rebootstrap
+from tocsin.bridge_rabbit.probes import BridgeHealth, listening, make_app
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option, examples
 from tocsin.cli.running import on_signals, silence_client
@@ -97,7 +102,8 @@ def rabbit(
     """Consume the notification queues of a cloud and put every message on Kafka, the more urgent first.
 
     A message is acknowledged once Kafka has confirmed it: nothing is lost, and what comes twice after a fault
-    has the same header message-id. Priorities are those of TOCSIN_PRIORITIES. Several may run at once.
+    has the same header message-id. Priorities are those of TOCSIN_PRIORITIES. Several may run at once, each
+    with its own TOCSIN_RABBIT_BRIDGE_PORT for /livez, /readyz and /metrics.
 
     SIGTERM ends it in good order. Exit codes: 0 ended by a signal, 2 wrong usage, 75 RabbitMQ or Kafka away
     at the start, 78 wrong configuration.
@@ -146,26 +152,41 @@ def _url(settings: Settings) -> str:
 
 async def _bridge(settings: Settings, source: RabbitSource, patience_s: float) -> None:
     stop = asyncio.Event()
+    install_no_topic_creation()
+    install_rebootstrap()
     silence_client()
     # What this client says on its way to a failure the bridge says itself, at a limited rate.
     for name in ("aiormq", "aio_pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    writer = KafkaWriter(settings, ahead_bytes=_AHEAD_BYTES)
+    bridge = RabbitBridge(writer, source)
+    brokers = BrokerWatch(
+        settings.brokers, client_options(settings), settings.notification_topic(next(iter(source.weights)))
+    )
+    health = BridgeHealth(bridge, writer, brokers, stop.is_set)
+    web = listening(make_app(health), settings.rabbit_bridge_host, settings.rabbit_bridge_port)
     with on_signals(stop.set):
-        await _check_topics(settings, source, patience_s)
-        writer = KafkaWriter(settings, ahead_bytes=_AHEAD_BYTES)
-        if not await writer.start(lambda: not stop.is_set()):
-            return
-        try:
-            bridge = RabbitBridge(writer, source)
-            await bridge.run(stop)
-        finally:
-            await writer.stop(0.0)
+        async with web:
+            there = await wait_for_brokers(
+                lambda: _check_topics(settings, source), patience_s, lambda: not stop.is_set()
+            )
+            if there is None:
+                return
+            try:
+                if not await writer.start(lambda: not stop.is_set()):
+                    return
+                health.connected = True
+                brokers.start(1)
+                await bridge.run(stop)
+            finally:
+                await brokers.stop()
+                await writer.stop(0.0)
         log.info("%d messages were confirmed, %d of them as dead letters.", bridge.confirmed, bridge.refused)
 
 
-async def _check_topics(settings: Settings, source: RabbitSource, patience_s: float) -> None:
+async def _check_topics(settings: Settings, source: RabbitSource) -> bool:
     """Make sure that Kafka has the topics, so that nothing waits for ones that never come."""
-    async with admin_client(settings, timeout_s=_KAFKA_S, patience_s=patience_s) as admin:
+    async with admin_client(settings, timeout_s=_KAFKA_S) as admin:
         there = set(await admin.list_topics())
     needed = [*(settings.notification_topic(each) for each in source.weights), settings.dead_letter_topic]
     if missing := [topic for topic in needed if topic not in there]:
@@ -173,3 +194,4 @@ async def _check_topics(settings: Settings, source: RabbitSource, patience_s: fl
             f"Kafka has no topic {', '.join(missing)}, or does not show it to this user: "
             "create the topics with `tocsin topics apply`."
         )
+    return True

@@ -1,0 +1,1 @@
+"""The process of ``tocsin bridge rabbit``: its probes and metrics."""
