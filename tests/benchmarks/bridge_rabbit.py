@@ -2,7 +2,8 @@
 
 A backlog: messages of the driver rabbit wait in durable queues of five priorities, or those of
 oslo.messaging's own publishers in its queues of seven, then the bridge starts; from the first that Kafka
-confirmed to the last. While they publish: the bridge runs, and its clock begins with the start of the publishers' processes.
+confirmed to the last. While they publish: the bridge runs, and its clock begins with the start of the
+publishers' processes.
 By processor time: the same messages by what the bridge's process used for them, since publishers, RabbitMQ,
 Kafka and the bridge share the machine. Every run must have each message in Kafka, once.
 """

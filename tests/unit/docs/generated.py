@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import click
@@ -18,6 +18,7 @@ from streams.broker.topic_plan import planned_topics
 from streams.settings import Settings
 from tables.views.metric_defs import METRICS
 from tests.paths import ROOT
+from tocsin.bridge_http.figures import METRICS as BRIDGE_METRICS
 from tocsin.bridge_rabbit.figures import METRICS as RABBIT_BRIDGE_METRICS
 from tocsin.cli import cli
 
@@ -63,8 +64,17 @@ def metrics_table() -> str:
 
 def rabbit_bridge_metrics_table() -> str:
     """Every metric of a bridge from RabbitMQ."""
+    return _bridge_table(RABBIT_BRIDGE_METRICS)
+
+
+def bridge_metrics_table() -> str:
+    """Every metric of the bridge for HTTP."""
+    return _bridge_table(BRIDGE_METRICS)
+
+
+def _bridge_table(metrics: Sequence[tuple[str, str, Sequence[str], str]]) -> str:
     rows = _table("metric", "type", "labels", "meaning")
-    for name, kind, labels, meaning in RABBIT_BRIDGE_METRICS:
+    for name, kind, labels, meaning in metrics:
         rows.append(_row(f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), _plain(meaning)))
     return "\n".join(rows)
 
@@ -131,6 +141,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "settings": settings_table,
         "metrics": metrics_table,
         "rabbit bridge metrics": rabbit_bridge_metrics_table,
+        "metrics of the bridge for HTTP": bridge_metrics_table,
         "topics": topics_table,
     }
     for path, context in commands():
