@@ -100,8 +100,22 @@ def is_host(text: str) -> bool:
         return False
 
 
-def listening_host(value: str) -> str:
+def is_loopback(host: str) -> bool:
+    """Whether what listens on ``host`` can be reached from this machine only."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listening_host(value: str, *, port_setting: str = "TOCSIN_WEB_PORT") -> str:
     """An address to listen on: ``*``, an IP address or a host name.
+
+    Args:
+        value: to check.
+        port_setting: says which port, for the message.
 
     Raises:
         ValueError: with what to write instead.
@@ -113,7 +127,7 @@ def listening_host(value: str) -> str:
         raise ValueError(f"write {inside} without brackets")
     host, _, port = value.rpartition(":")
     if _PORT.fullmatch(port) and is_host(host.removeprefix("[").removesuffix("]")):
-        raise ValueError(f"write {host} without the port, which is TOCSIN_WEB_PORT")
+        raise ValueError(f"write {host} without the port, which is {port_setting}")
     raise ValueError(
         "this is neither an IP address nor a host name; "
         "write 127.0.0.1, or * for all addresses of IPv4 and IPv6"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,8 +11,8 @@ from pydantic_settings import NoDecode
 
 from streams.notifications.masking import plain_word
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
-from streams.settings.addresses import listening_host, networks, path_prefix
-from streams.settings.feeds import FeedSettings
+from streams.settings.addresses import is_loopback, listening_host, networks, path_prefix
+from streams.settings.http_bridge import HttpBridgeSettings
 from streams.settings.profiles import (
     PROFILE_MODES,
     PROFILES,
@@ -31,7 +30,7 @@ _LEAST_FORGET_S = 3 * 86_400
 _MASKED = "********"
 
 
-class Settings(FeedSettings):
+class Settings(HttpBridgeSettings):
     """All settings; immutable once read."""
 
     # --- Topics ----------------------------------------------------------------------------
@@ -283,12 +282,7 @@ class Settings(FeedSettings):
     @property
     def web_is_loopback(self) -> bool:
         """Whether the web views can be reached from this machine only."""
-        if self.web_host.lower().rstrip(".") == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.web_host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.web_host)
 
     @property
     def web_host_names(self) -> tuple[str, ...]:

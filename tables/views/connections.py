@@ -36,8 +36,8 @@ class _Protocol(web.RequestHandler):
 
     __slots__ = ("since", "streams")
 
-    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(server, loop=loop, **_OPTIONS)
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, *, unpacks: bool = True) -> None:
+        super().__init__(server, loop=loop, auto_decompress=unpacks, **_OPTIONS)
         #: Event-loop time of the latest request, or of the connection before there was any.
         self.since = loop.time()
         #: Whether it is a live stream, which has bounds of its own: see ``tables.views.live_stream``.
@@ -73,10 +73,12 @@ class Connections:
     Args:
         server: aiohttp's, of an application runner.
         most: connections at a time.
+        unpacks: whether bodies that are compressed are unpacked; without a bound on what comes of them.
     """
 
-    def __init__(self, server: web.Server, *, most: int | None = None) -> None:
+    def __init__(self, server: web.Server, *, most: int | None = None, unpacks: bool = True) -> None:
         self._server = server
+        self._unpacks = unpacks
         self._most = MOST_CONNECTIONS if most is None else most
         self._task: asyncio.Task[None] | None = None
 
@@ -86,7 +88,7 @@ class Connections:
         open_now = self._open()
         if len(open_now) >= self._most:
             min(open_now, key=lambda each: each.since).cut()
-        return _Protocol(self._server, loop)
+        return _Protocol(self._server, loop, unpacks=self._unpacks)
 
     def __len__(self) -> int:
         """Connections that are open, or not yet closed."""

@@ -40,6 +40,28 @@ def listening_sockets(host: str, port: int) -> list[socket.socket]:
     return _on_each(addresses, port)
 
 
+def why_not_listening(error: Exception, host: str, port: int, *, settings: str = "TOCSIN_WEB") -> str:
+    """What to change where `listening_sockets` failed, in one sentence.
+
+    Args:
+        error: that it raised.
+        host: that it was given.
+        port: the same.
+        settings: what the names of the settings begin with.
+    """
+    if not isinstance(error, OSError):
+        return f"{settings}_HOST: {host} is no name of a host; use 127.0.0.1, or * for all addresses."
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{settings}_PORT: another program listens on {host}:{port}; choose another, or 0 for a free one."
+        )
+    if error.errno == errno.EACCES:
+        return f"{settings}_PORT: port {port} needs rights that this process lacks; choose one from 1024 on."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{settings}_HOST: {host} is not an address of this machine; use 127.0.0.1, or * for all."
+    return f"{settings}_HOST: cannot listen on {host}:{port} ({error.strerror})."
+
+
 def _on_all_addresses(port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         with contextlib.suppress(OSError):

@@ -6,9 +6,9 @@ A detail is a fixed sentence. It never repeats what the client sent, unless that
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
@@ -40,12 +40,20 @@ _DETAILS: Final = {
 
 
 class Problem(Exception):  # noqa: N818  it is an answer rather than an error of ours
-    """An answer other than the one asked for; ``detail`` is one sentence that says what to change."""
+    """An answer other than the one asked for; ``detail`` is one sentence that says what to change.
+
+    ``more`` are further members of the body.
+    """
 
     def __init__(
-        self, status: int, detail: str | None = None, headers: Sequence[tuple[str, str]] = ()
+        self,
+        status: int,
+        detail: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
+        self.more = more or {}
         self.status = status
         self.detail = detail
         self.headers = headers
@@ -64,6 +72,7 @@ def problem_response(problem: Problem) -> web.Response:
         "title": title,
         "status": problem.status,
         "detail": problem.detail or _DETAILS.get(problem.status, title + "."),
+        **problem.more,
     }
     response = web.Response(
         status=problem.status,

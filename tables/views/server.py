@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 import time
@@ -21,7 +20,7 @@ from tables.views.connections import Connections
 from tables.views.events import Events
 from tables.views.feed_views import FeedViews
 from tables.views.healthz import HEALTHZ_PATHS, Healthz
-from tables.views.listening import BACKLOG, listening_sockets
+from tables.views.listening import BACKLOG, listening_sockets, why_not_listening
 from tables.views.live_counts import LiveCounts
 from tables.views.live_stream import LiveStream
 from tables.views.metrics import Metrics, WebStats, make_registry
@@ -153,7 +152,7 @@ class ViewServer:
             sockets = await asyncio.to_thread(listening_sockets, host, port)
         except (OSError, UnicodeError) as error:
             await self.stop()
-            raise ConfigurationError(_sentence(error, host, port)) from None
+            raise ConfigurationError(why_not_listening(error, host, port)) from None
         self._address = _url(host, sockets[0])
         for one in sockets:
             self._servers.append(
@@ -231,17 +230,3 @@ def _url(host: str, listening: socket.socket) -> str:
     # A name stands for several addresses, all of them with this port; the others are as they came out.
     shown = reachable_host(host) if host in WILDCARDS or host == "localhost" else found
     return f"http://{host_in_url(shown)}:{port}/"
-
-
-def _sentence(error: Exception, host: str, port: int) -> str:
-    if not isinstance(error, OSError):
-        return f"TOCSIN_WEB_HOST: {host} is no name of a host; use 127.0.0.1, or * for all addresses."
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"TOCSIN_WEB_PORT: another program listens on {host}:{port}; choose another, or 0 for a free one."
-        )
-    if error.errno == errno.EACCES:
-        return f"TOCSIN_WEB_PORT: port {port} needs rights that this process lacks; choose one from 1024 on."
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"TOCSIN_WEB_HOST: {host} is not an address of this machine; use 127.0.0.1, or * for all."
-    return f"TOCSIN_WEB_HOST: cannot listen on {host}:{port} ({error.strerror})."
