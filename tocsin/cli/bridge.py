@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tocsin.cli.bridge_http import http
 from tocsin.cli.bridge_rabbit import rabbit
 
 
@@ -13,3 +14,4 @@ def command() -> None:
 
 
 command.add_command(rabbit)
+command.add_command(http)
