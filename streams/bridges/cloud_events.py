@@ -61,14 +61,14 @@ def of_structured(body: bytes, now_ms: int) -> Mapped:
     try:
         members = _parts(body.removeprefix(b"\xef\xbb\xbf"))
         data = members.pop("data", None)
-        encoded = members.pop("data_base64", None)
-        attributes = {name: orjson.loads(value) for name, value in members.items()}
+        has_base64 = "data_base64" in members
+        attributes = {name: orjson.loads(bytes(value)) for name, value in members.items()}
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise EventError("The CloudEvent is not a JSON object.") from None
-    if encoded is not None:
+    if has_base64:
         if data is not None:
             raise EventError("The CloudEvent has both data and data_base64; send one of them.")
-        return _mapped(attributes, _binary(orjson.loads(encoded)), now_ms)
+        return _mapped(attributes, _binary(attributes.pop("data_base64")), now_ms)
     return _mapped(attributes, None if data is None else bytes(data), now_ms)
 
 
