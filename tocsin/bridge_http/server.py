@@ -297,7 +297,7 @@ class BridgeServer:
             yield b"".join(parts)
         except TimeoutError:
             raise Problem(408, f"The body did not come within {BODY_S:.0f} s; send it faster.") from None
-        except (ClientPayloadError, HttpProcessingError, ConnectionError):
+        except (ClientPayloadError, web.RequestPayloadError, HttpProcessingError, ConnectionError):
             raise Problem(400, "The body broke off, or is not as its headers say.") from None
         finally:
             figures.bodies_bytes -= held

@@ -139,8 +139,7 @@ def test_a_list_of_any_values_comes_apart_into_them(found: list[Any], indent: in
 @given(st.sampled_from([*MEDIA_TYPES, "", "text/plain"]), st.binary(), st.dictionaries(st.text(), st.text()))
 def test_any_body_is_taken_apart_or_told(media_type: str, body: bytes, headers: dict[str, str]) -> None:
     try:
-        items = items_of(media_type, headers, body)
+        found = {type(item.value) for item in items_of(media_type, headers, body)} or {bytes}
     except BodyError as error:
-        assert error.status in (400, 413, 415)
-    else:
-        assert all(isinstance(item.value, bytes) for item in items)
+        found = {error.status}
+    assert found <= {bytes, 400, 413, 415}
