@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
     short_help="Put on Kafka what is posted by HTTP.",
     epilog=examples(
         "tocsin bridge http",
-        "tocsin bridge http --host '*' --tokens /etc/tocsin/publishers "
-        "--tls-cert /etc/tocsin/tls.crt --tls-key /etc/tocsin/tls.key",
+        "tocsin bridge http --tokens publishers.txt --tls-cert tls.crt --tls-key tls.key --host '*'",
     ),
 )
 @click.option(

@@ -18,6 +18,7 @@ from streams.broker.topic_plan import planned_topics
 from streams.settings import Settings
 from tables.views.metric_defs import METRICS
 from tests.paths import ROOT
+from tocsin.bridge_http.figures import METRICS as BRIDGE_METRICS
 from tocsin.cli import cli
 
 DOCS: Final = ROOT / "docs"
@@ -57,6 +58,14 @@ def metrics_table() -> str:
     for metric in METRICS:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         rows.append(_row(f"`{metric.name}`", metric.type, labels, _plain(metric.help)))
+    return "\n".join(rows)
+
+
+def bridge_metrics_table() -> str:
+    """Every metric of the bridge for HTTP."""
+    rows = _table("metric", "type", "labels", "meaning")
+    for name, kind, labels, meaning in BRIDGE_METRICS:
+        rows.append(_row(f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), _plain(meaning)))
     return "\n".join(rows)
 
 
@@ -121,6 +130,7 @@ def blocks() -> dict[str, Callable[[], str]]:
     made: dict[str, Callable[[], str]] = {
         "settings": settings_table,
         "metrics": metrics_table,
+        "metrics of the bridge for HTTP": bridge_metrics_table,
         "topics": topics_table,
     }
     for path, context in commands():

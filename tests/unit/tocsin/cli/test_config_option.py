@@ -22,6 +22,7 @@ COMMANDS = {
     "web": ["web"],
     "publish": ["publish", "--event-type", "a"],
     "bridge rabbit": ["bridge", "rabbit"],
+    "bridge http": ["bridge", "http"],
     "archive": ["archive", "folder"],
     "tail": ["tail", "alerts"],
     "top": ["top", "--once"],
