@@ -2,7 +2,8 @@
 
 Clients with connections of their own, in one process, post until the time is over: one notification at a
 time, then 100 in a JSON array. A request counts once it is answered 202, so once Kafka has confirmed it.
-Bridge, clients and broker share the machine.
+Bridge, clients and broker share the machine; how much one core of the bridge's own would take is by its
+processor time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import psutil
 
 from tests import children
 from tests.benchmarks import report
@@ -76,8 +78,8 @@ async def _load(url: str, size: int, clients: int, seconds: float) -> float:
 
 
 @contextmanager
-def _bridge(brokers: str, folder: Path) -> Iterator[str]:
-    """The address of a bridge that runs."""
+def _bridge(brokers: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """The address of a bridge that runs, and its process."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("TOCSIN_")}
     environment |= {
         "TOCSIN_BROKERS": brokers,
@@ -96,10 +98,16 @@ def _bridge(brokers: str, folder: Path) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > until:
                 raise BenchmarkError(path.read_text())
             time.sleep(0.1)
-        yield f"{found[1]}api/v1/notifications"
+        yield f"{found[1]}api/v1/notifications", psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(_START_S)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    """Processor time that a process has taken, in seconds."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 async def _ready(url: str) -> None:
@@ -131,18 +139,26 @@ def main(arguments: list[str] | None = None) -> int:
     results: dict[str, list[dict[str, float]]] = defaultdict(list)
     with bench_cluster() as (brokers, folder):
         make_topics(brokers, _PREFIX, 8)
-        with _bridge(brokers, folder) as url:
+        with _bridge(brokers, folder) as (url, process):
             asyncio.run(_ready(url))
             for repeat in range(options.repeats):
                 for size in _SIZES:
+                    used = _cpu_s(process)
                     rate = asyncio.run(_load(url, size, options.clients, options.seconds))
-                    results[f"{size} a request"].append({"requests": rate, "notifications": rate * size})
+                    used = _cpu_s(process) - used
+                    results[f"{size} a request"].append(
+                        {
+                            "requests": rate,
+                            "notifications": rate * size,
+                            "of a core": rate * size * options.seconds / used,
+                        }
+                    )
                     print(
                         f"{repeat + 1}/{options.repeats} {size} a request: {rate:,.0f} requests/s", flush=True
                     )
     report.show(
         "Requests and notifications a second that the bridge for HTTP took; the median of the runs",
-        ["notifications", "requests/s", "notifications/s"],
+        ["notifications", "requests/s", "notifications/s", "notifications/s of a core"],
         [
             [name, *(f"{median_and_spread(run[what] for run in runs)[0]:,.0f}" for what in runs[0])]
             for name, runs in results.items()

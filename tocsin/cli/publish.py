@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import socket
 import sys
 import time
@@ -67,11 +68,10 @@ class _Input(click.File):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The file, or its path."""
         file = super().convert(value, param, ctx)
-        if value != "-" and file.seekable():
-            if is_archive(file.read(2)):
-                file.close()
-                return Path(value)
-            file.seek(0)
+        # Without moving the place that is read next: lines are read past this object's buffer.
+        if value != "-" and file.seekable() and is_archive(os.pread(file.fileno(), 2, 0)):
+            file.close()
+            return Path(value)
         return file
 
 

@@ -1,129 +1,22 @@
-"""What the bridge answers, over real connections, with a writer whose confirmations are given at will."""
+"""What the bridge answers, over real connections."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
-import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from typing import Any
 
-import aiohttp
-import jsonschema
 import pytest
-import trustme
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
-from streams.bridges.publishers import read_publishers
 from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.notifications.priority import Priority
-from streams.settings import ConfigurationError, Settings, load_settings
+from streams.settings import load_settings
+from tests.unit.tocsin.bridge_http.bridge_kit import JSON, ONE, TOKEN, Served, served
 from tocsin.bridge_http import server
-from tocsin.bridge_http.figures import METRICS, BridgeFigures
-from tocsin.bridge_http.health import BridgeHealth
+from tocsin.bridge_http.figures import METRICS
 from tocsin.bridge_http.openapi import POST_PATH, document
-from tocsin.bridge_http.server import BridgeServer
-from tocsin.bridge_http.tls import server_context
-
-TOKEN = "0123456789abcdef"
-ONE = {"event_type": "a.b", "publisher_id": "compute.host1", "message_id": "m-1", "priority": "ERROR"}
-JSON = {"Content-Type": "application/json"}
-
-
-class Writer:
-    """Takes records; confirms at once unless it holds them."""
-
-    def __init__(self) -> None:
-        self.full = self.holds = False
-        self.bytes = self.failures = 0
-        self.away: str | None = None
-        self.refuses: set[bytes] = set()
-        self.posted: list[tuple[Priority, bytes, Sequence[tuple[str, bytes]]]] = []
-        self.futures: list[asyncio.Future[None]] = []
-        self.came = asyncio.Event()
-
-    def reason(self) -> str | None:
-        return self.away
-
-    def post(
-        self, value: bytes, headers: Sequence[tuple[str, bytes]] = (), *, priority: Priority
-    ) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.posted.append((priority, value, headers))
-        self.futures.append(future)
-        self.came.set()
-        if value in self.refuses:
-            future.set_exception(RecordRefusedForSizeError("too large"))
-        elif not self.holds:
-            future.set_result(None)
-        return future
-
-
-class Served:
-    """A bridge that is served, and its parts."""
-
-    def __init__(self, settings: Settings, tokens: str | None, tls: ssl.SSLContext | None) -> None:
-        self.writer = Writer()
-        self.outage: str | None = None
-        brokers = SimpleNamespace(reason=lambda: self.outage)
-        self.figures = BridgeFigures()
-        self.health = BridgeHealth(cast("Any", brokers), cast("Any", self.writer))
-        self.health.waits = None
-        publishers = None if tokens is None else read_publishers(tokens, "F")
-        self.server = BridgeServer(
-            settings, publishers, tls, cast("Any", self.writer), self.health, self.figures
-        )
-        self.client: aiohttp.ClientSession
-        self.url = ""
-
-    async def post(
-        self, body: Any, status: int, headers: dict[str, str] | None = None, **options: Any
-    ) -> dict[str, Any]:
-        """Post something, and look at the status; the answer."""
-        data = body if isinstance(body, bytes) or hasattr(body, "__aiter__") else json.dumps(body).encode()
-        async with self.client.post(POST_PATH, data=data, headers=headers or JSON, **options) as answer:
-            found: dict[str, Any] = await answer.json(content_type=None)
-            assert answer.status == status, found
-            check(answer, found)
-            return found
-
-
-def check(answer: aiohttp.ClientResponse, found: dict[str, Any]) -> None:
-    """Hold an answer against the document."""
-    whole = document([*Priority], with_tokens=True)
-    described = whole["paths"][POST_PATH]["post"]["responses"][str(answer.status)]
-    (schema,) = (each["schema"] for each in described["content"].values())
-    jsonschema.validate(found, schema | {"components": whole["components"]})
-    assert answer.content_type in described["content"]
-    assert ("Retry-After" in answer.headers) == (answer.status in (429, 503))
-    assert ("WWW-Authenticate" in answer.headers) == (answer.status == 401)
-    if answer.status != 202:
-        assert found["status"] == answer.status
-
-
-@asynccontextmanager
-async def served(
-    tokens: str | None = None, tls: ssl.SSLContext | None = None, trust: Any = None, **values: Any
-) -> AsyncIterator[Served]:
-    settings = load_settings(**({"http_bridge_port": 0} | values))
-    made = Served(settings, tokens, tls)
-    made.url = await made.server.start()
-    try:
-        connector = aiohttp.TCPConnector(ssl=trust or True)
-        async with aiohttp.ClientSession(made.url, connector=connector) as made.client:
-            yield made
-    finally:
-        await made.server.stop()
-
 
 # --- Taken ---------------------------------------------------------------------------------
 
@@ -425,80 +318,3 @@ async def test_the_document_is_served_to_everybody() -> None:
     assert found == json.loads(json.dumps(document(load_settings().priorities, with_tokens=True)))
     assert found["openapi"].startswith("3.1")
     assert found["components"]["schemas"]["Notification"]["properties"]["priority"]["enum"][0] == "CRITICAL"
-
-
-# --- TLS -----------------------------------------------------------------------------------
-
-
-def certificate(folder: Path, password: str | None) -> tuple[dict[str, Any], ssl.SSLContext]:
-    """Settings of a certificate and its key, and who trusts them."""
-    ca = trustme.CA()
-    issued = ca.issue_cert("127.0.0.1")
-    (folder / "tls.crt").write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
-    key = issued.private_key_pem.bytes()
-    if password is not None:
-        key = load_pem_private_key(key, None).private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode())
-        )
-    (folder / "tls.key").write_bytes(key)
-    trust = ssl.create_default_context()
-    ca.configure_trust(trust)
-    files = {
-        "http_bridge_tls_cert_file": str(folder / "tls.crt"),
-        "http_bridge_tls_key_file": str(folder / "tls.key"),
-    }
-    return files, trust
-
-
-@pytest.mark.parametrize("password", [None, "open sesame"])
-async def test_it_speaks_https_with_a_key_that_may_be_encrypted(tmp_path: Path, password: str | None) -> None:
-    files, trust = certificate(tmp_path, password)
-    secret = {} if password is None else {"http_bridge_tls_key_password": password}
-    tls = server_context(load_settings(**files, **secret))
-    async with served(tls=tls, trust=trust) as bridge:
-        assert bridge.url.startswith("https://")
-        assert await bridge.post(ONE, 202) == {"accepted": 1}
-        async with aiohttp.ClientSession() as stranger:
-            with pytest.raises(aiohttp.ClientConnectorCertificateError):
-                await stranger.get(f"{bridge.url}livez")
-
-
-@pytest.mark.parametrize("given", [None, "wrong"])
-def test_a_key_without_its_password_is_told(tmp_path: Path, given: str | None) -> None:
-    files, _ = certificate(tmp_path, "open sesame")
-    secret = {} if given is None else {"http_bridge_tls_key_password": given}
-    with pytest.raises(ConfigurationError, match="has not the key's password"):
-        server_context(load_settings(**files, **secret))
-    (tmp_path / "tls.key").unlink()
-    with pytest.raises(ConfigurationError, match=r"TLS_KEY_FILE: cannot read .*tls\.key"):
-        server_context(load_settings(**files, **secret))
-
-
-def test_without_a_certificate_there_is_no_tls() -> None:
-    assert server_context(load_settings()) is None
-
-
-# --- Settings ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ({"http_bridge_host": "*"}, "set TOCSIN_HTTP_BRIDGE_TOKENS_FILE"),
-        ({"http_bridge_host": "192.0.2.1"}, "set TOCSIN_HTTP_BRIDGE_TOKENS_FILE"),
-        ({"http_bridge_host": "localhost:80"}, "which is TOCSIN_HTTP_BRIDGE_PORT"),
-        ({"http_bridge_tls_cert_file": "/c"}, "both or neither"),
-        ({"http_bridge_tls_key_file": "/k"}, "both or neither"),
-    ],
-)
-def test_settings_that_do_not_go_together_are_told(values: dict[str, str], sentence: str) -> None:
-    with pytest.raises(ConfigurationError, match=sentence):
-        load_settings(**values)
-
-
-async def test_an_address_that_is_taken_is_told() -> None:
-    async with served() as bridge:
-        port = int(bridge.url.rstrip("/").rpartition(":")[2])
-        with pytest.raises(ConfigurationError, match=f"TOCSIN_HTTP_BRIDGE_PORT: .*127.0.0.1:{port}"):
-            async with served(http_bridge_port=port):
-                pass
