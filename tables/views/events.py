@@ -21,12 +21,12 @@ from tables.views.live_stream import LiveStream
 from tables.views.problems import Problem, harden
 
 #: Milliseconds after which a client comes back that was cut off.
-_RETRY_MS: Final = 2000
+RETRY_MS: Final = 2000
 #: Seconds after which somebody who has signed in must show again that the session has not ended.
 LONGEST_SESSION_S: Final = 3600.0
 #: Seconds after which a client that was refused may try again.
 _RETRY_AFTER_S: Final = 5
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx would keep events back until it has a few kilobytes of them
@@ -65,13 +65,13 @@ class Events:
                 "ask /api/v1/counts, or try again later.",
                 [("Retry-After", str(_RETRY_AFTER_S))],
             )
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=HEADERS)
         response.force_close()
         harden(response)
         await response.prepare(request)
         if request.method == "HEAD" or request.transport is None:
             return response
-        await response.write(b"retry: %d\n\n" % _RETRY_MS)  # and the headers
+        await response.write(b"retry: %d\n\n" % RETRY_MS)  # and the headers
         reader = Reader(request.transport, chunked=request.version >= HttpVersion11)
         Connections.is_stream(request)
         longest_s = LONGEST_SESSION_S if self._is_session(request) else None

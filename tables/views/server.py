@@ -19,13 +19,18 @@ from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.events import Events
 from tables.views.feed_views import FeedViews
-from tables.views.healthz import HEALTHZ_PATHS, Healthz
+from tables.views.healthz import HEALTHZ_PATHS, Healthz, ask
 from tables.views.listening import BACKLOG, listening_sockets, why_not_listening
 from tables.views.live_counts import LiveCounts
 from tables.views.live_stream import LiveStream
 from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.openapi import OpenApi
-from tables.views.page import Page, make_environment
+from tables.views.page_changes import PageChanges
+from tables.views.pages.counts import CountsPage
+from tables.views.pages.files import Files
+from tables.views.pages.layout import Layout
+from tables.views.pages.overview import OverviewPage
+from tables.views.pages.templating import make_environment
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem, harden, problem_response
 from tables.views.sign_in import OPEN_ROUTES, SignIn
@@ -98,13 +103,18 @@ class ViewServer:
         sources.web = WebStats(self.stream, answers)
         self.prefix = Prefix(settings)
         environment = make_environment()
+        layout = Layout(sources, live, environment, access.is_session)
+        self.changes = PageChanges(self._shown_now, self._is_full, access.is_session)
         self._sign_in = SignIn(access.token, access.sessions, self.prefix, environment)
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
-            Page(sources, live, environment, access.is_session),
+            OverviewPage(layout),
+            CountsPage(layout),
+            self.changes,
+            Files(),
             self._sign_in,
             Healthz(health, self._access.trusts),
             Metrics(registry or make_registry(sources, of_worker=of_worker), live.lane),
@@ -122,6 +132,20 @@ class ViewServer:
         self.connections: Connections | None = None
         self._servers: list[asyncio.Server] = []
         self._address: str | None = None
+
+    def _is_full(self, pages: int) -> bool:
+        return pages + self.stream.readers >= self._settings.web_live_clients
+
+    def _shown_now(self) -> tuple[object, ...]:
+        """What pages are made of; another value once there is something new."""
+        sources = self._sources
+        ready, live = ask(sources.health.ready), ask(sources.health.live)
+        return (
+            sources.counts.totals.applied,
+            sources.counts.complete,
+            sources.alerts.changes,
+            (ready.ok, *ready.reasons, live.ok, *live.reasons),
+        )
 
     def show(self, scheduler: SchedulerSource, stats: WorkerStats) -> None:
         """Show these from now on: the worker has got beyond its start."""
@@ -169,6 +193,7 @@ class ViewServer:
         for server in servers:
             server.close()
         await self.stream.stop()
+        await self.changes.stop()
         if self.connections is not None:
             await self.connections.stop()
         if self._runner is not None:

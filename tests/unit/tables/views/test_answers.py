@@ -182,7 +182,7 @@ async def test_while_no_count_changes_the_etag_stays_and_the_time_moves_on(fake:
         ("gzip; q=0.0", False),
     ],
 )
-@pytest.mark.parametrize("path", ["/api/v1/counts?limit=1000", "/static/page.js", "/"])
+@pytest.mark.parametrize("path", ["/api/v1/counts?limit=1000", "/static/live.js", "/"])
 async def test_large_answers_are_packed_for_who_takes_that(
     fake: FakeSources, path: str, accepted: str, is_packed: bool
 ) -> None:

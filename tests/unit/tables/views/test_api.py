@@ -387,10 +387,10 @@ async def test_a_window_that_late_notifications_miss_says_so(fake: FakeSources) 
     fake.totals.apply(encode_key("WARN", 10, bucket, 0), encode_value(row, 0), NOW_S)
     async with served(fake) as client:
         short = await get(client, "/api/v1/counts", window="5m")
-        page = await (await client.get("/?window=5m")).text()
+        page = await (await client.get("/counts?window=5m")).text()
         long = await get(client, "/api/v1/counts", window="24h")
         other = await get(client, "/api/v1/counts", window="5m", priority="INFO")
-        other_page = await (await client.get("/?window=24h")).text()
+        other_page = await (await client.get("/counts?window=24h")).text()
     (late,) = short["late"]
     assert (late["priority"], late["behind_s"] // 10) == ("WARN", 299)
     assert late["hint"].startswith("WARN notifications that come in now are dated ")

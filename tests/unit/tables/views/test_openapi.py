@@ -14,7 +14,7 @@ from tables.views.openapi import OPERATIONS, document, paths_of
 from tests.unit.tables.views.views_kit import FakeSources, sample, served
 
 #: Paths of pages and their files, which are for browsers, and not of the API.
-_PAGES = re.compile(r"/$|/static/|/sign-(in|out)$|/feeds/")
+_PAGES = re.compile(r"/$|/(counts|event|alerts?|dead-letters|flow|live)$|/static/|/sign-(in|out)$|/feeds/")
 
 
 def routes(fake: FakeSources, **settings: Any) -> set[tuple[str, str]]:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from tables.views.page import breakable, number
+from tables.views.pages.charts import sparkline
+from tables.views.pages.templating import breakable, cut, number, rate
 from tables.views.times import age, parse_time, rfc3339
 from tables.views.units import byte_size
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill
@@ -60,7 +61,7 @@ class _Seen(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-async def load(fake: FakeSources, path: str = "/", status: int = 200) -> _Seen:
+async def load(fake: FakeSources, path: str = "/counts", status: int = 200) -> _Seen:
     """The page as a browser without JavaScript sees it."""
     server = fake.server()
     await server.start()
@@ -77,11 +78,13 @@ async def test_the_page_shows_counts_classes_and_health_without_script() -> None
     fake = FakeSources()
     fill(fake.totals, {("ERROR", "compute.instance.create.error"): {NOW_S - 20: 12_345}})
     seen = await load(fake)
-    assert seen.heads == ["compute.instance.create.error", "CRITICAL", "ERROR", "WARN", "INFO", "DEBUG"]
+    assert seen.heads == ["compute.instance.create.error"]
     assert "12\u202f345" in seen.words
     assert "20 s ago" in seen.words
     assert "12:00:00" in seen.words
     assert "complete" in seen.words
+    seen = await load(fake, "/")
+    assert seen.heads == ["CRITICAL", "ERROR", "WARN", "INFO", "DEBUG"]
     assert "50.0 %" in seen.words
     assert [bar["width"] for bar in seen.named("rect") if bar["class"] == "bar"] == ["50.00"] * 5
 
@@ -99,11 +102,11 @@ async def test_hostile_event_types_are_text_and_nothing_else(event_type: str) ->
 
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_hostile_parameters_come_back_as_text_in_the_field(text: str) -> None:
-    path = str(URL("/").with_query(event_type=text))
+    path = str(URL("/counts").with_query(event_type=text))
     seen = await load(FakeSources(), path)
     assert [field["value"] for field in seen.named("input")] == [text]
     assert len(seen.named("script")) == 1
-    wrong = await load(FakeSources(), str(URL("/").with_query(window=text)), 400)
+    wrong = await load(FakeSources(), str(URL("/counts").with_query(window=text)), 400)
     assert "There is no window" in wrong.words
     assert text not in wrong.words
     assert len(wrong.named("script")) == 1
@@ -112,7 +115,7 @@ async def test_hostile_parameters_come_back_as_text_in_the_field(text: str) -> N
 async def test_the_form_keeps_what_was_asked_and_the_next_page_asks_it_again() -> None:
     fake = FakeSources()
     fill(fake.totals, {("INFO", f"a.{n}&<{n}"): {NOW_S - 20: n + 1} for n in range(70)})
-    path = "/?window=1h&event_type=a.*%26*&priority=INFO&sort=event_type&limit=30"
+    path = "/counts?window=1h&event_type=a.*%26*&priority=INFO&sort=event_type&limit=30"
     got: list[str] = []
     while path:
         seen = await load(fake, path)
@@ -122,9 +125,9 @@ async def test_the_form_keeps_what_was_asked_and_the_next_page_asks_it_again() -
             "1h",
             "event_type",
         }
-        got += seen.heads[:-5]
+        got += seen.heads
         links = {link["id"]: link for link in seen.named("a") if "id" in link}
-        path = "" if "hidden" in links["next"] else links["next"]["href"] or ""
+        path = f"/{links['next']['href']}" if "next" in links else ""
     assert got == sorted(f"a.{n}&<{n}" for n in range(70))
 
 
@@ -139,38 +142,41 @@ async def test_the_most_urgent_stand_on_top_unless_another_order_is_asked_for() 
             ("ERROR", "some"): {NOW_S - 20: 30},
         },
     )
-    assert (await load(fake)).heads[:-5] == ["more", "few", "some", "many"]
-    assert (await load(fake, "/?sort=-count")).heads[:-5] == ["many", "some", "more", "few"]
+    assert (await load(fake)).heads == ["more", "few", "some", "many"]
+    assert (await load(fake, "/counts?sort=-count")).heads == ["many", "some", "more", "few"]
 
 
 async def test_what_cannot_be_seen_in_an_event_type_is_shown() -> None:
     fake = FakeSources()
     fill(fake.totals, {("ERROR", "disk\u3164.full\U000e0041"): {NOW_S - 20: 1}})
-    assert (await load(fake)).heads[:-5] == ["disk\\u3164.full\\U000e0041"]
+    assert (await load(fake)).heads == ["disk\\u3164.full\\U000e0041"]
 
 
 async def test_wrong_parameters_are_told_on_the_page() -> None:
-    seen = await load(FakeSources(), "/?limit=501", 400)
+    seen = await load(FakeSources(), "/counts?limit=501", 400)
     assert "The limit is a number from 1 to 500." in seen.words
-    assert (await load(FakeSources(), "/?limit=500")).named("table")
+    assert (await load(FakeSources(), "/counts?limit=500")).named("table")
 
 
 async def test_what_is_wrong_is_said_at_the_top() -> None:
     fake = FakeSources()
     fake.failing, fake.complete, fake.missing, fake.as_of = {"ready"}, False, {1, 2}, NOW_S - 100.0
     seen = await load(fake)
-    for words in ("not ready", "still reading 2 partitions", "1 min old"):
+    for words in ("not ready", "still reading 2 partitions", "Missing: 1, 2.", "1 min old"):
         assert words in seen.words
     fake.failing = {"live"}
     assert "stuck" in (await load(fake)).words
+    fake.failing = set()
+    assert "Not up to date" not in (await load(FakeSources())).words
 
 
-async def test_everything_the_page_loads_is_its_own_and_there() -> None:
+@pytest.mark.parametrize("page", ["/", "/counts"])
+async def test_everything_the_page_loads_is_its_own_and_there(page: str) -> None:
     fake = FakeSources()
     server = fake.server()
     await server.start()
     async with aiohttp.ClientSession(server.address) as client:
-        async with client.get("/") as answer:
+        async with client.get(page) as answer:
             seen = _Seen(await answer.text())
         wanted = [
             tag.get("src") or tag.get("href")
@@ -195,14 +201,21 @@ async def test_every_field_has_a_label_and_every_table_heads_and_a_caption() -> 
     fields = [at for at, name in enumerate(names) if name in ("select", "input")]
     assert len(fields) == 4
     assert all(names[at - 1] == "label" for at in fields)
-    assert names.count("caption") == names.count("table") == 2
+    assert names.count("caption") == names.count("table") == 1
     assert all("scope" in head for head in seen.named("th"))
     assert seen.named("html") == [{"lang": "en"}]
 
 
-def test_the_script_sets_text_only() -> None:
-    script = resources.files("tables.views").joinpath("static/page.js").read_text()
-    assert "textContent" in script
+SCRIPTS = [
+    file.name
+    for file in resources.files("tables.views").joinpath("static").iterdir()
+    if file.name.endswith(".js")
+]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_script_makes_markup_of_text(name: str) -> None:
+    script = resources.files("tables.views").joinpath("static", name).read_text()
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script
     )
@@ -213,6 +226,32 @@ def test_breaking_an_event_type_changes_no_character(text: str) -> None:
     shown = breakable(text)
     assert str(shown.replace("<wbr>", "").unescape()) == text
     assert not re.search(r"<(?!wbr>)", str(shown))
+
+
+def test_rates_and_cut_names_for_people() -> None:
+    assert [rate(r) for r in (-1, 0, 0.001, 0.05, 0.333, 1, 9.94, 12.3, 99.6, 12345.6)] == [
+        "0",
+        "0",
+        "< 0.01",
+        "0.05",
+        "0.33",
+        "1.0",
+        "9.9",
+        "12",
+        "100",
+        "12\u202f346",
+    ]
+    assert cut("x" * 200) == "x" * 200
+    assert cut("x" * 201) == "x" * 200 + "…"
+
+
+@given(st.lists(st.floats(0, 1e9), max_size=70))
+def test_a_sparkline_has_a_bar_for_each_value_that_is_not_nothing(values: list[float]) -> None:
+    chart = str(sparkline(values, 'a "label" & <more>'))
+    assert chart.count("M") == sum(value > 0 for value in values)
+    assert 'aria-label="a &#34;label&#34; &amp; &lt;more&gt;"' in chart
+    assert all(0 < float(height) <= 20 for height in re.findall(r"v-([^h]+)h", chart))
+    assert "aria-hidden" in str(sparkline(values))
 
 
 def test_numbers_sizes_and_ages_for_people() -> None:

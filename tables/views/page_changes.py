@@ -1,0 +1,123 @@
+"""``GET /live``: tells the pages that are open, by server-sent events, that there is something new.
+
+What is new they ask for by the page's own address, so that it is made once for all who have the same page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from aiohttp import HttpVersion11, web
+
+from streams.cancellation import end
+from tables.views.connections import Connections
+from tables.views.events import HEADERS, LONGEST_SESSION_S, RETRY_MS
+from tables.views.live_channel import Reader, event
+from tables.views.problems import Problem, harden
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks for what has changed, and after which a change is told though there was none:
+#: ages and the time of the counts go on.
+TICK_S: Final = 0.5
+_LATEST_S: Final = 2.0
+
+
+class PageChanges:
+    """The handler of the stream.
+
+    Args:
+        basis: what pages are made of; something has changed when it is not equal to what it was.
+        is_full: whether the readers of the live stream of the API, and these, are too many.
+        is_session: whether a request comes from somebody who has signed in, which ends after some time.
+        monotonic: seconds, only for differences.
+    """
+
+    def __init__(
+        self,
+        basis: Callable[[], Hashable],
+        is_full: Callable[[int], bool],
+        is_session: Callable[[web.Request], bool],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._basis = basis
+        self._is_full = is_full
+        self._is_session = is_session
+        self._monotonic = monotonic
+        self._readers: set[Reader] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._number = 0
+        self._told: Hashable = None
+        self._told_at = -_LATEST_S
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the route."""
+        router.add_get("/live", self.changes)
+
+    @property
+    def readers(self) -> int:
+        """Pages that listen; those that have gone are no longer counted."""
+        self._readers = {reader for reader in self._readers if reader.is_there}
+        return len(self._readers)
+
+    async def changes(self, request: web.Request) -> web.StreamResponse:
+        """The stream, for as long as the page is open."""
+        if self._is_full(self.readers):
+            raise Problem(503, "There are as many live pages as TOCSIN_WEB_LIVE_CLIENTS allows.")
+        response = web.StreamResponse(headers=HEADERS)
+        response.force_close()
+        harden(response)
+        await response.prepare(request)
+        if request.method == "HEAD" or request.transport is None:
+            return response
+        await response.write(b"retry: %d\n\n" % RETRY_MS)  # and the headers
+        reader = Reader(request.transport, chunked=request.version >= HttpVersion11)
+        Connections.is_stream(request)
+        self._readers.add(reader)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="web-page-changes")
+        try:
+            async with asyncio.timeout(LONGEST_SESSION_S if self._is_session(request) else None):
+                await reader.gone.wait()
+        except TimeoutError:
+            # A browser comes back by itself, and is let in if the session has not ended.
+            Connections.is_stream(request, goes_on=False)
+        finally:
+            self._readers.discard(reader)
+        return response
+
+    async def stop(self) -> None:
+        """End all connections."""
+        for reader in self._readers:
+            reader.end()
+        await end(self._task)
+        self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                self.tick()
+            except Exception:
+                log.exception("Looking for what has changed failed; pages ask again in a moment.")
+
+    def tick(self) -> None:
+        """Tell the readers, if something has changed or it is time."""
+        now_s = self._monotonic()
+        basis = self._basis()
+        if basis == self._told and now_s - self._told_at < _LATEST_S:
+            return
+        self._told, self._told_at = basis, now_s
+        self._number += 1
+        told = event("changed", "page", self._number, b"%d" % self._number)
+        for reader in list(self._readers):
+            if not reader.is_there:
+                continue
+            if reader.takes(now_s):
+                reader.send(told)
+            elif reader.is_slow(now_s):
+                reader.end()

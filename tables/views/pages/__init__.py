@@ -1,0 +1,1 @@
+"""The pages of the web views: rendered here, complete without scripts, which only refresh them."""

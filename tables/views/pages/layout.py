@@ -1,0 +1,122 @@
+"""What all pages share: the head with the state of the counts, the links between them, how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+from aiohttp import web
+from jinja2 import Environment
+
+from tables.views.answers import Answer, Answers, tag
+from tables.views.healthz import ask
+from tables.views.live_counts import Freshness, LiveCounts
+from tables.views.sources import Sources
+from tables.views.times import age, rfc3339
+
+#: Counts that are older than this many seconds are called old.
+STALE_S: Final = 15
+#: Clocks that differ by this many seconds are told of.
+_SKEW_S: Final = 5.0
+#: Pages that are kept, and their bytes together.
+_MOST_PAGES, _MOST_BYTES = 64, 8 * 2**20
+
+#: Address -> name, in the order of the links.
+PAGES: Final = {"./": "Overview", "counts": "Counts", "alerts": "Alerts", "flow": "Flow"}
+
+
+class Layout:
+    """Makes pages of templates that extend ``layout.html``, once for all who ask at a time.
+
+    Args:
+        sources: whose state the head shows.
+        live: counts, and the lane in which all work for readers is done.
+        environment: of the templates.
+        is_signed_in: whether a request comes from somebody who has signed in, and may sign out.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        live: LiveCounts,
+        environment: Environment,
+        is_signed_in: Callable[[web.Request], bool] = lambda _: False,
+    ) -> None:
+        self.sources = sources
+        self.live = live
+        self._environment = environment
+        self._is_signed_in = is_signed_in
+        self._kept = Answers(_MOST_PAGES, _MOST_BYTES)
+        self._version = version("tocsin")
+        #: Addresses of `PAGES` that are served.
+        self.pages: list[str] = []
+
+    async def render(
+        self,
+        request: web.Request,
+        template: str,
+        shown: Callable[[], Awaitable[Mapping[str, Any]]],
+        *,
+        here: str = "",
+        status: int = 200,
+        keep: bool = True,
+    ) -> web.Response:
+        """A page.
+
+        Args:
+            request: that asks for it.
+            template: its file.
+            shown: finds what the template needs; it does its work in pieces, in ``live.lane``.
+            here: the address of `PAGES` that it is, or belongs to.
+            status: of the answer.
+            keep: whether everybody who asks for the same address within half a second, signed in or not, gets
+                the same page; False where that depends on who asks.
+        """
+        signed_in = self._is_signed_in(request)
+
+        async def made() -> Answer:
+            found = dict(await shown())
+            return await self._made(template, found | self._head(here, signed_in=signed_in))
+
+        if status != 200 or not keep:
+            answer = await made()
+        else:
+            key = template, request.path, request.query_string, signed_in
+            answer = await self._kept.get(key, self.live.moment(), made, len(request.query_string))
+        return web.Response(body=answer.body, content_type="text/html", charset="utf-8", status=status)
+
+    async def _made(self, template: str, shown: Mapping[str, Any]) -> Answer:
+        parts = []
+        async with self.live.lane.work() as pieces:
+            for part in self._environment.get_template(template).generate(shown):
+                parts.append(part)
+                await pieces.rest()
+        body = "".join(parts).encode()
+        return Answer(body, tag(body), "text/html; charset=utf-8")
+
+    def _head(self, here: str, *, signed_in: bool) -> dict[str, Any]:
+        sources = self.sources
+        fresh = Freshness.of(sources.counts)
+        behind_s = sources.clock() - fresh.as_of_s
+        ready, live = ask(sources.health.ready), ask(sources.health.live)
+        ahead_s = sources.stats.clock_ahead_s
+        return {
+            "pages": [(address, PAGES[address]) for address in PAGES if address in self.pages],
+            "here": here,
+            "health": {
+                "state": "ok" if ready.ok and live.ok else "bad",
+                "words": "ready" if ready.ok and live.ok else ("not ready" if live.ok else "stuck"),
+                "reasons": live.reasons + ready.reasons,
+            },
+            "as_of": rfc3339(fresh.as_of_s),
+            "as_of_time": (rfc3339(fresh.as_of_s, "seconds") or "")[11:19],
+            "as_of_old": age(behind_s) if fresh.as_of_s and behind_s > STALE_S else None,
+            "complete": fresh.complete,
+            "missing": fresh.missing,
+            "skew": f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
+            if abs(ahead_s) >= _SKEW_S
+            else None,
+            "version": self._version,
+            "signed_in": signed_in,
+        }
