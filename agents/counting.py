@@ -117,8 +117,6 @@ class Counting:
         self._finished = False
         self._drained = False
         self.flushes = 0
-        #: Wall-clock time at which the last flush was durable.
-        self.flushed_at = 0.0
 
     # ---------------------------------------------------------------- Work
 
@@ -277,7 +275,6 @@ class Counting:
                 self._flush_started = None
             self.last_flush_s = time.monotonic() - started
             self.flushes += 1
-            self.flushed_at = self._clock.now_s()
 
     async def _flush_sources(self, epoch: int) -> bool:
         now_s = self._clock.now_s()

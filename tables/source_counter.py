@@ -189,16 +189,7 @@ class SourceCounter:
         dirty = self._fine.dirty()
         self._coarse.touch(MINUTE, dirty)
         offset = max(self.processed, self._flushed)
-        base, stale = self.totals.write_base(
-            offset,
-            self.totals.base_at_s,
-            self._coarse.minutes,
-            self._coarse.hours,
-            self._expiry.before,
-            self._again.answered,
-            replaying=self.replaying,
-            rules=None if self._rules is None else self._rules.spans(),
-        )
+        base, stale = self._base_rows(offset, self.totals.base_at_s)
         self._before += base
         self._stale_before += stale
         for bucket, row in dirty.items():
@@ -366,9 +357,10 @@ class SourceCounter:
         self._expiry.lateness_s = self._rules.lateness_s if self._rules and again else self._lateness_s
         self.totals.base_due |= self._expiry.advance(horizon_s, self._coarse.minutes, self._coarse.hours)
 
-    def _write_base(self, now_s: float, flush: Flush) -> None:
-        base, stale_keys = self.totals.write_base(
-            flush.offset,
+    def _base_rows(self, offset: int, now_s: float) -> tuple[list[Change], list[bytes]]:
+        """The base row as of an offset, and the keys that it supersedes."""
+        return self.totals.write_base(
+            offset,
             now_s,
             self._coarse.minutes,
             self._coarse.hours,
@@ -377,6 +369,9 @@ class SourceCounter:
             replaying=self.replaying,
             rules=None if self._rules is None else self._rules.spans(),
         )
+
+    def _write_base(self, now_s: float, flush: Flush) -> None:
+        base, stale_keys = self._base_rows(flush.offset, now_s)
         flush.first += self._before + base
         flush.cleanup += [(key, None) for key in self._stale_before]
         self._before, self._stale_before = [], []

@@ -39,11 +39,6 @@ class BatchSize:
         #: Most records of the next batch, 1 or more.
         self.limit = 1
 
-    @property
-    def seconds_per_record(self) -> float:
-        """What one record is expected to take."""
-        return self._seconds / self._records
-
     def learn(self, records: int, seconds: float) -> None:
         """Take in a measured batch.
 

@@ -37,29 +37,14 @@ class OpenBatches:
         #: Batch -> the future of what was put into it.
         self._shared: dict[Any, asyncio.Future[Any]] = {}
 
-    def add(
+    def put(
         self, topic: str, value: bytes, key: bytes, headers: Sequence[tuple[str, bytes]]
     ) -> asyncio.Future[Any] | None:
         """Add a record to the open batch of its key's partition.
 
         Returns:
-            The future of its confirmation, as ``send`` returns it; None when nothing was done.
-        """
-        batch = self._batch(topic, key)
-        if batch is None:
-            return None
-        future: asyncio.Future[Any] | None = batch.append(
-            key, value, None, self._make_future, headers=list(headers)
-        )
-        return future
-
-    def put(
-        self, topic: str, value: bytes, key: bytes, headers: Sequence[tuple[str, bytes]]
-    ) -> asyncio.Future[Any] | None:
-        """Do as `add`, without a future for the record: a third of the cost.
-
-        Returns:
-            The future of the batch, the same for all records put into it; None when nothing was done.
+            The future of the batch, the same for all records put into it (one for each record would cost
+            three times as much); None when nothing was done.
             It is not the client's own, whose end the client has more to do with: whoever gives the client up
             may end it.
         """

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry
 
 from streams.bridges.to_kafka import KafkaWriter
 from streams.notifications.priority import Priority
+from tocsin.bridge_metrics import registry_of
 
 #: Name, type, labels and meaning of each metric.
 METRICS: Final = (
@@ -52,9 +52,13 @@ class BridgeFigures:
         self.bodies_bytes = 0
 
 
-class _Collector:
-    def __init__(self, figures: BridgeFigures, writer: KafkaWriter, ready: Callable[[], bool]) -> None:
-        self._values: dict[str, Callable[[], dict[tuple[str, ...], float]]] = {
+def make_registry(
+    figures: BridgeFigures, writer: KafkaWriter, ready: Callable[[], bool]
+) -> CollectorRegistry:
+    """A registry of the metrics, and those of the process (CPU, memory, files)."""
+    return registry_of(
+        METRICS,
+        {
             "tocsin_http_bridge_answers_total": lambda: {
                 (str(status),): figures.answers[status] for status in STATUSES
             },
@@ -65,27 +69,5 @@ class _Collector:
             "tocsin_http_bridge_bodies_bytes": lambda: {(): figures.bodies_bytes},
             "tocsin_http_bridge_resends_total": lambda: {(): writer.failures},
             "tocsin_http_bridge_ready": lambda: {(): float(ready())},
-        }
-
-    def describe(self) -> list[Any]:
-        """Nothing: it is not asked when it is registered."""
-        return []
-
-    def collect(self) -> Iterator[Any]:
-        """All metrics, as of now."""
-        for name, kind, labels, meaning in METRICS:
-            family_of = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
-            family = family_of(name, meaning, labels=labels)
-            for values, value in self._values[name]().items():
-                family.add_metric(values, value)
-            yield family
-
-
-def make_registry(
-    figures: BridgeFigures, writer: KafkaWriter, ready: Callable[[], bool]
-) -> CollectorRegistry:
-    """A registry of the metrics, and those of the process (CPU, memory, files)."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(figures, writer, ready))
-    ProcessCollector(registry=registry)
-    return registry
+        },
+    )

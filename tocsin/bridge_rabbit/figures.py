@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry
 
 from streams.bridges.rabbit import RabbitBridge
 from streams.bridges.to_kafka import KafkaWriter
+from tocsin.bridge_metrics import registry_of
 
 #: Name, type, labels and meaning of each metric.
 METRICS: Final = (
@@ -55,12 +55,12 @@ METRICS: Final = (
     ("tocsin_rabbit_bridge_ready", "gauge", (), "1 while /readyz passes."),
 )
 
-Values = Mapping[tuple[str, ...], float]
 
-
-class _Collector:
-    def __init__(self, bridge: RabbitBridge, writer: KafkaWriter, ready: Callable[[], bool]) -> None:
-        self._values: dict[str, Callable[[], Values]] = {
+def make_registry(bridge: RabbitBridge, writer: KafkaWriter, ready: Callable[[], bool]) -> CollectorRegistry:
+    """A registry of the metrics, and those of the process (CPU, memory, files)."""
+    return registry_of(
+        METRICS,
+        {
             "tocsin_rabbit_bridge_messages_total": lambda: {
                 (priority.value,): bridge.confirmed_by[priority] for priority in bridge.held()
             },
@@ -77,25 +77,5 @@ class _Collector:
             "tocsin_rabbit_bridge_lost_connections_total": lambda: {(): bridge.lost},
             "tocsin_rabbit_bridge_queues": lambda: {(): len(bridge.consumed)},
             "tocsin_rabbit_bridge_ready": lambda: {(): float(ready())},
-        }
-
-    def describe(self) -> list[Any]:
-        """Nothing: it is not asked when it is registered."""
-        return []
-
-    def collect(self) -> Iterator[Any]:
-        """All metrics, as of now."""
-        for name, kind, labels, meaning in METRICS:
-            family_of = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
-            family = family_of(name, meaning, labels=labels)
-            for values, value in self._values[name]().items():
-                family.add_metric(values, value)
-            yield family
-
-
-def make_registry(bridge: RabbitBridge, writer: KafkaWriter, ready: Callable[[], bool]) -> CollectorRegistry:
-    """A registry of the metrics, and those of the process (CPU, memory, files)."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(bridge, writer, ready))
-    ProcessCollector(registry=registry)
-    return registry
+        },
+    )

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 
 import click
 
 from streams.broker.self_check import patience_with_brokers_s
-from streams.notifications.visible import visible_lines
-from streams.settings import ConfigurationError, Settings
+from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option, examples
-from tocsin.cli.running import on_signals, silence_client
+from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals, silence_client
 from tocsin.cli.worker import install_event_loop
 from tocsin.guard import check_packages
-from tocsin.logs import configure_logging
-from tocsin.unknown_settings import unknown_settings
 
 log = logging.getLogger(__name__)
 
@@ -80,15 +76,10 @@ def http(
         http_bridge_tls_key_file=tls_key,
         brokers=brokers,
     )
-    configure_logging(settings)
-    for sentence in unknown_settings(os.environ):
-        log.warning("%s", sentence)
+    begin_log(settings)
     install_event_loop()
-    try:
+    with exit_code_of_errors():
         asyncio.run(_run(settings))
-    except ConfigurationError as error:  # brokers that are away have an exit code of their own
-        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
-        sys.exit(error.exit_code)
 
 
 async def _run(settings: Settings) -> None:

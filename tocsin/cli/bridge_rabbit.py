@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 
 import click
@@ -16,7 +15,6 @@ from streams.broker.admin import admin_client
 from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
 from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
-from streams.notifications.visible import visible_lines
 from streams.publishing.rabbit_urls import rabbit_urls
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
@@ -24,10 +22,8 @@ from streams.upstream.rebootstrap import install_rebootstrap
 from tocsin.bridge_rabbit.probes import BridgeHealth, listening, make_app
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option, examples
-from tocsin.cli.running import on_signals, silence_client
+from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals, silence_client
 from tocsin.cli.worker import install_event_loop
-from tocsin.logs import configure_logging
-from tocsin.unknown_settings import unknown_settings
 
 log = logging.getLogger(__name__)
 
@@ -120,10 +116,8 @@ def rabbit(
     if any(not topic or topic.startswith("amq.") for topic in topics):
         raise click.UsageError("--topic must be a name such as notifications, and may not begin with amq.")
     settings = command_settings(brokers=brokers)
-    configure_logging(settings)
-    for sentence in unknown_settings(os.environ):
-        log.warning("%s", sentence)
-    try:
+    begin_log(settings)
+    with exit_code_of_errors():
         patience_s = patience_with_brokers_s(settings, terminal=sys.stderr.isatty())
         source = RabbitSource(
             urls=rabbit_urls(url if url is not None else _url(settings)),
@@ -136,9 +130,6 @@ def rabbit(
         )
         install_event_loop()
         asyncio.run(_bridge(settings, source, patience_s))
-    except ConfigurationError as error:  # away has an exit code of its own
-        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
-        sys.exit(error.exit_code)
 
 
 def _url(settings: Settings) -> str:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+import click
+
+from streams.notifications.visible import visible_lines
+from streams.settings import ConfigurationError, Settings
 from tocsin.cli.output import quiet_pipe
+from tocsin.logs import configure_logging
+from tocsin.unknown_settings import unknown_settings
+
+log = logging.getLogger(__name__)
 
 
 def silence_client() -> None:
@@ -32,6 +42,23 @@ def on_signals(callback: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in handled:
             loop.remove_signal_handler(number)
+
+
+def begin_log(settings: Settings) -> None:
+    """Set up the log of a command that goes on until a signal; warn there of settings that nobody knows."""
+    configure_logging(settings)
+    for sentence in unknown_settings(os.environ):
+        log.warning("%s", sentence)
+
+
+@contextlib.contextmanager
+def exit_code_of_errors() -> Iterator[None]:
+    """Say what is wrong and end the process with the error's own code: brokers that are away have another."""
+    try:
+        yield
+    except ConfigurationError as error:
+        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
+        sys.exit(error.exit_code)
 
 
 def run(main: Coroutine[Any, Any, int], *, interrupted: int) -> int:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import sys
 from typing import Any
 
 import click
 
 from streams.broker.self_check import patience_with_brokers_s
-from streams.notifications.visible import visible_lines
-from streams.settings import ConfigurationError, Settings
+from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option, examples
-from tocsin.cli.running import on_signals
+from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals
 from tocsin.cli.worker import install_event_loop, tune_garbage_collection
-from tocsin.logs import configure_logging
-from tocsin.unknown_settings import unknown_settings
 from tocsin.web.process import WebProcess
 
 log = logging.getLogger(__name__)
@@ -54,16 +50,11 @@ def command(show_config: bool, **options: Any) -> None:
     if show_config:
         click.echo(json.dumps(settings.shown(), indent=2))
         return
-    configure_logging(settings)
-    for sentence in unknown_settings(os.environ):
-        log.warning("%s", sentence)
+    begin_log(settings)
     install_event_loop()
     tune_garbage_collection()
-    try:
+    with exit_code_of_errors():
         asyncio.run(_run(settings))
-    except ConfigurationError as error:  # brokers that are away have an exit code of their own
-        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
-        sys.exit(error.exit_code)
 
 
 async def _run(settings: Settings) -> None:

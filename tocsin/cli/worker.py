@@ -18,11 +18,10 @@ from streams.broker.self_check import (
     patience_with_brokers_s,
     self_check,
 )
-from streams.notifications.visible import visible_lines
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import examples
-from tocsin.logs import configure_logging
+from tocsin.cli.running import begin_log, exit_code_of_errors
 from tocsin.unknown_settings import unknown_settings
 
 log = logging.getLogger(__name__)
@@ -75,14 +74,9 @@ def command(show_config: bool, **options: Any) -> None:
 
 def run_worker(settings: Settings) -> None:
     """Run a worker until it is told to stop; ends the process."""
-    configure_logging(settings)
-    for sentence in unknown_settings(os.environ):
-        log.warning("%s", sentence)
-    try:
+    begin_log(settings)
+    with exit_code_of_errors():
         cluster = _checked_at_once(settings)
-    except BrokersAwayError as error:
-        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
-        sys.exit(error.exit_code)
     # 0.3 s, which --help and --show-config can do without.
     from faust.worker import Worker  # noqa: PLC0415
 

@@ -99,18 +99,11 @@ class ConfirmedProducer:
         producer, self._open = self._client.release(), None
         return producer is None or await self._end(producer, within_s)
 
-    def enqueue_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
-        """Do as `enqueue` where the client has a batch open for the record, else nothing: then None."""
-        if self._open is None:
-            return None
-        topic, value, key, partition, headers = record
-        if key is None or value is None or partition is not None:
-            return None
-        future = self._open.add(topic, value, key, headers)
-        return None if future is None else self._watched(future)
-
     def put_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
-        """Do as `enqueue_now`, with one future for all records of a batch, which are confirmed together."""
+        """Do as `enqueue` where the client has a batch open for the record, else nothing: then None.
+
+        Records of one batch are confirmed together, by one future.
+        """
         if self._open is None:
             return None
         topic, value, key, partition, headers = record

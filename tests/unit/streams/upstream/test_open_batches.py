@@ -62,22 +62,14 @@ async def test_the_partition_is_the_one_that_send_chooses(producer: Any) -> None
         place = await sent(producer, key)
         count = producer._message_accumulator._batches[place][-1].record_count
         for _ in range(2):  # looked up, and remembered
-            assert batches.add("t", b"w", key, HEADERS) is not None
+            assert batches.put("t", b"w", key, HEADERS) is not None
         assert producer._message_accumulator._batches[place][-1].record_count == count + 2
         producer._message_accumulator._batches.clear()
 
 
-async def test_the_future_has_the_place_of_its_record(producer: Any) -> None:
-    batches = OpenBatches(producer)
-    place = await sent(producer, b"k")
-    futures = [batches.add("t", b"%d" % number, b"k", HEADERS) for number in range(3)]
-    producer._message_accumulator._batches[place][-1].done(40)
-    assert [future.result().offset for future in futures if future is not None] == [41, 42, 43]
-
-
 async def test_the_record_is_written_as_send_writes_it(producer: Any) -> None:
     place = await sent(producer, b"k", b"value")
-    OpenBatches(producer).add("t", b"value", b"k", HEADERS)
+    OpenBatches(producer).put("t", b"value", b"k", HEADERS)
     data = bytes(producer._message_accumulator._batches[place][-1].get_data_buffer())
     first, second = list(MemoryRecords(data).next_batch())
     assert (first.key, first.value, first.headers) == (second.key, second.value, second.headers)
@@ -85,22 +77,22 @@ async def test_the_record_is_written_as_send_writes_it(producer: Any) -> None:
 
 async def test_nothing_is_done_without_an_open_batch_that_has_room(producer: Any) -> None:
     batches = OpenBatches(producer)
-    assert batches.add("t", b"v", b"k", ()) is None
+    assert batches.put("t", b"v", b"k", ()) is None
     place = await sent(producer, b"k")
-    assert batches.add("t", b"x" * 50_000, b"k", ()) is None, "it does not fit"
-    assert batches.add("t", b"v", b"k", ()) is None, "the client has closed it"
+    assert batches.put("t", b"x" * 50_000, b"k", ()) is None, "it does not fit"
+    assert batches.put("t", b"v", b"k", ()) is None, "the client has closed it"
     assert producer._message_accumulator._batches[place][-1].record_count == 1
-    assert batches.add("unknown", b"v", b"k", ()) is None
+    assert batches.put("unknown", b"v", b"k", ()) is None
 
 
 async def test_nothing_is_done_in_a_client_that_is_closed_or_broken(producer: Any) -> None:
     batches = OpenBatches(producer)
     await sent(producer, b"k")
     producer._message_accumulator._exception = KafkaError("out of order")
-    assert batches.add("t", b"v", b"k", ()) is None
+    assert batches.put("t", b"v", b"k", ()) is None
     producer._message_accumulator._exception = None
     producer._message_accumulator._closed = True
-    assert batches.add("t", b"v", b"k", ()) is None
+    assert batches.put("t", b"v", b"k", ()) is None
 
 
 async def test_a_topic_that_grows_has_its_keys_chosen_anew(producer: Any) -> None:
@@ -108,12 +100,12 @@ async def test_a_topic_that_grows_has_its_keys_chosen_anew(producer: Any) -> Non
     keys = [b"%016x" % (number * 7919) for number in range(50)]
     for key in keys:
         await sent(producer, key)
-        assert batches.add("t", b"v", key, ()) is not None
+        assert batches.put("t", b"v", key, ()) is not None
     know(producer, t=13)
     for key in keys:
         place = await sent(producer, key)
         count = producer._message_accumulator._batches[place][-1].record_count
-        assert batches.add("t", b"v", key, ()) is not None
+        assert batches.put("t", b"v", key, ()) is not None
         assert producer._message_accumulator._batches[place][-1].record_count == count + 1
 
 
@@ -131,7 +123,7 @@ async def test_a_confirmed_producer_gives_up_such_a_record_when_it_is_replaced(p
     confirmed = ConfirmedProducer("test", {}, linger_ms=0)
     confirmed._client.current, confirmed._open = producer, OpenBatches(producer)
     await sent(producer, b"k")
-    future = confirmed.enqueue_now(Outgoing("t", b"v", b"k"))
+    future = confirmed.put_now(Outgoing("t", b"v", b"k"))
     assert future is not None
     assert future in confirmed._unconfirmed
     producer._closed = True
@@ -145,34 +137,25 @@ async def test_a_confirmed_producer_gives_up_such_a_record_when_it_is_replaced(p
 )
 async def test_records_that_are_not_plain_alerts_take_the_usual_way(producer: Any, record: Outgoing) -> None:
     confirmed = ConfirmedProducer("test", {}, linger_ms=0)
-    assert confirmed.enqueue_now(record) is None
+    assert confirmed.put_now(record) is None
     confirmed._client.current, confirmed._open = producer, OpenBatches(producer)
     await sent(producer, b"k")
-    assert confirmed.enqueue_now(record) is None
+    assert confirmed.put_now(record) is None
 
 
-async def test_put_writes_what_add_writes_with_one_future_for_the_batch(producer: Any) -> None:
+async def test_records_have_one_future_for_their_batch(producer: Any) -> None:
     batches = OpenBatches(producer)
     place = await sent(producer, b"k", b"first")
     put = [batches.put("t", b"%d" % number, b"k", HEADERS) for number in range(2)]
-    batches.add("t", b"2", b"k", HEADERS)
     batch = producer._message_accumulator._batches[place][-1]
     assert put[0] is put[1]
     assert put[0] is not batch.future
     records = MemoryRecords(bytes(batch.get_data_buffer()))
     written = [(r.key, r.value, r.headers) for r in records.next_batch()]
-    assert written == [(b"k", value, HEADERS) for value in (b"first", b"0", b"1", b"2")]
+    assert written == [(b"k", value, HEADERS) for value in (b"first", b"0", b"1")]
     batch.done(40)
     assert put[0] is not None
     assert (await put[0]).offset == 40
-
-
-async def test_put_does_nothing_where_no_batch_is_open_or_has_room(producer: Any) -> None:
-    batches = OpenBatches(producer)
-    assert batches.put("t", b"v", b"k", HEADERS) is None
-    await sent(producer, b"k")
-    assert batches.put("t", bytes(20_000), b"k", HEADERS) is None
-    assert batches.put("t", b"v", b"k", HEADERS) is None  # it is closed now, and will be sent
 
 
 async def test_a_batch_that_fails_tells_its_future(producer: Any) -> None:
