@@ -40,6 +40,8 @@ _number_of: Final = attrgetter("number")
 
 #: Makes the record to send instead of one that the brokers refuse for its size.
 Smaller = Callable[[Outgoing], Outgoing]
+#: When the first and the last of some records were published, in milliseconds since 1970.
+Published = tuple[int, int]
 
 
 class _Parcel:
@@ -51,10 +53,12 @@ class _Parcel:
         parts: input partition and offsets, their records, and what makes one smaller.
         floors: for each input partition, the lowest offset of it that has a record here.
         nbytes: that the records are charged with.
+        published: input partition, times of the first and the last record, and how many, of those whose
+            latency is wanted.
         began: when the first of them was handed over, on the monotonic clock.
     """
 
-    __slots__ = ("began", "floors", "length", "nbytes", "number", "parts", "topic")
+    __slots__ = ("began", "floors", "length", "nbytes", "number", "parts", "published", "topic")
 
     def __init__(self, number: int, topic: str) -> None:
         self.number = number
@@ -62,6 +66,7 @@ class _Parcel:
         self.topic = topic
         self.parts: list[tuple[TP, Sequence[int], Sequence[Outgoing] | PackedRecords, Smaller]] = []
         self.floors: dict[OutstandingOffsets, tuple[TP, int]] = {}
+        self.published: list[tuple[TP, Published, int]] = []
         self.nbytes = 0
         self.length = 0
 
@@ -81,8 +86,11 @@ class _Parcel:
         records: Sequence[Outgoing] | PackedRecords,
         smaller: Smaller,
         nbytes: int,
+        published: Published | None,
     ) -> None:
         self.parts.append((tp, offsets, records, smaller))
+        if published is not None:
+            self.published.append((tp, published, len(offsets)))
         self.length += len(offsets)
         self.nbytes += nbytes
 
@@ -93,10 +101,17 @@ class Effects:
     Args:
         producer: sends them.
         offsets: where it is noted; whoever ends an assignment makes them forget it.
+        on_confirmed: told of records that are confirmed: input partition, when they were published, how many.
     """
 
-    def __init__(self, producer: ConfirmedProducer, offsets: CommittableOffsets) -> None:
+    def __init__(
+        self,
+        producer: ConfirmedProducer,
+        offsets: CommittableOffsets,
+        on_confirmed: Callable[[TP, Published, int], None] = lambda *_: None,
+    ) -> None:
         self._producer = producer
+        self._on_confirmed = on_confirmed
         self._offsets = offsets
         self._under_way = 0
         self._bytes = 0
@@ -126,30 +141,43 @@ class Effects:
         oldest = next(iter(self._waiting), None)
         return 0.0 if oldest is None else time.monotonic() - oldest.began
 
-    def send_now(self, tp: TP, offset: int, record: Outgoing, smaller: Smaller) -> bool:
+    def send_now(
+        self, tp: TP, offset: int, record: Outgoing, smaller: Smaller, published: Published | None = None
+    ) -> bool:
         """Do as `send` where that needs no waiting; else nothing, and False is returned.
 
         Records of one input partition come in the order of their offsets.
         """
         if not self._may_send(record.topic) or (future := self._producer.put_now(record)) is None:
             return False
-        self._sent(future, record.topic, tp, (offset,), (record,), smaller, _size(record))
+        self._sent(future, record.topic, tp, (offset,), (record,), smaller, _size(record), published)
         return True
 
     async def send_all(
-        self, tp: TP, offsets: Sequence[int], records: PackedRecords, smaller: Smaller
+        self,
+        tp: TP,
+        offsets: Sequence[int],
+        records: PackedRecords,
+        smaller: Smaller,
+        published: Published | None = None,
     ) -> None:
         """Do as `send` for packed records of consecutive inputs, in order."""
         begun = 0
         while begun < len(records):
             await self._room_for(records.topic)
-            taken = self._send_some_now(tp, offsets, records, begun, smaller)
+            taken = self._send_some_now(tp, offsets, records, begun, smaller, published)
             if not taken:
-                await self.send(tp, offsets[begun], records[begun], smaller)
+                await self.send(tp, offsets[begun], records[begun], smaller, published)
             begun += taken or 1
 
     def _send_some_now(
-        self, tp: TP, offsets: Sequence[int], records: PackedRecords, begun: int, smaller: Smaller
+        self,
+        tp: TP,
+        offsets: Sequence[int],
+        records: PackedRecords,
+        begun: int,
+        smaller: Smaller,
+        published: Published | None,
     ) -> int:
         """Send records from index ``begun`` on, as far as there is room; return how many."""
         sums = list(accumulate(map(len, records.records[begun:])))
@@ -166,6 +194,7 @@ class Effects:
                 PackedRecords(records.topic, (), packed),
                 smaller,
                 sum(map(len, packed)) + _PACKED_BYTES * len(packed),
+                published,
             )
             taken += len(indexes)
         return taken
@@ -179,6 +208,7 @@ class Effects:
         records: Sequence[Outgoing] | PackedRecords,
         smaller: Smaller,
         nbytes: int,
+        published: Published | None,
     ) -> None:
         """Records lie in the batch that the future is of."""
         parcel = self._parcels.get(future)
@@ -189,7 +219,7 @@ class Effects:
         if outstanding not in parcel.floors:
             outstanding.begin(offsets[0])
             parcel.floors[outstanding] = tp, offsets[0]
-        parcel.add(tp, offsets, records, smaller, nbytes)
+        parcel.add(tp, offsets, records, smaller, nbytes, published)
         self._bytes += nbytes
         self._under_way += len(offsets)
 
@@ -198,7 +228,9 @@ class Effects:
         self._waiting[parcel] = None
         return parcel
 
-    async def send(self, tp: TP, offset: int, record: Outgoing, smaller: Smaller) -> None:
+    async def send(
+        self, tp: TP, offset: int, record: Outgoing, smaller: Smaller, published: Published | None = None
+    ) -> None:
         """Send a record for the input at ``offset``; returns before it is confirmed.
 
         Args:
@@ -206,15 +238,16 @@ class Effects:
             offset: input offset.
             record: what to send.
             smaller: makes of it what to send instead when the brokers refuse it for its size.
+            published: when the input was; None where nobody asks how long this takes.
         """
         await self._room_for(record.topic)
-        if self.send_now(tp, offset, record, smaller):
+        if self.send_now(tp, offset, record, smaller, published):
             return
         outstanding = self._offsets.outstanding(tp)
         outstanding.begin(offset)
         alone = self._parcel(record.topic)
         alone.floors[outstanding] = tp, offset
-        alone.add(tp, (offset,), (record,), smaller, _size(record))
+        alone.add(tp, (offset,), (record,), smaller, _size(record), published)
         self._under_way += 1
         self._bytes += alone.nbytes
         try:
@@ -244,6 +277,8 @@ class Effects:
 
     def _ended(self, parcel: _Parcel) -> None:
         self._waiting.pop(parcel, None)
+        for tp, published, number in parcel.published:
+            self._on_confirmed(tp, published, number)
         current = False
         for outstanding, (tp, offset) in parcel.floors.items():
             if self._offsets.is_current(tp, outstanding):

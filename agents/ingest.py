@@ -7,14 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, Final
 
 from faust.types import TP
 
 from agents.dead_letters import dead_letter, truncated
-from agents.effects import Effects, Smaller
+from agents.effects import Effects, Published, Smaller
 from agents.forwarding import AlertLabels, Forwarding, without_body
+from agents.latencies import ClassLatencies
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
 from agents.skew import LATE_S, RecentSkew
 from agents.tally import Run, RunTally
@@ -44,7 +44,6 @@ from tables.source_counter import SourceCounter
 log = logging.getLogger(__name__)
 
 _FUTURE_MS: Final = FUTURE_S * 1000
-_TIMESTAMP: Final[Callable[[Any], int]] = attrgetter("timestamp")
 #: Alerts that are made before the first of them is sent.
 _MOST_MADE: Final = 100
 
@@ -93,8 +92,9 @@ class _Reading:
 class Ingest:
     """Handles batches; everything that a record causes is begun before the next record is read."""
 
-    def __init__(self, settings: Settings, effects: Effects) -> None:
+    def __init__(self, settings: Settings, effects: Effects, latencies: ClassLatencies | None = None) -> None:
         self._effects = effects
+        self._latencies = latencies
         rules = rules_of(settings)
         self._now = _Reading(rules)
         #: Of records that were first counted under other settings.
@@ -132,6 +132,7 @@ class Ingest:
         index, singly_before, ruled_until = 0, 0, counter.ruled_until
         while index < len(records) and records[index].offset <= counter.processed:
             index += 1
+        first = index
         # By the time of each record, so that whoever reads them again in other batches decides the same.
         due = len(records)
         while index < len(records):
@@ -170,7 +171,11 @@ class Ingest:
                 self._count(reading, read, record, batch.priority, counter, tally)
             index += 1
         self.stats.counted[batch.priority] += len(records)
-        counter.watermark_ms = max(counter.watermark_ms, _broker_ms(records[-1]))
+        last_ms = _broker_ms(records[-1])
+        counter.watermark_ms = max(counter.watermark_ms, last_ms)
+        if self._latencies is not None and first < len(records):
+            first_ms = _broker_ms(records[first])
+            self._latencies.note_counted(batch.priority, first_ms, last_ms, len(records) - first)
 
     # ---------------------------------------------------------------- what becomes of one record
 
@@ -187,7 +192,8 @@ class Ingest:
             alerts = self._unreadable_of(tp, priority, counter.source)
             made = alerts.alert(record.offset, record.value, event_ms, why.reason)
             self.stats.forwarded[priority] += 1
-            await self._effects.send(tp, record.offset, made, as_it_is)
+            published = (broker_ms := _broker_ms(record)), broker_ms
+            await self._effects.send(tp, record.offset, made, as_it_is, published)
         counter.add(record.offset, DEAD_LETTERS, bucket_of(event_ms, FINE), event_ms)
 
     def _count(
@@ -213,7 +219,8 @@ class Ingest:
             part = slice(first, first + _MOST_MADE)
             made = alerts.alerts(taken[part], run.times_ms[part], run.read[part])
             offsets = [record.offset for record in taken[part]]
-            await self._effects.send_all(batch.tp, offsets, made, without_body)
+            published = _broker_ms(taken[first]), _broker_ms(taken[first + len(offsets) - 1])
+            await self._effects.send_all(batch.tp, offsets, made, without_body, published)
         self.stats.forwarded[batch.priority] += len(taken)
         self._note_times(run, batch.priority)
         # Only now: no record is counted, and none's offset committed, whose alert has not been begun.
@@ -235,6 +242,7 @@ class Ingest:
         event_ms = self._noted(reading, read, record, read.priority)
         alerts, answers = self._forwardings_of(tp, read.priority, counter.source)
         smaller: Smaller
+        published: Published | None = None
         if event_type == PROBES:
             small = len(record.value) <= MOST_BODY_BYTES
             headers = record.headers
@@ -245,9 +253,10 @@ class Ingest:
         else:
             made = alerts.alert(record.offset, record.value, event_ms, read, headers=record.headers)
             smaller = without_body
+            published = (broker_ms := _broker_ms(record)), broker_ms
             self.stats.forwarded[read.priority] += 1
-        if not self._effects.send_now(tp, record.offset, made, smaller):
-            await self._effects.send(tp, record.offset, made, smaller)
+        if not self._effects.send_now(tp, record.offset, made, smaller, published):
+            await self._effects.send(tp, record.offset, made, smaller, published)
         counter.add(record.offset, event_type, bucket_of(event_ms, FINE), event_ms)
 
     # ---------------------------------------------------------------- steps of it

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from agents.counting import Counting
 from agents.ingest import Ingest
+from agents.latencies import ClassLatencies, Latencies
 from agents.skew import Skew
 from agents.source_lives import SourceLives
 from streams.broker.clock_check import ClockCheck
@@ -40,6 +41,7 @@ class Counted(Protocol):
     """The parts of a worker that have figures."""
 
     ingest: Ingest
+    latencies: ClassLatencies
     clock: ClockCheck
     counting: Counting
     traffic: Traffic
@@ -58,6 +60,9 @@ class WorkerFigures:
         #: Records by priority.
         self.counted: Mapping[Priority, int] = stats.counted
         self.forwarded: Mapping[Priority, int] = stats.forwarded
+        #: From publishing until a record is counted, and until its alert is confirmed.
+        self.counted_latencies: Mapping[Priority, Latencies] = worker.latencies.counted
+        self.alerted_latencies: Mapping[Priority, Latencies] = worker.latencies.alerted
         #: Records that were deleted before they were read, by priority.
         self.never_read: Mapping[Priority, int] = worker.traffic.never_read_by
         #: Records that were counted, and that the brokers then lost, by priority.

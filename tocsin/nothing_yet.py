@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streams.notifications import Priority, Reason, RecordTime, Repair
 from streams.scheduling.age_guard import AgeGuard
 from tables.feeds import PingResult
-from tables.views.sources import Profile, TimeSkew
+from tables.views.sources import Histogram, Profile, TimeSkew
 
 if TYPE_CHECKING:  # Faust would come with it
     from streams.transport.traffic import ClassTraffic
@@ -24,6 +24,8 @@ class NothingYet:
 
     counted: Mapping[Priority, int] = field(default_factory=dict)
     forwarded: Mapping[Priority, int] = field(default_factory=dict)
+    counted_latencies: Mapping[Priority, Histogram] = field(default_factory=dict)
+    alerted_latencies: Mapping[Priority, Histogram] = field(default_factory=dict)
     dead_letters: Mapping[tuple[Priority, Reason], int] = field(default_factory=dict)
     repairs: Mapping[Repair, int] = field(default_factory=dict)
     never_read: Mapping[Priority, int] = field(default_factory=dict)

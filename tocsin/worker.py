@@ -31,6 +31,7 @@ from agents.deliveries.hub_pings import HubPings
 from agents.effects import Effects
 from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
+from agents.latencies import ClassLatencies
 from agents.source_lives import SourceLives
 from streams.broker.client_options import client_options
 from streams.broker.clock_check import ClockCheck
@@ -208,8 +209,10 @@ class Worker:
         self.offsets = CommittableOffsets()
         #: Ids of the topics that the present assignment is worked on under, by name.
         self.topic_ids: Mapping[str, str] = {}
-        self.effects = Effects(self.alert_producer, self.offsets)
-        self.ingest = Ingest(settings, self.effects)
+        priorities = {settings.notification_topic(each): each for each in settings.priorities}
+        self.latencies = ClassLatencies(priorities, settings.forward_priorities, self.clock.now_s)
+        self.effects = Effects(self.alert_producer, self.offsets, self.latencies.note_alerted)
+        self.ingest = Ingest(settings, self.effects, self.latencies)
         self.pace = starting.pace
         topics = Topics(
             partials=settings.internal_topic("partials"),
@@ -219,7 +222,6 @@ class Worker:
         writer = secrets.token_hex(6)
         combined = tables.combined_counts
         partial_counts = DurableTable(tables.partial_counts, self.count_producer, writer)
-        priorities = {settings.notification_topic(each): each for each in settings.priorities}
         combined_counts = None if combined is None else DurableTable(combined, self.count_producer, writer)
         self.lives = SourceLives(partial_counts, priorities, topics.partials, topics.slices, combined_counts)
         self.counting = Counting(

@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 
 from tables.views.access import METRICS_ROUTE
 from tables.views.answers import Answers
+from tables.views.histogram_defs import HISTOGRAMS
 from tables.views.live_stream import LiveStream
 from tables.views.metric_defs import METRICS, Scrape
 from tables.views.reader_lane import ReaderLane
@@ -19,10 +20,11 @@ from tables.views.sources import Sources
 
 
 class WorkerCollector:
-    """Collects what ``METRICS`` defines."""
+    """Collects what ``METRICS`` and ``HISTOGRAMS`` define."""
 
     def __init__(self, sources: Sources, *, of_worker: bool = True) -> None:
         self._sources = sources
+        self._histograms = HISTOGRAMS if of_worker else ()
         self._metrics = [metric for metric in METRICS if of_worker or metric.of_web]
 
     def describe(self) -> list[Any]:
@@ -38,6 +40,8 @@ class WorkerCollector:
             for labels, value in metric.values(scrape):
                 family.add_metric(labels, value)
             yield family
+        for histogram in self._histograms:
+            yield histogram.family(self._sources)
 
 
 class WebStats:

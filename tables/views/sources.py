@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
@@ -205,6 +205,20 @@ class TimeSkew(Protocol):
     ahead_s: float
 
 
+class Histogram(Protocol):
+    """Latencies: ``agents.latencies.Latencies``.
+
+    Attributes:
+        bounds_s: upper bounds of the buckets, in seconds.
+        counts: of each bucket, and of what lies above the last bound.
+        sum_s: of all latencies, in seconds.
+    """
+
+    bounds_s: ClassVar[Sequence[float]]
+    counts: list[int]
+    sum_s: float
+
+
 class WorkerStats(Protocol):
     """What this worker did since it started, for the metrics.
 
@@ -234,6 +248,14 @@ class WorkerStats(Protocol):
     @property
     def counted_lost(self) -> Mapping[Priority, int]:
         """Records that were counted, and that the brokers then lost."""
+
+    @property
+    def counted_latencies(self) -> Mapping[Priority, Histogram]:
+        """From publishing until a record is counted."""
+
+    @property
+    def alerted_latencies(self) -> Mapping[Priority, Histogram]:
+        """From publishing until an alert is confirmed; only of priorities that are forwarded."""
 
     @property
     def time_replaced(self) -> int:

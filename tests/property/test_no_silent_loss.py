@@ -47,13 +47,13 @@ class Sent:
     def __init__(self) -> None:
         self.records: dict[str, set[int]] = {}
 
-    def send_now(self, _tp: Any, offset: int, record: Outgoing, _smaller: Any) -> bool:
+    def send_now(self, _tp: Any, offset: int, record: Outgoing, _smaller: Any, *_: Any) -> bool:
         return False if offset % 2 else self._take(offset, record)
 
-    async def send(self, _tp: Any, offset: int, record: Outgoing, _smaller: Any) -> None:
+    async def send(self, _tp: Any, offset: int, record: Outgoing, _smaller: Any, *_: Any) -> None:
         self._take(offset, record)
 
-    async def send_all(self, _tp: Any, offsets: Any, records: Any, _smaller: Any) -> None:
+    async def send_all(self, _tp: Any, offsets: Any, records: Any, _smaller: Any, *_: Any) -> None:
         for offset, record in zip(offsets, records, strict=True):
             self._take(offset, record)
 

@@ -33,14 +33,14 @@ class Sent:
     def __init__(self) -> None:
         self.records: list[Outgoing] = []
 
-    def send_now(self, _tp: Any, _offset: int, record: Outgoing, _smaller: Any) -> bool:
+    def send_now(self, _tp: Any, _offset: int, record: Outgoing, _smaller: Any, *_: Any) -> bool:
         self.records.append(record)
         return True
 
-    async def send(self, _tp: Any, _offset: int, record: Outgoing, _smaller: Any) -> None:
+    async def send(self, _tp: Any, _offset: int, record: Outgoing, _smaller: Any, *_: Any) -> None:
         self.records.append(record)
 
-    async def send_all(self, _tp: Any, _offsets: Any, records: Any, _smaller: Any) -> None:
+    async def send_all(self, _tp: Any, _offsets: Any, records: Any, _smaller: Any, *_: Any) -> None:
         self.records += records
 
 

@@ -25,7 +25,7 @@ class Sent:
     def __init__(self) -> None:
         self.records: list[Outgoing] = []
 
-    def send_now(self, _tp: Any, _offset: int, record: Outgoing, _smaller: Any) -> bool:
+    def send_now(self, _tp: Any, _offset: int, record: Outgoing, _smaller: Any, *_: Any) -> bool:
         self.records.append(record)
         return True
 

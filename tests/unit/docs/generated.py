@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from streams.broker.topic_plan import planned_topics
 from streams.settings import Settings
+from tables.views.histogram_defs import HISTOGRAMS
 from tables.views.metric_defs import METRICS
 from tests.paths import ROOT
 from tocsin.bridge_http.figures import METRICS as BRIDGE_METRICS
@@ -56,7 +57,7 @@ def settings_table() -> str:
 def metrics_table() -> str:
     """Every metric of a worker."""
     rows = _table("metric", "type", "labels", "meaning")
-    for metric in METRICS:
+    for metric in (*METRICS, *HISTOGRAMS):
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         rows.append(_row(f"`{metric.name}`", metric.type, labels, _plain(metric.help)))
     return "\n".join(rows)

@@ -17,6 +17,7 @@ from streams.publishing.driver import available_drivers
 from streams.settings import PROFILES, SECRETS, Settings
 from tables.reserved_types import RESERVED
 from tables.views.counts_query import BadQueryError, parse_counts_query, parse_series_query
+from tables.views.histogram_defs import HISTOGRAMS
 from tables.views.metric_defs import METRICS
 from tests.paths import ROOT
 from tests.unit.docs import checks, generated
@@ -163,7 +164,7 @@ def test_settings_that_documents_name_are_settings() -> None:
 
 
 def test_metrics_that_documents_name_are_metrics() -> None:
-    known = {metric.name for metric in METRICS}
+    known = {metric.name for metric in (*METRICS, *HISTOGRAMS)}
     known |= {name for name, *_ in (*RABBIT_BRIDGE_METRICS, *BRIDGE_METRICS)}
     assert checks.unknown_metrics(TEXTS, known) == []
 

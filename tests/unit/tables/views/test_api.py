@@ -14,7 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from streams.notifications.notification import Reason, Repair
+from streams.notifications.priority import Priority
 from tables.public_rows import PublicRow, encode_key, encode_value
+from tables.views.histogram_defs import HISTOGRAMS
 from tables.views.metric_defs import METRICS
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill, get, sample, served
 
@@ -297,14 +299,41 @@ async def test_metrics_are_those_defined_one_to_one(fake: FakeSources) -> None:
         text = await answer.text()
     families = {family.name: family for family in text_string_to_metric_families(text)}
     ours = {name: family for name, family in families.items() if name.startswith("tocsin_")}
-    assert set(ours) == {metric.name.removesuffix("_total") for metric in METRICS}
+    assert set(ours) == {metric.name.removesuffix("_total") for metric in (*METRICS, *HISTOGRAMS)}
     for metric in METRICS:
         family = ours[metric.name.removesuffix("_total")]
         assert (family.type, family.documentation) == (metric.type, metric.help)
         assert family.samples, metric.name
         assert {sample.name for sample in family.samples} == {metric.name}
         assert {tuple(sample.labels) for sample in family.samples} == {metric.labels}
+    for each in HISTOGRAMS:
+        family = ours[each.name]
+        assert (family.type, family.documentation) == (each.type, each.help)
+        assert {sample.name.removeprefix(each.name) for sample in family.samples} == {
+            "_bucket",
+            "_count",
+            "_sum",
+        }
     assert "process_cpu_seconds" in families
+
+
+async def test_a_histogram_counts_in_each_bucket_what_lies_below(fake: FakeSources) -> None:
+    fake.alerted_latencies[Priority.ERROR].note(10_000, 9_970, 9_970, 3)
+    fake.alerted_latencies[Priority.ERROR].note(10_000_000, 0, 0, 2)
+    async with served(fake) as client, client.get("/metrics") as answer:
+        text = await answer.text()
+    (family,) = (
+        each
+        for each in text_string_to_metric_families(text)
+        if each.name == "tocsin_publish_to_alert_seconds"
+    )
+    of_error = [sample for sample in family.samples if sample.labels["priority"] == "ERROR"]
+    buckets = {sample.labels["le"]: sample.value for sample in of_error if "le" in sample.labels}
+    assert (buckets["0.025"], buckets["0.05"], buckets["7200.0"], buckets["+Inf"]) == (0, 3, 3, 5)
+    values = {sample.name: sample.value for sample in of_error if "le" not in sample.labels}
+    assert values[f"{family.name}_count"] == 5
+    assert values[f"{family.name}_sum"] == pytest.approx(20_000.09)
+    assert "INFO" not in {sample.labels["priority"] for sample in family.samples}
 
 
 async def test_metrics_have_the_values_of_their_sources(fake: FakeSources) -> None:
@@ -355,7 +384,7 @@ def test_no_label_is_chosen_by_publishers_and_names_follow_the_convention() -> N
         "source",
         "how",
     }
-    for metric in METRICS:
+    for metric in (*METRICS, *HISTOGRAMS):
         assert metric.name.startswith("tocsin_")
         assert metric.name.endswith("_total") == (metric.type == "counter")
     assert len({metric.name for metric in METRICS}) == len(METRICS)

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from agents.latencies import Latencies
 from agents.skew import Skew
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
@@ -31,6 +32,8 @@ from tocsin.stalls import StallLog
 #: 2026-11-01T12:00:00Z, which begins an hour.
 NOW_S = 1_793_534_400
 SLICES = 3
+
+FORWARDED = (Priority.CRITICAL, Priority.ERROR)
 
 #: (priority, event type) -> time in seconds -> count
 Counts = Mapping[tuple[str, str], Mapping[int, int]]
@@ -108,6 +111,8 @@ class FakeSources:
         self.forwarded = Counter({Priority.ERROR: 6})
         self.dead_letters = Counter({(Priority.ERROR, Reason.NOT_JSON): 2})
         self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
+        self.counted_latencies = {priority: Latencies() for priority in DEFAULT_PRIORITIES}
+        self.alerted_latencies = {priority: Latencies() for priority in FORWARDED}
         self.never_read = {Priority.INFO: 70}
         self.counted_lost = {Priority.INFO: 30}
         self.time_replaced = 4
