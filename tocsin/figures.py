@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.counting import Counting
 from agents.ingest import Ingest
@@ -15,6 +15,8 @@ from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.notifications import Priority, Reason, RecordTime, Repair
 from streams.scheduling.age_guard import AgeGuard
 from streams.transport.traffic import Traffic
+from streams.upstream.recovery_progress import RecoveryProgress
+from streams.upstream.store_sizes import StoreSize, store_size
 from tocsin.live_profile import LiveProfile
 
 
@@ -37,8 +39,24 @@ class SchedulerFigures:
         return self._scheduler.guard
 
 
+class Tables(Protocol):
+    """The tables of a worker, as Faust knows them."""
+
+    @property
+    def partial_counts(self) -> Any:
+        """Rows of the sources."""
+
+    @property
+    def combined_counts(self) -> Any | None:
+        """Rows of the combiners; None where nothing is combined."""
+
+
 class Counted(Protocol):
     """The parts of a worker that have figures."""
+
+    @property
+    def tables(self) -> Tables:
+        """Of Faust."""
 
     ingest: Ingest
     latencies: ClassLatencies
@@ -48,7 +66,10 @@ class Counted(Protocol):
     lives: SourceLives
     alert_producer: ConfirmedProducer
     count_producer: ConfirmedProducer
+    recovery: RecoveryProgress
     rebalances: int
+    commits: int
+    last_commit_s: float
 
 
 class WorkerFigures:
@@ -113,3 +134,32 @@ class WorkerFigures:
     def rebalances(self) -> int:
         """Assignments that ended."""
         return self._worker.rebalances
+
+    @property
+    def commits(self) -> int:
+        """Commits of offsets."""
+        return self._worker.commits
+
+    @property
+    def commit_seconds(self) -> float:
+        """Seconds of the last one."""
+        return self._worker.last_commit_s
+
+    @property
+    def recovery_seconds(self) -> float:
+        """Seconds of the last recovery."""
+        return self._worker.recovery.elapsed_s
+
+    @property
+    def recovery_left(self) -> int:
+        """Records that it has still to read."""
+        return self._worker.recovery.left
+
+    def stores(self) -> Mapping[str, StoreSize]:
+        """Sizes of the local copies, by table."""
+        tables = self._worker.tables
+        return {
+            table.name: store_size(table)
+            for table in (tables.partial_counts, tables.combined_counts)
+            if table is not None
+        }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streams.notifications import Priority, Reason, RecordTime, Repair
 from streams.scheduling.age_guard import AgeGuard
 from tables.feeds import PingResult
-from tables.views.sources import Histogram, Profile, TimeSkew
+from tables.views.sources import Histogram, Profile, StoreSize, TimeSkew
 
 if TYPE_CHECKING:  # Faust would come with it
     from streams.transport.traffic import ClassTraffic
@@ -40,11 +40,19 @@ class NothingYet:
     event_types: int = 0
     producer_retries: int = 0
     rebalances: int = 0
+    commits: int = 0
+    commit_seconds: float = 0.0
+    recovery_seconds: float = 0.0
+    recovery_left: int = 0
     profile: Profile | None = None
     virtual_time: float = 0.0
     guard: AgeGuard[Priority, int] | None = None
     results: Mapping[PingResult, int] = field(default_factory=dict)
     untold_s: float = 0.0
+
+    def stores(self) -> Mapping[str, StoreSize]:
+        """No tables."""
+        return {}
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """No classes."""

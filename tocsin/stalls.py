@@ -26,6 +26,8 @@ _TICK_S: Final = 0.05
 #: What is late by less is no stall.
 _LEAST_S: Final = 0.05
 _KEPT: Final = 10
+#: Seconds of which the longest lag is kept, and of those before.
+_LAG_S: Final = 10.0
 _OUR_PACKAGES: Final = ("tocsin.", "agents.", "tables.", "streams.")
 
 
@@ -39,9 +41,23 @@ class StallLog:
     """
 
     def __init__(self) -> None:
+        self._lag_until, self._lags_s = 0.0, (0.0, 0.0)
         self.last: deque[Stall] = deque(maxlen=_KEPT)
         self.counts: Counter[StallCause] = Counter(dict.fromkeys(STALL_CAUSES, 0))
         self.seconds: dict[StallCause, float] = dict.fromkeys(STALL_CAUSES, 0.0)
+
+    @property
+    def lag_s(self) -> float:
+        """The longest that something had to wait for the loop in the last ten to twenty seconds."""
+        return max(self._lags_s)
+
+    def note_lag(self, late_s: float, now: float) -> None:
+        """Note how late the loop was at ``now``, in seconds of a clock that only goes on."""
+        before, latest = self._lags_s
+        if now >= self._lag_until:
+            self._lag_until, before, latest = now + _LAG_S, latest, 0.0
+        latest = max(latest, late_s)
+        self._lags_s = before, latest
 
     def note(self, at: float, seconds: float, processor_s: float, collection_s: float, where: str) -> None:
         """Note a stall.
@@ -110,6 +126,7 @@ class StallWatch:
         late_s, self._due = now - self._due, now + _TICK_S
         (waited_s, collected_s), self._before = self._before, (self._waits.seconds(), self._collected_s)
         seen, self._seen = self._seen, ""
+        self.log.note_lag(late_s, now)
         if late_s >= _LEAST_S:
             self.log.note(
                 self._clock(), late_s, self._before[0] - waited_s, self._before[1] - collected_s, seen

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import secrets
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +183,7 @@ class Worker:
     ) -> None:
         settings, options = starting.settings, starting.options
         self._app = app
+        self.tables = tables
         self._settings = settings
         self._inherited = inherited
         self.cluster = cluster
@@ -254,6 +256,9 @@ class Worker:
         self.profile = LiveProfile(settings, self.traffic.set_profile)
         #: Assignments that ended.
         self.rebalances = 0
+        #: Commits that were confirmed, and the seconds that the last one took.
+        self.commits = 0
+        self.last_commit_s = 0.0
 
     async def start(self) -> None:
         """Start what must run before the group is joined; ends early when the app is told to stop."""
@@ -344,7 +349,10 @@ class Worker:
 
     async def _commit(self) -> None:
         if self.traffic.ready.is_set():
-            await self._app.consumer.commit()
+            began = time.monotonic()
+            if await self._app.consumer.commit():
+                self.commits += 1
+                self.last_commit_s = time.monotonic() - began
 
     # ---------------------------------------------------------------- Coordinator
 

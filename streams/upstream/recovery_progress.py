@@ -165,6 +165,12 @@ class RecoveryProgress:
             return 0.0
         return (self._clock() if self._ended is None else self._ended) - self._began
 
+    @property
+    def left(self) -> int:
+        """Records that are still to be read."""
+        done, total = self._sums()
+        return total - done if self.phase == "recovering" else 0
+
     def estimate_s(self) -> float | None:
         """Seconds left at the rate so far; None when there is no telling."""
         done, total = self._sums()

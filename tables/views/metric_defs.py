@@ -8,8 +8,7 @@ process, and every series is there before its first increase, so that the increa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from streams import __version__
 from streams.notifications.notification import Reason, Repair
@@ -18,38 +17,12 @@ from streams.notifications.record_time import RecordTime
 from streams.settings import ModeName
 from tables.feeds import PING_RESULTS
 from tables.views.healthz import ask
+from tables.views.metric_kinds import MetricDef, Sample, Scrape, one
 from tables.views.sources import Sources, TimeSkew, WebStats
+from tables.views.upkeep_metric_defs import UPKEEP_METRICS
 
 if TYPE_CHECKING:
     from streams.transport.traffic import ClassTraffic
-
-#: Values of the labels, and the value.
-Sample = tuple[tuple[str, ...], float]
-
-
-@dataclass(slots=True)
-class Scrape:
-    """What one scrape reads; the scheduler is asked once for all metrics."""
-
-    sources: Sources
-    classes: Mapping[Priority, ClassTraffic]
-
-
-@dataclass(slots=True, frozen=True)
-class MetricDef:
-    """One metric. The name of a counter ends in ``_total``; units are seconds, bytes and ratios of 1."""
-
-    name: str
-    type: Literal["counter", "gauge"]
-    help: str
-    labels: tuple[str, ...]
-    values: Callable[[Scrape], Iterable[Sample]]
-    #: Whether ``tocsin web`` has it, too.
-    of_web: bool = False
-
-
-def _one(value: Callable[[Sources], float]) -> Callable[[Scrape], Iterable[Sample]]:
-    return lambda scrape: [((), float(value(scrape.sources)))]
 
 
 def _by_priority(counts: Callable[[Sources], Mapping[Priority, int]]) -> Callable[[Scrape], Iterable[Sample]]:
@@ -73,7 +46,7 @@ def _by_class(value: Callable[[ClassTraffic], float]) -> Callable[[Scrape], Iter
 
 
 def _web(value: Callable[[WebStats], int]) -> Callable[[Scrape], Iterable[Sample]]:
-    return _one(lambda sources: 0 if sources.web is None else value(sources.web))
+    return one(lambda sources: 0 if sources.web is None else value(sources.web))
 
 
 def _mode(sources: Sources) -> str:
@@ -141,7 +114,7 @@ METRICS: Final = (
         "counter",
         "Records counted under the broker's time, because their own was too far from it.",
         (),
-        _one(lambda s: s.stats.time_replaced),
+        one(lambda s: s.stats.time_replaced),
     ),
     MetricDef(
         "tocsin_record_times_total",
@@ -267,69 +240,14 @@ METRICS: Final = (
         "counter",
         "Batches that the age guard served out of turn.",
         (),
-        _one(lambda s: 0 if s.scheduler.guard is None else s.scheduler.guard.dispatches),
+        one(lambda s: 0 if s.scheduler.guard is None else s.scheduler.guard.dispatches),
     ),
     MetricDef(
         "tocsin_age_guard_service_seconds_total",
         "counter",
         "Time that agents spent on batches of the age guard.",
         (),
-        _one(lambda s: 0 if s.scheduler.guard is None else s.scheduler.guard.service_seconds),
-    ),
-    # --- Counts: how they become durable and visible ---------------------------------------
-    MetricDef(
-        "tocsin_flush_seconds",
-        "gauge",
-        "Time that the last flush took, after which counts were durable.",
-        (),
-        _one(lambda s: s.stats.flush_seconds),
-    ),
-    MetricDef("tocsin_flushes_total", "counter", "Flushes of counts.", (), _one(lambda s: s.stats.flushes)),
-    MetricDef(
-        "tocsin_event_types",
-        "gauge",
-        "Pairs of event type and priority whose counts this worker adds up.",
-        (),
-        _one(lambda s: s.stats.event_types),
-    ),
-    MetricDef(
-        "tocsin_counts_as_of_timestamp_seconds",
-        "gauge",
-        "Time up to which this worker's view of all counts is current, since 1970; 0 before it is.",
-        (),
-        _one(lambda s: s.counts.as_of),
-        of_web=True,
-    ),
-    MetricDef(
-        "tocsin_counts_complete",
-        "gauge",
-        "1 while this worker has read everything that was counted, but for the last seconds, else 0.",
-        (),
-        _one(lambda s: s.counts.complete),
-        of_web=True,
-    ),
-    # --- Kafka -----------------------------------------------------------------------------
-    MetricDef(
-        "tocsin_producer_retries_total",
-        "counter",
-        "Sends that were repeated because no broker confirmed them.",
-        (),
-        _one(lambda s: s.stats.producer_retries),
-    ),
-    MetricDef(
-        "tocsin_rebalances_total",
-        "counter",
-        "Rebalances that took this worker's partitions from it, or gave it others.",
-        (),
-        _one(lambda s: s.stats.rebalances),
-    ),
-    MetricDef(
-        "tocsin_clock_ahead_seconds",
-        "gauge",
-        "Seconds that this worker's clock is ahead of the brokers', less than 0 when behind; "
-        "0 while they are less than a minute apart.",
-        (),
-        _one(lambda s: s.stats.clock_ahead_s),
+        one(lambda s: 0 if s.scheduler.guard is None else s.scheduler.guard.service_seconds),
     ),
     # --- Feeds -----------------------------------------------------------------------------
     MetricDef(
@@ -345,25 +263,7 @@ METRICS: Final = (
         "gauge",
         "Seconds for which the WebSub hub has not been told of an entry that there is; 0 while it knows all.",
         (),
-        _one(lambda s: s.hub.untold_s),
-    ),
-    # --- The event loop ---------------------------------------------------------------------
-    MetricDef(
-        "tocsin_stalls_total",
-        "counter",
-        "Times at which the event loop of this worker stood still for 50 ms or more: "
-        "no processor was free, Python collected garbage, or some work took long.",
-        ("cause",),
-        lambda scrape: [((cause,), number) for cause, number in scrape.sources.stalls.counts.items()],
-        of_web=True,
-    ),
-    MetricDef(
-        "tocsin_stall_seconds_total",
-        "counter",
-        "How long the event loop stood still in those.",
-        ("cause",),
-        lambda scrape: [((cause,), seconds) for cause, seconds in scrape.sources.stalls.seconds.items()],
-        of_web=True,
+        one(lambda s: s.hub.untold_s),
     ),
     # --- Readers of the web views -------------------------------------------------------------
     MetricDef(
@@ -407,7 +307,7 @@ METRICS: Final = (
         "gauge",
         "1 while /livez passes.",
         (),
-        _one(lambda s: ask(s.health.live).ok),
+        one(lambda s: ask(s.health.live).ok),
         of_web=True,
     ),
     MetricDef(
@@ -415,7 +315,7 @@ METRICS: Final = (
         "gauge",
         "1 while /readyz passes.",
         (),
-        _one(lambda s: ask(s.health.ready).ok),
+        one(lambda s: ask(s.health.ready).ok),
         of_web=True,
     ),
     MetricDef(
@@ -423,7 +323,7 @@ METRICS: Final = (
         "gauge",
         "1 once /startupz passes.",
         (),
-        _one(lambda s: ask(s.health.started).ok),
+        one(lambda s: ask(s.health.started).ok),
         of_web=True,
     ),
     MetricDef(
@@ -434,4 +334,5 @@ METRICS: Final = (
         lambda _: [((__version__,), 1)],
         of_web=True,
     ),
+    *UPKEEP_METRICS,
 )

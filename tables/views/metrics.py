@@ -14,7 +14,8 @@ from tables.views.access import METRICS_ROUTE
 from tables.views.answers import Answers
 from tables.views.histogram_defs import HISTOGRAMS
 from tables.views.live_stream import LiveStream
-from tables.views.metric_defs import METRICS, Scrape
+from tables.views.metric_defs import METRICS
+from tables.views.metric_kinds import Scrape
 from tables.views.reader_lane import ReaderLane
 from tables.views.sources import Sources
 
@@ -33,7 +34,8 @@ class WorkerCollector:
 
     def collect(self) -> Iterator[Any]:
         """All metrics, as of now."""
-        scrape = Scrape(self._sources, self._sources.scheduler.snapshot())
+        sources = self._sources
+        scrape = Scrape(sources, sources.scheduler.snapshot(), sources.stats.stores())
         for metric in self._metrics:
             family_of = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
             family = family_of(metric.name, metric.help, labels=metric.labels)

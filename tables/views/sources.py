@@ -150,6 +150,10 @@ class Stalls(Protocol):
     def seconds(self) -> Mapping[StallCause, float]:
         """How long they took together."""
 
+    @property
+    def lag_s(self) -> float:
+        """The longest that something had to wait for the event loop in the last ten to twenty seconds."""
+
 
 class SchedulerSource(Protocol):
     """What every class has and gets: ``tocsin.figures.SchedulerFigures``."""
@@ -217,6 +221,26 @@ class Histogram(Protocol):
     bounds_s: ClassVar[Sequence[float]]
     counts: list[int]
     sum_s: float
+
+
+class StoreSize(Protocol):
+    """Local copies of a table: ``streams.upstream.store_sizes.StoreSize``."""
+
+    @property
+    def partitions(self) -> int:
+        """How many are open."""
+
+    @property
+    def file_bytes(self) -> int:
+        """Of their files."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of rows that are in no file yet, and of blocks that were read."""
+
+    @property
+    def rows(self) -> int:
+        """About how many rows."""
 
 
 class WorkerStats(Protocol):
@@ -296,6 +320,25 @@ class WorkerStats(Protocol):
     @property
     def rebalances(self) -> int:
         """Assignments that ended."""
+
+    @property
+    def commits(self) -> int:
+        """Commits of offsets that the brokers confirmed."""
+
+    @property
+    def commit_seconds(self) -> float:
+        """Seconds that the last one took."""
+
+    @property
+    def recovery_seconds(self) -> float:
+        """Seconds that recovery takes, or took the last time."""
+
+    @property
+    def recovery_left(self) -> int:
+        """Records of changelogs that recovery has still to read."""
+
+    def stores(self) -> Mapping[str, StoreSize]:
+        """Table -> the size of its local copies on this worker."""
 
 
 class WebStats(Protocol):

@@ -98,6 +98,8 @@ async def test_every_query_of_the_dashboard_finds_something(scraped: Scraped) ->
         assert found, query
         if query.startswith("histogram_quantile"):
             assert any(math.isfinite(value) and value > 0 for value in found), query
+    assert await prometheus.values("tocsin_commits_total > 0 and tocsin_commit_seconds > 0")
+    assert await prometheus.values('tocsin_store_rows{table="partial-counts"} > 0')
     assert not await prometheus.values("tocsin_no_such_metric"), "a query can find nothing"
     # What Grafana offers as jobs.
     assert await prometheus.ask("label/job/values", **{"match[]": "tocsin_build_info"}) == ["tocsin"]

@@ -124,3 +124,11 @@ def test_the_place_is_the_innermost_function_of_ours() -> None:
 
     plain_word(Looks("a"))
     assert found == ["streams.notifications.masking.plain_word"]
+
+
+def test_the_lag_is_the_longest_of_the_last_ten_to_twenty_seconds() -> None:
+    log, shown = StallLog(), []
+    for now, late_s in ((100, 0.01), (105, 0.3), (109, 0.02), (112, 0.04), (121, 0.01), (131, 0.0)):
+        log.note_lag(late_s, now)
+        shown.append(log.lag_s)
+    assert shown == [0.01, 0.3, 0.3, 0.3, 0.3, 0.04]

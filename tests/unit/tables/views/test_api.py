@@ -367,6 +367,8 @@ async def test_metrics_have_the_values_of_their_sources(fake: FakeSources) -> No
     assert values["tocsin_hub_pings_total", "accepted"] == 9
     assert values["tocsin_hub_pings_total", "refused"] == 0
     assert values["tocsin_hub_untold_seconds",] == 3.5
+    assert values["tocsin_store_file_bytes", "partial-counts"] == 5000
+    assert values["tocsin_recovery_left_records",] == 11
     assert (values["tocsin_live",], values["tocsin_ready",]) == (1, 0)
     assert sum(1 for name in values if name[0] == "tocsin_dead_letters_total") == 5 * len(Reason)
     assert sum(1 for name in values if name[0] == "tocsin_repairs_total") == len(Repair)
@@ -383,6 +385,7 @@ def test_no_label_is_chosen_by_publishers_and_names_follow_the_convention() -> N
         "mode",
         "source",
         "how",
+        "table",
     }
     for metric in (*METRICS, *HISTOGRAMS):
         assert metric.name.startswith("tocsin_")

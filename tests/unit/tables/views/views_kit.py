@@ -18,6 +18,7 @@ from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import load_settings
 from streams.transport.traffic import ClassTraffic
+from streams.upstream.store_sizes import StoreSize
 from tables.buckets import RESOLUTIONS, RETENTION_S, parent
 from tables.feeds import PingResult
 from tables.public_rows import PublicRow, encode_key, encode_value
@@ -125,6 +126,10 @@ class FakeSources:
         self.event_types = 6
         self.producer_retries = 7
         self.rebalances = 8
+        self.commits = 9
+        self.commit_seconds = 0.125
+        self.recovery_seconds = 1.5
+        self.recovery_left = 11
         self.profile: LiveProfile | None = None
         self.virtual_time = 2.5
         self.guard: AgeGuard[Priority, int] | None = None
@@ -132,6 +137,10 @@ class FakeSources:
         self.alerts = FakeAlerts()
         self.results: Counter[PingResult] = Counter({"accepted": 9, "failed": 2})
         self.untold_s = 3.5
+
+    def stores(self) -> Mapping[str, StoreSize]:
+        """One table."""
+        return {"partial-counts": StoreSize(4, 5000, 600, 70)}
 
     def snapshot(self) -> Mapping[Priority, ClassTraffic]:
         """The classes."""
