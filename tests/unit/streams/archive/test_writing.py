@@ -9,9 +9,8 @@ import pytest
 from aiokafka import TopicPartition
 
 from streams.archive.files import ArchiveWriter, Disk, finish_left_behind
-from streams.archive.replay import Places, replayed
-from streams.archive.writing import DurableThenCommit
-from tests.unit.streams.archive.test_replay import _line, _offsets
+from streams.archive.writing import DurableThenCommit, Position
+from tests.unit.streams.archive.test_replay import _line, _replayed
 
 _TP = TopicPartition("n.info", 0)
 
@@ -56,13 +55,13 @@ def _writer(folder: Path, disk: Disk | None = None, roll: int = 10**6, clock: li
 
 
 async def _archive(disk: _Journal, writer) -> None:
-    async def commit(offsets: dict[TopicPartition, int]) -> None:
-        assert offsets == {_TP: 2}
+    async def commit(offsets: dict[TopicPartition, Position]) -> None:
+        assert offsets == {_TP: Position(2)}
         disk.steps.append("commit")
 
     out = DurableThenCommit(writer, commit, again_s=0)
-    out.take(_TP, _line(0), 1)
-    out.take(_TP, _line(1), 2)
+    out.take(_TP, _line(0), 1, Position(1))
+    out.take(_TP, _line(1), 1, Position(2))
     assert await out.write()
 
 
@@ -100,22 +99,22 @@ async def test_a_full_disk_is_said_once_and_nothing_is_lost(
         "The archive cannot be written",
         "The archive can be written again.",
     ]
-    assert _offsets(list(replayed(tmp_path.iterdir(), Places()))) == [0, 1]
+    assert _replayed(*tmp_path.iterdir()) == [0, 1]
 
 
 async def test_what_cannot_be_written_at_the_end_stays_pending_and_uncommitted(tmp_path: Path) -> None:
     disk = _Journal()
     disk.full = 1
 
-    async def commit(offsets: dict[TopicPartition, int]) -> None:
+    async def commit(offsets: dict[TopicPartition, Position]) -> None:
         raise AssertionError
 
     out = DurableThenCommit(_writer(tmp_path, disk), commit, again_s=0)
-    out.take(_TP, _line(0), 1)
+    out.take(_TP, _line(0), 1, Position(1))
     assert not await out.write(wanted=lambda: False)
-    out.take(_TP, _line(1), 2)
+    out.take(_TP, _line(1), 1, Position(2))
     assert out.pending.lines == _line(0) + _line(1)
-    assert out.pending.offsets == {_TP: 2}
+    assert out.pending.positions == {_TP: Position(2)}
 
 
 def test_files_roll_by_size_and_by_age(tmp_path: Path) -> None:
@@ -133,7 +132,7 @@ def test_files_roll_by_size_and_by_age(tmp_path: Path) -> None:
     aged.append(_line(5))
     aged.finish()
     assert len(list(tmp_path.iterdir())) == 5
-    assert sorted(_offsets(list(replayed(tmp_path.iterdir(), Places())))) == list(range(6))
+    assert sorted(_replayed(*tmp_path.iterdir())) == list(range(6))
 
 
 def test_a_file_that_a_crash_left_is_finished_without_its_torn_end(tmp_path: Path) -> None:
@@ -148,4 +147,4 @@ def test_a_file_that_a_crash_left_is_finished_without_its_torn_end(tmp_path: Pat
     assert "less its torn end of 8 bytes" in sentence
     (done,) = tmp_path.iterdir()
     assert done.name.endswith(".jsonl.gz")
-    assert _offsets(list(replayed([done], Places()))) == [0]
+    assert _replayed(done) == [0]
