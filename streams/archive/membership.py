@@ -92,16 +92,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             max_partition_fetch_bytes=1,
             fetch_max_bytes=1,
         )
-        consumer.subscribe(self._topics, listener=self)
-        self._consumer = consumer
         try:
             await consumer.start()
         except BaseException:
-            self._consumer = None
             await disconnect(consumer)
             raise
+        self._consumer = consumer
         if settings.instance_id is not None:
             watch_instance(consumer, self._on_fenced)
+        # Not before: starting would wait for the others of the group, for longer than an attempt may take.
+        consumer.subscribe(self._topics, listener=self)
 
     async def keep_up(self) -> None:
         """Stay a member, until it is cancelled.

@@ -1,176 +1,226 @@
-"""``tocsin archive`` and ``tocsin publish --raw`` as processes, on a real Kafka."""
+"""``tocsin archive`` and ``tocsin publish --raw`` as processes, on a real Kafka: all, whatever happens."""
 
 from __future__ import annotations
 
-import asyncio
 import resource
-import subprocess
-import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from streams.archive.lines import Archived
-from streams.archive.replay import Places, Torn, read_archive, replayed
+from streams.broker.topics import apply_topics
 from streams.notifications import Priority
-from tests import children
-from tests.integration.reading import (
-    committed_offsets,
-    end_offsets,
-    notification_topics,
-    public_counts,
-    read_all,
+from tests.breakable_kafka import BreakableKafka
+from tests.integration.archiving import (
+    Content,
+    archiver,
+    caught_up,
+    files,
+    in_files,
+    is_ready,
+    kept,
+    published,
+    ready,
+    replayed,
+    tocsin,
 )
-from tests.integration.worker_process import BOUND_S, Deployment, Worker, eventually
+from tests.integration.reading import all_committed, counts_at_rest, public_counts
+from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
-from tests.paths import ROOT
 
 pytestmark = pytest.mark.kafka
 
 _ODD = b"\xff\x00 no UTF-8 \x80"
 
 
-def _archiver(deployment: Deployment, folder: Path, name: str, *options: str) -> Worker:
-    return deployment.worker(name, command=["tocsin", "archive", str(folder), *options])
-
-
-async def _create_topics(deployment: Deployment) -> None:
-    await asyncio.to_thread(_tocsin, deployment, "topics", "apply")
-
-
-def _tocsin(deployment: Deployment, *arguments: str, **values: str) -> str:
-    done = children.run(
-        [sys.executable, "-m", "tocsin", *arguments],
-        env=deployment.environment(**values),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=BOUND_S,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
-
-
-def _in_files(folder: Path) -> list[Archived]:
-    found = [each for path in _files(folder) for each in read_archive(path) if not isinstance(each, Torn)]
-    assert not [each for each in found if isinstance(each, str)]
-    return [each for each in found if isinstance(each, Archived)]
-
-
 def _has_more(folder: Path, than: int) -> bool:
-    return folder.exists() and len(_in_files(folder)) > than
-
-
-def _content(record: Any) -> tuple[Any, ...]:
-    return record.key, record.value, tuple(record.headers)
-
-
-async def _check_equal(deployment: Deployment, folder: Path) -> None:
-    """What the files hold together is what the topics hold."""
-    topics = notification_topics(deployment.settings)
-    records = await read_all(deployment.settings.brokers, *topics)
-    lie = {(each.topic, each.partition, each.offset): (*_content(each), each.timestamp) for each in records}
-    kept = {
-        (each.topic, each.partition, each.offset): (*_content(each), each.timestamp_ms)
-        for each in _in_files(folder)
-    }
-    assert kept == lie
-
-
-async def _caught_up(deployment: Deployment) -> None:
-    settings = deployment.settings.model_copy(update={"app_id": f"{deployment.unique}-archive"})
-
-    async def is_so() -> bool:
-        ends = await end_offsets(settings.brokers, *notification_topics(settings))
-        try:
-            committed = await committed_offsets(settings)
-        except GroupCoordinatorNotAvailableError:
-            return False  # the first group of a fresh broker
-        return all(committed.get(tp, 0) >= end for tp, end in ends.items() if end)
-
-    await eventually("the archive has all", is_so)
+    return folder.exists() and kept(*files(folder)).total() > than
 
 
 async def test_killed_under_load_the_files_hold_what_the_topics_do(
     deployment: Deployment, tmp_path: Path
 ) -> None:
     folder = tmp_path / "archive"
-    await _create_topics(deployment)
+    await apply_topics(deployment.settings)
     async with writer(deployment.settings) as out:
         odd = deployment.settings.notification_topic(Priority.WARN)
         await out.raw(odd, _ODD, [("h", _ODD), ("h", b"text"), ("none", None)], key=_ODD)  # type: ignore[list-item]
         await out.raw(odd, None)
-        archivers = [_archiver(deployment, folder, name, "--roll-mib", "0.05").start() for name in "ab"]
+        archivers = [
+            archiver(deployment, folder, name, "--roll-mib", "0.05", instance=name == "a").start()
+            for name in "ab"
+        ]
         async with out.steadily(made_load(seed=3)):
             for turn in range(2):
-                before = len(_in_files(folder)) if folder.exists() else 0
+                before = kept(*files(folder)).total() if folder.exists() else 0
                 await eventually("more is archived", partial(_has_more, folder, before))
                 archivers[turn].kill()
                 archivers[turn].start()
             await out.goes_on(100)
-    await _caught_up(deployment)
+    await caught_up(deployment)
     for each in archivers:
         each.terminate()
         assert await each.ended() == 0, each.tail()
-    await _check_equal(deployment, folder)
-    assert all(path.name.endswith(".jsonl.gz") for path in _files(folder)), _files(folder)
+    assert kept(*files(folder)) == await published(deployment.settings)
+    assert all(path.name.endswith(".jsonl.gz") for path in files(folder)), files(folder)
 
 
-async def test_a_replay_is_counted_as_the_first_time(deployment: Deployment, tmp_path: Path) -> None:
+async def test_members_that_come_and_go_in_order_archive_each_record_once(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    await apply_topics(deployment.settings)
+    async with writer(deployment.settings) as out:
+        first = archiver(deployment, folder, "first").start()
+        async with out.steadily(made_load(seed=7)):
+            await ready(folder, first)
+            second = archiver(deployment, folder, "second").start()
+            await ready(folder, second)
+            await out.goes_on(1500)
+            await first.stop()
+            await out.goes_on(1500)
+            first.start()
+            await ready(folder, first)
+            await out.goes_on(500)
+    await caught_up(deployment)
+    await first.stop()
+    await second.stop()
+    repeats = in_files(*files(folder))[1]
+    assert (kept(*files(folder)), repeats) == (await published(deployment.settings), 0)
+    assert second.log().count("Archiving 10 partitions") == 2
+
+
+async def test_a_replay_into_an_empty_cluster_is_counted_as_the_first_time(
+    deployment: Deployment, own_kafka: BreakableKafka, tmp_path: Path
+) -> None:
     folder = tmp_path / "archive"
     deployment.configure(priorities="critical,error,warn,info,debug,sample")
-    await _create_topics(deployment)
-    async with writer(deployment.settings) as out:
+    settings = deployment.settings
+    await apply_topics(settings)
+    async with writer(settings) as out:
         await out.made(made_load(seed=4, count=1000))
-        topic = deployment.settings.notification_topic(Priority.SAMPLE)
+        topic = settings.notification_topic(Priority.SAMPLE)
         await out.raw(topic, b'{"event_type": "odd"}', [("h", _ODD), ("none", None)], key=_ODD)  # type: ignore[list-item]
-        expected = out.published.counts
-    archiver = _archiver(deployment, folder, "a").start()
-    await _caught_up(deployment)
-    archiver.terminate()
-    assert await archiver.ended() == 0, archiver.tail()
-    before = await read_all(deployment.settings.brokers, *notification_topics(deployment.settings))
-    deployment.configure(notification_topic_prefix=f"{deployment.unique}.again.")
-    await _create_topics(deployment)
-    # The same file twice: each record goes out once.
-    names = [str(path) for path in _files(folder) * 2]
-    said = await asyncio.to_thread(_tocsin, deployment, "publish", "--raw", *names)
-    assert f"published {len(before)}, failed 0" in said
-    after = await read_all(deployment.settings.brokers, *notification_topics(deployment.settings))
-    assert sorted(map(repr, map(_content, after))) == sorted(map(repr, map(_content, before)))
-    worker = await deployment.worker("worker", priorities="critical,error,warn,info,debug").start().ready()
-    async with public_counts(deployment.settings) as counts:
-        await counts.reach(expected)
+    archived = archiver(deployment, folder, "a").start()
+    worker = await deployment.worker("first").start().ready()
+    await caught_up(deployment)
+    await archived.stop()
+    await eventually("all is counted", lambda: all_committed(settings))
     await worker.stop()
+    before, counts = await published(settings), (await counts_at_rest(settings)).now()
+    assert counts.total() == before.total() == 1001
+
+    deployment.configure(brokers=own_kafka.bootstrap, notification_topic_prefix=f"{deployment.unique}.again.")
+    empty = deployment.settings
+    await apply_topics(empty)
+    # The same files twice: each record goes out once.
+    code, report, said = await replayed(deployment, files(folder) * 2)
+    assert (code, report["published"], report["failed"]) == (0, 1001, 0), said
+    assert "1001 that are in the files twice were sent once" in said
+    after = await published(empty)
+
+    def contents(some: Counter[Content]) -> list[str]:
+        return sorted(
+            repr((topic.rpartition(".")[2], key, value, headers))
+            for topic, _, _, key, value, headers, _ in some.elements()
+        )
+
+    assert contents(after) == contents(before)
+    worker = await deployment.worker("again").start().ready()
+    async with public_counts(empty) as found:
+        await found.reach(counts)
+    await eventually("all is committed", lambda: all_committed(empty))
+    await worker.stop()
+    code, report, said = await tocsin(deployment, "verify")
+    assert (code, report["agree"]) == (0, True), said
+
+
+async def _after_a_kill(deployment: Deployment, folder: Path, point: str) -> Counter[Content]:
+    """What is missing after an archiver was killed at a point, and another one has archived the rest."""
+    settings = deployment.settings
+    await apply_topics(settings)
+    command = ["tests.integration.killed_archiver", point, str(folder)]
+    killed = deployment.worker("killed", command=command, instance_id="one").start()
+    async with writer(settings) as out, out.steadily(made_load(seed=92), rate=500):
+        assert await killed.ended() == -9, killed.log()
+    other = archiver(deployment, folder, "one", instance=True).start()
+    await caught_up(deployment)
+    await other.stop()
+    source = await published(settings)
+    assert source.total() > 100
+    _, repeats = in_files(*files(folder))
+    assert (repeats > 0) is (point == "before-commit")
+    return source - kept(*files(folder))
+
+
+@pytest.mark.parametrize("point", ["before-write", "before-commit"])
+async def test_a_kill_between_writing_and_committing_loses_nothing(
+    deployment: Deployment, tmp_path: Path, point: str
+) -> None:
+    assert await _after_a_kill(deployment, tmp_path / "archive", point) == Counter()
+
+
+async def test_an_archiver_that_commits_before_it_writes_is_caught(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """The negative control."""
+    assert await _after_a_kill(deployment, tmp_path / "archive", "hasty") != Counter()
 
 
 async def test_a_full_disk_is_waited_for(deployment: Deployment, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
-    await _create_topics(deployment)
-    archiver = _archiver(deployment, folder, "a").start()
-    await eventually("it has its share", lambda: "Archiving" in archiver.log())
-    pid = archiver.process.pid
+    await apply_topics(deployment.settings)
+    one = archiver(deployment, folder, "a", instance=True).start()
+    await ready(folder, one)
+    pid = one.process.pid
     _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    log_bytes = len(archiver.log()) + 2000
+    log_bytes = len(one.log()) + 2000
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (log_bytes, most))
     async with writer(deployment.settings) as out:
         await out.made(made_load(seed=5, count=3000))
-        await eventually("it says so", lambda: "The archive cannot be written" in archiver.log())
+        await eventually("it says so", lambda: "The archive cannot be written" in one.log())
+        await eventually("it is not ready", lambda: not is_ready(folder, one))
         await out.made(made_load(seed=6, count=100))
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
-    await _caught_up(deployment)
-    archiver.terminate()
-    assert await archiver.ended() == 0, archiver.tail()
-    assert archiver.log().count("The archive cannot be written") == 1
-    assert archiver.log().count("The archive can be written again") == 1
-    await _check_equal(deployment, folder)
-    once = [each for each in replayed(_files(folder), Places()) if isinstance(each, Archived)]
-    assert len(once) == len(_in_files(folder))
+    # It ends in order, and what it could not write is archived by the next one.
+    await one.stop()
+    assert "records that were read could not be written: they are not committed" in one.log()
+    one.start()
+    await ready(folder, one)
+    resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (log_bytes, most))
+    await eventually("it says so again", lambda: one.log().count("The archive cannot be written") == 2)
+    resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (most, most))
+    await caught_up(deployment)
+    await ready(folder, one)
+    await one.stop()
+    assert not folder.with_suffix(".a").exists()
+    assert one.log().count("The archive cannot be written") == 2
+    assert one.log().count("The archive can be written again") == 1
+    assert kept(*files(folder)) == await published(deployment.settings)
+    assert in_files(*files(folder))[1] == 0
+
+
+async def test_two_with_one_instance_id_are_told(deployment: Deployment, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    await apply_topics(deployment.settings)
+    first = archiver(deployment, folder, "one", instance=True).start()
+    await ready(folder, first)
+    second = archiver(deployment, folder, "one", instance=True).start()
+    assert await first.ended() == 78
+    assert "give each a TOCSIN_INSTANCE_ID of its own" in first.log()
+    await second.stop()
+
+
+async def test_a_start_that_cannot_work_says_why(deployment: Deployment, tmp_path: Path) -> None:
+    missing = archiver(deployment, tmp_path / "archive", "missing").start()
+    assert await missing.ended() == 78
+    assert "is missing: run `tocsin topics apply`" in missing.log()
+    (tmp_path / "file").touch()
+    no_folder = archiver(deployment, tmp_path / "file" / "archive", "no-folder").start()
+    assert await no_folder.ended() == 78
+    assert "cannot be used as the folder of an archive" in no_folder.log()
+    deployment.configure(brokers="127.0.0.1:1", wait_for_brokers_s="1")
+    away = archiver(deployment, tmp_path / "archive", "away").start()
+    assert await away.ended() == 75
+    assert "Traceback" not in missing.log() + no_folder.log() + away.log()
+    assert files(tmp_path / "archive") == []
