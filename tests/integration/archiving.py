@@ -26,7 +26,12 @@ Content = tuple[str, int, int, bytes | None, bytes | None, tuple[Any, ...], int]
 
 
 def archiver(
-    deployment: Deployment, folder: Path, name: str, *options: str, instance: bool = False
+    deployment: Deployment,
+    folder: Path,
+    name: str,
+    *options: str,
+    instance: bool = False,
+    command: Sequence[str] = ("tocsin", "archive"),
 ) -> Worker:
     """An archiver that is not started yet; its ready file is beside the folder.
 
@@ -36,11 +41,12 @@ def archiver(
         name: of the process.
         options: of the command.
         instance: whether the name is its instance id too: killed, it has its partitions back at once.
+        command: module, and arguments before these.
     """
     ready_file = str(folder.with_suffix(f".{name}"))
-    command = ["tocsin", "archive", str(folder), "--ready-file", ready_file, *options]
+    whole = [*command, str(folder), "--ready-file", ready_file, *options]
     values = {"session_timeout_s": f"{SHORT_SESSION_TIMEOUT_S}"} | ({"instance_id": name} if instance else {})
-    return deployment.worker(name, command=command, **values)
+    return deployment.worker(name, command=whole, **values)
 
 
 def is_ready(folder: Path, archiver: Worker) -> bool:
