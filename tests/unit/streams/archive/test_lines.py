@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.archive.lines import LineError, archive_line, archived
+from streams.archive.lines import LineError, archive_line, archived, missing_line
 from streams.notifications.priority import Priority
 from streams.records import UnreadableRecord
 
@@ -118,3 +118,18 @@ def test_records_that_differ_in_anything_have_other_checksums() -> None:
     ]
     sums = {archived(archive_line("t", Priority.INFO, 1, each)).checksum for each in some}
     assert len(sums) == len(some)
+
+
+def test_a_line_of_an_earlier_version_is_read() -> None:
+    line = (
+        b'{"topic":"n.info","priority":"INFO","partition":2,"offset":5,"timestamp_ms":9,'
+        b'"timestamp_type":"append","key":null,"value":{"base64":"/w=="},"headers":[["a",null]]}'
+    )
+    found = archived(line)
+    assert (found.value, found.headers, found.topic_id, found.end_offset) == (b"\xff", (("a", None),), "", 6)
+
+
+def test_a_line_says_of_which_topic_it_is_and_what_is_missing() -> None:
+    assert archived(archive_line("t", Priority.INFO, 1, record(), "id")).topic_id == "id"
+    mark = archived(missing_line("t", Priority.INFO, 1, range(7, 12), "deleted", "id"))
+    assert (mark.offset, mark.end_offset, mark.unreadable, mark.topic_id) == (7, 12, "deleted", "id")
