@@ -154,7 +154,6 @@ class ArchiveLane(Lane):
         while True:
             try:
                 fetched = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_MAX_RECORDS)
-                again = await self._went_elsewhere(consumer)
             except KafkaError as error:
                 self._warn(error)
                 await retries.pause()
@@ -163,6 +162,7 @@ class ArchiveLane(Lane):
                 log.warning("A record of %s cannot be taken apart (%r).", self.topic, error)
                 await self._step_over(consumer, {tp: self.positions[each] for tp, each in places.items()})
                 continue
+            again = await self._went_elsewhere(consumer)
             for tp, records in fetched.items():
                 if tp.partition not in again:
                     await self._hand_over(tp.partition, records, records[-1].offset + 1)
@@ -178,8 +178,8 @@ class ArchiveLane(Lane):
         """Hand over records one by one, up to a stand-in for one that cannot be taken apart."""
         try:
             async for tp, records, position in step_over(consumer, positions):
-                await self._went_elsewhere(consumer)
-                await self._hand_over(tp.partition, records, position)
+                if tp.partition not in await self._went_elsewhere(consumer):
+                    await self._hand_over(tp.partition, records, position)
         except KafkaError as error:
             self._warn(error)
 
@@ -201,7 +201,7 @@ class ArchiveLane(Lane):
         """Tell of what will not be read, or once more, before what comes behind it is handed over.
 
         Returns:
-            Partitions that are read again from their first record: what came of them is out of date.
+            Partitions that are to be read again from their first record: what came of them is out of date.
         """
         resets, self._resets = self._resets, []
         for partition, before, offset in resets:
@@ -209,14 +209,18 @@ class ArchiveLane(Lane):
                 await self._was_deleted(partition, max(before, self.positions[partition]), offset)
             else:
                 self._read_again(partition, offset)
-        again = set()
-        for partition in list(self._diverged):
+        again = set(self._diverged)
+        for partition in again:
             tp = TopicPartition(self.topic, partition)
             self._epochs.pop(partition, None)
-            await consumer.seek_to_beginning(tp)
-            self._read_again(partition, await consumer.position(tp))
+            try:
+                await consumer.seek_to_beginning(tp)
+                offset = await consumer.position(tp)
+            except KafkaError as error:
+                self._warn(error)  # tried again at the next turn
+                continue
+            self._read_again(partition, offset)
             self._diverged.discard(partition)
-            again.add(partition)
         return again
 
     async def _was_deleted(self, partition: int, first: int, offset: int) -> None:
