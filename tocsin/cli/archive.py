@@ -16,16 +16,14 @@ from streams.archive.archiver import Archiver, group_of
 from streams.archive.files import ArchiveWriter, finish_left_behind
 from streams.broker.admin import admin_client
 from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
-from streams.notifications.visible import visible_lines
-from streams.settings import BrokersAwayError, ConfigurationError, Settings
+from streams.settings import ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
 from streams.upstream.topic_ids import fetch_topics
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import Duration, brokers_option, examples
 from tocsin.cli.reading import topic_fault
-from tocsin.cli.running import on_signals
-from tocsin.logs import configure_logging
+from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +73,7 @@ def command(
     Exit codes: 0 ended by a signal, 1 failed, 75 Kafka away at the start, 78 wrong configuration.
     """
     settings = command_settings(brokers=brokers)
-    configure_logging(settings)
+    begin_log(settings)
     name = f"notifications-{socket.gethostname()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,11 +84,8 @@ def command(
             f"{folder} cannot be used as the folder of an archive ({error.strerror}): name another."
         ) from None
     writer = ArchiveWriter(folder, name, roll_bytes=int(roll_mib * 2**20), roll_s=roll_after)
-    try:
+    with exit_code_of_errors():
         sys.exit(asyncio.run(_archive(settings, writer, group or group_of(settings), ready_file)))
-    except BrokersAwayError as error:
-        click.echo(f"tocsin: {visible_lines(str(error))}", err=True)
-        sys.exit(error.exit_code)
 
 
 async def _archive(settings: Settings, writer: ArchiveWriter, group: str, ready_file: Path | None) -> int:
