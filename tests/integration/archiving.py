@@ -19,6 +19,7 @@ from streams.settings import Settings
 from tests import children
 from tests.integration.reading import committed_offsets, end_offsets, notification_topics, read_all
 from tests.integration.worker_process import BOUND_S, SHORT_SESSION_TIMEOUT_S, Deployment, Worker, eventually
+from tests.integration.writing import writer
 from tests.paths import ROOT
 
 #: Topic, partition, offset, key, value, headers, milliseconds.
@@ -89,6 +90,13 @@ async def published(settings: Settings) -> Counter[Content]:
         (each.topic, each.partition, each.offset, each.key, each.value, tuple(each.headers), each.timestamp)
         for each in await read_all(settings.brokers, *notification_topics(settings))
     )
+
+
+async def publish_values(settings: Settings, topic: str, what: str, number: int) -> None:
+    """Publish records that are told apart by their values, one a batch, each to the next partition."""
+    async with writer(settings) as out:
+        for index in range(number):
+            await out.raw(topic, f"{what} {index}".encode())
 
 
 async def caught_up(deployment: Deployment) -> None:
