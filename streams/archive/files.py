@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import logging
 import os
 import secrets
@@ -229,7 +230,9 @@ def finish_left_behind(folder: Path, name: str) -> Iterator[str]:
     Raises:
         OSError: the folder cannot be read.
     """
-    for path in sorted(folder.glob(f"{name}-*{ENDING}{PART}")):
+    # Not those of another name that begins with this one.
+    suffix = f"-{'[0-9]' * 8}T{'[0-9]' * 6}Z-{'[0-9a-f]' * 8}{ENDING}{PART}"
+    for path in sorted(folder.glob(glob.escape(name) + suffix)):
         try:
             sentence = _finish_one(path)
         except OSError as error:

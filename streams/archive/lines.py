@@ -43,6 +43,10 @@ class _Line(msgspec.Struct, omit_defaults=True):
     headers: list[tuple[str, _Bytes]]
     #: Why the record could not be read; what lay in its place is in ``value``, where that is known.
     unreadable: str | None = None
+    #: Offset after the last one that is missing for the same reason; None where that is the next one.
+    end_offset: int | None = None
+    #: Id of the topic, which another of the same name does not have; earlier versions did not write it.
+    topic_id: str = ""
 
 
 class Archived(msgspec.Struct, frozen=True):
@@ -60,6 +64,8 @@ class Archived(msgspec.Struct, frozen=True):
         headers: names and values, in order.
         unreadable: why it could not be read, so that it is not there; None for one that is.
         checksum: of all of the line but its place, to tell a repeat from another record at that place.
+        topic_id: of the topic, which another of the same name does not have; empty where it was not written.
+        end_offset: after the last offset that the line stands for; of a record that is there, the next one.
     """
 
     topic: str
@@ -73,6 +79,8 @@ class Archived(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, bytes | None], ...]
     unreadable: str | None = None
     checksum: int = 0
+    topic_id: str = ""
+    end_offset: int = 0
 
 
 _encoder = msgspec.json.Encoder()
@@ -89,7 +97,7 @@ def bytes_json(content: bytes | None) -> str | dict[str, str] | None:
         return {"base64": base64.b64encode(content).decode()}
 
 
-def archive_line(topic: str, priority: Priority, partition: int, record: Record) -> bytes:
+def archive_line(topic: str, priority: Priority, partition: int, record: Record, topic_id: str = "") -> bytes:
     """The line of a record, with its end.
 
     Args:
@@ -97,6 +105,7 @@ def archive_line(topic: str, priority: Priority, partition: int, record: Record)
         priority: of that topic.
         partition: of that topic.
         record: as it was read.
+        topic_id: of that topic.
     """
     unreadable = found = None
     if isinstance(record, UnreadableRecord):
@@ -116,10 +125,43 @@ def archive_line(topic: str, priority: Priority, partition: int, record: Record)
                 value=_packed(record.value if found is None else found),
                 headers=[(name, _packed(content)) for name, content in record.headers or ()],
                 unreadable=unreadable,
+                topic_id=topic_id,
             )
         )
         + b"\n"
     )
+
+
+def missing_line(
+    topic: str, priority: Priority, partition: int, offsets: range, why: str, topic_id: str = ""
+) -> bytes:
+    """The line that stands for records which the archive will not have, with its end.
+
+    An earlier version takes it for one record that could not be read.
+
+    Args:
+        topic: where they lay.
+        priority: of that topic.
+        partition: of that topic.
+        offsets: of the records.
+        why: they are missing.
+        topic_id: of that topic.
+    """
+    line = _Line(
+        topic,
+        priority.value,
+        partition,
+        offsets.start,
+        timestamp_ms=-1,
+        timestamp_type=None,
+        key=None,
+        value=None,
+        headers=[],
+        unreadable=why,
+        end_offset=offsets.stop,
+        topic_id=topic_id,
+    )
+    return _encoder.encode(line) + b"\n"
 
 
 def archived(line: bytes) -> Archived:
@@ -148,6 +190,8 @@ def archived(line: bytes) -> Archived:
         headers,
         found.unreadable,
         _checksum(found.timestamp_ms, key, value, headers),
+        found.topic_id,
+        found.offset + 1 if found.end_offset is None else found.end_offset,
     )
 
 

@@ -1,47 +1,22 @@
-"""Reading archives again: their records in order, each place once."""
+"""Reads archive files to be replayed: each record once, and whatever cannot be replayed is told of."""
 
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
+from streams.archive.files import PART
 from streams.archive.lines import Archived, LineError, archived
 from streams.archive.members import MAGIC, Fault, read_members
+from streams.archive.places import MissingPlaces, SeenPlaces
 
+#: A line that is longer is none of an archive's: nothing behind it is kept in memory.
+_MOST_LINE: Final = 128 * 2**20
 
-class Torn(str):
-    """The sentence for a file that ends in the middle of what was written: that was not committed."""
-
-    __slots__ = ()
-
-
-class Places:
-    """Which offsets of which partitions were there already; a run of offsets takes the room of one."""
-
-    def __init__(self) -> None:
-        self._runs: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
-
-    def add(self, topic: str, partition: int, offset: int) -> bool:
-        """Note a place; whether it is new."""
-        starts, ends = self._runs.setdefault((topic, partition), ([], []))
-        at = bisect_right(starts, offset)
-        if at and offset < ends[at - 1]:
-            return False
-        joins_left = at > 0 and ends[at - 1] == offset
-        joins_right = at < len(starts) and starts[at] == offset + 1
-        if joins_left and joins_right:
-            ends[at - 1] = ends[at]
-            del starts[at], ends[at]
-        elif joins_left:
-            ends[at - 1] = offset + 1
-        elif joins_right:
-            starts[at] = offset
-        else:
-            starts.insert(at, offset)
-            ends.insert(at, offset + 1)
-        return True
+#: Told of what should be there and is not: how many records, as far as is known, and a sentence.
+OnLost = Callable[[int, str], None]
 
 
 def is_archive(start: bytes) -> bool:
@@ -49,53 +24,79 @@ def is_archive(start: bytes) -> bool:
     return start.startswith(MAGIC)
 
 
-def read_archive(path: Path) -> Iterator[Archived | str]:
-    """The records of one file, and a sentence for each part that cannot be read.
+class ArchiveFiles:
+    """The records of some archive files, in the order of the files.
 
-    Raises:
-        OSError: the file cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        rest = b""
-        for part in read_members(descriptor):
-            if isinstance(part, Fault):
-                yield _fault(path, part)
-                rest = b""
-                continue
-            *lines, rest = (rest + part.data).split(b"\n")
-            for line in lines:
-                yield _record(path, line)
-        if rest:
-            yield f"{path}: its last line is not whole."
-    finally:
-        os.close(descriptor)
-
-
-def replayed(paths: Iterable[Path], places: Places) -> Iterator[Archived | str]:
-    """The records of several files, those that are there twice once, and sentences as `read_archive` has.
+    A record that lies in them twice is given once: an archiver that crashed has written again what it had not
+    committed. Twice means the same topic, partition, offset, time and content; a topic that was made again
+    under its name is another one.
 
     Args:
         paths: of the files.
-        places: what was replayed already; noted here.
-
-    Raises:
-        OSError: a file cannot be read.
+        on_lost: told of what cannot be replayed; at the end of what the archive itself marks as missing.
+        on_note: told, in a sentence, what is as it may be after a crash.
     """
-    for path in paths:
-        for found in read_archive(path):
-            if isinstance(found, str) or places.add(found.topic, found.partition, found.offset):
-                yield found
 
+    def __init__(self, paths: Sequence[Path], on_lost: OnLost, on_note: Callable[[str], None]) -> None:
+        self._paths = paths
+        self._on_lost = on_lost
+        self._on_note = on_note
+        self._seen = SeenPlaces()
+        self._missing = MissingPlaces()
+        #: Records that were left out, having been given before.
+        self.repeats = 0
 
-def _record(path: Path, line: bytes) -> Archived | str:
-    try:
-        return archived(line)
-    except LineError as error:
-        return f"{path}: a line is left out: {error}."
+    def records(self) -> Iterator[Archived]:
+        """The records.
 
+        Raises:
+            OSError: a file cannot be read.
+        """
+        for path in self._paths:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                for each in self._of(path, descriptor):
+                    log = each.topic, each.partition, each.topic_id
+                    if each.unreadable is not None:
+                        self._missing.add(log, each.offset, each.end_offset, each.unreadable)
+                    elif self._seen.add(log, each.offset, each.checksum):
+                        yield each
+                    else:
+                        self.repeats += 1
+            finally:
+                os.close(descriptor)
+        for (topic, partition, _), offsets, why in self._missing.without(self._seen):
+            where = f"{offsets.start}" if len(offsets) == 1 else f"{offsets.start} to {offsets.stop - 1}"
+            self._on_lost(
+                len(offsets), f"{topic}, partition {partition}, offset {where}: not in the archive ({why})."
+            )
 
-def _fault(path: Path, fault: Fault) -> str:
-    if fault.end is None:
-        return Torn(f"{path}: torn at byte {fault.offset}; what came before is replayed.")
-    return f"{path}: damaged from byte {fault.offset} to {fault.end}; what is around it is replayed."
+    def _of(self, path: Path, descriptor: int) -> Iterator[Archived]:
+        rest, number = b"", 0
+        for part in read_members(descriptor):
+            if isinstance(part, Fault):
+                rest = b""
+                if part.end is not None:
+                    self._on_lost(1, f"{path}: damaged from byte {part.offset} to {part.end - 1}.")
+                elif path.name.endswith(PART):
+                    self._on_note(
+                        f"{path}: its end is torn, as after a crash; that was not committed, so it is in "
+                        "later files."
+                    )
+                else:
+                    self._on_lost(1, f"{path}: damaged from byte {part.offset} to its end.")
+                continue
+            *lines, rest = (rest + part.data).split(b"\n")
+            if part.end is not None and rest:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                number += 1
+                if not line:
+                    continue
+                try:
+                    yield archived(line)
+                except LineError as error:
+                    self._on_lost(1, f"{path}, line {number}: {error}.")
+            if len(rest) > _MOST_LINE:
+                self._on_lost(1, f"{path}, line {number + 1}: it is too long, and not read any further.")
+                return

@@ -151,9 +151,17 @@ class TopicWatch:
     Args:
         options: of the Kafka client.
         clock: seconds, only for differences.
+        how: how topics are taken up as they are now, for the log.
     """
 
-    def __init__(self, options: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        options: dict[str, Any],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        how: str = "the group is joined anew",
+    ) -> None:
+        self._how = how
         self._options = options | {"request_timeout_ms": _ANSWER_MS}
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
@@ -212,8 +220,9 @@ class TopicWatch:
             return
         self._reopen_at = now + _AGAIN_S
         log.warning(
-            "Taking up %s as it is now: the group is joined anew.",
+            "Taking up %s as it is now: %s.",
             ", ".join(findings.reopen),
+            self._how,
             extra=BOUNDED,
         )
         with contextlib.suppress(KafkaError, TimeoutError):

@@ -1,7 +1,7 @@
 """Fetched records as lists, straight from the parser. Uses private parts of aiokafka, each with a test.
 
 aiokafka hands out records one at a time through two Python generators and makes a ``ConsumerRecord`` of
-each, which costs more than to decode and to count it. A consumer that is given ``AS_PARSED`` for its
+each, which costs more than to decode and to count it. A consumer that is given an `AsParsed` for its
 ``value_deserializer`` gets the parser's own records instead: they have ``offset``, ``timestamp``, ``key``,
 ``value`` and ``headers``, and neither topic nor partition.
 """
@@ -39,18 +39,23 @@ _key_of = attrgetter("key")
 _headers_of = attrgetter("headers")
 
 
-class _AsParsed:
-    """What `AS_PARSED` is; to aiokafka it is a deserializer that changes nothing."""
+class AsParsed:
+    """As ``value_deserializer`` it marks a consumer that gets records as parsed. It changes nothing.
+
+    Args:
+        of_corrupt: what comes of records that are corrupt, said in the log behind their place.
+    """
+
+    def __init__(self, of_corrupt: str) -> None:
+        self.of_corrupt = of_corrupt
 
     def __call__(self, value: bytes | None) -> bytes | None:
+        """Change nothing."""
         return value
 
-    def __repr__(self) -> str:
-        return "AS_PARSED"
 
-
-#: As ``value_deserializer`` it marks a consumer that gets records as parsed; it is told by its identity.
-AS_PARSED: Final = _AsParsed()
+#: Of workers.
+AS_PARSED: Final = AsParsed("They go to the dead letters.")
 
 
 def install_bulk_records(largest: int = 0) -> None:
@@ -124,7 +129,7 @@ class BulkFetchResult(FetchResult):
         end_of_log = told if told is not None and told > 0 else None
         #: Bytes fetched.
         self.nbytes: int = partition_records._records.size_in_bytes()
-        if partition_records._value_deserializer is AS_PARSED:
+        if isinstance(partition_records._value_deserializer, AsParsed):
             on_epoch = getattr(assignment, _ON_EPOCH, None)
             # Nothing here may refer back to this object, or all that was fetched would be kept until the
             # garbage collector comes.
@@ -176,6 +181,7 @@ class _Unread:
         on_epoch: Callable[[int, int, int], None] | None = None,
     ) -> None:
         self._source = source
+        self._of_corrupt: str = source._value_deserializer.of_corrupt
         self._passed = passed
         self._committed_only = source._isolation_level == READ_COMMITTED
         self._end_of_log = end_of_log
@@ -235,7 +241,7 @@ class _Unread:
             if corrupt is not None:
                 if corrupt.end == corrupt.first:
                     continue
-                log.error("%s. They go to the dead letters.", corrupt.sentence(source._tp), extra=BOUNDED)
+                log.error("%s. %s", corrupt.sentence(source._tp), self._of_corrupt, extra=BOUNDED)
                 self._batch, self._count = _Ended(corrupt.end), 0
                 self._records = stand_ins(source._tp, corrupt, batch, self.limit)
                 source._records.give_up()  # its length may be wrong, too

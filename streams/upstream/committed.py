@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from faust.types import TP
 from streams.upstream.topic_ids import (
     TopicDescription,
     epoch_of,
+    fetch_topics,
     is_committed_of,
     life_of,
     never_read_of,
@@ -42,6 +43,7 @@ class Committed:
         written: offset of the changelog up to which rows were there by then, where it is known.
         last_epochs: leader epoch of the record before the offset, where it is known.
         leader_epochs: the present one of each partition, as far as the brokers have told.
+        of_former: partitions whose offset was committed of an earlier topic of the name, with that offset.
     """
 
     topic_ids: Mapping[str, str]
@@ -51,6 +53,7 @@ class Committed:
     written: Mapping[TP, int] = field(default_factory=dict)
     last_epochs: Mapping[TP, int] = field(default_factory=dict)
     leader_epochs: Mapping[TP, int] = field(default_factory=dict)
+    of_former: Mapping[TP, int] = field(default_factory=dict)
 
 
 def committed_of(described: Mapping[str, TopicDescription], found: Mapping[TP, Any]) -> Committed:
@@ -78,4 +81,21 @@ def committed_of(described: Mapping[str, TopicDescription], found: Mapping[TP, A
             for name, topic in described.items()
             for number, epoch in topic.leader_epochs.items()
         },
+        {tp: each.offset for tp, each in found.items() if tp.topic in ids and tp not in notes},
     )
+
+
+async def committed_by_id(consumer: Any, tps: Collection[TP], topics: Collection[str]) -> Committed:
+    """What the group of a consumer has committed of topics that are there now, as `committed_of` tells.
+
+    Args:
+        consumer: of aiokafka, a member of the group.
+        tps: of which partitions.
+        topics: whose ids are wanted, those of the partitions among them.
+
+    Raises:
+        KafkaError: the brokers do not answer.
+    """
+    described = await fetch_topics(consumer, topics)
+    found = await consumer._coordinator.fetch_committed_offsets(list(tps)) if tps else {}
+    return committed_of(described, {TP(*tp): each for tp, each in found.items()})

@@ -125,6 +125,16 @@ class InstanceWatch:
             self._on_fenced()
 
 
+def watch_instance(consumer: Any, on_fenced: Callable[[], None]) -> None:
+    """Watch over the instance id of an aiokafka consumer that has started.
+
+    Args:
+        consumer: a member of a group, with an instance id.
+        on_fenced: called once, when another process has taken it over.
+    """
+    InstanceWatch(consumer._coordinator, on_fenced)
+
+
 def _error_codes(request: Any, response: Any) -> set[int]:
     if isinstance(request, JoinGroupRequest | SyncGroupRequest | HeartbeatRequest):
         return {response.error_code}

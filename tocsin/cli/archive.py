@@ -6,24 +6,28 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import click
-from aiokafka.errors import KafkaError
 
 from streams.archive.archiver import Archiver, group_of
 from streams.archive.files import ArchiveWriter, finish_left_behind
 from streams.broker.admin import admin_client
+from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
 from streams.settings import ConfigurationError, Settings
-from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
+from streams.upstream.no_topic_creation import install_no_topic_creation
+from streams.upstream.rebootstrap import install_rebootstrap
+from streams.upstream.topic_ids import fetch_topics
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import Duration, brokers_option, examples
-from tocsin.cli.running import on_signals
-from tocsin.logs import configure_logging
+from tocsin.cli.reading import topic_fault
+from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals
 
 log = logging.getLogger(__name__)
 
+#: Seconds for the brokers to answer, at one try of the start.
 _CONNECT_S: Final = 10.0
 
 
@@ -31,6 +35,7 @@ _CONNECT_S: Final = 10.0
     epilog=examples(
         "tocsin archive /var/lib/tocsin/archive",
         "tocsin archive /var/lib/tocsin/archive --roll-mib 256 --roll-after 15m",
+        "tocsin archive /backup --ready-file /run/tocsin-archive.ready",
     )
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -43,19 +48,32 @@ _CONNECT_S: Final = 10.0
     help="A file of this size, compressed, is followed by another.",
 )
 @click.option("--roll-after", type=Duration(), default="1h", show_default=True, help="So is one of this age.")
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path),
+    help="File that is there while it archives, and not while it cannot, as where the disk is full.",
+)
 @brokers_option
 @config_option
-def command(folder: Path, group: str | None, roll_mib: float, roll_after: float, brokers: str | None) -> None:
+def command(
+    folder: Path,
+    group: str | None,
+    roll_mib: float,
+    roll_after: float,
+    ready_file: Path | None,
+    brokers: str | None,
+) -> None:
     """Write raw notifications of all priorities to compressed JSON-lines files in DIR, until SIGTERM.
 
     Each record is a line with its topic, partition, offset, time, key, value and headers. Offsets are
-    committed once the lines are on the disk, so that a crash loses nothing. Several archivers share the
-    work, and may share DIR. A file that is written to ends in .part.
+    committed once the lines are on the disk, so that a crash loses nothing. What cannot be had any more has a
+    mark in its place. Several archivers share the work, and may share DIR; with a TOCSIN_INSTANCE_ID of its
+    own each, one that restarts goes on at once. A file that is written to ends in .part.
 
-    Exit codes: 0 ended by a signal, 78 wrong configuration.
+    Exit codes: 0 ended by a signal, 1 failed, 75 Kafka away at the start, 78 wrong configuration.
     """
     settings = command_settings(brokers=brokers)
-    configure_logging(settings)
+    begin_log(settings)
     name = f"notifications-{socket.gethostname()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,36 +84,68 @@ def command(folder: Path, group: str | None, roll_mib: float, roll_after: float,
             f"{folder} cannot be used as the folder of an archive ({error.strerror}): name another."
         ) from None
     writer = ArchiveWriter(folder, name, roll_bytes=int(roll_mib * 2**20), roll_s=roll_after)
-    sys.exit(asyncio.run(_archive(settings, writer, group or group_of(settings))))
+    with exit_code_of_errors():
+        sys.exit(asyncio.run(_archive(settings, writer, group or group_of(settings), ready_file)))
 
 
-async def _archive(settings: Settings, writer: ArchiveWriter, group: str) -> int:
-    await _check_topics(settings)
+async def _archive(settings: Settings, writer: ArchiveWriter, group: str, ready_file: Path | None) -> int:
     stop = asyncio.Event()
-    archiver = Archiver(settings, writer, group)
+    install_no_topic_creation()
+    install_rebootstrap()
+    patience_s = patience_with_brokers_s(settings, terminal=sys.stderr.isatty())
     with on_signals(stop.set):
-        await archiver.run(stop)
+        there = await wait_for_brokers(lambda: _check_topics(settings), patience_s, lambda: not stop.is_set())
+        if there is None:
+            return 0
+        archiver = Archiver(settings, writer, group, _ready_file(ready_file))
+        try:
+            await archiver.run(stop)
+        except ConfigurationError:
+            raise
+        except Exception:
+            log.critical("The archiver has failed.", exc_info=True)
+            return 1
     log.info("Archived %d records, %.1f MiB compressed.", archiver.records, writer.written / 2**20)
     return 0
 
 
-async def _check_topics(settings: Settings) -> None:
-    """See that the topics are there, since a consumer would have the brokers create them."""
+async def _check_topics(settings: Settings) -> bool:
+    """See that the topics are there and may be read.
+
+    Raises:
+        BrokersAwayError: no broker answers at present.
+        ConfigurationError: a topic is missing, or closed to this user.
+    """
     names = [settings.notification_topic(each) for each in settings.priorities]
-    try:
-        async with admin_client(settings, timeout_s=_CONNECT_S) as admin:
-            found = await fetch_topics(admin, names)
-    except (KafkaError, TimeoutError) as error:
-        raise ConfigurationError(
-            f"Kafka at {settings.brokers} does not answer ({str(error) or type(error).__name__}): "
-            "look at the brokers, or set TOCSIN_BROKERS."
-        ) from None
+    async with admin_client(settings, timeout_s=_CONNECT_S) as admin:
+        found = await fetch_topics(admin, names)
     for topic in found.values():
-        if topic.error == UNKNOWN_TOPIC:
-            raise ConfigurationError(f"The topic {topic.name} is missing: run `tocsin topics apply`.")
-        if topic.error == NOT_AUTHORISED or not topic.may_read:
+        if (sentence := topic_fault(topic)) is not None:
+            raise ConfigurationError(sentence)
+        if not topic.may_read:
             raise ConfigurationError(
                 f"The topic {topic.name} may not be read by this user: grant Read on it."
             )
-        if topic.error is not None:
-            raise ConfigurationError(f"The topic {topic.name} cannot be used: the broker says {topic.error}.")
+    return True
+
+
+def _ready_file(path: Path | None) -> Callable[[bool], None]:
+    """What tells of being ready: in the log, and by a file that is there or not."""
+
+    def say(ready: bool) -> None:
+        log.info("Ready." if ready else "Not ready.")
+        if path is None:
+            return
+        try:
+            path.touch() if ready else path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s cannot be changed: %s.", path, error.strerror)
+
+    if path is not None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"--ready-file: {path} cannot be changed ({error.strerror}): name another."
+            ) from None
+    return say

@@ -20,7 +20,7 @@ import orjson
 from aiokafka.errors import KafkaError
 
 from streams.archive.lines import Archived
-from streams.archive.replay import Places, Torn, is_archive, replayed
+from streams.archive.replay import ArchiveFiles, is_archive
 from streams.broker.admin import check_refusals
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
@@ -152,7 +152,8 @@ def command(
     that its line names. A line that cannot be read is reported by its number, and the others are published.
 
     With --raw, each FILE may be one of `tocsin archive`: records go out as they were, with key and headers,
-    to the topic of their priority; one that is in these files twice goes out once.
+    to the topic of their priority; one that is in these files twice goes out once. What the archive says it
+    has not is reported, and counted as failed.
 
     The count at the end is what Kafka has confirmed. Exit codes: 0 all published, 1 some failed,
     2 wrong usage, 78 wrong configuration.
@@ -246,6 +247,8 @@ async def _publish(job: _Job) -> int:
     finally:
         await sender.close(0)
     bad_lines.show_rest()
+    if source.repeats:
+        click.echo(f"tocsin publish: {source.repeats} that are in the files twice were sent once.", err=True)
     for text, number in tally.troubles.items():
         click.echo(f"tocsin publish: {number} failed: {visible(text)}", err=True)
     if any("UnknownTopic" in text for text in tally.troubles):
@@ -294,16 +297,23 @@ class _Source:
             self.make = self._one
         elif job.file is not None:
             self.make = self._raw_line if job.raw else self._line
-        elif job.archives:
+        self._archives: ArchiveFiles | None = None
+        if job.archives:
             self.make = self._archived
+            self._archives = ArchiveFiles(job.archives, bad_lines.lost, _note)
+
+    @property
+    def repeats(self) -> int:
+        """Records that were left out, having been sent before."""
+        return 0 if self._archives is None else self._archives.repeats
 
     def chunks(self) -> AsyncIterator[Sequence[Any]]:
         """The items."""
         job = self._job
         if self._lines is not None:
             return self._lines.chunks()
-        if job.archives:
-            return chunked(replayed(job.archives, Places()))
+        if self._archives is not None:
+            return chunked(self._archives.records())
         if job.event_type is not None:
             return chunked([job.event_type])
         return chunked(generate(job.seed, job.count, _now_ms(), bad_share=job.bad_share))
@@ -333,20 +343,10 @@ class _Source:
             return None
         return Outgoing(self._topics[self._job.priority], line)
 
-    def _archived(self, item: Archived | str) -> Outgoing | None:
-        if isinstance(item, Torn):
-            click.echo(f"tocsin publish: {visible(item)}", err=True)
-            return None
-        if isinstance(item, str):
-            self._bad_lines.add_sentence(item)
-            return None
-        if item.unreadable is not None:
-            place = f"{item.topic}, partition {item.partition}, offset {item.offset}"
-            self._bad_lines.add_sentence(f"{place}: it could not be read when it was archived.")
-            return None
+    def _archived(self, record: Archived) -> Outgoing:
         # Kafka allows a header without a value, and so does the client.
-        headers: Any = item.headers
-        return Outgoing(self._topics[item.priority], item.value, item.key, headers=headers)
+        headers: Any = record.headers
+        return Outgoing(self._topics[record.priority], record.value, record.key, headers=headers)
 
     def _line(self, item: tuple[int, bytes | None]) -> Outgoing | None:
         number, line = item
@@ -366,10 +366,11 @@ class _BadLines:
         self._count = 0
 
     def add(self, number: int, why: str) -> None:
-        self.add_sentence(f"line {number}: {why}")
+        self.lost(1, f"line {number}: {why}")
 
-    def add_sentence(self, sentence: str) -> None:
-        self._tally.failed += 1
+    def lost(self, number: int, sentence: str) -> None:
+        """Count some records that cannot be sent, and show the sentence on them."""
+        self._tally.failed += number
         self._count += 1
         if self._count <= _SHOWN_LINES:
             click.echo(f"tocsin publish: {visible(sentence)}", err=True)
@@ -377,6 +378,10 @@ class _BadLines:
     def show_rest(self) -> None:
         if self._count > _SHOWN_LINES:
             click.echo(f"tocsin publish: and {self._count - _SHOWN_LINES} more broken lines", err=True)
+
+
+def _note(sentence: str) -> None:
+    click.echo(f"tocsin publish: {visible(sentence)}", err=True)
 
 
 def _message_ids() -> Iterator[str]:

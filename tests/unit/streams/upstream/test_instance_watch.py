@@ -33,6 +33,7 @@ from streams.upstream.instance_watch import (
     UNKNOWN_MEMBER,
     InstanceWatch,
     StaticHeartbeat,
+    watch_instance,
 )
 from tocsin.app import make_app
 
@@ -217,6 +218,12 @@ async def test_an_answer_to_who_we_were_before_joining_anew_is_no_sign(watched: 
     watched.client.answers[HeartbeatRequest] = late
     await watched.coordinator._do_heartbeat()
     assert watched.told == []
+
+
+def test_a_consumer_of_aiokafka_is_watched_over_by_its_coordinator() -> None:
+    coordinator = SimpleNamespace(_send_req=None)
+    watch_instance(SimpleNamespace(_coordinator=coordinator), lambda: None)
+    assert coordinator._send_req.__self__._coordinator is coordinator
 
 
 async def test_a_worker_with_an_instance_id_is_watched_from_its_start(
