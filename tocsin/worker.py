@@ -52,12 +52,16 @@ from streams.upstream.topic_ids import commit_note
 from tables.alerts_reader import AlertsReader
 from tables.durable_table import DurableTable
 from tables.feeds import pinged_feeds
+from tables.fleet.reader import FleetReader
+from tables.fleet.state import worker_id
+from tables.fleet.writer import StatusWriter
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
 from tocsin.figures import SchedulerFigures, WorkerFigures
 from tocsin.health import WorkerHealth
 from tocsin.live_profile import LiveProfile
 from tocsin.nothing_yet import NothingYet
+from tocsin.own_state import OwnState
 from tocsin.stalls import StallWatch
 
 log = logging.getLogger(__name__)
@@ -91,6 +95,7 @@ class Starting:
         )
         self.alerts = AlertsReader.of(settings, self.options)
         self.pings = HubPings(settings.feed_hub, settings.feed_url, pinged_feeds(settings), self.alerts)
+        self.fleet = FleetReader(settings.status_topic, settings.app_id, self.options, clock=self.clock.now_s)
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
         self.topics = TopicWatch(self.options)
         self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader, self.clock)
@@ -105,6 +110,7 @@ class Starting:
             stalls=self.stalls.log,
             alerts=self.alerts,
             hub=self.pings,
+            fleet=self.fleet,
         )
 
     async def stop(self) -> None:
@@ -194,6 +200,7 @@ class Worker:
         self.reader = starting.reader
         self.alerts = starting.alerts
         self.pings = starting.pings
+        self.fleet = starting.fleet
         self.health = starting.health
         self.web = starting.web
         self.stalls = starting.stalls
@@ -254,6 +261,23 @@ class Worker:
             on_diverged=self._diverged,
         )
         self.profile = LiveProfile(settings, self.traffic.set_profile)
+        self._figures = SchedulerFigures(self.traffic, self.profile), WorkerFigures(self)
+        self.status = StatusWriter(
+            settings.status_topic,
+            worker_id(settings),
+            OwnState(
+                settings,
+                self.health.ready,
+                *self._figures,
+                assigned=self._given,
+                working=self._worked_on,
+                unassigned=self.unassigned,
+                loop_lag=self.stalls.take_late_s,
+                clock=self.clock.now_s,
+            ),
+            options,
+            self.fleet.own,
+        )
         #: Assignments that ended.
         self.rebalances = 0
         #: Commits that were confirmed, and the seconds that the last one took.
@@ -262,7 +286,7 @@ class Worker:
 
     async def start(self) -> None:
         """Start what must run before the group is joined; ends early when the app is told to stop."""
-        self.web.show(SchedulerFigures(self.traffic, self.profile), WorkerFigures(self))
+        self.web.show(*self._figures)
         # From here on brokers that go are waited for, and somebody says so.
         self.brokers.start(self.cluster.writes_need)
         self.topics.start(
@@ -275,6 +299,8 @@ class Worker:
         await self.reader.start(self.cluster.slices)
         self.alerts.start()
         self.pings.start(self._has_first_slice)
+        self.fleet.start()
+        self.status.start()
         self.counting.start(self._app.fail, self._commit)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.profile.reload)
         self._app.add_future(self._watch_recovery())
@@ -285,12 +311,14 @@ class Worker:
     async def stop(self) -> None:
         """Stop everything; by now Faust has drained what was in flight and committed what is durable."""
         await self.counting.stop()
+        await self.status.stop(in_order=self.health.error is None)
         await self.traffic.stop()
         await self.pools.stop()
         await self.topics.stop()
         await self.brokers.stop()
         await self.reader.stop()
         await self.pings.stop()
+        await self.fleet.stop()
         await self.alerts.stop()
         await self.alert_producer.stop()
         await self.count_producer.stop()
@@ -326,6 +354,13 @@ class Worker:
             for topic in self.traffic.topics
             if (missing := assignor.wanted(topic, counts.get(topic, 0)) - given.get(topic, set()))
         }
+
+    def _worked_on(self) -> set[TP]:
+        return self.traffic.assigned if self.traffic.ready.is_set() else set()
+
+    def _given(self) -> set[TP]:
+        given: set[TP] = self._app.consumer.assignment()
+        return given
 
     def _has_first_slice(self) -> bool:
         return self.traffic.ready.is_set() and self.counting.combiner(0) is not None

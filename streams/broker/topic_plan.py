@@ -42,6 +42,7 @@ class TopicSpec:
         writes: a worker writes to it.
         notifications: it is one of the notification topics.
         state: it holds counts: its first partitions are the slices, and it has as many or more.
+        optional: a worker does all its work without it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TopicSpec:
     writes: bool = False
     notifications: bool = False
     state: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ _INPUT: Final = {"reads": True, "notifications": True}
 _OUTPUT: Final = {"writes": True}
 _STATE: Final = {"reads": True, "writes": True, "state": True}
 _BOTH: Final = {"reads": True, "writes": True}
+_BESIDE: Final = _BOTH | {"optional": True}
 
 
 def planned_topics(
@@ -112,6 +115,7 @@ def planned_topics(
             "records that could not be read, with the reason",
         ),
         (internal("probes"), "probes", _OUTPUT, "answers to `tocsin probe`"),
+        (settings.status_topic, "status", _BESIDE, "how each worker is, as it says itself"),
         (slices_topic(settings), "slices", _BOTH, "the number of slices, fixed at the first start"),
         (internal("partials"), "partials", _STATE, "partial counts on their way to be combined"),
         (internal("partial-counts-changelog"), "counts", _STATE, "changelog of the partial counts"),
@@ -119,7 +123,7 @@ def planned_topics(
         (settings.event_counts_topic, "counts", _STATE, "combined counts, for every reader"),
     ]
     _refuse_equal_names([name for name, _, _, _ in table])
-    counts = {"slices": 1, "partials": slices or count, "counts": slices or count}
+    counts = {"slices": 1, "status": 1, "partials": slices or count, "counts": slices or count}
     return [
         TopicSpec(
             name, counts.get(kind, count), settings.replication_factor, dict(config[kind]), purpose, **use
@@ -159,6 +163,17 @@ def _topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         }
         | brokers_clock,
         "partials": _expiring(1, 8 * _MIB) | brokers_clock,
+        # A row a worker every two seconds, of which the last few minutes are shown: whoever starts reads it
+        # all, so it is kept small, and rows of workers that were killed may expire.
+        "status": {
+            "cleanup.policy": "compact,delete",
+            "retention.ms": str(_HOUR_MS),
+            "segment.bytes": str(4 * _MIB),
+            "segment.ms": str(_HOUR_MS // 6),
+            "min.cleanable.dirty.ratio": "0.3",
+            "max.message.bytes": str(_MIB),
+        }
+        | brokers_clock,
         # Its first record holds, whatever comes later: so nothing of it may expire, nor be compacted.
         "slices": {
             "cleanup.policy": "delete",
@@ -229,7 +244,12 @@ class _Finder:
     problems: list[TopicProblem] = field(default_factory=list)
 
     def error(self, spec: TopicSpec, sentence: str) -> None:
-        self.problems.append(TopicProblem("error", spec.name, sentence))
+        if spec.optional:
+            self.warning(
+                spec, f"{sentence}; workers do all their work without it, but do not show each other"
+            )
+        else:
+            self.problems.append(TopicProblem("error", spec.name, sentence))
 
     def warning(self, spec: TopicSpec, sentence: str) -> None:
         self.problems.append(TopicProblem("warning", spec.name, sentence))
@@ -294,12 +314,11 @@ class _Finder:
     def look_at_config(self, spec: TopicSpec, config: Mapping[str, str]) -> None:
         wanted = spec.config
         policy = {part.strip() for part in config.get("cleanup.policy", "").split(",")} - {""}
-        if policy and policy != {wanted["cleanup.policy"]}:
-            why = (
-                "its counts would expire"
-                if wanted["cleanup.policy"] == "compact"
-                else "records of one key would replace each other"
-            )
+        if policy and policy != set(wanted["cleanup.policy"].split(",")):
+            why = {
+                "compact": "its counts would expire",
+                "delete": "records of one key would replace each other",
+            }.get(wanted["cleanup.policy"], "it would grow")
             self.error(
                 spec,
                 f"has cleanup.policy={config['cleanup.policy']} and {why}: "
@@ -314,7 +333,7 @@ class _Finder:
                 continue  # of what workers only write, nobody goes by the time
             if name in wanted and name in config and config[name] != wanted[name]:
                 self.warning(spec, f"has {name}={config[name]}, so {why}: set {name}={wanted[name]}")
-        if spec.reads and config.get("unclean.leader.election.enable") == "true":
+        if spec.reads and not spec.optional and config.get("unclean.leader.election.enable") == "true":
             self.warning(
                 spec,
                 "has unclean.leader.election.enable=true, so its end may be lost with a leader, and what was "
@@ -399,6 +418,7 @@ def find_single_replicas(
         )
         for spec in plan
         if spec.reads
+        and not spec.optional
         and spec.replication_factor == 1
         and spec.name in found
         and found[spec.name].error is None

@@ -63,7 +63,7 @@ class TopicStates:
     """
 
     def __init__(self, plan: Iterable[TopicSpec], ids: Mapping[str, str]) -> None:
-        self._plan = [spec for spec in plan if spec.reads or spec.writes]
+        self._plan = [spec for spec in plan if (spec.reads or spec.writes) and not spec.optional]
         self._ids = ids
         #: What was seen last of a topic, and how many times in a row.
         self._seen: dict[str, tuple[object, int]] = {}

@@ -143,11 +143,12 @@ async def ensure_topics(
         raise ConfigurationError(listed(lost))
     created: list[str] = []
     missing = [spec for spec in plan if found[spec.name].error == UNKNOWN_TOPIC]
+    refused: set[str] = set()
     if missing and create:
-        created = await _create(admin, missing)
-    there = [spec.name for spec in plan if found[spec.name].error is None]
+        created, refused = await _create(admin, missing)
+    there = [spec.name for spec in plan if found[spec.name].error is None and not spec.optional]
     if create:
-        there += [spec.name for spec in missing]
+        there += [spec.name for spec in missing if spec.name not in refused]
     found |= await _wait_for_leaders(admin, there, wait_s)
     return EnsuredTopics(plan, found, created, slices)
 
@@ -173,13 +174,18 @@ async def examine_topics(
     """Look at the topics that were found, their configuration included."""
     present = [name for name, topic in found.items() if topic.error is None]
     configs = await _fetch_configs(admin, present)
-    needed = [int(configs.get(spec.name, {}).get("min.insync.replicas", 1)) for spec in plan if spec.writes]
+    needed = [
+        int(configs.get(spec.name, {}).get("min.insync.replicas", 1))
+        for spec in plan
+        if spec.writes and not spec.optional
+    ]
     return Examination(
         find_problems(plan, found, configs, create_topics=settings.create_topics), max(needed, default=1)
     )
 
 
-async def _create(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> list[str]:
+async def _create(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> tuple[list[str], set[str]]:
+    """Create these; returns those that were created, and optional ones that the brokers refuse to create."""
     response = await admin.create_topics(
         [
             NewTopic(spec.name, spec.partitions, spec.replication_factor, topic_configs=spec.config)
@@ -187,8 +193,13 @@ async def _create(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> list[st
         ]
     )
     outcome = {name: (error_name(code), *rest) for name, code, *rest in response.topic_errors}
+    optional = {spec.name for spec in specs if spec.optional}
+    refused: set[str] = set()
     for name, (error, *message) in outcome.items():
         if error is None or error in _HARMLESS:
+            continue
+        if name in optional:
+            refused.add(name)
             continue
         if error.endswith("AUTHORIZATION_FAILED"):
             raise ConfigurationError(
@@ -202,7 +213,7 @@ async def _create(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> list[st
         )
         said = (message and message[0]) or error
         raise ConfigurationError(f"Kafka does not create the topic {name} ({said.rstrip('.')}): {advice}.")
-    return [spec.name for spec in specs if outcome[spec.name][0] is None]
+    return [spec.name for spec in specs if outcome[spec.name][0] is None], refused
 
 
 async def _wait_for_leaders(

@@ -328,6 +328,11 @@ class Settings(HttpBridgeSettings):
         """Topic that alerts of ``severity`` go to."""
         return self.alert_topic_prefix + severity.lower()
 
+    @property
+    def status_topic(self) -> str:
+        """Topic in which each worker says how it is."""
+        return self.internal_topic("status")
+
     def internal_topic(self, name: str) -> str:
         """Topic that belongs to this app alone."""
         return f"{self.app_id}-{name}"

@@ -37,6 +37,7 @@ from tables.views.sign_in import OPEN_ROUTES, SignIn
 from tables.views.sources import (
     AlertsSource,
     CountsSource,
+    FleetSource,
     Health,
     HubStats,
     SchedulerSource,
@@ -71,6 +72,7 @@ class ViewServer:
         stalls: of the event loop.
         alerts: the alerts to show.
         hub: what it was told of.
+        fleet: all workers; None for none.
         registry: for ``/metrics``; by default one with the metrics of what is served.
         of_worker: whether a worker is shown; else only the counts, and what reads them.
         clock: the time in seconds since 1970.
@@ -87,6 +89,7 @@ class ViewServer:
         alerts: AlertsSource,
         hub: HubStats,
         *,
+        fleet: FleetSource | None = None,
         registry: CollectorRegistry | None = None,
         of_worker: bool = True,
         clock: Callable[[], float] = time.time,
@@ -96,6 +99,8 @@ class ViewServer:
         sources = self._sources = Sources(
             settings, counts, scheduler, health, stats, stalls, alerts, hub, clock
         )
+        if fleet is not None:
+            sources.fleet = fleet
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         self.stream = LiveStream(live, settings.web_live_clients)

@@ -14,6 +14,7 @@ from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
 from tables.feeds import PingResult
+from tables.fleet.memory import Fleet, NoFleet
 from tables.recent_alerts import Alert
 from tables.totals import Totals
 
@@ -377,6 +378,25 @@ class HubStats(Protocol):
         """Seconds for which the hub has not been told of an entry that there is; 0 while it knows all."""
 
 
+class FleetSource(Protocol):
+    """All workers, as each says of itself: ``tables.fleet.reader.FleetReader``."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether what they say was read to its end within the last seconds."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it cannot be read, one sentence; None while it can."""
+
+    @property
+    def as_of(self) -> float:
+        """Time, in seconds since 1970, up to which it was read; 0 before it was."""
+
+    def look(self) -> Fleet:
+        """All workers; the same object for as long as nothing is other."""
+
+
 @dataclass(slots=True)
 class Sources:
     """Everything that handlers read, at each request anew.
@@ -385,6 +405,7 @@ class Sources:
         scheduler: of a worker that starts, other than of one that works; so are ``stats``.
         stalls: of the event loop.
         clock: the time in seconds since 1970.
+        fleet: all workers.
         web: of the readers; set by the server that has them.
     """
 
@@ -397,4 +418,5 @@ class Sources:
     alerts: AlertsSource
     hub: HubStats
     clock: Callable[[], float] = time.time
+    fleet: FleetSource = field(default_factory=NoFleet)
     web: WebStats | None = None

@@ -19,6 +19,7 @@ from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
 from tables.alerts_reader import AlertsReader
+from tables.fleet.reader import FleetReader
 from tables.totals_reader import TotalsReader
 from tables.views.server import ViewServer
 from tocsin.nothing_yet import NothingYet
@@ -64,6 +65,7 @@ class WebProcess:
         options = client_options(settings)
         self._reader = TotalsReader(settings.event_counts_topic, options, app=settings.app_id)
         self._alerts = AlertsReader.of(settings, options)
+        self._fleet = FleetReader(settings.status_topic, settings.app_id, options)
         self._brokers = BrokerWatch(settings.brokers, options, settings.event_counts_topic)
         self._stalls = StallWatch()
         self.health = WebHealth(self._brokers, self._reader)
@@ -77,6 +79,7 @@ class WebProcess:
             stalls=self._stalls.log,
             alerts=self._alerts,
             hub=nothing,
+            fleet=self._fleet,
             of_worker=False,
         )
 
@@ -105,12 +108,14 @@ class WebProcess:
             self._brokers.start(1)
             await self._reader.start(partitions)
             self._alerts.start()
+            self._fleet.start()
             log.info("Reading the %d partitions of %s.", partitions, self._settings.event_counts_topic)
             await stop.wait()
         finally:
             self.health.stopping()
             await self._reader.stop()
             await self._alerts.stop()
+            await self._fleet.stop()
             await self._brokers.stop()
             await self.web.stop()
             self._stalls.stop()

@@ -92,6 +92,8 @@ def topics_table() -> str:
         else:
             hours = int(config["retention.ms"]) // _HOUR_MS
             kept = f"{hours // 24} days" if hours >= 48 else f"{hours} h"
+            if "compact" in config["cleanup.policy"]:
+                kept = f"the newest value of each key, {kept}"
             if "retention.bytes" in config:
                 kept += f", at most {int(config['retention.bytes']) // 2**20} MiB a partition"
         largest = f"{int(config['max.message.bytes']) / 2**20:.0f} MiB"

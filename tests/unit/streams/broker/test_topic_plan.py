@@ -73,6 +73,7 @@ def test_plan_has_the_topics_of_the_design() -> None:
         "alerts.error",
         "dead-letters",
         "tocsin-probes",
+        "tocsin-status",
         "tocsin-slices",
         "tocsin-partials",
         "tocsin-partial-counts-changelog",
@@ -94,6 +95,7 @@ def test_plan_follows_names_and_priorities_of_the_settings() -> None:
         "n-audit",
         "d",
         "me-probes",
+        "me-status",
         "me-slices",
         "me-partials",
         "me-partial-counts-changelog",
@@ -138,9 +140,12 @@ def test_every_plan_keeps_these_rules(
         priorities=priorities,
     )
     for spec in plan.values():
-        many = 1 if spec.name == "tocsin-slices" else partitions
+        many = 1 if spec.name in ("tocsin-slices", "tocsin-status") else partitions
         assert (spec.partitions, spec.replication_factor) == (many, replicas)
         assert 1 <= int(spec.config["min.insync.replicas"]) <= max(1, replicas - 1)
+        if spec.optional:  # of a worker that was killed nothing is left after a while
+            assert spec.config["cleanup.policy"] == "compact,delete"
+            continue
         # Compacted topics hold state: nothing in them may expire.
         compacted = spec.name.endswith("-changelog") or spec.name == "event-counts"
         assert spec.config["cleanup.policy"] == ("compact" if compacted else "delete")
@@ -157,14 +162,14 @@ def test_every_plan_keeps_these_rules(
 
 def test_real_partition_count_replaces_that_of_the_settings() -> None:
     plan = planned_topics(load_settings(partitions=8), 3)
-    assert {spec.partitions for spec in plan if spec.name != "tocsin-slices"} == {3}
+    assert {spec.partitions for spec in plan if spec.name not in ("tocsin-slices", "tocsin-status")} == {3}
 
 
 def test_topics_that_hold_counts_have_a_partition_for_each_slice() -> None:
     plan = planned_topics(load_settings(partitions=8), 12, 4)
     assert {spec.partitions for spec in plan if spec.state} == {4}
     assert {spec.partitions for spec in plan if not spec.state} == {12, 1}
-    assert [spec.name for spec in plan if spec.partitions == 1] == ["tocsin-slices"]
+    assert [spec.name for spec in plan if spec.partitions == 1] == ["tocsin-status", "tocsin-slices"]
     assert [spec.name for spec in plan if spec.state] == [
         "tocsin-partials",
         "tocsin-partial-counts-changelog",
@@ -215,6 +220,9 @@ def test_topic_of_two_kinds_is_refused(values: dict[str, str]) -> None:
         ("tocsin-partials", {"partitions": 16}, "warning", "leave it as it is"),
         ("dead-letters", {"partitions": 4}, "warning", "--partitions 8"),
         ("notifications.warn", {"replication": 1}, "warning", "TOCSIN_REPLICATION_FACTOR wants 3"),
+        ("tocsin-status", {"error": UNKNOWN_TOPIC}, "warning", "do all their work without it"),
+        ("tocsin-status", {"may_write": False}, "warning", "grant Write on it; workers do all their work"),
+        ("tocsin-status", {"leaderless": 1}, "warning", "do all their work without it"),
     ],
 )
 def test_wrong_topic_is_reported_once_and_says_what_to_change(
@@ -252,6 +260,7 @@ def test_harmless_difference_is_not_reported(topic: str, change: dict[str, Any])
             "set cleanup.policy=compact",
         ),
         ("event-counts", {"cleanup.policy": "delete"}, "error", "set cleanup.policy=compact"),
+        ("tocsin-status", {"cleanup.policy": "delete"}, "warning", "set cleanup.policy=compact,delete"),
         ("dead-letters", {"max.message.bytes": "1048588"}, "warning", "set max.message.bytes=2101248"),
         ("notifications.warn", {"max.message.bytes": "5000000"}, "warning", "too much for the dead letters"),
     ],
@@ -275,7 +284,7 @@ def test_largest_count_of_unequal_notification_topics_is_the_one_to_reach() -> N
     assert {it.topic for it in problems} == {
         name
         for name, spec in _plan().items()
-        if not spec.state and name not in ("notifications.warn", "tocsin-slices")
+        if not spec.state and name not in ("notifications.warn", "tocsin-slices", "tocsin-status")
     }
     assert all("--partitions 12" in it.sentence for it in problems)
 
@@ -289,7 +298,10 @@ def test_other_count_than_the_settings_is_no_problem_when_all_share_it() -> None
 def test_missing_topics_name_the_setting_where_workers_may_not_create() -> None:
     plan = list(_plan().values())
     problems = find_problems(plan, {}, {}, create_topics=False)
-    assert [it.topic for it in problems] == [spec.name for spec in plan]
+    # The one that workers can do without comes last, as a warning.
+    assert [it.topic for it in problems] == [
+        spec.name for spec in sorted(plan, key=lambda each: each.optional)
+    ]
     assert all("TOCSIN_CREATE_TOPICS=true" in it.sentence for it in problems)
 
 
@@ -326,7 +338,9 @@ def test_topics_of_one_replica_are_warned_of_where_others_could_hold_them_too() 
     found = _found(plan)
     assert find_single_replicas(list(plan.values()), found, 1) == []
     problems = find_single_replicas(list(plan.values()), found, 3)
-    assert {problem.topic for problem in problems} == {spec.name for spec in plan.values() if spec.reads}
+    assert {problem.topic for problem in problems} == {
+        spec.name for spec in plan.values() if spec.reads and not spec.optional
+    }
     assert all(problem.severity == "warning" and "has 1 replica" in problem.sentence for problem in problems)
     more = {name: replace(topic, replication=3) for name, topic in found.items()}
     assert find_single_replicas(list(plan.values()), more, 3) == []
@@ -338,7 +352,9 @@ def test_unclean_elections_are_warned_of_where_workers_read() -> None:
         name: {**each, "unclean.leader.election.enable": "true"} for name, each in _configs(plan).items()
     }
     problems = find_problems(list(plan.values()), _found(plan), configs)
-    assert {problem.topic for problem in problems} == {spec.name for spec in plan.values() if spec.reads}
+    assert {problem.topic for problem in problems} == {
+        spec.name for spec in plan.values() if spec.reads and not spec.optional
+    }
     assert all(
         problem.severity == "warning" and "set unclean.leader.election.enable=false" in problem.sentence
         for problem in problems

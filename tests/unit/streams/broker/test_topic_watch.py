@@ -180,3 +180,8 @@ async def test_a_lost_topic_ends_the_worker_with_a_sentence() -> None:
         "was counted there is lost: stop all workers and give them a new TOCSIN_APP_ID and a new "
         "TOCSIN_EVENT_COUNTS_TOPIC, which counts again what retention still holds."
     )
+
+
+def test_a_topic_that_workers_can_do_without_is_not_looked_at() -> None:
+    beside = TopicSpec("tocsin-status", 1, 1, {}, "", reads=True, writes=True, optional=True)
+    assert TopicStates([*PLAN, beside], IDS).names() == [SOURCE, PARTIALS, ALERTS]

@@ -1,0 +1,223 @@
+"""Reads the status topic into memory, on every worker and in ``tocsin web``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import aiokafka
+from aiokafka import TopicPartition
+from aiokafka.errors import TopicAuthorizationFailedError
+
+from streams.cancellation import end
+from streams.log_lines import LimitedLog
+from streams.records import PlacedRecord
+from streams.retries import Backoff, Retries
+from streams.upstream.bulk_records import install_bulk_records
+from streams.upstream.connections import disconnect
+from streams.upstream.corrupt_batches import Corrupt, LeavesOut
+from streams.upstream.fetch_progress import FetchProgress
+from streams.upstream.lenient_records import install_lenient_records
+from streams.upstream.refused_fetches import rest_after_refusals
+from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
+from tables.fleet.memory import Fleet, FleetMemory
+from tables.fleet.state import LeftOutError, WorkerState
+
+log = logging.getLogger(__name__)
+
+_RETRY: Final = Backoff(1.0, factor=2, most_s=30.0)
+#: Seconds between looks at whether the topic is there and is the same one.
+_LOOK_INTERVAL_S: Final = 10.0
+#: Records taken at a time: one takes about a twentieth of a millisecond.
+_MOST_RECORDS: Final = 10
+#: Bytes asked for per partition and fetch.
+_FETCH_BYTES: Final = 256 * 2**10
+#: Seconds after which what is shown is not current. A broker answers at least once a second.
+_SILENT_S: Final = 10.0
+
+
+class _ChangedError(Exception):
+    """The topic is not what it was, or not there: it is to be looked at anew."""
+
+
+class FleetReader:
+    """Follows the status topic without a consumer group. Implements ``FleetSource`` of the web views.
+
+    Args:
+        topic: the status topic.
+        app: ``TOCSIN_APP_ID``.
+        options: of the aiokafka client.
+        clock: the time in seconds since 1970.
+        steady: seconds, only for differences.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        app: str,
+        options: dict[str, Any],
+        *,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._topic = topic
+        self._options = options | {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 1000,
+            "consumer_timeout_ms": 1000,
+            "max_partition_fetch_bytes": _FETCH_BYTES,
+            "fetch_max_bytes": _FETCH_BYTES,
+            "value_deserializer": LeavesOut(self._left_out),
+        }
+        self._clock = clock
+        self._steady = steady
+        self._memory = FleetMemory(app)
+        self._log = LimitedLog(__name__, interval_s=600.0)
+        #: Why not all workers can be shown, one sentence; None while they can.
+        self.trouble: str | None = None
+        self._partitions = 0
+        #: Partition -> when it had been seen to its end, by the steady clock.
+        self._seen: dict[int, float] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._consumer: aiokafka.AIOKafkaConsumer | None = None
+
+    # ---------------------------------------------------------------- FleetSource
+
+    @property
+    def complete(self) -> bool:
+        """Whether the topic was read to its end within the last seconds."""
+        return bool(self._partitions) and self._steady() - self._seen_at() < _SILENT_S
+
+    @property
+    def as_of(self) -> float:
+        """Time, in seconds since 1970, up to which the topic was read; 0 before it was."""
+        seen_at = self._seen_at()
+        return self._clock() - (self._steady() - seen_at) if seen_at else 0.0
+
+    def look(self) -> Fleet:
+        """All workers, as of then."""
+        # While brokers are away nobody can be heard, which says nothing of the workers.
+        seen_at = self._seen_at() or self._steady()
+        return self._memory.look(seen_at, self._clock() - (self._steady() - seen_at))
+
+    def _seen_at(self) -> float:
+        if not self._partitions or len(self._seen) < self._partitions:
+            return 0.0
+        return min(self._seen.values())
+
+    # ---------------------------------------------------------------- the worker that has it
+
+    def own(self, worker: str, state: WorkerState) -> None:
+        """Take the state of the worker that has this reader, which shows it whatever the topic does."""
+        self._memory.own(worker, state)
+
+    # ---------------------------------------------------------------- reading
+
+    def start(self) -> None:
+        """Start reading in the background."""
+        self._task = asyncio.create_task(self._run(), name="fleet-reader")
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        await end(self._task)
+        if self._consumer is not None:
+            await disconnect(self._consumer)
+
+    async def _run(self) -> None:
+        retries = Retries(_RETRY)
+        while True:
+            began = self._steady()
+            try:
+                await self._read()
+            except _ChangedError as error:
+                self._say(str(error))
+            except TopicAuthorizationFailedError:
+                self._say(self._denied())
+            except Exception as error:  # noqa: BLE001 - without it the states would stand still, silently
+                self._log.warning("Reading %s failed (%r); trying again.", self._topic, error)
+            if self._consumer is not None:
+                consumer, self._consumer = self._consumer, None
+                await disconnect(consumer)
+            if self._steady() - began > _RETRY.most_s:
+                retries = Retries(_RETRY)  # it went well for a while
+            await retries.pause()
+
+    def _say(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            log.warning("%s", trouble)
+        self.trouble = trouble or None
+
+    def _denied(self) -> str:
+        return f"The states of the workers cannot be read: grant Read on the topic {self._topic}."
+
+    async def _layout(self, consumer: aiokafka.AIOKafkaConsumer) -> tuple[str, int] | None:
+        """Id and number of partitions of the topic; None while the brokers say nothing of it.
+
+        Raises:
+            _ChangedError: it is not there, or may not be read.
+        """
+        topic = (await fetch_topics(consumer, [self._topic]))[self._topic]
+        if topic.error == UNKNOWN_TOPIC:
+            raise _ChangedError(
+                f"There is no topic {self._topic}, so workers do not know of each other: make it with "
+                "`tocsin topics apply`; counts and alerts do not need it."
+            )
+        if topic.error == NOT_AUTHORISED or (topic.error is None and not topic.may_read):
+            raise _ChangedError(self._denied())
+        return None if topic.error is not None else (topic.topic_id, topic.partitions)
+
+    async def _read(self) -> None:
+        install_lenient_records()
+        install_bulk_records()
+        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
+        await consumer.start()
+        rest_after_refusals(consumer)
+        layout = await self._layout(consumer)
+        if layout is None:
+            raise _ChangedError("")
+        self._partitions, self._seen = layout[1], {}
+        places = [TopicPartition(self._topic, number) for number in range(layout[1])]
+        consumer.assign(places)
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
+        await consumer.seek_to_beginning(*places)
+        progress = FetchProgress(consumer, self._seen, self._steady)
+        self.trouble = None
+        look_at = self._steady() + _LOOK_INTERVAL_S
+        while True:
+            fetched = await consumer.getmany(*places, timeout_ms=1000, max_records=_MOST_RECORDS)
+            for tp, records in fetched.items():
+                self._take(records, ends[tp])
+                progress.taken(tp.partition, records[-1].offset + 1)
+            if self._steady() > look_at:
+                look_at = self._steady() + _LOOK_INTERVAL_S
+                if await self._layout(consumer) not in (None, layout):
+                    raise _ChangedError("")
+            await asyncio.sleep(0)
+
+    def _take(self, records: Sequence[PlacedRecord], known_end: int) -> None:
+        # Of several rows of a worker in one answer, only the last one is shown.
+        newest = {record.key: record.offset for record in records}
+        now = self._steady()
+        for record in records:
+            if newest[record.key] != record.offset:
+                continue
+            try:
+                self._memory.take(
+                    record.key,
+                    record.value,
+                    (record.timestamp or 0) / 1000,
+                    now,
+                    live=record.offset >= known_end,
+                )
+            except LeftOutError as error:
+                self._log.warning(
+                    "Left out %s/%d/%d: %s", self._topic, record.partition, record.offset, error
+                )
+
+    def _left_out(self, tp: TopicPartition, corrupt: Corrupt) -> None:
+        self._log.warning("%s. The states of workers that lay there are left out.", corrupt.sentence(tp))

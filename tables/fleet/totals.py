@@ -1,0 +1,125 @@
+"""What all workers together have and get. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from streams.notifications.priority import Priority
+from tables.fleet.state import ClassState, WorkerState
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTotals:
+    """What a priority has and gets on all workers together.
+
+    Attributes:
+        workers: how many of them serve it.
+        configured_share: of the service time of all, that is due to it where each goes by its own weights.
+        achieved_share: that it got lately.
+        oldest_age_s: of the oldest record that any of them has buffered.
+    """
+
+    workers: int
+    configured_share: float
+    achieved_share: float
+    lag_records: int
+    oldest_age_s: float
+    buffered_records: int
+    buffered_bytes: int
+    counted: int
+    forwarded: int
+    counted_per_s: float
+    forwarded_per_s: float
+    service_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetTotals:
+    """Sums over some workers.
+
+    Attributes:
+        workers: how many.
+        ready: how many of them work on their share.
+        classes: by priority, the most urgent first, then any that are not known here.
+        dead_letters: by priority and reason, since each worker started.
+        repairs: by name, since each worker started.
+    """
+
+    workers: int = 0
+    ready: int = 0
+    classes: dict[str, ClassTotals] = field(default_factory=dict)
+    dead_letters: dict[tuple[str, str], int] = field(default_factory=dict)
+    repairs: dict[str, int] = field(default_factory=dict)
+
+
+def order_of(priority: str) -> tuple[int, str]:
+    """To sort names of priorities by: the most urgent first, then those that are not known here."""
+    known = Priority.parse(priority)
+    return (len(Priority), priority) if known is None else (known.rank, priority)
+
+
+def merged(workers: Iterable[WorkerState]) -> FleetTotals:
+    """Sums over these workers, in whatever order they come."""
+    states = list(workers)
+    dead: Counter[tuple[str, str]] = Counter()
+    repairs: Counter[str] = Counter()
+    names: set[str] = set()
+    for state in states:
+        names.update(state.classes)
+        repairs.update(state.repairs)
+        for each in state.dead_letters:
+            dead[each.priority, each.reason] += each.count
+    service = [math.fsum(each.service_per_s for each in state.classes.values()) for state in states]
+    all_service = math.fsum(service)
+    # Where nothing is done, each worker that serves anything counts as much as another.
+    idle = all_service <= 0
+    weights = [float(bool(state.classes)) for state in states] if idle else service
+    all_weights = math.fsum(weights)
+    return FleetTotals(
+        workers=len(states),
+        ready=sum(state.ready for state in states),
+        classes={
+            name: _class_totals(states, name, weights, all_weights, all_service)
+            for name in sorted(names, key=order_of)
+        },
+        dead_letters=dict(sorted(dead.items(), key=lambda each: (*order_of(each[0][0]), each[0][1]))),
+        repairs=dict(sorted(repairs.items())),
+    )
+
+
+def _class_totals(
+    states: Sequence[WorkerState],
+    name: str,
+    weights: Sequence[float],
+    all_weights: float,
+    all_service: float,
+) -> ClassTotals:
+    have = [state.classes[name] for state in states if name in state.classes]
+    service = _sum(have, lambda each: each.service_per_s)
+    due = math.fsum(
+        weight * state.classes[name].configured_share
+        for weight, state in zip(weights, states, strict=True)
+        if name in state.classes
+    )
+    return ClassTotals(
+        workers=len(have),
+        configured_share=min(1.0, due / all_weights) if all_weights > 0 else 0.0,
+        achieved_share=min(1.0, service / all_service) if all_service > 0 else 0.0,
+        lag_records=sum(each.lag_records for each in have),
+        oldest_age_s=max((each.oldest_age_s for each in have), default=0.0),
+        buffered_records=sum(each.buffered_records for each in have),
+        buffered_bytes=sum(each.buffered_bytes for each in have),
+        counted=sum(each.counted for each in have),
+        forwarded=sum(each.forwarded for each in have),
+        counted_per_s=_sum(have, lambda each: each.counted_per_s),
+        forwarded_per_s=_sum(have, lambda each: each.forwarded_per_s),
+        service_per_s=service,
+    )
+
+
+def _sum(have: Sequence[ClassState], amount: Callable[[ClassState], float]) -> float:
+    # Exact, so that the order of the workers changes nothing.
+    return math.fsum(map(amount, have))

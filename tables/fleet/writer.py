@@ -1,0 +1,138 @@
+"""Writes a worker's own state into the status topic, beside everything else that it does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from streams.broker.producers.client import ProducerClient, end_producer
+from streams.cancellation import end
+from streams.log_lines import BOUNDED
+from streams.retries import Backoff, Retries
+from tables.fleet.state import MOST_BYTES, WorkerState, encode_state
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two rows.
+INTERVAL_S: Final = 2.0
+_RETRY: Final = Backoff(INTERVAL_S, factor=2, most_s=30.0)
+#: Seconds for a row to be confirmed, and for the last one of a worker that ends.
+_CONFIRM_S: Final = 10.0
+_LAST_S: Final = 1.0
+
+
+class StatusWriter:
+    """Writes the state every two seconds over a producer of its own, so that nothing else waits for it.
+
+    A row that was not confirmed is not sent again: there is a newer one. A topic that is not there, or may
+    not be written, and brokers that are away, are said once, and tried again for as long as the worker runs.
+
+    Args:
+        topic: the status topic.
+        worker: the worker's id.
+        state: makes the state as it is now.
+        options: of the aiokafka client.
+        shows: is given each state as well.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        worker: str,
+        state: Callable[[], WorkerState],
+        options: dict[str, Any],
+        shows: Callable[[str, WorkerState], None] = lambda *_: None,
+    ) -> None:
+        self._topic = topic
+        self._worker = worker
+        self._state = state
+        self._shows = shows
+        self._client = ProducerClient(
+            options,
+            linger_ms=0,
+            max_request_size=2 * MOST_BYTES,
+            request_timeout_ms=int(_CONFIRM_S * 500),
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._said = False
+        #: Rows that were confirmed.
+        self.written = 0
+
+    def start(self) -> None:
+        """Start writing in the background."""
+        self._task = asyncio.create_task(self._run(), name="status-writer")
+
+    async def stop(self, *, in_order: bool = True) -> None:
+        """Write no more; a worker that ends in order takes its row out of the topic, any other leaves it."""
+        await end(self._task)
+        if self._client.current is None:
+            return
+        try:
+            if self.written:
+                await self._send(None if in_order else encode_state(self._state()), _LAST_S)
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.debug("The last row of the status topic was not written: %r", error)
+        finally:
+            await self._disconnect()
+
+    async def _run(self) -> None:
+        retries = Retries(_RETRY)
+        while True:
+            state = self._state()
+            self._shows(self._worker, state)
+            try:
+                if self._client.current is None:
+                    await self._client.connect(_CONFIRM_S)
+                await self._send(encode_state(state), _CONFIRM_S)
+            except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+                # aiokafka asserts that a partition is known.
+                self._say_not_written(error)
+                await self._disconnect()
+                await self._pause(retries)
+            else:
+                self._say_written()
+                retries = Retries(_RETRY)
+                await asyncio.sleep(INTERVAL_S)
+
+    async def _pause(self, retries: Retries) -> None:
+        """Wait before the next try, and go on showing the state here."""
+        pause = asyncio.create_task(retries.pause(), name="status-pause")
+        try:
+            while not pause.done():
+                await asyncio.wait([pause], timeout=INTERVAL_S)
+                self._shows(self._worker, self._state())
+        finally:
+            await end(pause)
+
+    async def _send(self, row: bytes | None, within_s: float) -> None:
+        producer = self._client.current
+        if producer is None:
+            return
+        async with asyncio.timeout(within_s):
+            await producer.send_and_wait(self._topic, row, key=self._worker.encode())
+        self.written += 1
+
+    async def _disconnect(self) -> None:
+        producer = self._client.release()
+        if producer is not None:
+            await end_producer(producer, 0.5)
+
+    def _say_not_written(self, error: BaseException) -> None:
+        if not self._said:
+            self._said = True
+            log.warning(
+                "The state of this worker is not written to %s (%r), so other workers do not show it: look "
+                "at `tocsin topics check`. It is tried again, and nothing else needs it.",
+                self._topic,
+                error,
+                extra=BOUNDED,
+            )
+
+    def _say_written(self) -> None:
+        if self._said:
+            self._said = False
+            log.info("The state of this worker is written to %s again.", self._topic)
