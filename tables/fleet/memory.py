@@ -8,6 +8,7 @@ the time of that row what time it is. Before one was seen to be written, the rea
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -52,7 +53,7 @@ class Fleet:
 
     members: tuple[Member, ...] = ()
     totals: FleetTotals = field(default_factory=FleetTotals)
-    left_out: dict[LeftOut, int] = field(default_factory=dict)
+    left_out: Mapping[LeftOut, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -208,6 +209,7 @@ class NoFleet:
     """Where nothing is read of any worker. Implements ``FleetSource`` of the web views."""
 
     complete = False
+    missing: frozenset[int] = frozenset()
     trouble: str | None = None
     as_of = 0.0
     _nobody: Final = Fleet()

@@ -91,7 +91,13 @@ class FleetReader:
     @property
     def complete(self) -> bool:
         """Whether the topic was read to its end within the last seconds."""
-        return bool(self._partitions) and self._steady() - self._seen_at() < _SILENT_S
+        return bool(self._partitions) and not self.missing
+
+    @property
+    def missing(self) -> set[int]:
+        """Partitions of which that is not so."""
+        since = self._steady() - _SILENT_S
+        return {number for number in range(self._partitions) if self._seen.get(number, since) <= since}
 
     @property
     def as_of(self) -> float:

@@ -29,6 +29,7 @@ from tables.views.bodies import (
 from tables.views.counts_query import MOST_ITEMS, MOST_PATTERN, ORDERS, WINDOW_NAMES
 from tables.views.prefix import Prefix
 from tables.views.sessions import COOKIE
+from tables.views.worker_bodies import WorkersBody
 
 PATH: Final = "/api/v1/openapi.json"
 
@@ -185,6 +186,13 @@ OPERATIONS: Final = (
         takes=ChangeBody,
         access="admin",
         of_worker=True,
+    ),
+    Operation(
+        "/api/v1/workers",
+        "workers",
+        "All workers, as each says of itself: classes, partitions, dead letters; and the sums of them.",
+        WorkersBody,
+        kept=True,
     ),
     Operation(PATH, "openapi", "This document.", "application/json", problems=(401,), kept=True),
     Operation(

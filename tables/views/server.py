@@ -45,6 +45,7 @@ from tables.views.sources import (
     Stalls,
     WorkerStats,
 )
+from tables.views.workers_call import WorkersCall
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ class ViewServer:
         self._sign_in = SignIn(access.token, access.sessions, self.prefix, environment)
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
+            WorkersCall(sources, live, answers),
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),

@@ -386,6 +386,10 @@ class FleetSource(Protocol):
         """Whether what they say was read to its end within the last seconds."""
 
     @property
+    def missing(self) -> AbstractSet[int]:
+        """Partitions of the status topic of which that is not so."""
+
+    @property
     def trouble(self) -> str | None:
         """Why it cannot be read, one sentence; None while it can."""
 

@@ -53,6 +53,7 @@ PATHS = {
     "/api/v1/counts": "/api/v1/counts?limit=2",
     "/api/v1/counts/{event_type}": "/api/v1/counts/volume.create.end",
     "/api/v1/scheduler": "/api/v1/scheduler",
+    "/api/v1/workers": "/api/v1/workers",
     "/livez": "/livez",
     "/readyz": "/readyz",
     "/startupz": "/startupz",
