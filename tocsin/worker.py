@@ -358,8 +358,8 @@ class Worker:
     def _worked_on(self) -> set[TP]:
         return self.traffic.assigned if self.traffic.ready.is_set() else set()
 
-    def _given(self) -> set[TP]:
-        given: set[TP] = self._app.consumer.assignment()
+    def _given(self) -> frozenset[TP]:
+        given: frozenset[TP] = self._app.consumer.given()
         return given
 
     def _has_first_slice(self) -> bool:

@@ -23,6 +23,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 from aiokafka.structs import OffsetAndMetadata
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -349,6 +350,13 @@ class Consumer(driver.Consumer):
         """What is committed of these is of an earlier life of theirs: any offset may be committed next."""
         for tp in tps:
             self._committed_offset[tp] = None
+
+    def given(self) -> frozenset[TP]:
+        """The partitions that this worker was given; none before it has joined the group."""
+        try:
+            return frozenset(self.assignment())
+        except ConsumerNotStarted:
+            return frozenset()
 
     def assigned_in_group(self) -> Partitions:
         """What the present assignment gives to any member of the group, by topic."""

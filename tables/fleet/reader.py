@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _RETRY: Final = Backoff(1.0, factor=2, most_s=30.0)
 #: Seconds between looks at whether the topic is there and is the same one.
-_LOOK_INTERVAL_S: Final = 10.0
+_LOOK_INTERVAL_S: Final = 5.0
 #: Records taken at a time: one takes about a twentieth of a millisecond.
 _MOST_RECORDS: Final = 10
 #: Bytes asked for per partition and fetch.

@@ -57,56 +57,63 @@ class StatusWriter:
             max_request_size=2 * MOST_BYTES,
             request_timeout_ms=int(_CONFIRM_S * 500),
         )
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._latest: WorkerState | None = None
+        self._news = asyncio.Event()
         self._said = False
         #: Rows that were confirmed.
         self.written = 0
 
     def start(self) -> None:
         """Start writing in the background."""
-        self._task = asyncio.create_task(self._run(), name="status-writer")
+        self._tasks = [
+            asyncio.create_task(self._tell(), name="status"),
+            asyncio.create_task(self._write(), name="status-writer"),
+        ]
 
     async def stop(self, *, in_order: bool = True) -> None:
         """Write no more; a worker that ends in order takes its row out of the topic, any other leaves it."""
-        await end(self._task)
-        if self._client.current is None:
-            return
+        await end(*self._tasks)
         try:
-            if self.written:
+            if self.written and not self._said:
                 await self._send(None if in_order else encode_state(self._state()), _LAST_S)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except (KafkaError, OSError, TimeoutError, AssertionError) as error:
             log.debug("The last row of the status topic was not written: %r", error)
         finally:
             await self._disconnect()
 
-    async def _run(self) -> None:
+    async def _tell(self) -> None:
+        """Make the state now and then; it is shown here whatever becomes of the rows."""
+        while True:
+            try:
+                self._latest = self._state()
+                self._shows(self._worker, self._latest)
+                self._news.set()
+            except Exception:
+                # Without it the state would stand still, silently.
+                log.exception("The state of this worker could not be told; trying again.")
+                await asyncio.sleep(_RETRY.most_s)
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _write(self) -> None:
+        """Write the latest state, once for each that is made; one that comes meanwhile replaces it."""
         retries = Retries(_RETRY)
         while True:
-            state = self._state()
-            self._shows(self._worker, state)
+            await self._news.wait()
+            self._news.clear()
+            if self._latest is None:
+                continue
             try:
                 if self._client.current is None:
                     await self._client.connect(_CONFIRM_S)
-                await self._send(encode_state(state), _CONFIRM_S)
-            except (KafkaError, OSError, TimeoutError, AssertionError) as error:
-                # aiokafka asserts that a partition is known.
+                await self._send(encode_state(self._latest), _CONFIRM_S)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing else may suffer, and it is said
                 self._say_not_written(error)
                 await self._disconnect()
-                await self._pause(retries)
+                await retries.pause()
             else:
                 self._say_written()
                 retries = Retries(_RETRY)
-                await asyncio.sleep(INTERVAL_S)
-
-    async def _pause(self, retries: Retries) -> None:
-        """Wait before the next try, and go on showing the state here."""
-        pause = asyncio.create_task(retries.pause(), name="status-pause")
-        try:
-            while not pause.done():
-                await asyncio.wait([pause], timeout=INTERVAL_S)
-                self._shows(self._worker, self._state())
-        finally:
-            await end(pause)
 
     async def _send(self, row: bytes | None, within_s: float) -> None:
         producer = self._client.current
