@@ -38,6 +38,13 @@ async def test_the_app_uses_our_consumer(app: TocsinApp) -> None:
     assert isinstance(app.consumer._thread, ConsumerThread)
 
 
+async def test_nothing_was_given_before_the_group_was_joined(app: TocsinApp) -> None:
+    consumer = app.consumer
+    assert consumer.given() == frozenset()
+    consumer._thread.assignment = lambda: {MANAGED, OTHER}
+    assert consumer.given() == {MANAGED, OTHER}
+
+
 async def test_managed_offsets_are_committed_from_what_is_durable_not_from_acks(app: TocsinApp) -> None:
     consumer = app.consumer
     consumer._acked[MANAGED].extend([5, 6, 7])

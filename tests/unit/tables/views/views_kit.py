@@ -21,6 +21,8 @@ from streams.transport.traffic import ClassTraffic
 from streams.upstream.store_sizes import StoreSize
 from tables.buckets import RESOLUTIONS, RETENTION_S, parent
 from tables.feeds import PingResult
+from tables.fleet.memory import Fleet, FleetMemory
+from tables.fleet.state import WorkerState, encode_state
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.recent_alerts import Alert, AlertMemory
 from tables.row_bodies import TypeTotal
@@ -84,6 +86,25 @@ class FakeAlerts:
         return run(self.memory.newest(priority=priority, event_type=event_type, most=most))
 
 
+class FakeFleet:
+    """States of workers in a real memory, to be filled at will."""
+
+    def __init__(self) -> None:
+        self.memory = FleetMemory("tocsin")
+        self.complete = True
+        self.missing: set[int] = set()
+        self.trouble: str | None = None
+        self.as_of = NOW_S - 0.5
+
+    def write(self, worker: str, state: WorkerState, ago_s: float = 1.0) -> None:
+        """A row that a worker wrote so long ago."""
+        self.memory.take(worker.encode(), encode_state(state), NOW_S - ago_s, -ago_s, live=True)
+
+    def look(self) -> Fleet:
+        """All workers."""
+        return self.memory.look(0.0, NOW_S)
+
+
 def run(steps: Generator[None, None, list[Alert]]) -> list[Alert]:
     """Take all steps, and return what they end in."""
     while True:
@@ -135,6 +156,7 @@ class FakeSources:
         self.guard: AgeGuard[Priority, int] | None = None
         self.stalls = StallLog()
         self.alerts = FakeAlerts()
+        self.fleet = FakeFleet()
         self.results: Counter[PingResult] = Counter({"accepted": 9, "failed": 2})
         self.untold_s = 3.5
 
@@ -177,6 +199,7 @@ class FakeSources:
             self.stalls,
             self.alerts,
             self,
+            fleet=self.fleet,
             registry=registry,
             clock=lambda: NOW_S + 1.0,
         )
