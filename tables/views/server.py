@@ -28,6 +28,7 @@ from tables.views.openapi import OpenApi
 from tables.views.page_changes import PageChanges
 from tables.views.pages.counts import CountsPage
 from tables.views.pages.files import Files
+from tables.views.pages.flow import FlowPage
 from tables.views.pages.layout import Layout
 from tables.views.pages.overview import OverviewPage
 from tables.views.pages.templating import make_environment
@@ -120,6 +121,7 @@ class ViewServer:
             FeedViews(sources, live.lane, self.prefix),
             OverviewPage(layout),
             CountsPage(layout),
+            FlowPage(layout),
             self.changes,
             Files(),
             self._sign_in,

@@ -279,8 +279,8 @@ async def test_self_check_takes_the_real_partition_count(
     assert view.partitions == 3
     assert "have 3 partitions, so TOCSIN_PARTITIONS=2 is not used" in caplog.text
     found = await fetch_topics(admin, view.topic_ids)
-    only_one = found.pop(slices_topic(settings))
-    assert ({topic.partitions for topic in found.values()}, only_one.partitions) == ({3}, 1)
+    assert [found.pop(name).partitions for name in (slices_topic(settings), settings.status_topic)] == [1, 1]
+    assert {topic.partitions for topic in found.values()} == {3}
     assert view.slices == 3
     assert view.warnings == ()
 
@@ -445,32 +445,32 @@ def test_commands_apply_and_check(kafka: LocalKafka, tocsin: Any, unique: str) -
     code, out, _ = tocsin("check", "--brokers", kafka.bootstrap)
     assert code == 1
     assert f"error   {unique}.dead is missing" in out
-    assert "14 topics: 14 errors, 0 warnings." in out
+    assert "15 topics: 14 errors, 1 warnings." in out
 
     code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["created"] * 14
+    assert [line.split()[0] for line in out.splitlines()] == ["created"] * 15
 
     code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["there"] * 14
+    assert [line.split()[0] for line in out.splitlines()] == ["there"] * 15
 
-    assert tocsin("check", "--brokers", kafka.bootstrap) == (0, "14 topics: 0 errors, 0 warnings.\n", "")
+    assert tocsin("check", "--brokers", kafka.bootstrap) == (0, "15 topics: 0 errors, 0 warnings.\n", "")
 
 
 def test_commands_apply_and_check_as_json(kafka: LocalKafka, tocsin: Any, unique: str) -> None:
     code, out, _ = tocsin("check", "--json", "--brokers", kafka.bootstrap)
     found = orjson.loads(out)
-    assert (code, found["topics"], found["errors"], found["warnings"]) == (1, 14, 14, 0)
+    assert (code, found["topics"], found["errors"], found["warnings"]) == (1, 15, 14, 1)
     assert {"severity", "topic", "sentence"} == set(found["problems"][0])
     assert f"{unique}.dead" in {problem["topic"] for problem in found["problems"]}
     for created in (True, False):
         code, out, _ = tocsin("apply", "--json", "--brokers", kafka.bootstrap)
         topics = orjson.loads(out)["topics"]
         assert code == 0
-        assert [topic["created"] for topic in topics] == [created] * 14
+        assert [topic["created"] for topic in topics] == [created] * 15
     assert orjson.loads(tocsin("check", "--json", "--brokers", kafka.bootstrap)[1]) == {
-        "topics": 14,
+        "topics": 15,
         "errors": 0,
         "warnings": 0,
         "problems": [],
