@@ -13,6 +13,7 @@ from streams.broker.producers.client import ProducerClient, end_producer
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
 from streams.retries import Backoff, Retries
+from streams.upstream.topic_ids import fetch_topics
 from tables.fleet.state import MOST_BYTES, WorkerState, encode_state
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class StatusWriter:
             try:
                 if self._client.current is None:
                     await self._client.connect(_CONFIRM_S)
+                    await self._look()
                 await self._send(encode_state(self._latest), _CONFIRM_S)
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing else may suffer, and it is said
                 self._say_not_written(error)
@@ -114,6 +116,12 @@ class StatusWriter:
             else:
                 self._say_written()
                 retries = Retries(_RETRY)
+
+    async def _look(self) -> None:
+        """Look whether the topic can be used, before the client waits for it and complains."""
+        topic = (await fetch_topics(self._client.current, [self._topic]))[self._topic]
+        if topic.error is not None or not topic.may_write:
+            raise KafkaError(topic.error or "it may not be written")
 
     async def _send(self, row: bytes | None, within_s: float) -> None:
         producer = self._client.current

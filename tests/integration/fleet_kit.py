@@ -29,3 +29,13 @@ async def all_show(asked: list[Worker], what: str, wanted: dict[str, bool]) -> N
         return all([heard(await workers_of(each)) == wanted for each in asked])
 
     await eventually(what, shown)
+
+
+async def pages_show(asked: list[Worker], *texts: str) -> None:
+    """Wait until the page Flow of each process has these texts."""
+
+    async def shown() -> bool:
+        pages = [(await asyncio.to_thread(each.get, "/flow"))[1].decode() for each in asked]
+        return all(text in page.replace("<wbr>", "") for page in pages for text in texts)
+
+    await eventually(f"the pages show {', '.join(texts)}", shown)

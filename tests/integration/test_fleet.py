@@ -6,7 +6,7 @@ import pytest
 
 from streams.broker.topics import apply_topics
 from tables.fleet.state import worker_id
-from tests.integration.fleet_kit import WEB, all_show, workers_of
+from tests.integration.fleet_kit import WEB, all_show, pages_show, workers_of
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
 
@@ -54,8 +54,10 @@ async def test_every_process_shows_all_workers_and_what_became_of_them(deploymen
 
     await eventually("both work on all partitions", all_work)
 
+    await pages_show([one, two, web], "2 heard from, 2 ready")
     two.kill()
     await all_show([one, web], "the killed worker is not heard from", both | {named: False})
+    await pages_show([one, web], "1 heard from, 1 ready", "not heard from</span>")
     two.start()
     await all_show([one, two, web], "the worker is there again, and once", both)
     await two.stop()
