@@ -201,6 +201,10 @@ class _Tail:
         self.alerts.appendleft(alert)
         self._nbytes += alert.nbytes
 
+    def at(self, offset: int) -> Alert | None:
+        """The alert at an offset; None where it is not kept."""
+        return next((alert for alert in self.alerts if alert.offset == offset), None)
+
     def forget(self, before: int) -> bool:
         """Forget what lies at offsets less than ``before``; whether there was something."""
         alerts, number = self.alerts, len(self.alerts)
@@ -272,6 +276,15 @@ class AlertMemory:
         for tails in self._tails.values():
             if tails[place].forget(before):
                 self.changes += 1
+
+    def at(self, place: Place, offset: int) -> Generator[None, None, Alert | None]:
+        """The alert at one place of its topic, None where it is not kept; in steps of less than a millisecond."""
+        for tails in self._tails.values():
+            tail = tails.get(place)
+            if tail is not None and (alert := tail.at(offset)) is not None:
+                return alert
+            yield
+        return None
 
     def _tails_of(self, place: Place, alert: Alert) -> Iterator[_Tail]:
         yield self._tails[None][place]
