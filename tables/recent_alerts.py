@@ -278,7 +278,7 @@ class AlertMemory:
                 self.changes += 1
 
     def at(self, place: Place, offset: int) -> Generator[None, None, Alert | None]:
-        """The alert at one place of its topic, None where it is not kept; in steps of less than a millisecond."""
+        """The alert at one place of its topic, None where it is not kept; found in short steps."""
         for tails in self._tails.values():
             tail = tails.get(place)
             if tail is not None and (alert := tail.at(offset)) is not None:

@@ -76,13 +76,16 @@ class LiveAlerts:
         sources: of the alerts, and their priorities.
         lane: in which all work for readers is done.
         monotonic: for the age of results, in seconds.
+
+    Attributes:
+        lane: as given.
     """
 
     def __init__(
         self, sources: Sources, lane: ReaderLane, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._sources = sources
-        self._lane = lane
+        self.lane = lane
         self._monotonic = monotonic
         self._moment: _Moment | None = None
         self._cost_s = 0.0
@@ -127,7 +130,7 @@ class LiveAlerts:
         complete, trouble = alerts.complete and not missing, alerts.trouble
         began = self._monotonic()
         lists = [await self._newest(each) for each in self.priorities]
-        found = await self._run(merged(lists))
+        found = await self.run(merged(lists))
         self._cost_s = self._monotonic() - began
         kept = [
             Kept(priority, len(each), each[-1].time_ms if each else 0)
@@ -142,15 +145,15 @@ class LiveAlerts:
         that is kept.
         """
         if not query.is_filtered:
-            return await self._run(matching(snapshot.alerts, query))
+            return await self.run(matching(snapshot.alerts, query))
         pattern = query.event_type or _ALL_KEPT
         priorities = [each for each in self.priorities if query.priority in (None, each)]
         lists = [await self._newest(each, pattern, _MOST_FOUND) for each in priorities]
-        return await self._run(matching(await self._run(merged(lists)), query))
+        return await self.run(matching(await self.run(merged(lists)), query))
 
     async def groups(self, snapshot: AlertsSnapshot, query: AlertsQuery) -> list[AlertGroup]:
         """All groups of what a query asks for, the one with the newest alert first."""
-        return await self._run(grouped(await self.find(snapshot, query)))
+        return await self.run(grouped(await self.find(snapshot, query)))
 
     async def latest(
         self, most: int, priorities: Collection[Priority] = (Priority.CRITICAL, Priority.ERROR)
@@ -159,7 +162,7 @@ class LiveAlerts:
         lists = [
             await self._newest(each, most=most) for each in self.priorities if each in frozenset(priorities)
         ]
-        return (await self._run(merged(lists)))[:most]
+        return (await self.run(merged(lists)))[:most]
 
     async def of_event_type(self, event_type: str, most: int) -> list[Alert]:
         """The newest alerts of one event type, newest first, for other pages."""
@@ -168,15 +171,20 @@ class LiveAlerts:
         found = await self.find(await self.snapshot(), query)
         return [each for each in found if each.event_type == event_type][:most]
 
+    async def at(self, topic: str, partition: int, offset: int) -> Alert | None:
+        """The alert at one place of its topic; None where it is not kept."""
+        async with self.lane.work():
+            return await self._sources.alerts.at(topic, partition, offset)
+
     async def _newest(
         self, priority: Priority, event_type: str | None = None, most: int | None = None
     ) -> list[Alert]:
-        async with self._lane.work():
+        async with self.lane.work():
             return await self._sources.alerts.newest(priority=priority, event_type=event_type, most=most)
 
-    async def _run(self, steps: Generator[None, None, _Result]) -> _Result:
+    async def run(self, steps: Generator[None, None, _Result]) -> _Result:
         """Run all of ``steps`` in the lane, and return what they end in."""
-        async with self._lane.work() as pieces:
+        async with self.lane.work() as pieces:
             while True:
                 try:
                     next(steps)

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import WILDCARDS, host_in_url, reachable_host
 from tables.views.access import Access
+from tables.views.alerts_api import AlertsApi
 from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
@@ -108,6 +109,7 @@ class ViewServer:
         self._sign_in = SignIn(access.token, access.sessions, self.prefix, environment)
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
+            AlertsApi(sources, layout.alerts, answers, self.prefix),
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
