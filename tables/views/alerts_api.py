@@ -37,11 +37,10 @@ from tables.views.alert_bodies import (
 )
 from tables.views.alert_contents import AlertContents, contents_of
 from tables.views.alert_groups import AlertGroup, Span, publisher_of, summary_of
-from tables.views.alerts_query import AlertsQuery, page_of, parse_alerts_query, parse_place
+from tables.views.alerts_query import AlertsQuery, alert_address, page_of, parse_alerts_query, parse_place
 from tables.views.answers import Answer, Answers, answered, json_answer
 from tables.views.counts_query import BadQueryError, parameters
 from tables.views.live_alerts import AlertsSnapshot, LiveAlerts
-from tables.views.pages.alert_rows import alert_address
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem
 from tables.views.reader_lane import Pieces
@@ -121,7 +120,7 @@ class AlertsApi:
         return await answered(request, answer)
 
     def _check_kept(self) -> None:
-        if (why_not := none_kept(self._sources)) is not None:
+        if (why_not := self._alerts.none_kept) is not None:
             raise Problem(404, why_not)
 
     async def _alerts_answer(self, snapshot: AlertsSnapshot, query: AlertsQuery, prefix: str) -> Answer:
@@ -165,34 +164,13 @@ class AlertsApi:
     ) -> Answer:
         alert = await self._alerts.at(*place)
         if alert is None:
-            raise Problem(404, not_kept(snapshot))
+            raise Problem(404, snapshot.not_kept)
         contents = await self._alerts.run(
             contents_of(alert, self._masker, payloads=self._sources.settings.web_payloads)
         )
         async with self._alerts.lane.work():
             as_of = rfc3339(snapshot.as_of_s)
             return json_answer(_encode(_body(snapshot, alert, contents, prefix)), as_of)
-
-
-def none_kept(sources: Sources) -> str | None:
-    """Why this process keeps no alerts, one sentence that says what to change; None where it keeps some."""
-    if not sources.alerts.most:
-        return "This worker keeps no alerts: give TOCSIN_FEED_ENTRIES more than 0."
-    if not sources.settings.forward_priorities:
-        return "Nothing is forwarded, so that there are no alerts: give TOCSIN_FORWARD_PRIORITIES some."
-    return None
-
-
-def not_kept(snapshot: AlertsSnapshot) -> str:
-    """Why there is no alert at a place, one sentence."""
-    if snapshot.trouble is not None:
-        return snapshot.trouble
-    if not snapshot.complete:
-        return "The last alerts have not all been read yet; ask again."
-    return (
-        "No alert of this place is kept: it came before the last ones, which are listed, or there is none; "
-        "read it from its topic."
-    )
 
 
 def _body(snapshot: AlertsSnapshot, alert: Alert, contents: AlertContents, prefix: str) -> AlertBody:

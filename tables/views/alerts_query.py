@@ -11,12 +11,13 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
+from urllib.parse import urlencode
 
 import orjson
 
 from streams.notifications.priority import Priority
 from tables.buckets import WINDOWS
-from tables.recent_alerts import AlertKey
+from tables.recent_alerts import Alert, AlertKey
 from tables.views.counts_query import MOST_ITEMS, MOST_PATTERN, BadQueryError, Parameters, parameters
 from tables.views.problems import plain
 
@@ -101,6 +102,12 @@ def parse_place(topic: str, partition: str, offset: str) -> tuple[str, int, int]
         _number("partition", partition, MOST_PARTITION),
         _number("offset", offset, MOST_OFFSET),
     )
+
+
+def alert_address(alert: Alert) -> str:
+    """The address of an alert's own page, relative to any other page."""
+    place = {"topic": alert.topic, "partition": alert.partition, "offset": alert.offset}
+    return f"alert?{urlencode(place)}"
 
 
 def page_of(

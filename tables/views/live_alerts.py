@@ -61,6 +61,18 @@ class AlertsSnapshot:
     kept: list[Kept]
     alerts: list[Alert]
 
+    @property
+    def not_kept(self) -> str:
+        """Why an alert that is asked for by its place is not there, one sentence."""
+        if self.trouble is not None:
+            return self.trouble
+        if not self.complete:
+            return "The last alerts have not all been read yet; ask again."
+        return (
+            "No alert of this place is kept: it came before the last ones, or there is none; "
+            "read it from its topic."
+        )
+
 
 @dataclass(slots=True, frozen=True)
 class _Moment:
@@ -95,6 +107,15 @@ class LiveAlerts:
     def priorities(self) -> list[Priority]:
         """Priorities that are forwarded, most urgent first."""
         return sorted(self._sources.settings.forward_priorities, key=lambda each: each.rank)
+
+    @property
+    def none_kept(self) -> str | None:
+        """Why no alerts are kept, one sentence that says what to change; None where some are."""
+        if not self._sources.alerts.most:
+            return "This worker keeps no alerts: give TOCSIN_FEED_ENTRIES more than 0."
+        if not self.priorities:
+            return "Nothing is forwarded, so that there are no alerts: give TOCSIN_FORWARD_PRIORITIES some."
+        return None
 
     def moment(self) -> object:
         """The same object for as long as what was computed at its time serves."""

@@ -27,6 +27,7 @@ from tables.views.live_stream import LiveStream
 from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.openapi import OpenApi
 from tables.views.page_changes import PageChanges
+from tables.views.pages.alerts import AlertsPage
 from tables.views.pages.counts import CountsPage
 from tables.views.pages.files import Files
 from tables.views.pages.layout import Layout
@@ -115,6 +116,7 @@ class ViewServer:
             FeedViews(sources, live.lane, self.prefix),
             OverviewPage(layout),
             CountsPage(layout),
+            AlertsPage(layout),
             self.changes,
             Files(),
             self._sign_in,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from tables.recent_alerts import Alert
 from tables.views.alert_groups import publisher_of, summary_of
+from tables.views.alerts_query import alert_address
 from tables.views.times import age, rfc3339
 
 
@@ -36,12 +36,6 @@ class AlertRow:
     told: str
     place: str
     address: str
-
-
-def alert_address(alert: Alert) -> str:
-    """The address of an alert's own page, relative to any other page."""
-    place = {"topic": alert.topic, "partition": alert.partition, "offset": alert.offset}
-    return f"alert?{urlencode(place)}"
 
 
 def place_of(alert: Alert) -> str:
