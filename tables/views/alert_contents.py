@@ -56,7 +56,6 @@ class _Body(msgspec.Struct):
 
 
 _decoder: Final = msgspec.json.Decoder(_Body)
-#: Not orjson: its versions 3.12 and 3.13 write beyond their memory where lists are nested some sixty deep.
 _encode: Final = msgspec.json.Encoder().encode
 
 

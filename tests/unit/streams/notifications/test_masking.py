@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from oslo_utils import strutils
 
 from streams.notifications.masking import MASK, Masker
+from tests.paths import ROOT
 
 SECRET = "hunter2-hunter2"
 KEYS = [
@@ -165,6 +168,28 @@ def test_in_steps_much_work_is_done_in_many_steps(masker: Masker) -> None:
     assert steps({f"{number:0100}": 1 for number in range(200)}) >= 50
     assert steps({"oslo.message": orjson.dumps(list(range(10_000))).decode()}) == 0
     assert steps({"oslo.message": orjson.dumps({"a": list(range(10_000))}).decode()}) >= 500
+
+
+#: Masks a secret beside lists that are nested deep, and uses the memory that lies behind the result.
+_NESTED = """
+import json
+from streams.notifications.masking import Masker
+for filler in (list(range(10, 60)), [None] * 50, [1.5] * 50):
+    nested = 1
+    for _ in range(95):
+        nested = [nested, *filler]
+    text = json.dumps({"token": "x", "payload": nested}).encode()
+    for _ in range(50):
+        assert json.loads(Masker().masked(text))["payload"] == nested
+        used = [bytes(900) for _ in range(100)]
+"""
+
+
+def test_a_notification_that_is_nested_deep_does_no_harm() -> None:
+    """Versions of orjson wrote beyond their memory, which ended the worker that forwarded it."""
+    command = [sys.executable, "-c", _NESTED]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("word", ["пароль", "密码", "ｐｉｎ", "Schlüssel"])  # noqa: RUF001
