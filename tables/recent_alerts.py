@@ -43,6 +43,9 @@ _MOST_EVENT_TYPE_LENGTH: Final = 4096
 _MOST_REACH: Final = 50_000
 _REACH: Final = 5000
 
+#: Alerts whose event types are matched in one step.
+_MATCHED: Final = 100
+
 #: Stands before the notification in a forwarded alert. Quotes are escaped within strings, so these bytes
 #: stand nowhere else before it.
 _NOTIFICATION: Final = b',"notification":'
@@ -319,8 +322,12 @@ class AlertMemory:
             matches = make_matcher(event_type or "")
             kept = []
             for tail in tails:
-                kept.append([alert for alert in list(tail.alerts) if matches(alert.event_type)])
-                yield
+                alerts, matching = list(tail.alerts), []
+                for start in range(0, len(alerts), _MATCHED):
+                    some = alerts[start : start + _MATCHED]
+                    matching += [alert for alert in some if matches(alert.event_type)]
+                    yield
+                kept.append(matching)
         found: dict[str, Alert] = {}
         for number, alert in enumerate(heapq.merge(*map(reversed, kept), key=_key_of, reverse=True)):
             if len(found) >= most or (since is not None and alert.key <= since):

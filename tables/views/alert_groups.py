@@ -128,12 +128,21 @@ def grouped(alerts: Iterable[Alert]) -> Generator[None, None, list[AlertGroup]]:
 
 
 def merged(lists: Sequence[Sequence[Alert]]) -> Generator[None, None, list[Alert]]:
-    """The alerts of several lists in one, newest first as each of them is; found in steps."""
-    found = []
+    """The alerts of several lists in one, newest first; found in steps.
+
+    Each list is newest first, too, but where clocks differed: those of brokers that led its partition in
+    turn, or writers', where a topic has their times.
+    """
+    found: list[Alert] = []
+    in_order, before = True, None
     for number, alert in enumerate(heapq.merge(*lists, key=_key_of, reverse=True), 1):
+        in_order = in_order and (before is None or alert.key <= before)
+        before = alert.key
         found.append(alert)
         if not number % _MERGED:
             yield
+    if not in_order:
+        found.sort(key=_key_of, reverse=True)
     return found
 
 

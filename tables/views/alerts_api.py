@@ -48,7 +48,7 @@ from tables.views.sources import Sources
 from tables.views.times import rfc3339
 
 #: Items that are put into JSON in one step.
-_STEP: Final = 10
+_STEP: Final = 5
 _encode: Final = msgspec.json.Encoder().encode
 
 _Item = TypeVar("_Item")

@@ -154,7 +154,7 @@ class LiveAlerts:
         found = await self.run(merged(lists))
         self._cost_s = self._monotonic() - began
         kept = [
-            Kept(priority, len(each), each[-1].time_ms if each else 0)
+            Kept(priority, len(each), min((alert.time_ms for alert in each), default=0))
             for priority, each in zip(self.priorities, lists, strict=True)
         ]
         return AlertsSnapshot(as_of_s, complete, missing, trouble, kept, found)

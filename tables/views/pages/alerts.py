@@ -36,8 +36,6 @@ from tables.views.times import rfc3339
 PAGE_GROUPS: Final = 50
 _MOST_GROUPS: Final = 200
 _LISTED: Final = 20
-#: Groups that are made ready in one step.
-_STEP: Final = 10
 #: Characters of names that a link narrows down to.
 _MOST_LINKED: Final = 500
 #: Partitions that are named.
@@ -91,8 +89,7 @@ class AlertsPage:
         async with alerts.lane.work() as pieces:
             for group in groups:
                 items.append(_group(group, query, span, now_s))
-                if not len(items) % _STEP:
-                    await pieces.rest()
+                await pieces.rest()
         is_first = query.after is None
         return {
             "asked": _asked(query),
