@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import aiokafka
 from aiokafka import TopicPartition
@@ -22,10 +22,11 @@ from streams.transport.turns import let_others_pass
 from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
 from streams.upstream.corrupt_batches import Corrupt, LeavesOut
+from streams.upstream.fetch_progress import FetchProgress
 from streams.upstream.lenient_records import install_lenient_records
 from streams.upstream.refused_fetches import rest_after_refusals
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
-from tables.recent_alerts import Alert, AlertMemory
+from tables.recent_alerts import Alert, AlertMemory, Place
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,11 @@ _LARGEST_CHUNK: Final = 500
 _MOST_READ_BACK: Final = 256 * 2**20
 #: Seconds between looks at what the topics are and where their partitions begin.
 _LOOK_INTERVAL_S: Final = 10.0
+#: Seconds after which a partition that was not seen to its end is one that is missing. A broker answers at
+#: least once a second.
+_SILENT_S: Final = 10.0
+
+_Found = TypeVar("_Found")
 
 #: Topic -> its id and how many partitions it has, of those that are there.
 _Layout = Mapping[str, tuple[str, int]]
@@ -68,6 +74,7 @@ class AlertsReader:
         options: of the aiokafka client.
         most: alerts of a feed; 0 to read nothing.
         patterns: of event types for which alerts are kept of their own.
+        clock: the time in seconds since 1970.
         steady: seconds, only for differences.
     """
 
@@ -78,6 +85,7 @@ class AlertsReader:
         *,
         most: int,
         patterns: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = topics
@@ -92,7 +100,10 @@ class AlertsReader:
         }
         self._most = most
         self.patterns = tuple(patterns)
+        self._clock = clock
         self._steady = steady
+        #: Topic -> partition -> when it had been seen to its end, by the steady clock; of all in memory.
+        self._seen: dict[str, dict[int, float]] = {}
         self._memory = AlertMemory(topics, {}, most, patterns)
         self._changes_before = 0
         #: Whether the ends of all partitions were read once.
@@ -124,6 +135,26 @@ class AlertsReader:
         """Grows whenever other alerts are found than before."""
         return self._changes_before + self._memory.changes
 
+    @property
+    def as_of(self) -> float:
+        """Time, in seconds since 1970, up to which every alert is taken in; 0 before all were.
+
+        It stands still while a broker does not answer, and while this process is behind.
+        """
+        if not self.complete:
+            return 0.0
+        now = self._steady()
+        seen = min((self._seen[topic][number] for topic, number in self._memory.places), default=now)
+        return self._clock() - (now - seen)
+
+    @property
+    def missing(self) -> list[Place]:
+        """Partitions that were not seen to their end in the last 10 s."""
+        since = self._steady() - _SILENT_S
+        return [
+            (topic, number) for topic, number in self._memory.places if self._seen[topic][number] <= since
+        ]
+
     async def changed(self) -> None:
         """Wait until there are other alerts than now."""
         await self._changed.wait()
@@ -138,17 +169,11 @@ class AlertsReader:
             event_type: a pattern with ``*`` and ``?``; None for all.
             most: how many; the number that is kept of a feed when None.
         """
-        steps = self._memory.newest(priority=priority, event_type=event_type, most=most)
-        since = time.perf_counter()
-        while True:
-            try:
-                next(steps)
-            except StopIteration as ended:
-                found: list[Alert] = ended.value
-                return found
-            if time.perf_counter() - since > _PIECE_S:
-                await let_others_pass()
-                since = time.perf_counter()
+        return await _result(self._memory.newest(priority=priority, event_type=event_type, most=most))
+
+    async def at(self, topic: str, partition: int, offset: int) -> Alert | None:
+        """The alert at one place of its topic; None where it is not kept."""
+        return await _result(self._memory.at((topic, partition), offset))
 
     def start(self) -> None:
         """Start reading in the background."""
@@ -207,6 +232,7 @@ class AlertsReader:
         numbers = {topic: number for topic, (_, number) in layout.items()}
         memory = AlertMemory(self._topics, numbers, self._most, self.patterns)
         places = [TopicPartition(*place) for place in memory.places]
+        asked_at = self._steady()
         ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
         consumer.assign(places)
@@ -220,6 +246,10 @@ class AlertsReader:
             consumer.seek(tp, ends[tp])
         consumer.resume(*places)
         self._changes_before += self._memory.changes + 1
+        self._seen = {topic: dict.fromkeys(range(number), asked_at) for topic, number in numbers.items()}
+        progress = {
+            topic: FetchProgress(consumer, self._seen[topic], self._steady, topic) for topic in numbers
+        }
         self._memory, self.complete, self.trouble = memory, True, None
         self._tell()
         look_at = self._steady() + _LOOK_INTERVAL_S
@@ -227,6 +257,7 @@ class AlertsReader:
             fetched = await consumer.getmany(timeout_ms=1000, max_records=_MOST_RECORDS)
             for tp, records in fetched.items():
                 await self._take(consumer, memory, tp, records)
+                progress[tp.topic].taken(tp.partition, records[-1].offset + 1)
             if fetched:
                 self._tell()
                 await asyncio.sleep(_REST_S)
@@ -291,6 +322,20 @@ class AlertsReader:
 
     def _left_out(self, tp: TopicPartition, corrupt: Corrupt) -> None:
         log.error("%s. Feeds leave out the alerts that lay there.", corrupt.sentence(tp), extra=BOUNDED)
+
+
+async def _result(steps: Generator[None, None, _Found]) -> _Found:
+    """Run all of ``steps``, giving way in between, and return what they end in."""
+    since = time.perf_counter()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            found: _Found = ended.value
+            return found
+        if time.perf_counter() - since > _PIECE_S:
+            await let_others_pass()
+            since = time.perf_counter()
 
 
 async def _in_pieces(steps: Iterator[Alert]) -> None:

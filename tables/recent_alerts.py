@@ -43,6 +43,9 @@ _MOST_EVENT_TYPE_LENGTH: Final = 4096
 _MOST_REACH: Final = 50_000
 _REACH: Final = 5000
 
+#: Alerts whose event types are matched in one step.
+_MATCHED: Final = 100
+
 #: Stands before the notification in a forwarded alert. Quotes are escaped within strings, so these bytes
 #: stand nowhere else before it.
 _NOTIFICATION: Final = b',"notification":'
@@ -201,6 +204,10 @@ class _Tail:
         self.alerts.appendleft(alert)
         self._nbytes += alert.nbytes
 
+    def at(self, offset: int) -> Alert | None:
+        """The alert at an offset; None where it is not kept."""
+        return next((alert for alert in self.alerts if alert.offset == offset), None)
+
     def forget(self, before: int) -> bool:
         """Forget what lies at offsets less than ``before``; whether there was something."""
         alerts, number = self.alerts, len(self.alerts)
@@ -273,6 +280,15 @@ class AlertMemory:
             if tails[place].forget(before):
                 self.changes += 1
 
+    def at(self, place: Place, offset: int) -> Generator[None, None, Alert | None]:
+        """The alert at one place of its topic, None where it is not kept; found in short steps."""
+        for tails in self._tails.values():
+            tail = tails.get(place)
+            if tail is not None and (alert := tail.at(offset)) is not None:
+                return alert
+            yield
+        return None
+
     def _tails_of(self, place: Place, alert: Alert) -> Iterator[_Tail]:
         yield self._tails[None][place]
         for pattern, matches in self._matchers.items():
@@ -306,8 +322,12 @@ class AlertMemory:
             matches = make_matcher(event_type or "")
             kept = []
             for tail in tails:
-                kept.append([alert for alert in list(tail.alerts) if matches(alert.event_type)])
-                yield
+                alerts, matching = list(tail.alerts), []
+                for start in range(0, len(alerts), _MATCHED):
+                    some = alerts[start : start + _MATCHED]
+                    matching += [alert for alert in some if matches(alert.event_type)]
+                    yield
+                kept.append(matching)
         found: dict[str, Alert] = {}
         for number, alert in enumerate(heapq.merge(*map(reversed, kept), key=_key_of, reverse=True)):
             if len(found) >= most or (since is not None and alert.key <= since):

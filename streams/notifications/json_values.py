@@ -61,8 +61,8 @@ def why_no_json(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
 
 def is_depth_error(error: orjson.JSONDecodeError) -> bool:
     """Whether a value is nested too deep for the parser."""
-    # orjson has no error class for it; the wording changed between 3.11 and 3.13.
-    return "depth limit" in error.msg or "ecursion limit" in error.msg
+    # orjson has no error class for it, and each of its versions has other words.
+    return any(words in error.msg for words in ("depth limit", "recursion depth", "ecursion limit"))
 
 
 def is_number_error(error: orjson.JSONDecodeError) -> bool:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 MASK: Final = "***"
@@ -76,6 +77,13 @@ _LOOK_ALIKE: Final = str.maketrans("асеорхуіѕјԁһкѡոαεορκ", "
 #: Keys that are remembered as harmless; services use a few hundred.
 _MOST_REMEMBERED: Final = 10_000
 _LONGEST_REMEMBERED: Final = 200
+#: Values that `masked_in_steps` looks at in one step; a long key is as much work as several.
+_STEP: Final = 20
+_KEY_PART: Final = 20
+#: The deepest that it looks into; notifications that are nested 250 deep may be allowed.
+_DEEPEST: Final = 300
+#: The longest key that it looks into; a longer one is taken for the name of a secret.
+_LONGEST_KEY: Final = 250
 #: What stands before JSON in a string, and is none of it.
 _BEFORE: Final = " \t\r\n\v\f\ufeff\u00a0"
 
@@ -110,6 +118,24 @@ class Masker:
             orjson.JSONDecodeError: a key names one, and the text is no JSON that can be looked into.
         """
         return self._rewritten(notification) if self._finds_a_secret(notification) else notification
+
+    def masked_in_steps(self, value: Any) -> Generator[None, None, tuple[Any, int]]:
+        """A value that was read from JSON, with secrets masked as `masked` does, and text in it written anew.
+
+        For whoever shares a thread with others: the work is cut into short steps.
+
+        Args:
+            value: of a notification of at most 64 KiB.
+
+        Returns:
+            the value, and how many blanks it takes to write it with an indent of two.
+
+        Raises:
+            RecursionError: it is nested too deep to be looked into.
+        """
+        walk = _Walk(self)
+        found = yield from walk.value(value, 1)
+        return found, walk.indent
 
     def are_plain(self, notifications: Sequence[bytes]) -> bool:
         """Whether `masked` would return each of several notifications as it is; False where it is not sure.
@@ -174,3 +200,64 @@ class Masker:
     def _hides(self, key: str, held: Any) -> bool:
         # Nothing, and yes or no, are no secrets.
         return held is not None and held != "" and not isinstance(held, bool) and self.names_a_secret(key)
+
+
+class _Walk:
+    """One look at all of a value, in steps.
+
+    Attributes:
+        indent: blanks that it takes to write what was looked at, each value in a line of its own.
+    """
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+        self._looked_at = 0
+        self.indent = 0
+
+    def value(self, value: Any, depth: int) -> Generator[None, None, Any]:
+        """What is shown of a value that lies ``depth`` deep."""
+        if depth > _DEEPEST:
+            raise RecursionError("nested too deep to be looked into")
+        if isinstance(value, dict):
+            members = {}
+            for key, held in value.items():
+                if self._is_step(depth, len(key)):
+                    yield
+                if len(key) > _LONGEST_KEY or self._masker._hides(key, held):
+                    members[key] = MASK
+                else:
+                    members[key] = (yield from self.value(held, depth + 1)) if _is_deep(held) else held
+            return members
+        if isinstance(value, list):
+            items = []
+            for held in value:
+                if self._is_step(depth):
+                    yield
+                items.append((yield from self.value(held, depth + 1)) if _is_deep(held) else held)
+            return items
+        if not _is_deep(value):
+            return value
+        yield
+        try:
+            inner = orjson.loads(value.strip(_BEFORE))
+        except ValueError:
+            return MASK if self._masker._finds_a_secret(value.encode()) else value
+        if not _is_deep(inner):
+            return value
+        yield
+        text = msgspec.json.encode((yield from self.value(inner, depth + 1))).decode()
+        yield
+        return text
+
+    def _is_step(self, depth: int, length: int = 0) -> bool:
+        self.indent += 2 * depth
+        self._looked_at += 1 + length // _KEY_PART
+        if self._looked_at < _STEP:
+            return False
+        self._looked_at = 0
+        return True
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether there may be something in it that names a secret."""
+    return isinstance(value, dict | list) or (isinstance(value, str) and ":" in value)

@@ -22,7 +22,8 @@ class FeedSettings(PublishingSettings):
         500,
         ge=0,
         le=5000,
-        description="Alerts that each worker keeps in memory for each feed; 0 for no feeds.",
+        description="Alerts that each worker keeps in memory for each feed, and for the page of alerts; "
+        "0 for neither.",
     )
     feed_events: str = Field(
         "",

@@ -169,6 +169,16 @@ class Settings(HttpBridgeSettings):
         le=10_000,
         description="Readers of the live stream at a time, in one process; more are refused with 503.",
     )
+    web_payloads: bool = Field(
+        False,
+        description="Show notifications as published on the pages of alerts and in the API, with secrets "
+        "masked; whoever may read the web views then reads them.",
+    )
+    web_mask_keys: str = Field(
+        "",
+        description="Words, separated by commas, that name a secret when they are part of a key, besides the "
+        "built-in ones and TOCSIN_MASK_KEYS; such values are masked on the pages of alerts and in the API.",
+    )
     metrics_token: SecretStr | None = Field(
         None,
         description="Token for /metrics alone (or TOCSIN_METRICS_TOKEN_FILE); a scraper then need not have "
@@ -243,7 +253,7 @@ class Settings(HttpBridgeSettings):
                 )
         return ",".join(names)
 
-    @field_validator("mask_keys")
+    @field_validator("mask_keys", "web_mask_keys")
     @classmethod
     def _check_mask_keys(cls, value: str) -> str:
         for word in filter(None, map(str.strip, value.split(","))):
@@ -292,7 +302,12 @@ class Settings(HttpBridgeSettings):
     @property
     def masked_keys(self) -> tuple[str, ...]:
         """Words that name a secret, besides the built-in ones."""
-        return tuple(word.strip() for word in self.mask_keys.split(",") if word.strip())
+        return _words(self.mask_keys)
+
+    @property
+    def web_masked_keys(self) -> tuple[str, ...]:
+        """Words that name a secret in the web views, besides the built-in ones."""
+        return (*self.masked_keys, *_words(self.web_mask_keys))
 
     @property
     def effective_weights(self) -> dict[Priority, float]:
@@ -347,3 +362,8 @@ class Settings(HttpBridgeSettings):
             driver: dict.fromkeys(options, _MASKED) for driver, options in self.driver_options.items()
         }
         return values
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Words that are separated by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())

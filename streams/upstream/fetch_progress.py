@@ -13,18 +13,22 @@ from aiokafka.protocol.fetch import FetchRequest
 
 
 class FetchProgress:
-    """Watches the fetches of a consumer of one topic; to be made once the consumer has started.
+    """Watches the fetches of one topic; to be made once the consumer has started.
 
     Args:
         consumer: of aiokafka.
         seen: partition -> when it had been seen to its end, by ``clock``; filled here, and kept by the caller
             when the consumer is replaced.
         clock: seconds, only for differences.
+        topic: which one, where the consumer reads several; each then has an object of its own.
     """
 
-    def __init__(self, consumer: Any, seen: dict[int, float], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, consumer: Any, seen: dict[int, float], clock: Callable[[], float], topic: str | None = None
+    ) -> None:
         self._seen = seen
         self._clock = clock
+        self._topic = topic
         #: Partition -> its end, and when that was asked for; until the records before it are taken in.
         self._ends: dict[int, tuple[int, float]] = {}
         client = consumer._client
@@ -36,8 +40,15 @@ class FetchProgress:
             return await self._send(node_id, request, **options)
         asked_at = self._clock()
         answer = await self._send(node_id, request, **options)
-        asked = {number: offset for _, wanted in request.topics for number, offset, *_ in wanted}
-        for _, parts in answer.topics:
+        asked = {
+            number: offset
+            for topic, wanted in request.topics
+            if self._topic in (None, topic)
+            for number, offset, *_ in wanted
+        }
+        for topic, parts in answer.topics:
+            if self._topic not in (None, topic):
+                continue
             for number, error, end, *_ in parts:
                 if error:
                     continue

@@ -15,6 +15,8 @@ from aiohttp import web
 from streams import __version__
 from streams.notifications.priority import Priority
 from tables.buckets import RETENTION_S, WINDOWS
+from tables.views.alert_bodies import AlertBody, AlertGroupsBody, AlertsBody
+from tables.views.alerts_query import MOST_OFFSET, MOST_PARTITION
 from tables.views.answers import AS_OF_HEADER, Answer, Answers, answered, tag
 from tables.views.bodies import (
     ChangeBody,
@@ -105,6 +107,21 @@ _PATTERN: Final = Parameter(
     "Event types, with the wildcards * and ?, of which there may be 8. All without it.",
     {"type": "string", "maxLength": MOST_PATTERN},
 )
+_PUBLISHER: Final = Parameter(
+    "publisher",
+    "Publishers, with the wildcards * and ?, of which there may be 8. All without it.",
+    {"type": "string", "maxLength": MOST_PATTERN},
+)
+_LIMIT: Final = Parameter(
+    "limit",
+    "Items of a page.",
+    {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": 100},
+)
+_CURSOR: Final = Parameter(
+    "cursor",
+    "`next` of the answer before; leave the other parameters as they were.",
+    {"type": "string"},
+)
 _TIME: Final = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number", "minimum": 0}]}
 
 OPERATIONS: Final = (
@@ -122,16 +139,8 @@ OPERATIONS: Final = (
                 "The order; - in front turns it round.",
                 {"type": "string", "enum": [*ORDERS], "default": "-count"},
             ),
-            Parameter(
-                "limit",
-                "Items of a page.",
-                {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": 100},
-            ),
-            Parameter(
-                "cursor",
-                "`next` of the answer before; leave the other parameters as they were.",
-                {"type": "string"},
-            ),
+            _LIMIT,
+            _CURSOR,
         ),
         kept=True,
     ),
@@ -153,6 +162,58 @@ OPERATIONS: Final = (
             ),
             Parameter("from", "Begin: RFC 3339, or seconds since 1970; in place of the window.", _TIME),
             Parameter("to", "End: RFC 3339, or seconds since 1970.", _TIME),
+        ),
+        problems=(400, 401, 404),
+        kept=True,
+    ),
+    Operation(
+        "/api/v1/alerts",
+        "alerts",
+        "The last alerts, newest first.",
+        AlertsBody,
+        (_PRIORITY, _PATTERN, _PUBLISHER, _LIMIT, _CURSOR),
+        problems=(400, 401, 404),
+        kept=True,
+    ),
+    Operation(
+        "/api/v1/alerts/groups",
+        "alertGroups",
+        "The last alerts by event type and publisher, with counts over time.",
+        AlertGroupsBody,
+        (
+            _PRIORITY,
+            _PATTERN,
+            _PUBLISHER,
+            Parameter(
+                "window",
+                "The time that the buckets span.",
+                {"type": "string", "enum": [*WINDOWS], "default": "1h"},
+            ),
+            _LIMIT,
+            _CURSOR,
+        ),
+        problems=(400, 401, 404),
+        kept=True,
+    ),
+    Operation(
+        "/api/v1/alerts/{topic}/{partition}/{offset}",
+        "alert",
+        "One alert by its place, with what was published where that may be shown.",
+        AlertBody,
+        (
+            Parameter("topic", "The alert topic.", {"type": "string", "minLength": 1}, "path"),
+            Parameter(
+                "partition",
+                "Of the topic.",
+                {"type": "integer", "minimum": 0, "maximum": MOST_PARTITION},
+                "path",
+            ),
+            Parameter(
+                "offset",
+                "Of the record.",
+                {"type": "integer", "minimum": 0, "maximum": MOST_OFFSET},
+                "path",
+            ),
         ),
         problems=(400, 401, 404),
         kept=True,

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import WILDCARDS, host_in_url, reachable_host
 from tables.views.access import Access
+from tables.views.alerts_api import AlertsApi
 from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
@@ -26,6 +27,7 @@ from tables.views.live_stream import LiveStream
 from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.openapi import OpenApi
 from tables.views.page_changes import PageChanges
+from tables.views.pages.alerts import AlertsPage
 from tables.views.pages.counts import CountsPage
 from tables.views.pages.files import Files
 from tables.views.pages.flow import FlowPage
@@ -116,12 +118,14 @@ class ViewServer:
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
             WorkersCall(sources, live, answers),
+            AlertsApi(sources, layout.alerts, answers, self.prefix),
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
             OverviewPage(layout),
             CountsPage(layout),
             FlowPage(layout),
+            AlertsPage(layout),
             self.changes,
             Files(),
             self._sign_in,

@@ -15,7 +15,7 @@ from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
 from tables.feeds import PingResult
 from tables.fleet.memory import Fleet, NoFleet
-from tables.recent_alerts import Alert
+from tables.recent_alerts import Alert, Place
 from tables.totals import Totals
 
 if TYPE_CHECKING:  # Faust would come with it
@@ -62,8 +62,19 @@ class AlertsSource(Protocol):
         """Why they cannot be read, one sentence; None while they can."""
 
     @property
+    def as_of(self) -> float:
+        """Time, in seconds since 1970, up to which all alerts are taken in; 0 before all were."""
+
+    @property
+    def missing(self) -> Collection[Place]:
+        """Partitions that are not up to date, or of which it cannot be told."""
+
+    @property
     def changes(self) -> int:
         """A number that is another whenever there are other alerts."""
+
+    async def at(self, topic: str, partition: int, offset: int) -> Alert | None:
+        """The alert at one place of its topic; None where it is not kept."""
 
     async def newest(
         self, *, priority: Priority | None = None, event_type: str | None = None, most: int | None = None

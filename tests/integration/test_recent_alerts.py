@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -64,9 +65,11 @@ class Topics:
         await (await self._producer.send_batch(batch, topic, partition=partition))
 
     @asynccontextmanager
-    async def reader(self, most: int = 20) -> AsyncIterator[AlertsReader]:
+    async def reader(
+        self, most: int = 20, steady: Callable[[], float] = time.monotonic
+    ) -> AsyncIterator[AlertsReader]:
         """A reader that has read what was there."""
-        reader = AlertsReader(self.topics, self._options, most=most, patterns=[PATTERN])
+        reader = AlertsReader(self.topics, self._options, most=most, patterns=[PATTERN], steady=steady)
         reader.start()
         try:
             await eventually("the ends are read", lambda: reader.complete)
@@ -119,6 +122,11 @@ async def test_a_new_worker_has_what_one_has_that_saw_all_come(topics: Topics) -
             assert ids(await new.newest(event_type=PATTERN)) == ["d2", "d1", "d0"]
             assert ids(await new.newest(priority=Priority.CRITICAL)) == ["c"]
             assert len(await new.newest()) == 20
+            for each in (long, new):
+                assert each.missing == []
+                [fire] = await each.newest(priority=Priority.CRITICAL)
+                assert await each.at(fire.topic, fire.partition, fire.offset) is fire
+                assert await each.at(topics.critical, 1, 99) is None
             await topics.write(topics.critical, 0, {"later": "fire"})
             for each in (long, new):
 
@@ -127,6 +135,24 @@ async def test_a_new_worker_has_what_one_has_that_saw_all_come(topics: Topics) -
 
                 await eventually("the next alert has come", came)
             assert await answers(long) == await answers(new)
+
+
+async def test_it_says_up_to_when_all_are_in_it(topics: Topics) -> None:
+    ahead_s = 0.0
+    async with topics.reader(steady=lambda: time.monotonic() + ahead_s) as reader:
+        first = reader.as_of
+        assert 0 < first <= time.time()
+        await eventually("time moves on though nothing comes", lambda: reader.as_of > first)
+        written = time.time()
+        await topics.write(topics.error, 0, {"new": "disk.full"})
+        await eventually("all that was written is in it", lambda: reader.as_of > written)
+        assert ids(await reader.newest()) == ["new"]
+        # The control: for 11 s no broker answers, so the time stands still, and nothing is known to be there.
+        ahead_s = 11.0
+        assert reader.as_of < time.time() - 10
+        assert sorted(reader.missing) == sorted((topic, n) for topic in topics.topics for n in range(2))
+        await eventually("brokers have answered", lambda: not reader.missing)
+        assert reader.as_of > time.time() - 10
 
 
 async def test_reading_back_large_alerts_ends_when_there_is_no_room(topics: Topics) -> None:

@@ -18,7 +18,7 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.notifications import Priority
+from streams.notifications import Priority, encode
 from streams.settings import EXIT_AWAY, EXIT_CONFIG
 from tables.views.metric_defs import METRICS
 from tests.integration.reading import Counts
@@ -109,6 +109,56 @@ async def test_what_is_published_comes_in_the_live_stream_and_in_the_answers(
             "/api/v1/counts?window=total&limit=1000", headers={"If-None-Match": etag}
         ) as answer:
             assert answer.status == 304
+    if serves == "web":
+        await worker.stop()
+
+
+@pytest.mark.parametrize("serves", ["worker", "web"])
+async def test_a_forwarded_critical_comes_on_the_page_of_alerts_and_in_the_api(
+    shared: Deployment, serves: str
+) -> None:
+    worker = await shared.workers[0].ready()
+    if serves == "web":
+        worker = shared.worker("web", command=WEB, web_payloads="true").start()
+    event_type = f"fire.{uuid.uuid4().hex[:8]}"
+    async with client_of(worker) as client, writer(shared.settings) as out:
+        value = encode(
+            "rack.host7", event_type, Priority.CRITICAL, {"password": "hush", "rack": 7}, 0, "first"
+        )
+        await out.raw(shared.settings.notification_topic(Priority.CRITICAL), value)
+
+        async def groups() -> list[dict[str, object]]:
+            async with client.get("/api/v1/alerts/groups", params={"event_type": event_type}) as answer:
+                body = await answer.json()
+                assert answer.status == 200, body
+                return [*body["items"]]
+
+        async def came() -> bool:
+            return bool(await groups())
+
+        await eventually("the alert has come", came)
+        [group] = await groups()
+        assert (group["publisher"], group["count"]) == ("rack.host7", 1)
+        async with client.get("/api/v1/alerts", params={"publisher": "rack.*", "limit": 1}) as answer:
+            body = await answer.json()
+        [item] = body["items"]
+        assert (item["event_type"], body["complete"], body["trouble"]) == (event_type, True, None)
+        assert body["as_of"] is not None
+        place = f"{item['topic']}/{item['partition']}/{item['offset']}"
+        async with client.get("/alerts", params={"event_type": event_type}) as answer:
+            page = await answer.text()
+        assert page.count('<tr data-key="') == 2, "one group, and one of the latest"
+        link = item["link"].replace("&", "&amp;").removeprefix("/")
+        assert page.count(f'<a href="{link}">') == 2
+        async with client.get(item["link"]) as answer:
+            assert answer.status == 200
+            page = await answer.text()
+        assert ("&#34;rack&#34;: 7" in page, "hush" in page) == (serves == "web", False)
+        async with client.get(f"/api/v1/alerts/{place}") as answer:
+            one = await answer.json()
+        assert one["alert"] == item
+        shown = {"password": "***", "rack": 7} if serves == "web" else None
+        assert (one["notification"] and one["notification"]["payload"]) == shown
     if serves == "web":
         await worker.stop()
 
@@ -256,7 +306,7 @@ async def test_whatever_is_asked_of_the_api_no_answer_breaks_its_schema(
         await worker.ready()
     async with writer(shared.settings) as out:
         await publish(out, 20)
-    found = await asked_everything(worker, tmp_path, 8 if broken else 9)
+    found = await asked_everything(worker, tmp_path, 11 if broken else 12)
     if not broken:
         assert found == ""
         return

@@ -11,6 +11,7 @@ from jinja2 import Environment
 
 from tables.views.answers import Answer, Answers, tag
 from tables.views.healthz import ask
+from tables.views.live_alerts import LiveAlerts
 from tables.views.live_counts import Freshness, LiveCounts
 from tables.views.sources import Sources
 from tables.views.times import age, rfc3339
@@ -34,6 +35,9 @@ class Layout:
         live: counts, and the lane in which all work for readers is done.
         environment: of the templates.
         is_signed_in: whether a request comes from somebody who has signed in, and may sign out.
+
+    Attributes:
+        alerts: the last alerts, for pages that show some.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class Layout:
     ) -> None:
         self.sources = sources
         self.live = live
+        self.alerts = LiveAlerts(sources, live.lane)
+        self._moment: tuple[object, object] = (None, None)
         self._environment = environment
         self._is_signed_in = is_signed_in
         self._kept = Answers(_MOST_PAGES, _MOST_BYTES)
@@ -83,8 +89,15 @@ class Layout:
             answer = await made()
         else:
             key = template, request.path, request.query_string, signed_in
-            answer = await self._kept.get(key, self.live.moment(), made, len(request.query_string))
+            answer = await self._kept.get(key, self._now(), made, len(request.query_string))
         return web.Response(body=answer.body, content_type="text/html", charset="utf-8", status=status)
+
+    def _now(self) -> object:
+        """The same object for as long as what was made of counts and alerts at its time serves."""
+        counts, alerts = self.live.moment(), self.alerts.moment()
+        if self._moment[0] is not counts or self._moment[1] is not alerts:
+            self._moment = counts, alerts
+        return self._moment
 
     async def _made(self, template: str, shown: Mapping[str, Any]) -> Answer:
         parts = []

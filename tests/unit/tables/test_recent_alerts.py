@@ -84,6 +84,18 @@ def test_event_types_are_found_by_patterns() -> None:
     assert run(kept.newest(event_type="disk", priority=Priority.CRITICAL)) == []
 
 
+def test_an_alert_is_found_by_its_place_wherever_it_is_kept() -> None:
+    kept = memory(5, "disk.*")
+    place = ("alerts.error", 0)
+    take(kept, place, [record(place, 1, "disk.full"), *(record(place, n, "storm") for n in range(2, 100))])
+    for offset, found in ((1, "disk.full"), (99, "storm"), (2, None), (100, None)):
+        alert = run(kept.at(place, offset))
+        assert (alert and alert.event_type) == found
+        assert alert is None or places([alert]) == [(*place, offset)]
+    assert run(kept.at(("alerts.error", 1), 1)) is None
+    assert run(kept.at(("nothing", 7), 1)) is None
+
+
 def test_a_named_pattern_keeps_its_alerts_through_a_storm_of_others() -> None:
     named, other = memory(5, "disk.*"), memory(5)
     place = ("alerts.error", 0)

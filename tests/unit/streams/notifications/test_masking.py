@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from oslo_utils import strutils
 
 from streams.notifications.masking import MASK, Masker
+from tests.paths import ROOT
 
 SECRET = "hunter2-hunter2"
 KEYS = [
@@ -132,6 +135,63 @@ def test_a_secret_is_found_wherever_its_key_stands(masker: Masker, written: byte
     assert SECRET.encode() not in masker.masked(written.replace(b"@", SECRET.encode()))
 
 
+def in_steps(masker: Masker, value: Any) -> Any:
+    """What `masked_in_steps` makes of a value, whose steps are all taken."""
+    steps = masker.masked_in_steps(value)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            found, _ = ended.value
+            return found
+
+
+@pytest.mark.parametrize("written", LEAKS, ids=range(len(LEAKS)))
+def test_in_steps_a_secret_is_found_there_too(masker: Masker, written: bytes) -> None:
+    value = orjson.loads(written.replace(b"@", SECRET.encode()))
+    assert SECRET not in json.dumps(in_steps(masker, value))
+
+
+def test_in_steps_what_is_too_deep_or_too_long_is_not_looked_into(masker: Masker) -> None:
+    with pytest.raises(RecursionError):
+        in_steps(masker, orjson.loads(b"[" * 400 + b"]" * 400))
+    assert in_steps(masker, {"k" * 251: 1, "k" * 250: 1}) == {"k" * 251: MASK, "k" * 250: 1}
+    text = '{"a":' * 5000 + '{"token": "' + SECRET + '"}' + "}" * 5000
+    assert in_steps(masker, {"payload": text}) == {"payload": MASK}
+
+
+def test_in_steps_much_work_is_done_in_many_steps(masker: Masker) -> None:
+    def steps(value: Any) -> int:
+        return len(list(masker.masked_in_steps(value)))
+
+    assert steps(list(range(10_000))) >= 500
+    assert steps({f"{number:0100}": 1 for number in range(200)}) >= 50
+    assert steps({"oslo.message": orjson.dumps(list(range(10_000))).decode()}) == 0
+    assert steps({"oslo.message": orjson.dumps({"a": list(range(10_000))}).decode()}) >= 500
+
+
+#: Masks a secret beside lists that are nested deep, and uses the memory that lies behind the result.
+_NESTED = """
+import json
+from streams.notifications.masking import Masker
+for filler in (list(range(10, 60)), [None] * 50, [1.5] * 50):
+    nested = 1
+    for _ in range(95):
+        nested = [nested, *filler]
+    text = json.dumps({"token": "x", "payload": nested}).encode()
+    for _ in range(50):
+        assert json.loads(Masker().masked(text))["payload"] == nested
+        used = [bytes(900) for _ in range(100)]
+"""
+
+
+def test_a_notification_that_is_nested_deep_does_no_harm() -> None:
+    """Versions of orjson wrote beyond their memory, which ended the worker that forwarded it."""
+    command = [sys.executable, "-c", _NESTED]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("word", ["пароль", "密码", "ｐｉｎ", "Schlüssel"])  # noqa: RUF001
 def test_words_of_any_script_can_be_added(word: str) -> None:
     assert masked(Masker([word]), {f"my-{word.upper()}": SECRET}) == {f"my-{word.upper()}": MASK}
@@ -185,6 +245,28 @@ def test_no_secret_is_left_under_a_key_that_names_one(value: Any) -> None:
     assert not holds(orjson.loads(masker.masked(text)), inside=False)
     envelope = orjson.dumps({"oslo.message": text.decode()})
     assert not holds(orjson.loads(orjson.loads(masker.masked(envelope))["oslo.message"]), inside=False)
+
+
+def same_text(value: Any) -> Any:
+    """A value with the JSON in its strings written in one way."""
+    if isinstance(value, dict):
+        return {key: same_text(held) for key, held in value.items()}
+    if isinstance(value, list):
+        return [same_text(item) for item in value]
+    if isinstance(value, str) and ":" in value:
+        try:
+            return json.dumps(same_text(json.loads(value)))
+        except ValueError:
+            return value
+    return value
+
+
+@given(_VALUES)
+def test_in_steps_the_same_is_masked(value: Any) -> None:
+    masker = Masker()
+    assert in_steps(masker, value) == masked(masker, value)
+    envelope = {"oslo.message": orjson.dumps(value).decode(), "a": value}
+    assert same_text(in_steps(masker, envelope)) == same_text(masked(masker, envelope))
 
 
 _PLAIN_TEXTS = st.text(alphabet=':,{}[] ab"', max_size=6).map(lambda text: text.replace('"', ""))

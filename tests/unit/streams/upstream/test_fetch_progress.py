@@ -54,6 +54,23 @@ async def test_who_is_behind_has_seen_it_when_the_records_are_taken_in() -> None
     assert broker.seen == {0: 100.0, 1: 100.0}
 
 
+async def test_of_several_topics_each_is_watched_for_itself() -> None:
+    broker = Broker()
+    consumer: Any = SimpleNamespace(_client=broker.client)
+    seen: dict[str, dict[int, float]] = {"counts": {}, "other": {}}
+    progress = {
+        topic: FetchProgress(consumer, seen[topic], lambda: broker.now, topic)
+        for topic in ("counts", "other")
+    }
+    broker.ends = {0: (0, 7), 1: (0, 9)}
+    await broker.fetch(p0=7, p1=8)
+    assert seen == {"counts": {0: 100.0}, "other": {}}
+    progress["other"].taken(1, 9)
+    assert seen == {"counts": {0: 100.0}, "other": {}}
+    progress["counts"].taken(1, 9)
+    assert seen == {"counts": {0: 100.0, 1: 100.0}, "other": {}}
+
+
 async def test_an_error_and_other_requests_say_nothing() -> None:
     broker = Broker()
     broker.ends = {0: (6, -1)}

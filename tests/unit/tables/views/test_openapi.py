@@ -11,6 +11,7 @@ import pytest
 from yarl import URL
 
 from tables.views.openapi import OPERATIONS, document, paths_of
+from tests.unit.tables.views.alerts_kit import alert_record, forward
 from tests.unit.tables.views.views_kit import FakeSources, sample, served
 
 #: Paths of pages and their files, which are for browsers, and not of the API.
@@ -30,8 +31,10 @@ def routes(fake: FakeSources, **settings: Any) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def fake() -> FakeSources:
-    """Sources with some counts."""
-    return sample()
+    """Sources with some counts, and an alert."""
+    fake = sample()
+    forward(fake, alert_record(1))
+    return fake
 
 
 def test_every_route_is_in_the_document_and_nothing_else(fake: FakeSources) -> None:
@@ -54,6 +57,9 @@ PATHS = {
     "/api/v1/counts/{event_type}": "/api/v1/counts/volume.create.end",
     "/api/v1/scheduler": "/api/v1/scheduler",
     "/api/v1/workers": "/api/v1/workers",
+    "/api/v1/alerts": "/api/v1/alerts",
+    "/api/v1/alerts/groups": "/api/v1/alerts/groups",
+    "/api/v1/alerts/{topic}/{partition}/{offset}": "/api/v1/alerts/alerts.error/0/1",
     "/livez": "/livez",
     "/readyz": "/readyz",
     "/startupz": "/startupz",

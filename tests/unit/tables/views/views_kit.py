@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from prometheus_client import CollectorRegistry
@@ -24,7 +24,7 @@ from tables.feeds import PingResult
 from tables.fleet.memory import Fleet, FleetMemory
 from tables.fleet.state import WorkerState, encode_state
 from tables.public_rows import PublicRow, encode_key, encode_value
-from tables.recent_alerts import Alert, AlertMemory
+from tables.recent_alerts import Alert, AlertMemory, Place
 from tables.row_bodies import TypeTotal
 from tables.totals import Totals
 from tables.views.server import ViewServer
@@ -72,6 +72,8 @@ class FakeAlerts:
         self.most = most
         self.complete = True
         self.trouble: str | None = None
+        self.as_of = NOW_S + 0.5
+        self.missing: list[Place] = []
         topics = {f"alerts.{each.value.lower()}": each for each in (Priority.CRITICAL, Priority.ERROR)}
         self.memory = AlertMemory(topics, dict.fromkeys(topics, SLICES), most, patterns)
 
@@ -84,6 +86,14 @@ class FakeAlerts:
     ) -> list[Alert]:
         """Alerts, newest first."""
         return run(self.memory.newest(priority=priority, event_type=event_type, most=most))
+
+    async def at(self, topic: str, partition: int, offset: int) -> Alert | None:
+        """The alert at one place."""
+        return run(self.memory.at((topic, partition), offset))
+
+Ended = TypeVar("Ended")
+
+
 
 
 class FakeFleet:
@@ -105,13 +115,13 @@ class FakeFleet:
         return self.memory.look(0.0, NOW_S)
 
 
-def run(steps: Generator[None, None, list[Alert]]) -> list[Alert]:
+def run(steps: Generator[None, None, Ended]) -> Ended:
     """Take all steps, and return what they end in."""
     while True:
         try:
             next(steps)
         except StopIteration as ended:
-            found: list[Alert] = ended.value
+            found: Ended = ended.value
             return found
 
 
