@@ -91,9 +91,8 @@ class FakeAlerts:
         """The alert at one place."""
         return run(self.memory.at((topic, partition), offset))
 
+
 Ended = TypeVar("Ended")
-
-
 
 
 class FakeFleet:
