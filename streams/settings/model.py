@@ -169,6 +169,11 @@ class Settings(HttpBridgeSettings):
         le=10_000,
         description="Readers of the live stream at a time, in one process; more are refused with 503.",
     )
+    web_payloads: bool = Field(
+        False,
+        description="Show on the web views what publishers wrote, secrets masked where that can be done, and "
+        "the beginning of dead letters as it came; else only where it lies.",
+    )
     metrics_token: SecretStr | None = Field(
         None,
         description="Token for /metrics alone (or TOCSIN_METRICS_TOKEN_FILE); a scraper then need not have "
