@@ -42,6 +42,7 @@ from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.self_check import CheckedCluster
 from streams.broker.topic_plan import planned_topics
 from streams.broker.topic_watch import TopicStates, TopicWatch
+from streams.dead_letters.latest import LatestDeadLetters
 from streams.log_lines import BOUNDED
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
@@ -90,6 +91,7 @@ class Starting:
             clock=self.clock.now_s,
         )
         self.alerts = AlertsReader.of(settings, self.options)
+        self.dead_letters = LatestDeadLetters(settings)
         self.pings = HubPings(settings.feed_hub, settings.feed_url, pinged_feeds(settings), self.alerts)
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
         self.topics = TopicWatch(self.options)
@@ -105,10 +107,12 @@ class Starting:
             stalls=self.stalls.log,
             alerts=self.alerts,
             hub=self.pings,
+            dead_letters=self.dead_letters,
         )
 
     async def stop(self) -> None:
         """Stop what this stage has started."""
+        await self.dead_letters.stop()
         await self.web.stop()
         self.stalls.stop()
 
@@ -194,6 +198,7 @@ class Worker:
         self.reader = starting.reader
         self.alerts = starting.alerts
         self.pings = starting.pings
+        self.dead_letters = starting.dead_letters
         self.health = starting.health
         self.web = starting.web
         self.stalls = starting.stalls
@@ -292,6 +297,7 @@ class Worker:
         await self.reader.stop()
         await self.pings.stop()
         await self.alerts.stop()
+        await self.dead_letters.stop()
         await self.alert_producer.stop()
         await self.count_producer.stop()
         await self.web.stop()

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 _FRESH_S: Final = 1.0
 #: Seconds that a look may take, and a replay, before it is cut short.
 _LOOK_S: Final = 15.0
-_REPLAY_S: Final = 45.0
+_REPLAY_S: Final = 25.0
 #: Seconds without a question after which it disconnects.
 _IDLE_S: Final = 30.0
 #: Bytes that are read back from the ends of all partitions together, and from each at least.
@@ -381,8 +381,8 @@ def _left_out(choice: Choice) -> list[str]:
         )
     if choice.bad_again:
         said.append(
-            f"{len(choice.bad_again)} left out that were replayed before and are bad again: ask for them once "
-            "more when what was wrong is mended."
+            f"{len(choice.bad_again)} left out that were replayed before and are bad again: ask for them "
+            "once more when what was wrong is mended."
         )
     if choice.older:
         said.append(f"{len(choice.older)} left out for which a newer dead letter of the same record stands.")

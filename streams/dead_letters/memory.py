@@ -12,6 +12,10 @@ from streams.notifications.priority import Priority
 #: Dead letters that are kept, and the first bytes of each value.
 MOST_LETTERS: Final = 2000
 MOST_VALUE: Final = 1024
+# Anybody who may write to the topic can write these: what is kept has bounds.
+_MOST_ID: Final = 512
+_MOST_REASON: Final = 100
+_MOST_TEXT: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +102,19 @@ class LetterMemory:
     _letters: dict[str, Letter] = field(default_factory=dict)
 
     def add(self, found: Found) -> None:
-        """Take in a dead letter; one whose id is known is a repeat after a crash, and changes nothing."""
+        """Take in a dead letter; one whose id is known is a repeat after a crash, and changes nothing.
+
+        One whose id is longer than Tocsin makes any is left out.
+        """
         letter = found.letter
-        if letter.id in self._letters:
+        if letter.id in self._letters or len(letter.id) > _MOST_ID:
             return
         self._letters[letter.id] = Letter(
             letter.id,
-            letter.reason,
-            letter.detail,
+            letter.reason[:_MOST_REASON],
+            letter.detail[:_MOST_TEXT],
             self.priorities.get(letter.topic),
-            letter.topic,
+            letter.topic[:_MOST_TEXT],
             letter.partition,
             letter.offset,
             (found.partition, found.offset),
