@@ -24,7 +24,8 @@ ChangeOutcome = Literal["done", "failed", "refused"]
 CHANGES: Final[tuple[ChangeName, ...]] = ("scheduler", "replay")
 CHANGE_OUTCOMES: Final[tuple[ChangeOutcome, ...]] = ("done", "failed", "refused")
 #: What became of dead letters that were to be replayed.
-REPLAY_OUTCOMES: Final = ("replayed", "failed", "left out")
+ReplayOutcome = Literal["replayed", "failed", "left_out"]
+REPLAY_OUTCOMES: Final[tuple[ReplayOutcome, ...]] = ("replayed", "failed", "left_out")
 
 
 class Changes:
@@ -39,7 +40,7 @@ class Changes:
         #: Changes that were asked for.
         self.counts: Counter[tuple[ChangeName, ChangeOutcome]] = Counter()
         #: Dead letters that were to be replayed.
-        self.replayed: Counter[str] = Counter()
+        self.replayed: Counter[ReplayOutcome] = Counter()
 
     def check(self, request: web.Request, change: ChangeName) -> Visitor:
         """Refuse whoever may not, and what a page of another site asks for; else who it is.

@@ -110,12 +110,7 @@ class DeadLetters:
         except LettersUnavailableError:
             self.changes.note(request, visitor, "replay", f"replay of {which}, nothing was sent", "failed")
             raise
-        for outcome, number in (
-            ("replayed", done.done),
-            ("failed", done.failed),
-            ("left_out", done.left_out),
-        ):
-            self.changes.replayed[outcome] += number
+        self.changes.replayed.update(replayed=done.done, failed=done.failed, left_out=done.left_out)
         what = f"replay of {which}: {done.done} replayed, {done.failed} failed, {done.left_out} left out"
         self.changes.note(request, visitor, "replay", what, "failed" if done.failed else "done")
         return done
