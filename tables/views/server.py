@@ -111,7 +111,7 @@ class ViewServer:
         self.prefix = Prefix(settings)
         environment = make_environment()
         layout = Layout(sources, live, environment, access.is_session)
-        letters = DeadLetters(sources, changes)
+        letters = self._letters = DeadLetters(sources, changes)
         self.changes = PageChanges(self._shown_now, self._is_full, access.is_session)
         self._sign_in = SignIn(access, self.prefix, environment)
         parts = (
@@ -155,6 +155,8 @@ class ViewServer:
             sources.counts.complete,
             sources.alerts.changes,
             (ready.ok, *ready.reasons, live.ok, *live.reasons),
+            sum(sources.stats.dead_letters.values()),
+            self._letters.changes.counts.total(),
         )
 
     def show(self, scheduler: SchedulerSource, stats: WorkerStats) -> None:

@@ -117,7 +117,13 @@ class SignIn:
         return _see_other(f"{up}sign-in" + (f"?next={quote(onward, safe='')}" if onward else ""))
 
     def _shown(self, onward: str, *, status: int = 200, wait_s: int = 0) -> web.Response:
-        text = self._template.render(onward=onward, wrong=status == 403, wait_s=wait_s)
+        text = self._template.render(
+            onward=onward,
+            wrong=status == 403,
+            wait_s=wait_s,
+            to_read=self._access.token is not None,
+            to_change=self._access.admin_token is not None,
+        )
         headers = {"Retry-After": str(wait_s)} if wait_s else None
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 

@@ -30,8 +30,11 @@ def routes(fake: FakeSources, **settings: Any) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def fake() -> FakeSources:
-    """Sources with some counts."""
-    return sample()
+    """Sources with some counts and dead letters."""
+    sources = sample()
+    sources.letters.add(1)
+    sources.letters.add(2, topic="elsewhere")
+    return sources
 
 
 def test_every_route_is_in_the_document_and_nothing_else(fake: FakeSources) -> None:
@@ -53,6 +56,7 @@ PATHS = {
     "/api/v1/counts": "/api/v1/counts?limit=2",
     "/api/v1/counts/{event_type}": "/api/v1/counts/volume.create.end",
     "/api/v1/scheduler": "/api/v1/scheduler",
+    "/api/v1/dead-letters": "/api/v1/dead-letters?limit=2",
     "/livez": "/livez",
     "/readyz": "/readyz",
     "/startupz": "/startupz",
