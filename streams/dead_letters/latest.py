@@ -23,6 +23,7 @@ from streams.dead_letters.memory import MOST_LETTERS, Latest, Letter, LetterMemo
 from streams.dead_letters.replay import Replay, ReplayStoppedError
 from streams.dead_letters.topic import Skipped, dead_letters
 from streams.log_lines import BOUNDED
+from streams.notifications.masking import Masker
 from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import ConfigurationError, Settings
 from streams.transport.topic_reader import TopicReader, modest_reader, topic_fault
@@ -232,7 +233,9 @@ class _Reading:
         #: Partition -> offset from which on all was read: what lies before may have been replayed.
         self._whole_from: dict[TopicPartition, int] = {}
         priorities = {settings.notification_topic(each): each for each in settings.priorities}
-        self._memory = LetterMemory(priorities, settings.web_payloads)
+        self._memory = LetterMemory(
+            priorities, Masker(settings.masked_keys) if settings.web_payloads else None
+        )
 
     async def open(self) -> None:
         """Find the partitions.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streams.dead_letters.topic import Found, History
+from streams.notifications.masking import Masker
 from streams.notifications.priority import Priority
 
 #: Dead letters that are kept, and the first bytes of each value.
@@ -16,6 +17,8 @@ MOST_VALUE: Final = 1024
 _MOST_ID: Final = 512
 _MOST_REASON: Final = 100
 _MOST_TEXT: Final = 300
+#: Bytes of a value that is looked through as a whole; of a larger one, its beginning.
+_MOST_MASKED: Final = 64 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Letter:
     Attributes:
         id: of the dead letter.
         reason: why it could not be read.
-        detail: the same in a sentence, which may repeat some of the value.
+        detail: the same in a sentence, which may repeat some of the value; empty where that is not all shown.
         priority: of the topic it came from; None where that is no notification topic.
         topic: that it came from; so are ``partition`` and ``offset``.
         lies_in: its partition in the dead-letter topic, and its offset there.
@@ -33,7 +36,8 @@ class Letter:
         size: bytes of its value; None when it has none.
         truncated: whether that is only the beginning of what was published.
         replays: how often its record had been replayed before.
-        value: the first bytes of its value; empty where they are not kept.
+        value: the first bytes of its value, secrets masked; None where they are not kept, or where a key names
+            a secret that cannot be masked.
     """
 
     id: str
@@ -48,7 +52,7 @@ class Letter:
     size: int | None
     truncated: bool
     replays: int
-    value: bytes
+    value: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +92,14 @@ class LetterMemory:
 
     Attributes:
         priorities: notification topic -> its priority.
-        keeps_values: whether the beginnings of values are kept.
+        masker: masks the secrets of values; None where no value is to be kept.
         most: dead letters.
         cut: whether older ones were left out.
         history: of replays.
     """
 
     priorities: Mapping[str, Priority]
-    keeps_values: bool
+    masker: Masker | None
     most: int = MOST_LETTERS
     cut: bool = False
     history: History = field(default_factory=History)
@@ -109,10 +113,11 @@ class LetterMemory:
         letter = found.letter
         if letter.id in self._letters or len(letter.id) > _MOST_ID:
             return
+        value, whole = self._shown(letter.value or b"")
         self._letters[letter.id] = Letter(
             letter.id,
             letter.reason[:_MOST_REASON],
-            letter.detail[:_MOST_TEXT],
+            letter.detail[:_MOST_TEXT] if whole else "",
             self.priorities.get(letter.topic),
             letter.topic[:_MOST_TEXT],
             letter.partition,
@@ -122,8 +127,18 @@ class LetterMemory:
             None if letter.value is None else len(letter.value),
             letter.truncated,
             letter.replays,
-            (letter.value or b"")[:MOST_VALUE] if self.keeps_values else b"",
+            value,
         )
+
+    def _shown(self, value: bytes) -> tuple[bytes | None, bool]:
+        """What may be shown of a value, and whether nothing of it had to be masked."""
+        if self.masker is None:
+            return None, False
+        try:
+            masked = self.masker.masked(value if len(value) <= _MOST_MASKED else value[:MOST_VALUE])
+        except ValueError:  # a key names a secret, and it is no JSON
+            return None, False
+        return masked[:MOST_VALUE], masked is value or len(value) > _MOST_MASKED
 
     def bound(self, begins: Mapping[int, int]) -> None:
         """Forget what is no longer in the topic, and the oldest above the bound, with its history.

@@ -183,8 +183,8 @@ class Settings(HttpBridgeSettings):
     )
     web_payloads: bool = Field(
         False,
-        description="Show on the web views what publishers wrote, secrets masked where that can be done, and "
-        "the beginning of dead letters as it came; else only where it lies.",
+        description="Show notifications as published on the pages of alerts and in the API, and the "
+        "beginnings of dead letters, with secrets masked; whoever may read the web views then reads them.",
     )
     metrics_token: SecretStr | None = Field(
         None,

@@ -207,8 +207,9 @@ class DeadLetterSumItem(msgspec.Struct, frozen=True):
 class DeadLetterItem(msgspec.Struct, frozen=True):
     """A record that could not be read: where it came from, where it lies now, and what became of it.
 
-    ``detail`` and ``value``, its beginning with what cannot be seen escaped, are null unless payloads may be
-    shown. ``state`` is ``new``, ``replayed`` (and not back), ``bad again`` or ``older``.
+    ``value`` is its beginning, secrets masked and what cannot be seen escaped; it is null unless payloads may
+    be shown, and where a secret in it cannot be masked. ``detail`` is null where ``value`` is, or is masked.
+    ``state`` is ``new``, ``replayed`` (and not back), ``bad again`` or ``older``.
     """
 
     id: str

@@ -170,7 +170,6 @@ class DeadLettersApi:
             return json_response(_encode(body))
 
     def _item(self, letter: Letter, latest: Latest) -> DeadLetterItem:
-        shown = self._letters.shows_payloads
         return DeadLetterItem(
             id=letter.id,
             reason=letter.reason,
@@ -184,8 +183,8 @@ class DeadLettersApi:
             truncated=letter.truncated,
             state=latest.states[letter.id],
             replays=letter.replays,
-            detail=letter.detail if shown else None,
-            value=escaped(letter.value) if shown else None,
+            detail=letter.detail or None,
+            value=None if letter.value is None else escaped(letter.value),
         )
 
     async def replay(self, request: web.Request) -> web.Response:

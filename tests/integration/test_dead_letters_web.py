@@ -10,9 +10,14 @@ from contextlib import asynccontextmanager
 import aiohttp
 import orjson
 import pytest
+from faust.types import TP
 
+from streams.broker.topics import apply_topics
 from streams.dead_letters.latest import LatestDeadLetters, LettersUnavailableError, Wanted
-from streams.notifications import Priority
+from streams.dead_letters.letters import dead_letter
+from streams.notifications import Priority, Reason, Rejection
+from streams.records import UnreadableRecord
+from tests.integration.reading import read_all
 from tests.integration.worker_process import Deployment, Worker, eventually
 from tests.integration.writing import writer
 
@@ -175,17 +180,21 @@ async def test_a_dead_letter_appears_and_is_replayed_by_the_form_of_who_may_chan
     assert CHANGE not in log
 
 
-async def test_what_came_later_stays_and_a_reader_that_is_stopped_can_be_asked_again(
+async def test_what_came_later_stays_and_a_reader_that_was_stopped_can_be_asked_again(
     deployment: Deployment,
 ) -> None:
-    await deployment.worker().start().ready()
     settings = deployment.settings
+    await apply_topics(settings)
     source = LatestDeadLetters(settings)
     async with writer(settings) as out:
-        topic = settings.notification_topic(Priority.INFO)
         assert (await source.look()).letters == []
+        topic = settings.notification_topic(Priority.INFO)
         for number in range(20):
-            await out.raw(topic, b"bad %d" % number)
+            bad = UnreadableRecord(topic, 0, number, "", found=b"bad %d" % number)
+            letter = dead_letter(
+                settings.dead_letter_topic, TP(topic, 0), bad, "source", Rejection(Reason.NOT_JSON, "why")
+            )
+            await out.raw(letter.topic, letter.value, letter.headers or ())
 
         async def all_there() -> bool:
             return len((await source.look()).letters) == 20
@@ -193,21 +202,26 @@ async def test_what_came_later_stays_and_a_reader_that_is_stopped_can_be_asked_a
         await eventually("all are listed", all_there)
         latest = await source.look()
         assert latest.whole
-        assert [each.count for each in latest.sums] == [20]
+        assert [(each.count, each.priority) for each in latest.sums] == [(20, Priority.INFO)]
         times = [each.written_ms for each in latest.letters]
         assert times == sorted(times, reverse=True)
         until = latest.letters[10].written_ms
         wanted = Wanted(written_until_ms=until)
-        expected = sum(each.written_ms <= until for each in latest.letters)
+        expected = {each.id for each in latest.letters if each.written_ms <= until}
         first, second = await asyncio.gather(source.replay(wanted), source.replay(wanted))
-        assert (first.done, first.failed, first.left_out) == (expected, 0, 0)
+        assert (first.done, first.failed, first.left_out) == (len(expected), 0, 0)
         # The second begins when the first has ended, and finds its notes.
-        assert (second.done, second.failed) == (0, 0)
-        assert second.left_out == expected
+        assert (second.done, second.failed, second.left_out) == (0, 0, len(expected))
         await source.stop()
         states = (await source.look()).states
-        assert sum(state in ("replayed", "older") for state in states.values()) == expected
+        assert {each for each, state in states.items() if state == "replayed"} == expected
         await source.stop()
+        sent = [
+            dict(record.headers)["tocsin-replayed-from"].decode()
+            for record in await read_all(settings.brokers, topic)
+        ]
+        assert len(sent) == len(expected)
+        assert set(sent) == expected
 
 
 async def test_a_topic_that_is_not_there_is_told_in_a_sentence(deployment: Deployment) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from streams.dead_letters.latest import Replayed, Wanted
-from streams.dead_letters.memory import Latest, Letter
+from streams.dead_letters.memory import MOST_VALUE, Latest, Letter
 from streams.notifications.priority import Priority
 from tables.views.access import Access
 from tables.views.counts_query import BadQueryError, parameters
@@ -114,7 +114,7 @@ class DeadLettersPage:
         }
 
     def _item(self, letter: Letter, latest: Latest) -> dict[str, Any]:
-        text = escaped(letter.value) if self._letters.shows_payloads else ""
+        text = escaped(letter.value or b"")
         return {
             "id": letter.id,
             "at": at(letter),
@@ -129,7 +129,8 @@ class DeadLettersPage:
             "state": latest.states[letter.id],
             "detail": letter.detail,
             "value": text[:_MOST_VALUE],
-            "cut": len(text) > _MOST_VALUE or (letter.size or 0) > len(letter.value),
+            "hidden": letter.value is None,
+            "cut": len(text) > _MOST_VALUE or len(letter.value or b"") == MOST_VALUE,
         }
 
     async def replay(self, request: web.Request) -> web.Response:

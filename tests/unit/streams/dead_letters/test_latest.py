@@ -16,6 +16,7 @@ from streams.dead_letters.letters import dead_letter, replay_note
 from streams.dead_letters.memory import MOST_VALUE, Latest, LetterMemory
 from streams.dead_letters.topic import NEW, NOT_BACK, Found, Skipped, dead_letters
 from streams.notifications import Priority, Reason, Rejection
+from streams.notifications.masking import Masker
 from streams.outgoing import Outgoing
 from streams.records import UnreadableRecord
 from streams.settings import load_settings
@@ -169,7 +170,7 @@ async def test_bytes_are_bounded_too(log: Log, monkeypatch: pytest.MonkeyPatch) 
     latest = await (await reading_of(log)).look()
     assert log.read < 50
     assert not latest.whole
-    assert {len(each.value) for each in latest.letters} == {MOST_VALUE}
+    assert {len(each.value or b"") for each in latest.letters} == {MOST_VALUE}
     assert {each.size for each in latest.letters} == {10_000}
 
 
@@ -253,7 +254,7 @@ async def found(*outs: Outgoing) -> list[Found]:
 
 
 async def test_sums_are_by_reason_and_priority() -> None:
-    memory = LetterMemory({"notifications.error": Priority.ERROR}, keeps_values=False)
+    memory = LetterMemory({"notifications.error": Priority.ERROR}, masker=None)
     for each in await found(
         made(1, b"12"),
         made(2, b"345"),
@@ -267,7 +268,7 @@ async def test_sums_are_by_reason_and_priority() -> None:
         ("not-json", None, 1, 0),
         ("null-value", Priority.ERROR, 1, 1),
     ]
-    assert {each.value for each in latest.letters} == {b""}, "no payload is kept that may not be shown"
+    assert {each.value for each in latest.letters} == {None}, "no payload is kept that may not be shown"
 
 
 def changed(out: Outgoing, headers: dict[str, bytes]) -> Outgoing:
@@ -275,7 +276,7 @@ def changed(out: Outgoing, headers: dict[str, bytes]) -> Outgoing:
 
 
 async def test_what_others_wrote_is_bounded() -> None:
-    memory = LetterMemory({}, keeps_values=True, most=3)
+    memory = LetterMemory({}, masker=Masker(), most=3)
     long = changed(made(1), {"tocsin-id": b"x" * 600})
     wordy = changed(made(2), {"tocsin-reason": b"y" * 10_000, "tocsin-detail": b"y" * 10_000})
     for each in await found(long, wordy, *map(made, range(3, 9))):
@@ -304,3 +305,30 @@ async def test_which_are_wanted(log: Log, wanted: Wanted, kept: set[int]) -> Non
     log.letter(0, 3, reason=Reason.NULL_VALUE)
     latest = await (await reading_of(log)).look()
     assert {each.offset for each in latest.letters if wanted.keeps(each)} == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "detail"),
+    [
+        (b'{"password": "s3cret", "a": 1}', b'{"password":"***","a":1}', ""),
+        (b'{"a": "' + b"x" * 70_000 + b'"}', b'{"a": "' + b"x" * (MOST_VALUE - 7), "why"),
+        (b'{"a": "' + b"x" * 2000 + b'", "token": "s3cret"}', b'{"a":"' + b"x" * (MOST_VALUE - 6), ""),
+        (b'{"password": "s3cret", ', None, ""),
+        (b'\xff{"x-auth-token": "s3cret"}', None, ""),
+        (b"{'db_pwd': 's3cret'", None, ""),
+        (b'{"my_word": "s3cret"}', b'{"my_word":"***"}', ""),
+        (b"no secret \xff", b"no secret \xff", "why"),
+        (b"", b"", "why"),
+    ],
+    ids=str,
+)
+async def test_secrets_of_values_are_masked_or_nothing_is_shown(
+    value: bytes, shown: bytes | None, detail: str
+) -> None:
+    memory = LetterMemory({}, Masker(["my_word"]))
+    for each in await found(made(1, value)):
+        memory.add(each)
+    (letter,) = memory.latest(1, 1.0).letters
+    assert letter.value == shown
+    assert letter.detail == detail
+    assert b"s3cret" not in (letter.value or b"")

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from streams.dead_letters.latest import Wanted
+from streams.notifications.masking import Masker
 from tables.views import access as access_module
 from tables.views import changes as changes_module
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, get, sample, served
@@ -23,14 +24,22 @@ READER = {"Authorization": f"Bearer {READ}"}
 CHANGER = {"Authorization": f"Bearer {CHANGE}"}
 
 
-@pytest.fixture
-def fake() -> FakeSources:
+HOSTILE = b"\xff<script>alert(1)</script>\x00\xe2\x80\xae" + b"y" * 2000
+
+
+def with_letters(masker: Masker | None = None) -> FakeSources:
     sources = sample()
+    sources.letters.memory.masker = masker
     sources.letters.add(1)
     sources.letters.add(2, "null-value", topic="elsewhere")
-    sources.letters.add(3, value=b"\xff<script>alert(1)</script>\x00\xe2\x80\xae" + b"y" * 2000)
+    sources.letters.add(3, value=HOSTILE)
     sources.letters.add(4, "too-deep", topic="notifications.critical")
     return sources
+
+
+@pytest.fixture
+def fake() -> FakeSources:
+    return with_letters()
 
 
 @pytest.fixture
@@ -105,15 +114,19 @@ async def test_payloads_are_shown_only_where_that_is_allowed_and_escaped(fake: F
         assert "alert(1)" not in text
         assert "yyy" not in text
         assert {item["value"] for item in (await get(client, PATH))["items"]} == {None}
-    async with served(fake, web_payloads=True) as client:
+    shown = with_letters(Masker())
+    shown.letters.add(5, value=b'{"password": "s3cret",')
+    async with served(shown, web_payloads=True) as client:
         text = await page(client)
         assert "\\xff&lt;script&gt;" in text
         assert "<script>alert" not in text
         assert "\u202e" not in text
         assert "\x00" not in text
+        assert "s3cret" not in text
+        assert "<code>tocsin dead-letters show 1/105</code>" in text
         assert "y" * 400 in text
         assert "y" * 600 not in text
-        value = (await get(client, PATH, reason="not-json"))["items"][0]["value"]
+        value = (await get(client, PATH, reason="not-json"))["items"][1]["value"]
         assert value.startswith("\\xff<script>")
         assert "\u202e" not in value
         assert len(value) < 1200

@@ -102,7 +102,8 @@ class FakeDeadLetters:
     """Dead letters of a real memory, to be filled at will; replays are noted, and all sent."""
 
     def __init__(self) -> None:
-        self.memory = LetterMemory({f"notifications.{each.value.lower()}": each for each in Priority}, True)
+        topics = {f"notifications.{each.value.lower()}": each for each in Priority}
+        self.memory = LetterMemory(topics, None)
         self.asked: list[Wanted] = []
         self.trouble: str | None = None
         self.failing = 0
