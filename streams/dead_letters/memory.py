@@ -36,8 +36,8 @@ class Letter:
         size: bytes of its value; None when it has none.
         truncated: whether that is only the beginning of what was published.
         replays: how often its record had been replayed before.
-        value: the first bytes of its value, secrets masked; None where they are not kept, or where a key names
-            a secret that cannot be masked.
+        value: its first bytes, secrets masked; None where none are kept, or where a key names a secret that
+            cannot be masked.
     """
 
     id: str
