@@ -47,6 +47,9 @@ _FIRST_CHUNK: Final = 16
 _LARGEST_CHUNK: Final = 500
 _CHUNK_BYTES: Final = 256 * 2**10
 _SHOWN_FAILURES: Final = 20
+_STOPPED: Final = (
+    "This process was stopped meanwhile: what was replayed until then is noted, ask another one for the rest."
+)
 
 
 class LettersUnavailableError(Exception):
@@ -138,7 +141,8 @@ class LatestDeadLetters:
         """Replay some of them; it goes on when who has asked does not wait.
 
         Raises:
-            LettersUnavailableError: they cannot be read, or nothing can be replayed; nothing was sent.
+            LettersUnavailableError: they cannot be read, or nothing can be replayed, or it was stopped; what
+                was sent is noted in the topic.
         """
 
         async def job(reading: _Reading) -> Replayed:
@@ -203,6 +207,9 @@ class LatestDeadLetters:
                     result = await job(reading)
                 except ReplayStoppedError as error:
                     _set(done, LettersUnavailableError(str(error)))
+                except asyncio.CancelledError:
+                    _set(done, LettersUnavailableError(_STOPPED))
+                    raise
                 except BaseException:
                     self._jobs.put_nowait((job, done))
                     raise

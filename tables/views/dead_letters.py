@@ -91,7 +91,7 @@ class DeadLetters:
         """Replay some; it goes on to its end, and is noted, though nobody may wait for it.
 
         Raises:
-            Problem: 503, nothing was sent.
+            Problem: 503, nothing can be replayed, or it was stopped.
         """
         if len(self._replays) > _MOST_WAITING:
             raise Problem(503, "Other replays are under way: ask again in a moment.", [("Retry-After", "5")])
@@ -107,8 +107,10 @@ class DeadLetters:
         which = _named(wanted)
         try:
             done = await self._sources.dead_letters.replay(wanted)
-        except LettersUnavailableError:
-            self.changes.note(request, visitor, "replay", f"replay of {which}, nothing was sent", "failed")
+        except LettersUnavailableError as error:
+            self.changes.note(
+                request, visitor, "replay", f"replay of {which}: {visible(str(error))}", "failed"
+            )
             raise
         self.changes.replayed.update(replayed=done.done, failed=done.failed, left_out=done.left_out)
         what = f"replay of {which}: {done.done} replayed, {done.failed} failed, {done.left_out} left out"

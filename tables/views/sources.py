@@ -389,7 +389,7 @@ class DeadLettersSource(Protocol):
         """Replay some of them.
 
         Raises:
-            LettersUnavailableError: nothing can be replayed; nothing was sent.
+            LettersUnavailableError: nothing can be replayed, or it was stopped.
         """
 
 
