@@ -42,7 +42,7 @@ _COMMANDS = {
     ),
 }
 #: Commands that need ``streams`` alone; all others need ``tables``, or ``tables`` and ``agents``.
-_ON_STREAMS_ALONE = frozenset({"publish", "archive", "kafka", "topics"})
+_ON_STREAMS_ALONE = frozenset({"publish", "archive", "kafka", "topics", "dead-letters"})
 
 
 class _LazyGroup(click.Group):
