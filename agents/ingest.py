@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from faust.types import TP
 
-from agents.dead_letters import dead_letter, truncated
 from agents.effects import Effects, Published, Smaller
 from agents.forwarding import AlertLabels, Forwarding, without_body
 from agents.latencies import ClassLatencies
@@ -19,6 +18,7 @@ from agents.probes import MOST_BODY_BYTES, answer_of, without_value
 from agents.skew import LATE_S, RecentSkew
 from agents.tally import Run, RunTally
 from agents.unreadable import UnreadableAlerts, as_it_is
+from streams.dead_letters.letters import dead_letter, truncated
 from streams.notifications import (
     Decoder,
     Limits,

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+class ReadingFailedError(Exception):
+    """Topics cannot be read any further; the message is one sentence that says what to do."""
+
+
 class Record(Protocol):
     """A record as agents get it, in a batch that knows its topic and partition.
 

@@ -42,6 +42,7 @@ from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.self_check import CheckedCluster
 from streams.broker.topic_plan import planned_topics
 from streams.broker.topic_watch import TopicStates, TopicWatch
+from streams.dead_letters.latest import LatestDeadLetters
 from streams.log_lines import BOUNDED
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
@@ -94,6 +95,7 @@ class Starting:
             clock=self.clock.now_s,
         )
         self.alerts = AlertsReader.of(settings, self.options)
+        self.dead_letters = LatestDeadLetters(settings)
         self.pings = HubPings(settings.feed_hub, settings.feed_url, pinged_feeds(settings), self.alerts)
         self.fleet = FleetReader(settings.status_topic, settings.app_id, self.options, clock=self.clock.now_s)
         self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
@@ -111,10 +113,12 @@ class Starting:
             alerts=self.alerts,
             hub=self.pings,
             fleet=self.fleet,
+            dead_letters=self.dead_letters,
         )
 
     async def stop(self) -> None:
         """Stop what this stage has started."""
+        await self.dead_letters.stop()
         await self.web.stop()
         self.stalls.stop()
 
@@ -201,6 +205,7 @@ class Worker:
         self.alerts = starting.alerts
         self.pings = starting.pings
         self.fleet = starting.fleet
+        self.dead_letters = starting.dead_letters
         self.health = starting.health
         self.web = starting.web
         self.stalls = starting.stalls
@@ -320,6 +325,7 @@ class Worker:
         await self.pings.stop()
         await self.fleet.stop()
         await self.alerts.stop()
+        await self.dead_letters.stop()
         await self.alert_producer.stop()
         await self.count_producer.stop()
         await self.web.stop()

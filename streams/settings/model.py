@@ -26,6 +26,7 @@ from streams.settings.profiles import (
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
 #: Characters of the token that may change a worker; short ones can be guessed.
 _LEAST_TOKEN_LENGTH = 16
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,100}")
 _LEAST_FORGET_S = 3 * 86_400
 _MASKED = "********"
 
@@ -161,7 +162,18 @@ class Settings(HttpBridgeSettings):
     web_trusted_proxies: str = Field(
         "",
         description="Addresses or networks, separated by commas, of reverse proxies whose "
-        "X-Forwarded-Prefix is believed, the path that they have taken out, and X-Forwarded-Proto.",
+        "X-Forwarded-Prefix is believed, the path that they have taken out, and X-Forwarded-Proto, "
+        "X-Forwarded-For and X-Forwarded-Host.",
+    )
+    web_user_header: str = Field(
+        "",
+        description="Header in which a trusted proxy names the user that it has signed in, such as "
+        "X-Forwarded-User; who is named may read.",
+    )
+    web_admin_users: str = Field(
+        "",
+        description="Users, separated by commas, who may also change something where a trusted proxy names "
+        "them; see TOCSIN_WEB_USER_HEADER.",
     )
     web_live_clients: int = Field(
         256,
@@ -171,8 +183,8 @@ class Settings(HttpBridgeSettings):
     )
     web_payloads: bool = Field(
         False,
-        description="Show notifications as published on the pages of alerts and in the API, with secrets "
-        "masked; whoever may read the web views then reads them.",
+        description="Show notifications as published on the pages of alerts and in the API, and the "
+        "beginnings of dead letters, with secrets masked; whoever may read the web views then reads them.",
     )
     web_mask_keys: str = Field(
         "",
@@ -192,8 +204,8 @@ class Settings(HttpBridgeSettings):
     )
     admin_token: SecretStr | None = Field(
         None,
-        description="Bearer token for changing weights while a worker runs (or TOCSIN_ADMIN_TOKEN_FILE); "
-        "without one that is refused.",
+        description="Token for what changes something: weights while a worker runs, and replay of dead "
+        "letters on the web views (or TOCSIN_ADMIN_TOKEN_FILE); without one that is refused.",
     )
     drain_deadline_s: float = Field(
         20.0,
@@ -253,6 +265,13 @@ class Settings(HttpBridgeSettings):
                 )
         return ",".join(names)
 
+    @field_validator("web_user_header")
+    @classmethod
+    def _check_web_user_header(cls, value: str) -> str:
+        if value and not _HEADER_NAME.fullmatch(value):
+            raise ValueError("this is not the name of a header; write it as X-Forwarded-User")
+        return value
+
     @field_validator("mask_keys", "web_mask_keys")
     @classmethod
     def _check_mask_keys(cls, value: str) -> str:
@@ -282,6 +301,15 @@ class Settings(HttpBridgeSettings):
             raise ValueError("TOCSIN_PRIORITIES names no priority; leave it unset for all five")
         if self.metrics_open and self.metrics_token is not None:
             raise ValueError("set TOCSIN_METRICS_OPEN, or a token for the metrics, but not both")
+        if self.web_user_header and not self.web_trusted_proxies:
+            raise ValueError(
+                "TOCSIN_WEB_USER_HEADER is believed of trusted proxies alone, and there is none: set "
+                "TOCSIN_WEB_TRUSTED_PROXIES"
+            )
+        if self.web_admin_users and not self.web_user_header:
+            raise ValueError(
+                "TOCSIN_WEB_ADMIN_USERS needs a proxy that names the users: set TOCSIN_WEB_USER_HEADER"
+            )
         if not self.web_is_loopback and self.web_token is None and not self.web_open:
             raise ValueError(
                 f"TOCSIN_WEB_HOST={self.web_host} can be reached from other machines: set "
@@ -298,6 +326,11 @@ class Settings(HttpBridgeSettings):
     def web_host_names(self) -> tuple[str, ...]:
         """Further names under which the web views may be asked for, in lower case."""
         return tuple(filter(None, self.web_hosts.split(",")))
+
+    @property
+    def web_admin_names(self) -> frozenset[str]:
+        """Users who may change something where a trusted proxy names them."""
+        return frozenset(filter(None, map(str.strip, self.web_admin_users.split(","))))
 
     @property
     def masked_keys(self) -> tuple[str, ...]:

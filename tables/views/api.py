@@ -39,6 +39,7 @@ from tables.views.bodies import (
     StallBody,
     TypeTotalItem,
 )
+from tables.views.changes import Changes
 from tables.views.counts_query import (
     BadQueryError,
     CountsQuery,
@@ -111,15 +112,23 @@ class Api:
         sources: what is shown.
         live: counts of all windows.
         answers: keeps what was answered.
+        changes: lets changes through.
         of_worker: whether there is a scheduler to change; else there are no classes to show.
     """
 
     def __init__(
-        self, sources: Sources, live: LiveCounts, answers: Answers, *, of_worker: bool = True
+        self,
+        sources: Sources,
+        live: LiveCounts,
+        answers: Answers,
+        changes: Changes,
+        *,
+        of_worker: bool = True,
     ) -> None:
         self._sources = sources
         self._live = live
         self._answers = answers
+        self._changes = changes
         self._of_worker = of_worker
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -216,5 +225,5 @@ class Api:
 
     async def change_scheduler(self, request: web.Request) -> web.Response:
         """Change weights and mode of this worker."""
-        await change_scheduler(request, self._sources)
+        await change_scheduler(request, self._sources, self._changes)
         return json_response(_encode(scheduler_body(self._sources)))

@@ -195,6 +195,83 @@ class ChangeBody(msgspec.Struct, frozen=True):
     profile: ProfileName | msgspec.UnsetType = msgspec.UNSET
 
 
+class DeadLetterSumItem(msgspec.Struct, frozen=True):
+    """How many dead letters of one reason and priority are listed, and the bytes of their values."""
+
+    reason: str
+    priority: str | None
+    count: int
+    bytes: int
+
+
+class DeadLetterItem(msgspec.Struct, frozen=True):
+    """A record that could not be read: where it came from, where it lies now, and what became of it.
+
+    ``value`` is its beginning, secrets masked and what cannot be seen escaped; it is null unless payloads may
+    be shown, and where a secret in it cannot be masked. ``detail`` is null where ``value`` is, or is masked.
+    ``state`` is ``new``, ``replayed`` (and not back), ``bad again`` or ``older``.
+    """
+
+    id: str
+    reason: str
+    priority: str | None
+    topic: str
+    partition: int
+    offset: int
+    at: str
+    dead_since: Time | None
+    bytes: int | None
+    truncated: bool
+    state: str
+    replays: int
+    detail: str | None
+    value: str | None
+
+
+class DeadLettersBody(msgspec.Struct, frozen=True):
+    """The latest dead letters; ``complete`` is whether these are all that lie in their topic.
+
+    ``records`` is how many records lie there, dead letters and notes of replays.
+    """
+
+    as_of: Time | None
+    complete: bool
+    missing_partitions: list[int]
+    records: int
+    listed: int
+    sums: list[DeadLetterSumItem]
+    items: list[DeadLetterItem]
+
+
+class ReplayRequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which dead letters to replay: those of some ids, of a reason, or all that are listed.
+
+    ``until`` leaves out those that came later. ``again`` sends, of named ones, those too that were replayed
+    before, else those that are bad again.
+    """
+
+    ids: (
+        Annotated[
+            list[Annotated[str, msgspec.Meta(min_length=1, max_length=512)]],
+            msgspec.Meta(min_length=1, max_length=100),
+        ]
+        | None
+    ) = None
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
+    all: bool = False
+    until: Time | None = None
+    again: bool = False
+
+
+class ReplayBody(msgspec.Struct, frozen=True):
+    """What became of a replay; the sentences say why something failed or was left out."""
+
+    replayed: int
+    failed: int
+    left_out: int
+    sentences: list[str]
+
+
 class CheckBody(msgspec.Struct, frozen=True):
     """A health check; why it failed, and with the token details."""
 

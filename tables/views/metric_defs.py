@@ -301,6 +301,26 @@ METRICS: Final = (
         _web(lambda w: w.live_refused),
         of_web=True,
     ),
+    MetricDef(
+        "tocsin_web_changes_total",
+        "counter",
+        "Changes that were asked for on the web views, by what and by what became of them.",
+        ("change", "outcome"),
+        lambda scrape: [] if scrape.sources.web is None else [*scrape.sources.web.changes.items()],
+        of_web=True,
+    ),
+    MetricDef(
+        "tocsin_web_replayed_total",
+        "counter",
+        "Dead letters that were to be replayed from the web views, by what became of them.",
+        ("outcome",),
+        lambda scrape: (
+            []
+            if scrape.sources.web is None
+            else [((outcome,), value) for outcome, value in scrape.sources.web.replayed.items()]
+        ),
+        of_web=True,
+    ),
     # --- Health: the same as the health checks answer ----------------------------------------
     MetricDef(
         "tocsin_live",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 
 from tables.views.access import METRICS_ROUTE
 from tables.views.answers import Answers
+from tables.views.changes import CHANGE_OUTCOMES, CHANGES, REPLAY_OUTCOMES, Changes
 from tables.views.histogram_defs import HISTOGRAMS
 from tables.views.live_stream import LiveStream
 from tables.views.metric_defs import METRICS
@@ -49,9 +50,10 @@ class WorkerCollector:
 class WebStats:
     """What readers of the web views had."""
 
-    def __init__(self, stream: LiveStream, answers: Answers) -> None:
+    def __init__(self, stream: LiveStream, answers: Answers, changes: Changes) -> None:
         self._stream = stream
         self._answers = answers
+        self._changes = changes
 
     @property
     def live_clients(self) -> int:
@@ -77,6 +79,19 @@ class WebStats:
     def answers_used_again(self) -> int:
         """Answers that were there already."""
         return self._answers.used_again
+
+    @property
+    def changes(self) -> Mapping[tuple[str, str], int]:
+        """Changes that were asked for, by what and by what became of them."""
+        counts = self._changes.counts
+        return {
+            (change, outcome): counts[change, outcome] for change in CHANGES for outcome in CHANGE_OUTCOMES
+        }
+
+    @property
+    def replayed(self) -> Mapping[str, int]:
+        """Dead letters that were to be replayed, by what became of them."""
+        return {outcome: self._changes.replayed[outcome] for outcome in REPLAY_OUTCOMES}
 
 
 def make_registry(sources: Sources, *, of_worker: bool = True) -> CollectorRegistry:

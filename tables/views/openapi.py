@@ -22,8 +22,11 @@ from tables.views.bodies import (
     ChangeBody,
     CheckBody,
     CountsBody,
+    DeadLettersBody,
     DeltaEvent,
     ProblemBody,
+    ReplayBody,
+    ReplayRequestBody,
     SchedulerBody,
     SeriesBody,
     SnapshotEvent,
@@ -76,7 +79,8 @@ class Operation:
         kept: whether the answer has an ETag.
         takes: type of the request's body.
         also_failed: whether 503 has the same body.
-        access: whose token is asked for: ``web``, ``metrics``, ``admin``, or ``none``.
+        access: whose token is asked for: ``web``, ``metrics``, ``admin``, ``none``, or
+            ``change``, which a session can have, too.
         of_worker: whether ``tocsin web`` lacks it.
     """
 
@@ -255,6 +259,32 @@ OPERATIONS: Final = (
         WorkersBody,
         kept=True,
     ),
+    Operation(
+        "/api/v1/dead-letters",
+        "deadLetters",
+        "The latest records that could not be read, and how many of them there are.",
+        DeadLettersBody,
+        (
+            Parameter("reason", "Items of one reason. All without it.", {"type": "string"}),
+            _PRIORITY,
+            Parameter(
+                "limit",
+                "Items, the latest.",
+                {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": 100},
+            ),
+        ),
+        problems=(400, 401, 429, 503),
+    ),
+    Operation(
+        "/api/v1/dead-letters/replay",
+        "replayDeadLetters",
+        "Send dead letters unchanged to the topics they came from.",
+        ReplayBody,
+        problems=(400, 401, 403, 413, 415, 429, 503),
+        method="post",
+        takes=ReplayRequestBody,
+        access="change",
+    ),
     Operation(PATH, "openapi", "This document.", "application/json", problems=(401,), kept=True),
     Operation(
         "/metrics",
@@ -343,6 +373,7 @@ _ACCESS: Final[dict[str, list[dict[str, list[str]]]]] = {
     "web": [{"token": []}, {"password": []}, {"session": []}, {}],
     "metrics": [{"metrics": []}, {"token": []}, {"password": []}, {"session": []}, {}],
     "admin": [{"admin": []}],
+    "change": [{"admin": []}, {"session": []}],
     "none": [],
 }
 

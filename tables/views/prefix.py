@@ -7,15 +7,15 @@ of the page are relative and need neither; `public_prefix` is what a whole path 
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 from yarl import URL
 
 from streams.settings import Settings
-from streams.settings.addresses import Network, networks, path_prefix
+from streams.settings.addresses import networks, path_prefix
+from tables.views.proxies import is_in
 
 _HEADER: Final = "X-Forwarded-Prefix"
 _SCHEME_HEADER: Final = "X-Forwarded-Proto"
@@ -65,25 +65,15 @@ class Prefix:
         """Whether a browser came by TLS, as far as this process or a trusted proxy knows."""
         if request.secure:
             return True
-        return _is_in(request.remote, self._trusted) and (
+        return is_in(request.remote, self._trusted) and (
             request.headers.get(_SCHEME_HEADER, "").partition(",")[0].strip().lower() == "https"
         )
 
     def _forwarded(self, request: web.Request) -> str | None:
         given = request.headers.get(_HEADER)
-        if given is None or not _is_in(request.remote, self._trusted):
+        if given is None or not is_in(request.remote, self._trusted):
             return None
         try:
             return path_prefix(given)
         except ValueError:
             return None
-
-
-def _is_in(address: str | None, trusted: Sequence[Network]) -> bool:
-    try:
-        found = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped  # of a socket that takes both
-    return any(found.version == network.version and found in network for network in trusted)

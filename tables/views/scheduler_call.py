@@ -15,11 +15,10 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from pydantic import SecretStr
 
 from streams.notifications.priority import Priority
 from streams.settings import ModeName, ProfileName
-from tables.views.access import carries
+from tables.views.changes import Changes
 from tables.views.problems import Problem
 from tables.views.sources import ChangeRefusedError, Sources
 
@@ -28,21 +27,6 @@ _MOST_BYTES: Final = 1024
 _KNOWN: Final = ("weights", "mode", "profile")
 _MODES: Final = typing.get_args(ModeName)
 _PROFILES: Final = typing.get_args(ProfileName)
-_CHALLENGE: Final = [("WWW-Authenticate", 'Bearer realm="Tocsin administration"')]
-
-
-def check_admin(request: web.Request, token: SecretStr | None) -> None:
-    """Refuse whoever may not change this worker.
-
-    Raises:
-        Problem: 403 when no token is configured, 401 when another or none was sent.
-    """
-    if token is None:
-        raise Problem(403, "This worker takes no changes: set TOCSIN_ADMIN_TOKEN_FILE to allow them.")
-    if not carries(request, token.get_secret_value().encode()):
-        raise Problem(
-            401, "Send the token of TOCSIN_ADMIN_TOKEN as 'Authorization: Bearer <token>'.", _CHALLENGE
-        )
 
 
 def parse_change(body: bytes) -> dict[str, Any]:
@@ -82,13 +66,13 @@ def _weights(given: object) -> dict[Priority, float]:
     return weights
 
 
-async def change_scheduler(request: web.Request, sources: Sources) -> None:
+async def change_scheduler(request: web.Request, sources: Sources, changes: Changes) -> None:
     """Check a call, and do what it asks for.
 
     Raises:
         Problem: it is refused; nothing has changed.
     """
-    check_admin(request, sources.settings.admin_token)
+    visitor = changes.check(request, "scheduler")
     if request.content_type != "application/json":
         raise Problem(415, "Send the body as application/json.")
     if (request.content_length or 0) > _MOST_BYTES:
@@ -101,3 +85,4 @@ async def change_scheduler(request: web.Request, sources: Sources) -> None:
         profile.change(**change)
     except ChangeRefusedError as error:
         raise Problem(400, str(error)) from None
+    changes.note(request, visitor, "scheduler", ", ".join(sorted(change)))

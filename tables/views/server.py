@@ -17,7 +17,9 @@ from tables.views.access import Access
 from tables.views.alerts_api import AlertsApi
 from tables.views.answers import Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
+from tables.views.changes import Changes
 from tables.views.connections import Connections
+from tables.views.dead_letters import REPLAY_ROUTE, DeadLetters, DeadLettersApi
 from tables.views.events import Events
 from tables.views.feed_views import FeedViews
 from tables.views.healthz import HEALTHZ_PATHS, Healthz, ask
@@ -29,6 +31,7 @@ from tables.views.openapi import OpenApi
 from tables.views.page_changes import PageChanges
 from tables.views.pages.alerts import AlertsPage
 from tables.views.pages.counts import CountsPage
+from tables.views.pages.dead_letters import FORM_ROUTE, DeadLettersPage
 from tables.views.pages.files import Files
 from tables.views.pages.flow import FlowPage
 from tables.views.pages.layout import Layout
@@ -40,6 +43,7 @@ from tables.views.sign_in import OPEN_ROUTES, SignIn
 from tables.views.sources import (
     AlertsSource,
     CountsSource,
+    DeadLettersSource,
     FleetSource,
     Health,
     HubStats,
@@ -54,8 +58,8 @@ log = logging.getLogger(__name__)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-#: Routes that do not ask for the web token: the health checks, the one that asks for another, and signing in.
-_OWN_RULES = {path[1:] for path in HEALTHZ_PATHS} | {CHANGE_ROUTE} | OPEN_ROUTES
+#: Routes that do not ask for the web token: the health checks, those that ask for another, and signing in.
+_OWN_RULES = {path[1:] for path in HEALTHZ_PATHS} | {CHANGE_ROUTE, REPLAY_ROUTE, FORM_ROUTE} | OPEN_ROUTES
 #: Types of what browsers keep besides answers of the API: the page, and its files.
 _KEPT_TYPES = frozenset({"text/html", "text/css", "text/javascript", "image/svg+xml"})
 #: Pages and files that are kept packed, and their bytes together.
@@ -76,6 +80,7 @@ class ViewServer:
         stalls: of the event loop.
         alerts: the alerts to show.
         hub: what it was told of.
+        dead_letters: the dead letters to show and to replay.
         fleet: all workers; None for none.
         registry: for ``/metrics``; by default one with the metrics of what is served.
         of_worker: whether a worker is shown; else only the counts, and what reads them.
@@ -92,6 +97,7 @@ class ViewServer:
         stalls: Stalls,
         alerts: AlertsSource,
         hub: HubStats,
+        dead_letters: DeadLettersSource,
         *,
         fleet: FleetSource | None = None,
         registry: CollectorRegistry | None = None,
@@ -101,7 +107,7 @@ class ViewServer:
         self._settings = settings
         self._access = access = Access(settings, clock)
         sources = self._sources = Sources(
-            settings, counts, scheduler, health, stats, stalls, alerts, hub, clock
+            settings, counts, scheduler, health, stats, stalls, alerts, hub, dead_letters, clock
         )
         if fleet is not None:
             sources.fleet = fleet
@@ -109,14 +115,16 @@ class ViewServer:
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         self.stream = LiveStream(live, settings.web_live_clients)
         answers = Answers()
-        sources.web = WebStats(self.stream, answers)
+        changes = Changes(access)
+        sources.web = WebStats(self.stream, answers, changes)
         self.prefix = Prefix(settings)
         environment = make_environment()
         layout = Layout(sources, live, environment, access.is_session)
+        letters = self._letters = DeadLetters(sources, changes)
         self.changes = PageChanges(self._shown_now, self._is_full, access.is_session)
-        self._sign_in = SignIn(access.token, access.sessions, self.prefix, environment)
+        self._sign_in = SignIn(access, self.prefix, environment)
         parts = (
-            Api(sources, live, answers, of_worker=of_worker),
+            Api(sources, live, answers, changes, of_worker=of_worker),
             WorkersCall(sources, live, answers),
             AlertsApi(sources, layout.alerts, answers, self.prefix),
             Events(self.stream, access.is_session),
@@ -126,6 +134,8 @@ class ViewServer:
             CountsPage(layout),
             FlowPage(layout),
             AlertsPage(layout),
+            DeadLettersApi(letters, live.lane),
+            DeadLettersPage(layout, letters, access),
             self.changes,
             Files(),
             self._sign_in,
@@ -158,6 +168,8 @@ class ViewServer:
             sources.counts.complete,
             sources.alerts.changes,
             (ready.ok, *ready.reasons, live.ok, *live.reasons),
+            sum(sources.stats.dead_letters.values()),
+            self._letters.changes.counts.total(),
         )
 
     def show(self, scheduler: SchedulerSource, stats: WorkerStats) -> None:

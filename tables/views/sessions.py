@@ -1,7 +1,8 @@
 """Sessions of people who have signed in, and how many wrong tokens may be tried.
 
-A session is a cookie that says when it began, signed with a key that is made of the token. So every process
-that has the token knows it, nothing is kept, and with another token all sessions end.
+A session is a cookie that says when it began, signed with a key that is made of the token it began with. So
+every process that has the token knows it and the right it gives, and with another token all sessions end. One
+that was signed out of is remembered by the process that was told so, until it would have ended by itself.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 from itsdangerous import BadSignature, TimestampSigner
 
+from tables.views.rights import Right, Visitor
+
 #: Seconds for which somebody stays signed in.
 SESSION_S: Final = 12 * 3600
 COOKIE: Final = "tocsin-session"
-_SALT: Final = "tocsin.web-session"
+_SALTS: Final = {Right.READ: "tocsin.web-session", Right.CHANGE: "tocsin.web-session.changing"}
+#: Sessions that were signed out of, of which one process remembers so many.
+_MOST_ENDED: Final = 10_000
+_SHOWN_ID: Final = 6
 #: Wrong tokens from one address in so many seconds, after which it is to wait.
 MOST_WRONG: Final = 10
 WRONG_WINDOW_S: Final = 60.0
@@ -29,8 +35,8 @@ _MOST_ADDRESSES: Final = 1024
 class _Signer(TimestampSigner):
     """Takes the time from a clock that is given."""
 
-    def __init__(self, token: bytes, clock: Callable[[], float]) -> None:
-        super().__init__(token, salt=_SALT, key_derivation="hmac", digest_method=hashlib.sha256)
+    def __init__(self, token: bytes, right: Right, clock: Callable[[], float]) -> None:
+        super().__init__(token, salt=_SALTS[right], key_derivation="hmac", digest_method=hashlib.sha256)
         self._clock = clock
 
     def get_timestamp(self) -> int:
@@ -41,24 +47,39 @@ class Sessions:
     """Begins sessions, and knows them again.
 
     Args:
-        token: of the web views.
+        token: that gives the right to read; None where none is needed.
         clock: seconds since 1970.
+        admin_token: that gives the right to change; None where nobody may.
     """
 
-    def __init__(self, token: bytes, clock: Callable[[], float] = time.time) -> None:
-        self._signer = _Signer(token, clock)
+    def __init__(
+        self,
+        token: bytes | None,
+        clock: Callable[[], float] = time.time,
+        *,
+        admin_token: bytes | None = None,
+    ) -> None:
+        tokens = {Right.READ: token, Right.CHANGE: admin_token}
+        self._signers = {
+            right: _Signer(given, right, clock) for right, given in tokens.items() if given is not None
+        }
+        #: Signed cookies of sessions that were ended before their time, oldest first.
+        self._ended: OrderedDict[str, None] = OrderedDict()
 
-    def begin(self, response: web.StreamResponse, *, path: str, secure: bool) -> None:
+    def begin(
+        self, response: web.StreamResponse, *, path: str, secure: bool, right: Right = Right.READ
+    ) -> None:
         """Let a response set the cookie of a new session.
 
         Args:
             response: to somebody who has given the token.
             path: of the web views, as a browser sees it.
             secure: whether the browser came by TLS; then the cookie is sent by TLS alone.
+            right: that the token gives.
         """
         response.set_cookie(
             COOKIE,
-            self._signer.sign(secrets.token_urlsafe(12)).decode(),
+            self._signers[right].sign(secrets.token_urlsafe(12)).decode(),
             max_age=SESSION_S,
             path=path,
             secure=secure,
@@ -66,16 +87,29 @@ class Sessions:
             samesite="Strict",
         )
 
+    def visitor(self, request: web.BaseRequest) -> Visitor | None:
+        """Who has signed in; None where a request has no cookie of a session that has not ended."""
+        value = request.cookies.get(COOKIE)
+        if value is None or value in self._ended:
+            return None
+        for right, signer in self._signers.items():
+            try:
+                name = signer.unsign(value, max_age=SESSION_S)
+            except BadSignature:  # also one that is too old, or of the future
+                continue
+            return Visitor(right, f"session {name[:_SHOWN_ID].decode('ascii', 'replace')}")
+        return None
+
     def is_in_one(self, request: web.BaseRequest) -> bool:
         """Whether a request carries the cookie of a session that has not ended."""
-        value = request.cookies.get(COOKIE)
-        if value is None:
-            return False
-        try:
-            self._signer.unsign(value, max_age=SESSION_S)
-        except BadSignature:  # also one that is too old, or of the future
-            return False
-        return True
+        return self.visitor(request) is not None
+
+    def end(self, request: web.BaseRequest) -> None:
+        """End the session of a request in this process, for whoever has its cookie."""
+        if self.is_in_one(request):
+            self._ended[request.cookies[COOKIE]] = None
+            if len(self._ended) > _MOST_ENDED:
+                self._ended.popitem(last=False)
 
 
 class WrongTokens:
@@ -87,21 +121,32 @@ class WrongTokens:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._times: dict[str, deque[float]] = {}
+        self._key = secrets.token_bytes(16)
+        self._times: dict[str, deque[tuple[float, bytes | None]]] = {}
 
     def wait_s(self, address: str) -> float:
         """Seconds until the address may try again; 0 when it may now."""
         times = self._times.get(address)
         if times is None or len(times) < MOST_WRONG:
             return 0.0
-        return max(0.0, times[0] + WRONG_WINDOW_S - self._clock())
+        return max(0.0, times[0][0] + WRONG_WINDOW_S - self._clock())
 
-    def note(self, address: str) -> None:
-        """A wrong token came from the address."""
+    def note(self, address: str, token: bytes | None = None) -> None:
+        """A wrong token came from the address.
+
+        Args:
+            address: where it came from.
+            token: of a program, which may send it again and again; the same one counts once, for it is no
+                guess, and others behind that address are not to wait for it.
+        """
         times = self._times.pop(address, None)
         if times is None:
             times = deque(maxlen=MOST_WRONG)
-        times.append(self._clock())
+        digest = None
+        if token is not None:
+            digest = hashlib.blake2b(token, key=self._key, digest_size=16).digest()
+        if digest is None or all(known != digest for _, known in times):
+            times.append((self._clock(), digest))
         self._times[address] = times
         if len(self._times) > _MOST_ADDRESSES:
             del self._times[next(iter(self._times))]

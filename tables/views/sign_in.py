@@ -6,18 +6,19 @@ and afterwards back to where it wanted to go.
 
 from __future__ import annotations
 
-import hmac
 import math
 import re
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from aiohttp import web
 from jinja2 import Environment
 
+from tables.views.access import Access
+from tables.views.origin import check_origin
 from tables.views.prefix import Prefix
-from tables.views.problems import Problem
-from tables.views.sessions import COOKIE, Sessions, WrongTokens
+from tables.views.rights import Right
+from tables.views.sessions import COOKIE, WrongTokens
 
 _FORM_ROUTE: Final = "session-form"
 _IN_ROUTE: Final = "session-begin"
@@ -36,17 +37,14 @@ class SignIn:
     """Handlers of signing in and out.
 
     Args:
-        token: of the web views; None where they ask for none.
-        sessions: None likewise.
+        access: knows the tokens and the sessions.
         prefix: tells under which path a browser sees the web views, and whether it came by TLS.
         environment: of the templates.
     """
 
-    def __init__(
-        self, token: bytes | None, sessions: Sessions | None, prefix: Prefix, environment: Environment
-    ) -> None:
-        self._token = token
-        self._sessions = sessions
+    def __init__(self, access: Access, prefix: Prefix, environment: Environment) -> None:
+        self._access = access
+        self._sessions = access.sessions
         self._prefix = prefix
         self._template = environment.get_template("sign_in.html")
         self._again_template = environment.get_template("again.html")
@@ -59,34 +57,39 @@ class SignIn:
         router.add_post("/sign-out", self.sign_out, name=_OUT_ROUTE)
 
     async def form(self, request: web.Request) -> web.Response:
-        """The page; who need not sign in is sent on."""
+        """The page; who can gain nothing by signing in is sent on."""
         onward = _within(request.query.get("next", ""))
-        if self._sessions is None or self._sessions.is_in_one(request):
+        known = None if self._sessions is None else self._sessions.visitor(request)
+        most = Right.READ if self._access.admin_token is None else Right.CHANGE
+        if self._sessions is None or (known is not None and known.right in (most, Right.CHANGE)):
             return _see_other(f"./{onward}")
         return self._shown(onward)
 
     async def sign_in(self, request: web.Request) -> web.Response:
         """Begin a session for whoever gives the token."""
-        _check_origin(request)
+        self._check_origin(request)
         form = await request.post()
         given, onward = form.get("token"), _within(str(form.get("next", "")))
-        address = request.remote or ""
+        address = self._access.proxies.client_address(request)
         if (wait_s := self._wrong.wait_s(address)) > 0:
             return self._shown(onward, status=429, wait_s=math.ceil(wait_s))
-        if self._sessions is None or self._token is None:
+        if self._sessions is None:
             return _see_other(f"./{onward}")
         token = given.strip() if isinstance(given, str) else ""
-        if not hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token):
+        right = self._access.right_of(token.encode("utf-8", "surrogatepass"))
+        if right is None:
             self._wrong.note(address)
             return self._shown(onward, status=403)
         response = _see_other(f"./{onward}")
         path, secure = self._cookie_place(request)
-        self._sessions.begin(response, path=path, secure=secure)
+        self._sessions.begin(response, path=path, secure=secure, right=right)
         return response
 
     async def sign_out(self, request: web.Request) -> web.Response:
-        """End the session in this browser."""
-        _check_origin(request)
+        """End the session in this browser, and for whoever else has its cookie in this process."""
+        self._check_origin(request)
+        if self._sessions is not None:
+            self._sessions.end(request)
         response = _see_other("sign-in" if self._sessions is not None else "./")
         path, secure = self._cookie_place(request)
         response.del_cookie(COOKIE, path=path, secure=secure, httponly=True, samesite="Strict")
@@ -114,9 +117,22 @@ class SignIn:
         return _see_other(f"{up}sign-in" + (f"?next={quote(onward, safe='')}" if onward else ""))
 
     def _shown(self, onward: str, *, status: int = 200, wait_s: int = 0) -> web.Response:
-        text = self._template.render(onward=onward, wrong=status == 403, wait_s=wait_s)
+        text = self._template.render(
+            onward=onward,
+            wrong=status == 403,
+            wait_s=wait_s,
+            to_read=self._access.token is not None,
+            to_change=self._access.admin_token is not None,
+        )
         headers = {"Retry-After": str(wait_s)} if wait_s else None
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+    def _check_origin(self, request: web.Request) -> None:
+        check_origin(
+            request,
+            self._access.proxies.hosts(request),
+            "Sign in and out on the page of these web views, and not from another site.",
+        )
 
     def _cookie_place(self, request: web.Request) -> tuple[str, bool]:
         return f"{self._prefix.public_prefix(request)}/", self._prefix.is_secure(request)
@@ -132,19 +148,3 @@ def _within(onward: str) -> str:
 
 def _see_other(location: str) -> web.Response:
     return web.Response(status=303, headers={"Location": location})
-
-
-def _check_origin(request: web.Request) -> None:
-    """Refuse what the page of another site lets a browser send.
-
-    Raises:
-        Problem: 403.
-    """
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None:
-        same = site in ("same-origin", "none")
-    else:
-        # A browser that tells of no site, as without TLS; programs send neither.
-        same = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
-    if not same:
-        raise Problem(403, "Sign in and out on the page of these web views, and not from another site.")

@@ -19,6 +19,8 @@ from tables.recent_alerts import Alert, Place
 from tables.totals import Totals
 
 if TYPE_CHECKING:  # Faust would come with it
+    from streams.dead_letters.latest import Replayed, Wanted
+    from streams.dead_letters.memory import Latest
     from streams.transport.traffic import ClassTraffic
 
 
@@ -376,6 +378,32 @@ class WebStats(Protocol):
     def answers_used_again(self) -> int:
         """Answers of the counts that were there already."""
 
+    @property
+    def changes(self) -> Mapping[tuple[str, str], int]:
+        """Changes that were asked for, by what and by what became of them."""
+
+    @property
+    def replayed(self) -> Mapping[str, int]:
+        """Dead letters that were to be replayed, by what became of them."""
+
+
+class DeadLettersSource(Protocol):
+    """The latest dead letters, and their replay: ``streams.dead_letters.latest.LatestDeadLetters``."""
+
+    async def look(self) -> Latest:
+        """The latest ones.
+
+        Raises:
+            LettersUnavailableError: they cannot be read.
+        """
+
+    async def replay(self, wanted: Wanted) -> Replayed:
+        """Replay some of them.
+
+        Raises:
+            LettersUnavailableError: nothing can be replayed, or it was stopped.
+        """
+
 
 class HubStats(Protocol):
     """What became of the pings of a WebSub hub: ``agents.deliveries.hub_pings.HubPings``."""
@@ -432,6 +460,7 @@ class Sources:
     stalls: Stalls
     alerts: AlertsSource
     hub: HubStats
+    dead_letters: DeadLettersSource
     clock: Callable[[], float] = time.time
     fleet: FleetSource = field(default_factory=NoFleet)
     web: WebStats | None = None

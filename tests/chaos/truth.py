@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from agents import dead_letters
+from streams.dead_letters import letters as dead_letters
 from streams.settings import Settings
 from streams.upstream.slice_assignor import slice_of
 from tables.buckets import FINE, bucket_of

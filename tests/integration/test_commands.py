@@ -22,8 +22,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
-from agents.dead_letters import dead_letter, truncated
 from agents.forwarding import AlertLabels, Forwarding
+from streams.dead_letters.letters import dead_letter, truncated
 from streams.notifications import Decoder, Limits, Notification, Priority, Reason, Rejection, encode
 from streams.notifications.masking import Masker
 from streams.outgoing import Outgoing

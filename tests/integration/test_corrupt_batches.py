@@ -18,8 +18,8 @@ from aiokafka.errors import CorruptRecordException
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from agents.dead_letters import parse
 from streams.broker.topics import apply_topics
+from streams.dead_letters.letters import parse
 from streams.notifications import Priority, Reason, encode
 from streams.records import UnreadableRecord
 from streams.scheduling.scheduler import ClassSpec, Scheduler

@@ -19,10 +19,14 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from faust.types import TP
 
 from streams.broker.self_check import self_check
 from streams.broker.topics import apply_topics, check_topics, planned_topics
-from streams.notifications import Priority
+from streams.dead_letters.latest import LatestDeadLetters, LettersUnavailableError, Wanted
+from streams.dead_letters.letters import dead_letter
+from streams.notifications import Priority, Reason, Rejection
+from streams.records import UnreadableRecord
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
 from tests.configured_kafka import AUTHORIZER, configured_kafka
@@ -355,3 +359,52 @@ async def test_alerts_that_may_not_be_read_are_missing_in_feeds_alone(guarded: D
     await allowed_again(client, settings, topic)
     await eventually("the feed is there", lambda: feed_is(200, "</feed>"))
     await worker.stop()
+
+
+@pytest.mark.xdist_group("guarded")
+@pytest.mark.parametrize(
+    ("topic_of", "operation", "words"),
+    [
+        ("dead letters", AclOperation.READ, "may not be read by this user: grant Read on it"),
+        ("dead letters", AclOperation.WRITE, "is noted there: grant Write on it"),
+        ("notifications", AclOperation.WRITE, "may not be written by this user: grant Write on it"),
+    ],
+)
+async def test_dead_letters_say_which_right_is_missing(
+    guarded: Deployment, topic_of: str, operation: AclOperation, words: str
+) -> None:
+    settings = guarded.settings
+    await apply_topics(settings)
+    source_topic = settings.notification_topic(Priority.INFO)
+    bad = UnreadableRecord(source_topic, 0, 7, "", found=b"bad")
+    letter = dead_letter(
+        settings.dead_letter_topic, TP(source_topic, 0), bad, "source", Rejection(Reason.NOT_JSON, "why")
+    )
+    async with writer(settings) as out:
+        await out.raw(letter.topic, letter.value, letter.headers or ())
+    topic = settings.dead_letter_topic if topic_of == "dead letters" else source_topic
+    client = AdminClient({"bootstrap.servers": settings.brokers})
+    rules = [
+        rule(topic, AclOperation.ALL, AclPermissionType.ALLOW),
+        rule(topic, operation, AclPermissionType.DENY),
+    ]
+    for made in client.create_acls(rules).values():
+        await asyncio.to_thread(made.result, 30)
+    await told(settings, topic, usable=False)
+    source = LatestDeadLetters(settings)
+    if operation == AclOperation.READ:
+        with pytest.raises(LettersUnavailableError, match=words):
+            await source.look()
+    else:
+        assert len((await source.look()).letters) == 1
+    if topic_of == "dead letters":
+        with pytest.raises(LettersUnavailableError, match=words):
+            await source.replay(Wanted())
+    else:
+        replayed = await source.replay(Wanted())
+        assert (replayed.done, replayed.failed) == (0, 1)
+        assert words in replayed.sentences[0]
+    await allowed_again(client, settings, topic)
+    replayed = await source.replay(Wanted())
+    assert (replayed.done, replayed.failed, replayed.left_out) == (1, 0, 0)
+    await source.stop()

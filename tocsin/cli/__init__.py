@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from streams import __version__
 from streams.notifications.visible import visible_lines
+from streams.records import ReadingFailedError
 from streams.settings import EXIT_CONFIG, ConfigurationError
 from tocsin.cli.options import examples
 from tocsin.guard import ForeignPackageError, check_packages
@@ -41,7 +42,7 @@ _COMMANDS = {
     ),
 }
 #: Commands that need ``streams`` alone; all others need ``tables``, or ``tables`` and ``agents``.
-_ON_STREAMS_ALONE = frozenset({"publish", "archive", "kafka", "topics"})
+_ON_STREAMS_ALONE = frozenset({"publish", "archive", "kafka", "topics", "dead-letters"})
 
 
 class _LazyGroup(click.Group):
@@ -54,6 +55,8 @@ class _LazyGroup(click.Group):
         except click.ClickException as error:
             error.message = visible_lines(error.message)
             raise
+        except ReadingFailedError as error:
+            raise click.ClickException(visible_lines(str(error))) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)

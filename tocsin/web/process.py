@@ -14,6 +14,7 @@ from streams.broker.admin import admin_client
 from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
 from streams.broker.self_check import wait_for_brokers
+from streams.dead_letters.latest import LatestDeadLetters
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
@@ -66,6 +67,7 @@ class WebProcess:
         self._reader = TotalsReader(settings.event_counts_topic, options, app=settings.app_id)
         self._alerts = AlertsReader.of(settings, options)
         self._fleet = FleetReader(settings.status_topic, settings.app_id, options)
+        self._dead_letters = LatestDeadLetters(settings)
         self._brokers = BrokerWatch(settings.brokers, options, settings.event_counts_topic)
         self._stalls = StallWatch()
         self.health = WebHealth(self._brokers, self._reader)
@@ -79,6 +81,7 @@ class WebProcess:
             stalls=self._stalls.log,
             alerts=self._alerts,
             hub=nothing,
+            dead_letters=self._dead_letters,
             fleet=self._fleet,
             of_worker=False,
         )
@@ -116,6 +119,7 @@ class WebProcess:
             await self._reader.stop()
             await self._alerts.stop()
             await self._fleet.stop()
+            await self._dead_letters.stop()
             await self._brokers.stop()
             await self.web.stop()
             self._stalls.stop()

@@ -24,7 +24,13 @@ _SKEW_S: Final = 5.0
 _MOST_PAGES, _MOST_BYTES = 64, 8 * 2**20
 
 #: Address -> name, in the order of the links.
-PAGES: Final = {"./": "Overview", "counts": "Counts", "alerts": "Alerts", "flow": "Flow"}
+PAGES: Final = {
+    "./": "Overview",
+    "counts": "Counts",
+    "alerts": "Alerts",
+    "flow": "Flow",
+    "dead-letters": "Dead letters",
+}
 
 
 class Layout:

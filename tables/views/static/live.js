@@ -22,7 +22,10 @@ const change = (shown, wanted) => {
     shown.nodeValue = wanted.nodeValue;
     return;
   }
-  for (const { name } of [...shown.attributes]) if (!wanted.hasAttribute(name)) shown.removeAttribute(name);
+  for (const { name } of [...shown.attributes]) {
+    if (name === "open" && shown.nodeName === "DETAILS") continue; // the reader opened it
+    if (!wanted.hasAttribute(name)) shown.removeAttribute(name);
+  }
   for (const { name, value } of wanted.attributes) if (shown.getAttribute(name) !== value) shown.setAttribute(name, value);
   const keyed = new Map();
   for (const child of shown.children) if (child.dataset && child.dataset.key !== undefined) keyed.set(child.dataset.key, child);

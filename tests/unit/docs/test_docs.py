@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from agents import dead_letters
 from streams import __version__
 from streams.broker.topic_plan import planned_topics
+from streams.dead_letters import letters as dead_letters
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES
 from streams.publishing.driver import available_drivers

@@ -11,11 +11,7 @@ from typing import Any
 
 import click
 
-from streams.notifications.notification import Reason
-from streams.notifications.visible import visible
-from streams.settings import Settings
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.dead_letters.records import (
+from streams.dead_letters.topic import (
     NOT_BACK,
     OLDER,
     STILL_BAD,
@@ -27,7 +23,11 @@ from tocsin.cli.dead_letters.records import (
     names_of,
     unknown,
 )
-from tocsin.cli.dead_letters.replay import Replay
+from streams.notifications.notification import Reason
+from streams.notifications.visible import visible
+from streams.settings import Settings
+from tocsin.cli.config_option import command_settings, config_option
+from tocsin.cli.dead_letters.replay import ReplayCommand
 from tocsin.cli.json_records import bytes_json, headers_json, object_line
 from tocsin.cli.options import Duration, brokers_option, examples, json_option
 from tocsin.cli.output import Output
@@ -120,7 +120,7 @@ async def _list(settings: Settings, only: Filter, start_ms: int, limit: int | No
     skipped, history = Skipped(), History()
     states: dict[str, int] = {}
     async with topic_reader(settings, [settings.dead_letter_topic], start_ms=start_ms) as reader:
-        async for found in dead_letters(reader, skipped, history=history):
+        async for found in dead_letters(reader.to_end(), skipped, history=history):
             if not only.keeps(found.letter):
                 continue
             by_reason[found.letter.reason] += 1
@@ -248,7 +248,7 @@ async def _show(settings: Settings, which: str, raw: bool, as_json: bool) -> int
     history = History()
     async with topic_reader(settings, [settings.dead_letter_topic], start_ms=0) as reader:
         # To the end: what became of it lies behind it.
-        async for each in dead_letters(reader, Skipped(), repeats=True, history=history):
+        async for each in dead_letters(reader.to_end(), Skipped(), repeats=True, history=history):
             if found is None and which in names_of(each):
                 found = each
     if found is None:
@@ -355,7 +355,7 @@ def replay(
     settings = command_settings(brokers=brokers)
     if to_topic == settings.dead_letter_topic:
         raise click.UsageError("--to-topic is the dead-letter topic itself; give one that is read.")
-    job = Replay(
+    job = ReplayCommand(
         settings, set(which), Filter(reasons, topics), to_topic=to_topic, dry_run=dry_run, again=again
     )
     sys.exit(run(job.run(_start_ms(since)), interrupted=1))

@@ -1,43 +1,25 @@
-"""Sending dead letters back to where they came from."""
+"""``tocsin dead-letters replay``: chooses, sends, and says what became of it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import click
-from aiokafka.errors import KafkaError
 
-from agents.dead_letters import replay_headers, replay_note
-from streams.broker.client_options import client_options
-from streams.broker.producers.confirmed import ConfirmedProducer
-from streams.broker.producers.errors import NOT_TAKEN, RecordRefusedForSizeError
+from streams.dead_letters.choice import Choice, choose
+from streams.dead_letters.replay import Replay, ReplayStoppedError
+from streams.dead_letters.topic import Filter, Skipped, dead_letters, unknown
 from streams.notifications.visible import visible
-from streams.outgoing import Outgoing
+from streams.records import ReadingFailedError
 from streams.settings import Settings
-from streams.upstream.topic_ids import TopicDescription, fetch_topics
-from tocsin.cli.dead_letters.choice import Choice, choose
-from tocsin.cli.dead_letters.records import Filter, Found, Skipped, dead_letters, unknown
-from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
+from tocsin.cli.reading import topic_reader
 
-_CHUNK_RECORDS: Final = 500
-_CHUNK_BYTES: Final = 16 * 2**20
-_CONFIRM_S: Final = 30.0
 _SHOWN_FAILURES: Final = 20
 
 
-class _Sent(NamedTuple):
-    """A record that was given to the producer."""
-
-    letter_id: str
-    #: Of the dead-letter topic.
-    partition: int
-    topic: str
-    confirmed: asyncio.Future[Any]
-
-
-class Replay:
-    """One run of replay: what it sends, and what became of it.
+class ReplayCommand:
+    """One run of the command.
 
     Args:
         settings: brokers and topics.
@@ -65,12 +47,6 @@ class Replay:
         self._to_topic = to_topic
         self._dry_run = dry_run
         self._again = again
-        self._producer: ConfirmedProducer | None = None
-        self._faults: dict[str, str | None] = {}
-        self._waiting: list[_Sent] = []
-        self._waiting_bytes = 0
-        #: Notes on their way to the dead-letter topic, with the ids of their dead letters.
-        self._noting: list[tuple[str, asyncio.Future[Any]]] = []
         self._done = 0
         self._failed = 0
         self._told = 0
@@ -86,12 +62,10 @@ class Replay:
             cut_short = True
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
-        except click.ClickException as error:
+        except (ReplayStoppedError, ReadingFailedError) as error:
             # What was sent until then is counted all the same.
             cut_short = True
-            click.echo(f"tocsin dead-letters: {visible(error.message)}", err=True)
-        finally:
-            await self._stop_producer()
+            click.echo(f"tocsin dead-letters: {visible(str(error))}", err=True)
         if self._failed > self._told:
             click.echo(f"tocsin dead-letters: and {self._failed - self._told} more", err=True)
         verb = "would replay" if self._dry_run else "replayed"
@@ -102,188 +76,34 @@ class Replay:
         """Choose what to send, and say what is left out."""
         named = bool(self._wanted)
         async with topic_reader(self._settings, [self._topic], start_ms=start_ms) as reader:
-            # Without notes, a second run would send everything once more.
-            if not self._dry_run and not (await self._described(reader, self._topic)).may_write:
-                raise click.ClickException(
-                    f"The topic {self._topic} may not be written by this user, and what is replayed is "
-                    "noted there: grant Write on it."
-                )
-            choice = await choose(reader, self._wanted, self._only, again=self._again)
+            await Replay(self._settings, reader.client, self._fail, dry_run=self._dry_run).check()
+            choice = await choose(reader.to_end(), self._wanted, self._only, again=self._again)
         for name in sorted(choice.missing):
-            self._fail(unknown(self._settings, name))
+            self._fail(unknown(self._settings, name), 1)
         for sentence in choice.sentences(named=named, again=self._again):
             click.echo(f"tocsin dead-letters: {sentence}", err=True)
         return choice
 
     async def _replay(self, choice: Choice, start_ms: int) -> None:
-        if not self._dry_run:
-            await self._start_producer()
-        missing = set(choice.ids)
         async with topic_reader(self._settings, [self._topic], start_ms=start_ms) as reader:
-            async for found in dead_letters(reader, Skipped()):
-                if found.letter.id in missing:
-                    missing.remove(found.letter.id)
-                    await self._one(reader, found, choice.history.times_replayed(found.letter))
-                if not missing:
-                    break
-            if await self._settle():
-                raise self._stuck()
-
-    async def _one(self, reader: TopicReader, found: Found, times: int) -> None:
-        letter = found.letter
-        topic = self._to_topic or letter.topic
-        if letter.truncated:
-            self._fail(
-                f"{letter.id} is cut: Kafka has only the beginning of its value, so it cannot be replayed."
+            replay = Replay(
+                self._settings,
+                reader.client,
+                self._fail,
+                to_topic=self._to_topic,
+                dry_run=self._dry_run,
+                would_send=lambda sentence: click.echo(visible(sentence)),
             )
-            return
-        if (fault := await self._fault(reader, topic)) is not None:
-            self._fail(f"{letter.id}: {fault}")
-            return
-        if self._producer is None:  # a dry run
-            before = f", its replay {times + 1}" if times else ""
-            what = f"{letter.id} ({letter.reason}, {len(letter.value or b'')} bytes{before})"
-            click.echo(visible(f"would send {what} to {topic}"))
-            self._done += 1
-            return
-        await self._send(topic, found, times + 1, self._producer)
+            try:
+                await replay.send(dead_letters(reader.to_end(), Skipped()), choice)
+            finally:
+                # Cut short: what is under way is settled, so that the count is true.
+                if not await replay.stop():
+                    click.echo("tocsin dead-letters: the connection did not close in time.", err=True)
+                self._done = replay.done
 
-    async def _fault(self, reader: TopicReader, topic: str) -> str | None:
-        if topic not in self._faults:
-            found = await self._described(reader, topic)
-            fault = topic_fault(found)
-            if fault is None and not found.may_write:
-                fault = f"The topic {topic} may not be written by this user: grant Write on it."
-            self._faults[topic] = fault
-        return self._faults[topic]
-
-    async def _described(self, reader: TopicReader, topic: str) -> TopicDescription:
-        try:
-            return (await fetch_topics(reader.client, [topic]))[topic]
-        except KafkaError as error:
-            raise click.ClickException(
-                f"Kafka at {self._settings.brokers} cannot be asked ({error})."
-            ) from None
-
-    async def _send(self, topic: str, found: Found, number: int, producer: ConfirmedProducer) -> None:
-        letter = found.letter
-        headers = [*letter.headers, *replay_headers(letter.id, number)]
-        try:
-            async with asyncio.timeout(_CONFIRM_S):
-                future = await producer.enqueue(Outgoing(topic, letter.value, letter.key, headers=headers))
-        except (*NOT_TAKEN, TimeoutError):
-            self._fail(f"{letter.id}: not taken within {_CONFIRM_S:.0f} s.")
-            raise self._stuck() from None
-        except RecordRefusedForSizeError as error:
-            self._fail(f"{letter.id}: {_why(error.__cause__ or error)}")
-            return
-        except KafkaError as error:
-            self._fail(f"{letter.id}: {_why(error)}")
-            return
-        future.add_done_callback(_look_at)
-        self._waiting.append(_Sent(letter.id, found.partition, topic, future))
-        self._waiting_bytes += len(letter.value or b"")
-        full = len(self._waiting) >= _CHUNK_RECORDS or self._waiting_bytes >= _CHUNK_BYTES
-        if full and await self._settle():
-            raise self._stuck()
-
-    async def _settle(self, timeout_s: float = _CONFIRM_S) -> int:
-        """Wait until what was sent is confirmed, count it and note it; returns how many were not confirmed.
-
-        Where it is cancelled, another call does the rest: what was replayed must be noted.
-        """
-        if not self._waiting:
-            return 0
-        await asyncio.wait([sent.confirmed for sent in self._waiting], timeout=timeout_s)
-        confirmed, unconfirmed = [], 0
-        for sent in self._waiting:
-            if not sent.confirmed.done():
-                unconfirmed += 1
-            elif (error := sent.confirmed.exception()) is not None:
-                self._fail(f"{sent.letter_id}: {_why(error)}")
-            else:
-                confirmed.append(sent)
-        self._waiting, self._waiting_bytes = confirmed, 0
-        if unconfirmed:
-            self._fail(f"{unconfirmed} were sent and not confirmed; they may have arrived.", unconfirmed)
-        while self._waiting:
-            await self._note(self._waiting[0])
-            del self._waiting[0]
-            self._done += 1
-        await self._settle_notes(timeout_s)
-        return unconfirmed
-
-    async def _note(self, sent: _Sent) -> None:
-        """Note in the dead-letter topic that a record was replayed."""
-        if self._producer is None:
-            return
-        note = replay_note(self._topic, sent.partition, sent.letter_id, sent.topic)
-        try:
-            async with asyncio.timeout(_CONFIRM_S):
-                future = await self._producer.enqueue(note)
-        except (*NOT_TAKEN, TimeoutError, KafkaError) as error:
-            self._not_noted(sent.letter_id, error)
-        else:
-            future.add_done_callback(_look_at)
-            self._noting.append((sent.letter_id, future))
-
-    async def _settle_notes(self, timeout_s: float = _CONFIRM_S) -> None:
-        if self._noting:
-            await asyncio.wait([future for _, future in self._noting], timeout=timeout_s)
-        noting, self._noting = self._noting, []
-        for letter_id, future in noting:
-            error = future.exception() if future.done() else TimeoutError("not confirmed")
-            if error is not None:
-                self._not_noted(letter_id, error)
-
-    def _not_noted(self, letter_id: str, error: BaseException) -> None:
-        self._fail(
-            f"{letter_id}: was replayed, but no note of it could be written, so that another run would send "
-            f"it again: {_why(error)}"
-        )
-
-    def _stuck(self) -> click.ClickException:
-        # Waiting as long again for each of what is left would help nobody.
-        return click.ClickException(
-            f"Kafka at {self._settings.brokers} does not confirm: look at the brokers, and replay the rest."
-        )
-
-    async def _start_producer(self) -> None:
-        producer = ConfirmedProducer(
-            "replay",
-            client_options(self._settings) | {"client_id": f"{self._settings.app_id}-replay"},
-            linger_ms=0,
-            # A batch larger than what a topic takes would be refused with all that is in it.
-            batch_bytes=16 * 2**10,
-            # The brokers' limit is the one that counts.
-            largest_bytes=64 * 2**20,
-            # Longer than anything is waited for here: what is not confirmed by then may still arrive.
-            request_timeout_ms=40_000,
-        )
-        await producer.connect()
-        self._producer = producer
-
-    async def _stop_producer(self) -> None:
-        if self._producer is None:
-            return
-        # Cut short: what is under way is settled, so that the count is true and the notes are complete.
-        await self._settle(5.0)
-        await self._settle_notes(5.0)
-        if not await self._producer.stop(5.0):
-            click.echo("tocsin dead-letters: the connection did not close in time.", err=True)
-
-    def _fail(self, sentence: str, number: int = 1) -> None:
+    def _fail(self, sentence: str, number: int) -> None:
         self._failed += number
         if self._told < _SHOWN_FAILURES or number > 1:
             self._told += number
             click.echo(f"tocsin dead-letters: {visible(sentence)}", err=True)
-
-
-def _look_at(future: asyncio.Future[Any]) -> None:
-    # One that fails when nobody waits any more is not worth a traceback.
-    if not future.cancelled():
-        future.exception()
-
-
-def _why(error: BaseException) -> str:
-    return f"{type(error).__name__.removesuffix('Error')}: {error}".rstrip(": .") + "."

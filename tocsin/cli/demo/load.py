@@ -9,19 +9,18 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-import click
 import orjson
 from aiokafka.errors import KafkaError
 
-from agents.dead_letters import ID, TOPIC
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
+from streams.dead_letters.letters import ID, TOPIC
 from streams.notifications.encoding import encode
 from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
 from streams.publishing.bulk import Bulk, Tally
 from streams.publishing.generator import Made, generate
-from streams.records import PlacedRecord
+from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import Settings
 from tocsin.cli.demo.worker_process import DemoError
 from tocsin.cli.reading import topic_reader
@@ -146,8 +145,8 @@ class Arrivals:
                 async for batch in reader.follow():
                     for record in batch:
                         self._take(record)
-        except click.ClickException as error:
-            raise DemoError(error.message) from None
+        except ReadingFailedError as error:
+            raise DemoError(str(error)) from None
 
     def _take(self, record: PlacedRecord) -> None:
         headers: dict[str, Any] = dict(record.headers)

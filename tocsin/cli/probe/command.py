@@ -122,7 +122,8 @@ class _Run:
 
         Raises:
             ConfigurationError: the settings, brokers or topics do not allow it.
-            click.ClickException: the brokers refuse, or do not confirm.
+            ReadingFailedError: the brokers refuse.
+            click.ClickException: they do not confirm.
         """
         settings = self._settings
         for name, priorities in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agents.dead_letters import parse
+from streams.dead_letters.letters import parse
 from streams.notifications.notification import Reason
 from streams.records import PlacedRecord, UnreadableRecord
 from streams.settings import ConfigurationError, Settings

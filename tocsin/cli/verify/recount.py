@@ -94,7 +94,8 @@ class Verification:
 
         Raises:
             ConfigurationError: brokers, topics or rights are missing.
-            click.ClickException: reading failed, or memory would not do.
+            ReadingFailedError: reading failed.
+            click.ClickException: memory would not do.
         """
         settings, found = self._settings, self._found
         async with admin_client(settings) as admin, partition_reader(settings) as reader:

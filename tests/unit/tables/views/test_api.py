@@ -386,6 +386,8 @@ def test_no_label_is_chosen_by_publishers_and_names_follow_the_convention() -> N
         "source",
         "how",
         "table",
+        "change",
+        "outcome",
     }
     for metric in (*METRICS, *HISTOGRAMS):
         assert metric.name.startswith("tocsin_")

@@ -31,10 +31,12 @@ def routes(fake: FakeSources, **settings: Any) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def fake() -> FakeSources:
-    """Sources with some counts, and an alert."""
-    fake = sample()
-    forward(fake, alert_record(1))
-    return fake
+    """Sources with some counts, an alert and dead letters."""
+    sources = sample()
+    forward(sources, alert_record(1))
+    sources.letters.add(1)
+    sources.letters.add(2, topic="elsewhere")
+    return sources
 
 
 def test_every_route_is_in_the_document_and_nothing_else(fake: FakeSources) -> None:
@@ -60,6 +62,7 @@ PATHS = {
     "/api/v1/alerts": "/api/v1/alerts",
     "/api/v1/alerts/groups": "/api/v1/alerts/groups",
     "/api/v1/alerts/{topic}/{partition}/{offset}": "/api/v1/alerts/alerts.error/0/1",
+    "/api/v1/dead-letters": "/api/v1/dead-letters?limit=2",
     "/livez": "/livez",
     "/readyz": "/readyz",
     "/startupz": "/startupz",

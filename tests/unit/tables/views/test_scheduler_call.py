@@ -134,8 +134,11 @@ async def test_another_site_cannot_make_a_browser_do_it(fake: FakeSources, appli
     """A form or a simple request has another content type; what is not simple is asked for first, in vain."""
     async with served_with_token(fake) as client:
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
-            headers = GOOD | {"Content-Type": kind, "Origin": "https://example.com"}
+            headers = GOOD | {"Content-Type": kind}
             await put(client, 415, headers, data=b'{"mode": "strict"}')
+            await put(client, 403, headers | {"Origin": "https://example.com"}, data=b'{"mode": "strict"}')
+        await put(client, 403, GOOD | {"Origin": "https://example.com"}, json={"mode": "strict"})
+        await put(client, 403, GOOD | {"Sec-Fetch-Site": "cross-site"}, json={"mode": "strict"})
         asking = {"Origin": "https://example.com", "Access-Control-Request-Method": "PUT"}
         async with client.options(PATH, headers=asking) as answer:
             assert answer.status == 405

@@ -12,6 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from agents.latencies import Latencies
 from agents.skew import Skew
+from streams.dead_letters.latest import LettersUnavailableError, Replayed, Wanted
+from streams.dead_letters.letters import DeadLetter
+from streams.dead_letters.memory import Latest, LetterMemory
+from streams.dead_letters.topic import Found
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from streams.notifications.record_time import RecordTime
@@ -124,6 +128,40 @@ def run(steps: Generator[None, None, Ended]) -> Ended:
             return found
 
 
+class FakeDeadLetters:
+    """Dead letters of a real memory, to be filled at will; replays are noted, and all sent."""
+
+    def __init__(self) -> None:
+        topics = {f"notifications.{each.value.lower()}": each for each in Priority}
+        self.memory = LetterMemory(topics, None)
+        self.asked: list[Wanted] = []
+        self.trouble: str | None = None
+        self.failing = 0
+
+    def add(
+        self, offset: int, reason: str = "not-json", topic: str = "notifications.error", value: bytes = b"x"
+    ) -> None:
+        """A dead letter, written a second after the one before."""
+        letter = DeadLetter(
+            f"source:{offset}", reason, "why", topic, 2, offset, 0, None, value, (), truncated=False
+        )
+        self.memory.add(Found(letter, 1, 100 + offset, (NOW_S - 100 + offset) * 1000))
+
+    async def look(self) -> Latest:
+        """What is there."""
+        if self.trouble is not None:
+            raise LettersUnavailableError(self.trouble)
+        return self.memory.latest(7, NOW_S + 0.5)
+
+    async def replay(self, wanted: Wanted) -> Replayed:
+        """Note what is wanted, and say that all of it was sent."""
+        if self.trouble is not None:
+            raise LettersUnavailableError(self.trouble)
+        self.asked.append(wanted)
+        letters = [each for each in (await self.look()).letters if wanted.keeps(each)]
+        return Replayed(len(letters), self.failing, 1, ["1 left out."])
+
+
 class FakeSources:
     """Counts, scheduler, health and figures of a worker, to be set at will."""
 
@@ -166,6 +204,7 @@ class FakeSources:
         self.stalls = StallLog()
         self.alerts = FakeAlerts()
         self.fleet = FakeFleet()
+        self.letters = FakeDeadLetters()
         self.results: Counter[PingResult] = Counter({"accepted": 9, "failed": 2})
         self.untold_s = 3.5
 
@@ -208,6 +247,7 @@ class FakeSources:
             self.stalls,
             self.alerts,
             self,
+            self.letters,
             fleet=self.fleet,
             registry=registry,
             clock=lambda: NOW_S + 1.0,

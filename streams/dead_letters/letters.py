@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-from faust.types import TP
+from typing import TYPE_CHECKING, Any, Final
 
 from streams.notifications import Rejection
 from streams.outgoing import Outgoing
 from streams.records import Record, UnreadableRecord
+
+if TYPE_CHECKING:  # Faust would come with it
+    from faust.types import TP
 
 _PREFIX: Final = "tocsin-"
 REASON: Final = "tocsin-reason"

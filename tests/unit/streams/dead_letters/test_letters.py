@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from agents.dead_letters import (
+from streams.dead_letters.letters import (
     DeadLetter,
     dead_letter,
     noted_replay,

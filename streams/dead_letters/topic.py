@@ -1,15 +1,15 @@
-"""Dead letters as the commands find them in their topic."""
+"""Dead letters as they are found in their topic."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.dead_letters import DeadLetter, noted_replay, parse
+from streams.dead_letters.letters import DeadLetter, noted_replay, parse
+from streams.records import PlacedRecord
 from streams.settings import Settings
-from tocsin.cli.reading import TopicReader
 
 #: States of a dead letter.
 NEW: Final = "new"
@@ -98,19 +98,23 @@ class History:
 
 
 async def dead_letters(
-    reader: TopicReader, skipped: Skipped, *, repeats: bool = False, history: History | None = None
+    batches: AsyncIterator[Sequence[PlacedRecord]],
+    skipped: Skipped,
+    *,
+    repeats: bool = False,
+    history: History | None = None,
 ) -> AsyncIterator[Found]:
-    """The dead letters that are there now, each id once unless ``repeats``.
+    """The dead letters among records of their topic, each id once unless ``repeats``.
 
     Args:
-        reader: of the dead-letter topic.
+        batches: of the dead-letter topic, each partition in order.
         skipped: takes in what is passed over.
         repeats: whether to hand out those too that a crash wrote twice.
         history: takes in what was replayed.
     """
     history = History() if history is None else history
     seen: set[str] = set()
-    async for batch in reader.to_end():
+    async for batch in batches:
         for record in batch:
             written_ms = -1 if record.timestamp is None else record.timestamp
             try:

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from faust.types import TP
 
-from agents.dead_letters import dead_letter, noted_replay, parse
+from streams.dead_letters.letters import dead_letter, noted_replay, parse
+from streams.dead_letters.replay import Replay
+from streams.dead_letters.topic import Found
 from streams.notifications import Reason, Rejection
 from streams.outgoing import Outgoing
 from streams.records import UnreadableRecord
 from streams.settings import load_settings
-from tocsin.cli.dead_letters.records import Filter, Found
-from tocsin.cli.dead_letters.replay import Replay
 
 SETTINGS = load_settings(brokers="127.0.0.1:1")
 
@@ -47,10 +47,9 @@ def found(offset: int) -> Found:
     return Found(read, 3, offset, 0)
 
 
-async def test_what_is_confirmed_after_an_interruption_is_counted_and_noted(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    replay = Replay(SETTINGS, set(), Filter((), ()), to_topic=None, dry_run=False, again=False)
+async def test_what_is_confirmed_after_an_interruption_is_counted_and_noted() -> None:
+    told: list[str] = []
+    replay = Replay(SETTINGS, None, lambda sentence, _: told.append(sentence))
     producer = Producer()
     replay._producer = producer  # type: ignore[assignment]
     for offset in range(3):
@@ -64,10 +63,10 @@ async def test_what_is_confirmed_after_an_interruption_is_counted_and_noted(
     first.set_result(None)
     second.set_result(None)
     third.set_exception(OSError("refused"))
-    await replay._stop_producer()
+    assert await replay.stop()
     assert producer.stopped
-    assert (replay._done, replay._failed) == (2, 1)
+    assert (replay.done, replay.failed) == (2, 1)
     notes = [record for record, _ in producer.sent[3:]]
     assert [noted_replay(note.headers) for note in notes] == ["source:0:0", "source:0:1"]
     assert {note.partition for note in notes} == {3}
-    assert "source:0:2: OS: refused." in capsys.readouterr().err
+    assert told == ["source:0:2: OS: refused."]

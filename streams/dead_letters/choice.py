@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 
-from tocsin.cli.dead_letters.records import (
+from streams.dead_letters.topic import (
     NEW,
     NOT_BACK,
     OLDER,
@@ -16,7 +16,7 @@ from tocsin.cli.dead_letters.records import (
     dead_letters,
     names_of,
 )
-from tocsin.cli.reading import TopicReader
+from streams.records import PlacedRecord
 
 
 @dataclass(slots=True)
@@ -41,6 +41,21 @@ class Choice:
     older: set[str] = field(default_factory=set)
     history: History = field(default_factory=History)
 
+    def place(self, letter_id: str, replays: int, *, named: bool, again: bool) -> None:
+        """Send a dead letter, or leave it out; its history must be complete.
+
+        Args:
+            letter_id: of the dead letter.
+            replays: how often its record had been replayed when it came here.
+            named: whether it was asked for by its name.
+            again: of named ones, send those too that were replayed; of all, those that are bad again.
+        """
+        state = self.history.state(letter_id, replays)
+        if state == NEW or (again and (named or state == STILL_BAD)):
+            self.ids.add(letter_id)
+        else:
+            {OLDER: self.older, NOT_BACK: self.not_back, STILL_BAD: self.bad_again}[state].add(letter_id)
+
     def sentences(self, *, named: bool, again: bool) -> list[str]:
         """What there is to say of those left out, before anything is sent."""
         said = []
@@ -64,18 +79,20 @@ class Choice:
         return said
 
 
-async def choose(reader: TopicReader, wanted: Collection[str], only: Filter, *, again: bool) -> Choice:
+async def choose(
+    batches: AsyncIterator[Sequence[PlacedRecord]], wanted: Collection[str], only: Filter, *, again: bool
+) -> Choice:
     """Read the dead-letter topic to its end, and choose.
 
     Args:
-        reader: of the dead-letter topic.
+        batches: of the dead-letter topic, up to its end.
         wanted: names of dead letters; empty for all that ``only`` keeps.
         only: which, when they are not named.
         again: of named ones, send those too that were replayed; of all, those that are bad again.
     """
     choice = Choice(missing=set(wanted))
     replays: dict[str, int] = {}
-    async for found in dead_letters(reader, Skipped(), repeats=bool(wanted), history=choice.history):
+    async for found in dead_letters(batches, Skipped(), repeats=bool(wanted), history=choice.history):
         if wanted:
             named = names_of(found) & set(wanted)
             choice.missing -= named
@@ -84,13 +101,5 @@ async def choose(reader: TopicReader, wanted: Collection[str], only: Filter, *, 
         elif only.keeps(found.letter):
             replays[found.letter.id] = found.letter.replays
     for letter_id, number in replays.items():
-        _place(choice, letter_id, number, named=bool(wanted), again=again)
+        choice.place(letter_id, number, named=bool(wanted), again=again)
     return choice
-
-
-def _place(choice: Choice, letter_id: str, replays: int, *, named: bool, again: bool) -> None:
-    state = choice.history.state(letter_id, replays)
-    if state == NEW or (again and (named or state == STILL_BAD)):
-        choice.ids.add(letter_id)
-    else:
-        {OLDER: choice.older, NOT_BACK: choice.not_back, STILL_BAD: choice.bad_again}[state].add(letter_id)

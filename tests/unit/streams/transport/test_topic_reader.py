@@ -5,15 +5,20 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import click
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
-from streams.records import UnreadableRecord
+from streams.records import ReadingFailedError, UnreadableRecord
 from streams.settings import Settings
+from streams.transport.topic_reader import TopicReader
 from streams.upstream.corrupt_batches import Corrupt
-from tocsin.cli.reading import TopicReader
+from tocsin.cli.reading import tell
+
+
+def say(sentence: str) -> None:
+    raise AssertionError(sentence)
+
 
 A, B = TopicPartition("a", 0), TopicPartition("b", 0)
 
@@ -74,7 +79,7 @@ def offsets(records: list[Any], topic: str) -> list[tuple[int, bool]]:
 
 @pytest.mark.parametrize("bad", [set(), {(A, 0)}, {(A, 2), (A, 3), (B, 4)}, {(B, 1), (A, 4)}])
 async def test_side_by_side_to_the_end(bad: set[tuple[TopicPartition, int]]) -> None:
-    reader = TopicReader(Settings(), Client({A: 5, B: 6}, bad))
+    reader = TopicReader(Settings(), Client({A: 5, B: 6}, bad), say)
     await reader.start_at([A, B], 0)
     found = [record async for batch in reader.to_end() for record in batch]
     assert sorted(offsets(found, "a")) == [(n, (A, n) not in bad) for n in range(5)]
@@ -84,7 +89,7 @@ async def test_side_by_side_to_the_end(bad: set[tuple[TopicPartition, int]]) -> 
 
 @pytest.mark.parametrize("bad", [set(), {(A, 1)}, {(A, 2), (A, 3)}, {(A, 6)}])
 async def test_one_partition_from_offset_to_offset(bad: set[tuple[TopicPartition, int]]) -> None:
-    reader = TopicReader(Settings(), Client({A: 8, B: 8}, bad | {(B, 0)}))
+    reader = TopicReader(Settings(), Client({A: 8, B: 8}, bad | {(B, 0)}), say)
     reader.open([A, B])
     found = [record async for batch in reader.records(A, 1, 7) for record in batch]
     assert offsets(found, "a") == [(n, (A, n) not in bad) for n in range(1, 7)]
@@ -93,16 +98,16 @@ async def test_one_partition_from_offset_to_offset(bad: set[tuple[TopicPartition
 
 async def test_brokers_that_refuse_are_told_in_a_sentence() -> None:
     client = Client({A: 5}, set())
-    reader = TopicReader(Settings(), client)
+    reader = TopicReader(Settings(), client, say)
     await reader.start_at([A], 0)
     client.away = True
-    with pytest.raises(click.ClickException, match=r"^Reading failed: .*away"):
+    with pytest.raises(ReadingFailedError, match=r"^Reading failed: .*away"):
         await anext(reader.follow())
 
 
 async def test_stand_ins_are_handed_out_in_their_place_and_once(capsys: pytest.CaptureFixture[str]) -> None:
     client = Client({A: 6}, set())
-    reader = TopicReader(Settings(), client)
+    reader = TopicReader(Settings(), client, tell)
     reader.open([A])
     # As a consumer tells them: offsets 2 and 3 while it reads on from there, and once more.
     corrupt = Corrupt(2, 4, "its checksum is wrong")
