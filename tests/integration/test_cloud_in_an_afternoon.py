@@ -15,12 +15,13 @@ from pathlib import Path
 
 import aio_pika
 import aiohttp
+import feedparser
+import orjson
 import pytest
 
 from tests import children, leash
 from tests.integration.forwards import read_forwards
 from tests.integration.reading import Counts, public_counts
-from tests.integration.test_feeds_and_hub import payloads
 from tests.integration.worker_process import BOUND_S, ROOT, Deployment, eventually
 from tests.rabbit_server import RabbitServer, free_ports, in_own_loop, rabbit
 from tests.websub import flask_websub_hub, subscriber
@@ -48,9 +49,18 @@ def put(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
+def ids(document: bytes) -> Counter[str]:
+    """Ids in the payloads of the entries of a feed, which are in oslo.messaging's envelope."""
+    found = feedparser.parse(document)
+    assert not found.bozo, found.get("bozo_exception")
+    alerts = [orjson.loads(entry.content[0].value) for entry in found.entries]
+    assert "hush" not in str(alerts), "secrets are masked"
+    return Counter(orjson.loads(each["notification"]["oslo.message"])["payload"]["id"] for each in alerts)
+
+
 @contextmanager
 def running(lines: str, folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Lines in a shell, as in a terminal of their own; the ``tocsin`` there is this one, and outlives no test."""
+    """Lines in a shell, as in a terminal of their own; ``tocsin`` is this one, and outlives no test."""
     tools = folder / "bin"
     tools.mkdir()
     tocsin = tools / "tocsin"
@@ -61,7 +71,8 @@ def running(lines: str, folder: Path, environment: dict[str, str]) -> Iterator[s
     log = folder / "log"
     with log.open("wb") as output:
         process = children.start(
-            ["sh", "-c", lines],
+            # The shell of a terminal outlives Ctrl-C, too.
+            ["sh", "-c", f"trap : INT\n{lines}"],
             cwd=folder,
             env=environment | {"PATH": f"{tools}:{os.environ['PATH']}"},
             stdin=subprocess.DEVNULL,
@@ -98,7 +109,7 @@ def cloud(rabbit: RabbitServer, tmp_path: Path) -> Iterator[Path]:
 async def publish(conf: Path, number: int) -> None:
     ended = await asyncio.to_thread(
         children.run,
-        [sys.executable, ROOT / "tests/integration/oslo_service.py", conf, str(number)],
+        [sys.executable, ROOT / "tests/integration/configured_publisher.py", conf, str(number)],
         cwd=ROOT,
         capture_output=True,
         timeout=BOUND_S,
@@ -146,7 +157,8 @@ async def test_the_documented_line_connects_a_cloud_with_a_subscriber(
                 async with client.get("/api/v1/counts") as answer:
                     assert answer.status == 401
                 token = (tmp_path / "web-token").read_text().strip()
-                async with client.get("/api/v1/counts", auth=aiohttp.BasicAuth("", token)) as answer:
+                sign_in = {"Authorization": aiohttp.encode_basic_auth("", token)}
+                async with client.get("/api/v1/counts", headers=sign_in) as answer:
                     assert answer.status == 200
                 await reader.subscribe(links["hub"], links["self"])
                 await publish(cloud, EACH)
@@ -156,7 +168,7 @@ async def test_the_documented_line_connects_a_cloud_with_a_subscriber(
                 ) + Counter(f"{priority} 0" for priority in PRIORITIES[:4])
                 while found != wanted:
                     async with asyncio.timeout(BOUND_S):
-                        found = Counter(payloads(await reader.received.get()))
+                        found = ids(await reader.received.get())
                     assert found <= wanted
                 assert reader.refused == []
                 async with public_counts(settings) as counts:

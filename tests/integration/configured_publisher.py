@@ -27,7 +27,8 @@ def main(file: str, number: int) -> None:
     for index in range(number):
         for priority in ("critical", "error", "warn", "info", "debug"):
             name = f"compute.instance.{priority}"
-            getattr(notifier, priority)({"user_id": "u-1"}, name, {"id": f"{priority} {index}"})
+            payload = {"id": f"{priority} {index}", "admin_password": "hush"}
+            getattr(notifier, priority)({"user_id": "u-1"}, name, payload)
     transport.cleanup()
 
 
