@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections import Counter
 from typing import Any
@@ -110,13 +111,16 @@ async def test_packed_messages_that_unpack_to_much_stay_within_the_bound(
 
     async def run(channel: Any) -> None:
         await channel.declare_queue(f"{unique}.info")
-        for number, body in enumerate([*[small] * 60, bomb]):
+        # After many that cost nothing, so that batches are large.
+        tiny = zlib.compress(b"{}")
+        for number, body in enumerate([*[tiny] * 400, *[small] * 60, bomb]):
             headers = {"compression": "application/x-gzip"}
             message = aio_pika.Message(body, headers=headers, message_id=f"{number}")
             await channel.default_exchange.publish(message, f"{unique}.info")
 
     on_channel(rabbit, run)
     most = 0
+    let_go = asyncio.Event()
 
     class Watched(KafkaWriter):
         def post(self, *arguments: Any, **more: Any) -> Any:
@@ -125,15 +129,22 @@ async def test_packed_messages_that_unpack_to_much_stay_within_the_bound(
             most = max(most, self.bytes)
             return found
 
+        async def room(self) -> None:
+            # All of them wait by then, as after an outage of Kafka.
+            await let_go.wait()
+            await super().room()
+
     writer = Watched(settings, ahead_bytes=2_000_000)
     bridge = RabbitBridge(writer, source_of(settings, rabbit, unique))
     async with bridging(settings, bridge, writer):
-        await eventually("all are confirmed", lambda: bridge.confirmed == 61)
+        await eventually("all wait", lambda: bridge.waiting == 461)
+        let_go.set()
+        await eventually("all are confirmed", lambda: bridge.confirmed == 461)
     assert most < 2_000_000 + 1_000_000, "one message beyond the bound, not a batch of them"
     assert left_in(rabbit, f"{unique}.info") == 0
     records = await read_all(settings.brokers, settings.notification_topic(Priority.INFO))
     # What would be too much stays as it came, and the worker makes it a dead letter.
-    assert Counter(len(record.value) for record in records) == {900_002: 60, len(bomb): 1}
+    assert Counter(len(record.value) for record in records) == {2: 400, 900_002: 60, len(bomb): 1}
 
 
 async def test_client_as_it_is_would_be_held_up_for_ever(
