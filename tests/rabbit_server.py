@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
+import psutil
 import pytest
 
 from tests import children
@@ -137,6 +138,12 @@ class RabbitServer:
         """Let it go on."""
         assert self._server is not None
         self._server.send_signal(signal.SIGCONT)
+
+    def processor_s(self) -> float:
+        """Seconds of processor time that it has used since it was started."""
+        assert self._server is not None
+        used = psutil.Process(self._server.pid).cpu_times()
+        return float(used.user + used.system)
 
     def stop(self) -> None:
         """End all of it."""

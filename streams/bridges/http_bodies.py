@@ -109,6 +109,8 @@ def _array(body: bytes) -> list[bytes]:
         raise BodyError(400, "The body is no JSON array; send a list of notifications.") from None
     except msgspec.DecodeError as error:
         raise BodyError(400, f"The body is not JSON: {error}.") from None
+    except UnicodeDecodeError:
+        raise BodyError(400, "The body is not UTF-8 text.") from None
     except RecursionError:
         raise BodyError(400, "The body is nested too deeply.") from None
 
@@ -127,10 +129,15 @@ def _count(body: bytes) -> None:
             raise _too_many()
         return _ITEM
 
-    msgspec.json.decode(body, type=list[_Item], dec_hook=one)
+    # Numbers that are too large for a float are good JSON, which whoever reads the item decides about.
+    msgspec.json.Decoder(list[_Item], dec_hook=one, float_hook=_no_number).decode(body)
 
 
 _ITEM: Final = _Item()
+
+
+def _no_number(_: str) -> float:
+    return 0.0
 
 
 def _lines(body: bytes) -> Iterator[bytes]:

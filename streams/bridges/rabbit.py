@@ -45,7 +45,6 @@ _LOOK_S: Final = 5.0
 #: Seconds at the end for Kafka to confirm what is under way.
 _DRAIN_S: Final = 10.0
 _BATCH_RECORDS: Final = 100
-_MAX_BYTES: Final = 2**27  # the largest message that RabbitMQ takes, by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class RabbitBridge:
     def __init__(self, writer: KafkaWriter, source: RabbitSource) -> None:
         self._writer = writer
         self._source = source
-        self._reader = MessageReader(_MAX_BYTES)
+        self._reader = MessageReader()
         queues = len(source.topics)
         self._scheduler: Scheduler[Priority, Consumer, Delivery] = Scheduler(
             [
@@ -280,10 +279,17 @@ class RabbitBridge:
                 await self._writer.room()
                 if stop.is_set() or (dispatch := scheduler.next()) is None:
                     break
-                began = time.perf_counter()
+                took_s = 0.0
                 for delivery in dispatch.records:
+                    if self._writer.full:
+                        # What was packed may be far larger than it came.
+                        await self._writer.room()
+                        if stop.is_set():
+                            break
+                    began = time.perf_counter()
                     self._hand_over(delivery)
-                scheduler.done(dispatch, time.perf_counter() - began)
+                    took_s += time.perf_counter() - began
+                scheduler.done(dispatch, took_s)
                 await asyncio.sleep(0)
 
     def _hand_over(self, delivery: Delivery) -> None:

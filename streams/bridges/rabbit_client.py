@@ -18,6 +18,8 @@ try:
     )
     from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed, InvalidFrameError
     from yarl import URL
+
+    from streams.bridges.rabbit_decoding import install_lenient_decoding
 except ImportError as error:
     from streams.settings import ConfigurationError
 
@@ -50,6 +52,7 @@ async def connected(url: str, heartbeat_s: int) -> Any:
     Raises:
         AMQPError, OSError, RuntimeError, TimeoutError: it does not answer, or refuses; see `LOST`.
     """
+    install_lenient_decoding()
     # Not by aio_pika.connect, which leaves a connection behind when it fails.
     connection = aio_pika.Connection(
         URL(url).update_query(heartbeat=str(heartbeat_s)),

@@ -23,6 +23,10 @@ _ID_HEADER: Final = "x-message-id"
 #: What kombu says that a body is compressed with.
 _COMPRESSION: Final = "compression"
 _LONGEST_HEADER: Final = 512
+#: Bytes that a body may have once unpacked: more than any topic takes, and little to hold or to wait for.
+_MOST_UNPACKED: Final = 8 * 2**20
+#: Bytes of the largest body in which an id is looked for: the largest that RabbitMQ takes, by default.
+_MOST_READ: Final = 2**27
 
 
 class Incoming(NamedTuple):
@@ -55,11 +59,11 @@ class MessageReader:
     """Reads messages.
 
     Args:
-        max_bytes: a body that is larger when unpacked stays packed.
+        max_unpacked: bytes; a body that is larger when unpacked stays packed.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, max_unpacked: int = _MOST_UNPACKED) -> None:
+        self._max_unpacked = max_unpacked
 
     def read(
         self,
@@ -81,8 +85,8 @@ class MessageReader:
         given = headers or {}
         value = body
         if (packed := given.get(_COMPRESSION)) is not None:
-            value = _unpacked(body, str(packed), self._max_bytes)
-        stated = _stated(value) if len(value) <= self._max_bytes else None
+            value = _unpacked(body, str(packed), self._max_unpacked)
+        stated = _stated(value) if len(value) <= _MOST_READ else None
         found: Headers = []
         if (identity := _identity(message_id, given, stated)) is not None:
             found.append((MESSAGE_ID, identity))

@@ -55,8 +55,13 @@ def why_no_json(value: bytes, error: orjson.JSONDecodeError) -> Rejection:
         )
     near = excerpt(text[error.pos : error.pos + 40])
     return Rejection(
-        Reason.NOT_JSON, f"The value is not JSON: {error.msg} at character {error.pos}, near '{near}'."
+        Reason.NOT_JSON, f"The value is not JSON: {_said(error)} at character {error.pos}, near '{near}'."
     )
+
+
+def _said(error: orjson.JSONDecodeError) -> str:
+    # Of a word that begins with t, f or n the parser says that it expected true, false or null there.
+    return "unexpected text" if error.msg.startswith("invalid literal") else error.msg
 
 
 def is_depth_error(error: orjson.JSONDecodeError) -> bool:

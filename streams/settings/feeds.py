@@ -72,6 +72,11 @@ class FeedSettings(PublishingSettings):
         except ValueError:
             wrong = True
         if wrong or not value.isascii() or any(each in value for each in '<>"\\^`{|} '):
+            if info.field_name == "feed_hub" and not info.data.get("feed_url"):
+                raise ValueError(
+                    "give a URL such as https://hub.example.org/, and TOCSIN_FEED_URL beside it, where the "
+                    "hub reaches the feeds"
+                )
             raise ValueError("give a URL such as https://example.org")
         if parts.username is not None or parts.password is not None or parts.fragment:
             raise ValueError(
@@ -89,7 +94,10 @@ class FeedSettings(PublishingSettings):
     @model_validator(mode="after")
     def _check_hub(self) -> FeedSettings:
         if self.feed_hub and not self.feed_url:
-            raise ValueError("TOCSIN_FEED_HUB needs TOCSIN_FEED_URL, where the hub reaches the feeds")
+            raise ValueError(
+                "TOCSIN_FEED_HUB needs TOCSIN_FEED_URL, which says where the hub reaches the feeds, "
+                "as in http://worker.example.org:6066"
+            )
         if self.feed_hub and not self.feed_entries:
             raise ValueError("TOCSIN_FEED_HUB needs feeds: give TOCSIN_FEED_ENTRIES more than 0")
         return self

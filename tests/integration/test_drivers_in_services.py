@@ -142,33 +142,45 @@ def test_oslo_service_forks_workers_that_publish(place: Place, tmp_path: Path):
     assert left() == Counter({"of the parent": 1} | {f"{number}": 2 for number in range(100)})
 
 
-# --- gunicorn ------------------------------------------------------------------------------
+# --- Servers of applications ---------------------------------------------------------------
 
 _APP = """
 import sys
 {notifier}
-def app(environ, start_response):
+def application(environ, start_response):
     notifier.info("http.request", environ["QUERY_STRING"])
     start_response("200 OK", [("content-type", "text/plain")])
     return [str(os.getpid()).encode()]
 """
+_UWSGI = Path(sys.executable).with_name("uwsgi")
 
 
-@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
-@pytest.mark.parametrize("preload", [True, False], ids=["preloaded", "each-its-own"])
-def test_gunicorn_forks_workers_that_publish(place: Place, worker: str, preload: bool, tmp_path: Path):
-    arguments, left = place
+def answered(folder: Path, arguments: list[str], command: list[str]) -> tuple[int, str]:
+    """Let a server of two processes run an application that publishes once for each request.
+
+    Args:
+        folder: for the application ``service`` and the log.
+        arguments: of the driver.
+        command: of the server; ADDRESS in it stands for where it shall listen.
+
+    Returns:
+        How often it answered, and what it said.
+    """
     head = f"sys.argv = ['service', *{arguments!r}]\n{NOTIFIER}"
-    (tmp_path / "service.py").write_text(_APP.format(notifier=head))
+    (folder / "service.py").write_text(_APP.format(notifier=head))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    options = ["--workers", "2", "--worker-class", worker, "--bind", address, "--no-control-socket"]
-    command = [sys.executable, "-m", "gunicorn", *options, *(["--preload"] if preload else []), "service:app"]
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    with (tmp_path / "log").open("wb") as log:
-        server = children.start(command, env=environment, cwd=tmp_path, stdout=log, stderr=log)
-    said = tmp_path / "log"
+    environment = os.environ | {"PYTHONPATH": f"{folder}:{ROOT}"}
+    said = folder / "log"
+    with said.open("wb") as log:
+        server = children.start(
+            [word.replace("ADDRESS", address) for word in command],
+            env=environment,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        )
     try:
         pids: set[bytes] = set()
         number = 0
@@ -187,4 +199,47 @@ def test_gunicorn_forks_workers_that_publish(place: Place, worker: str, preload:
     finally:
         server.kill()
         server.wait()
-    assert left() == Counter(map(str, range(number))), said.read_text()
+    return number, said.read_text()
+
+
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
+@pytest.mark.parametrize("preload", [True, False], ids=["preloaded", "each-its-own"])
+def test_gunicorn_forks_workers_that_publish(place: Place, worker: str, preload: bool, tmp_path: Path):
+    arguments, left = place
+    options = ["--workers", "2", "--worker-class", worker, "--bind", "ADDRESS", "--no-control-socket"]
+    command = [sys.executable, "-m", "gunicorn", *options, *(["--preload"] if preload else [])]
+    number, said = answered(tmp_path, arguments, [*command, "service"])
+    assert left() == Counter(map(str, range(number))), said
+
+
+#: uWSGI forks without telling Python, and does not end as Python does.
+_UWSGI_OPTIONS = ["--master", "--processes", "2", "--need-app", "--die-on-term", "--module", "service"]
+
+
+@pytest.mark.parametrize("how", ["--enable-threads", "--threads=2"])
+@pytest.mark.parametrize("lazy", [False, True], ids=["preloaded", "each-its-own"])
+def test_uwsgi_forks_workers_that_publish(place: Place, how: str, lazy: bool, tmp_path: Path):
+    arguments, left = place
+    options = [*_UWSGI_OPTIONS, how, *(["--lazy-apps"] if lazy else [])]
+    number, said = answered(tmp_path, arguments, [str(_UWSGI), "--http-socket", "ADDRESS", *options])
+    assert left() == Counter(map(str, range(number))), said
+
+
+def test_uwsgi_without_threads_is_refused_with_a_sentence(tmp_path: Path):
+    (tmp_path / "service.py").write_text(
+        'from tocsin import load_driver\nload_driver("file", path="there")\n'
+    )
+    result = children.run(
+        [_UWSGI, "--http-socket", "127.0.0.1:0", *_UWSGI_OPTIONS],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+    )
+    assert result.returncode != 0
+    assert (
+        "ConfigurationError: The publishing driver file needs a thread, which uWSGI does not run: "
+        "set enable-threads = true for uWSGI.\n"
+    ) in result.stderr
+    assert not (tmp_path / "there").exists()

@@ -54,9 +54,9 @@ async def test_probe_measures_and_leaves_counts_and_alerts_of_others_alone(deplo
             figures = report[way]
             assert figures["undelivered"] == 0
             assert 0 < figures["p50_ms"] <= figures["p90_ms"] <= figures["p99_ms"] <= figures["max_ms"]
-        assert report["sentences"][0].startswith(
-            f"CRITICAL reaches {settings.alert_topic('critical')} within"
-        )
+        assert report["sentences"][0].startswith("CRITICAL is forwarded within")
+        probed = f"to {settings.internal_topic('probes')} in the place of {settings.alert_topic('critical')}"
+        assert probed in report["sentences"][0]
         assert "p99 of 20 probes on 4 of 4 partitions" in report["sentences"][0]
 
         # A second one starts from what the first left, and no worker is as fast as this.

@@ -91,6 +91,16 @@ def create(settings: Settings, *names: str, partitions: int = 3, **config: str) 
                 await asyncio.sleep(0.02)
         finally:
             await admin.close()
+        # Brokers name the leader of a partition before it takes anything, and the client of a service
+        # would say so: who tells its end takes records, too.
+        consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            await consumer.end_offsets(
+                [TopicPartition(name, each) for name in names for each in range(partitions)]
+            )
+        finally:
+            await consumer.stop()
 
     in_own_loop(run)
 

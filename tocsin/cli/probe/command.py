@@ -146,11 +146,12 @@ class _Run:
             )
         slice_of = make_slicer(kept or topics[settings.event_counts_topic].partitions)
         partitions = topics[source].partitions
+        answer_topic = settings.internal_topic("probes")
         async with AsyncExitStack() as stack:
             answers = await stack.enter_async_context(
                 topic_reader(
                     settings,
-                    [settings.internal_topic("probes")],
+                    [answer_topic],
                     start_ms=int(time.time() * 1000) - _RECENT_MS,
                 )
             )
@@ -167,6 +168,7 @@ class _Run:
             wait_s=self._wait_s,
             max_p99_ms=self._max_p99_ms,
             alert_topic=settings.alert_topic(Priority.CRITICAL.value),
+            answer_topic=answer_topic,
             counts_topic=settings.event_counts_topic,
         )
 

@@ -134,7 +134,8 @@ class Report:
         others: probes of others at the same time.
         wait_s: seconds that were waited after the last probe.
         max_p99_ms: bound of the p99 to the alert topic; None for no bound.
-        alert_topic: for the sentences.
+        alert_topic: of the alerts whose way is measured, for the sentences.
+        answer_topic: that probes are forwarded to, the same.
         counts_topic: the same.
     """
 
@@ -147,6 +148,7 @@ class Report:
     wait_s: float
     max_p99_ms: float | None
     alert_topic: str
+    answer_topic: str
     counts_topic: str
 
     @property
@@ -185,19 +187,20 @@ class Report:
         found = []
         if self.alert.undelivered == number:
             found.append(
-                f"CRITICAL does not reach {self.alert_topic}: none of {number} probes was answered within "
+                f"CRITICAL is not forwarded: none of {number} probes was answered within "
                 f"{self.wait_s:g} s; start workers, or look at `/readyz` of those that run."
             )
         elif math.isinf(p99):
             found.append(
-                f"CRITICAL does not always reach {self.alert_topic}: {self.alert.undelivered} of {number} "
+                f"CRITICAL is not always forwarded: {self.alert.undelivered} of {number} "
                 f"probes were not answered within {self.wait_s:g} s{self._where()}; "
                 "look at the lag of the workers."
             )
         else:
             found.append(
-                f"CRITICAL reaches {self.alert_topic} within {shown_time(p99)} (p99 of {number} probes on "
-                f"{self.partitions} of {self.of_partitions} partitions)"
+                f"CRITICAL is forwarded within {shown_time(p99)} (p99 of {number} probes on "
+                f"{self.partitions} of {self.of_partitions} partitions, to {self.answer_topic} in the place "
+                f"of {self.alert_topic})"
                 + (
                     f"; it is counted in {self.counts_topic} within {shown_time(counted)} (p99)."
                     if math.isfinite(counted)
@@ -253,6 +256,7 @@ def make_report(
     wait_s: float,
     max_p99_ms: float | None,
     alert_topic: str,
+    answer_topic: str,
     counts_topic: str,
 ) -> Report:
     """Sum up a run; see ``Report`` for the arguments."""
@@ -270,6 +274,7 @@ def make_report(
         wait_s=wait_s,
         max_p99_ms=max_p99_ms,
         alert_topic=alert_topic,
+        answer_topic=answer_topic,
         counts_topic=counts_topic,
     )
 

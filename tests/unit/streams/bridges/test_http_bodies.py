@@ -143,3 +143,13 @@ def test_any_body_is_taken_apart_or_told(media_type: str, body: bytes, headers: 
     except BodyError as error:
         found = {error.status}
     assert found <= {bytes, 400, 413, 415}
+
+
+def test_a_list_that_is_long_enough_to_be_counted_is_read_as_a_short_one() -> None:
+    many = b"," * 10 + b" "
+    text = b'"' + many * (MOST_ITEMS // 10) + b'"'
+    # A number that no float holds is for the reader of the item to judge.
+    assert values(JSON, b"[" + text + b",1e999]") == [text, b"1e999"]
+    with pytest.raises(BodyError, match="The body is not UTF-8 text") as refused:
+        values(JSON, b"[" + text + b',"\xe4"]')
+    assert refused.value.status == 400

@@ -323,6 +323,7 @@ def test_settings_name_the_feeds() -> None:
     ("values", "sentence"),
     [
         ({"feed_hub": "https://hub.example.org"}, "needs TOCSIN_FEED_URL"),
+        ({"feed_hub": "nonsense"}, "and TOCSIN_FEED_URL beside it"),
         ({"feed_hub": "ftp://hub.example.org", "feed_url": "https://x"}, "give a URL such as"),
         ({"feed_url": "https://user:secret@x"}, "without user"),
         ({"feed_url": "https://x?a=1"}, "without a query"),

@@ -29,6 +29,7 @@ def report_of(probes: Probes, max_p99_ms: float | None = None) -> Report:
         wait_s=15,
         max_p99_ms=max_p99_ms,
         alert_topic="alerts.critical",
+        answer_topic="tocsin-probes",
         counts_topic="event-counts",
     )
 
@@ -46,7 +47,8 @@ def test_the_sentence_of_the_issue() -> None:
     assert report.ok
     (sentence,) = report.sentences()
     assert sentence == (
-        "CRITICAL reaches alerts.critical within 12.0 ms (p99 of 60 probes on 4 of 4 partitions); "
+        "CRITICAL is forwarded within 12.0 ms (p99 of 60 probes on 4 of 4 partitions, to tocsin-probes in "
+        "the place of alerts.critical); "
         "it is counted in event-counts within 1.30 s (p99)."
     )
     body = report.as_json()
