@@ -108,7 +108,7 @@ class ExampleItem(msgspec.Struct, frozen=True):
     message_id: str | None
 
 
-class DeadLetterItem(msgspec.Struct, frozen=True):
+class AlertDeadLetterItem(msgspec.Struct, frozen=True):
     """The dead letter of a record that could not be read."""
 
     topic: str
@@ -131,6 +131,6 @@ class AlertBody(msgspec.Struct, frozen=True):
     annotations: dict[str, str]
     repairs: list[str]
     examples: list[ExampleItem]
-    dead_letter: DeadLetterItem | None
+    dead_letter: AlertDeadLetterItem | None
     notification: Any
     notification_left_out: str | None

@@ -25,12 +25,12 @@ from tables.buckets import WINDOWS
 from tables.recent_alerts import Alert
 from tables.views.alert_bodies import (
     AlertBody,
+    AlertDeadLetterItem,
     AlertGroupItem,
     AlertGroupsBody,
     AlertItem,
     AlertPlaceItem,
     AlertsBody,
-    DeadLetterItem,
     ExampleItem,
     KeptItem,
     PlaceItem,
@@ -188,7 +188,7 @@ def _body(snapshot: AlertsSnapshot, alert: Alert, contents: AlertContents, prefi
             ExampleItem(each.topic, each.partition, each.offset, each.message_id)
             for each in contents.examples
         ],
-        dead_letter=None if letter is None else DeadLetterItem(letter.topic, letter.id, letter.reason),
+        dead_letter=None if letter is None else AlertDeadLetterItem(letter.topic, letter.id, letter.reason),
         notification=contents.notification,
         notification_left_out=contents.left_out or None,
     )

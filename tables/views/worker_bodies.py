@@ -47,7 +47,7 @@ class PartitionsBody(msgspec.Struct, frozen=True):
     more: int
 
 
-class DeadLettersBody(msgspec.Struct, frozen=True):
+class WorkerDeadLettersBody(msgspec.Struct, frozen=True):
     """Dead letters since the start."""
 
     priority: str
@@ -76,7 +76,7 @@ class WorkerBody(msgspec.Struct, frozen=True):
     rebalances: int
     classes: list[WorkerClassBody]
     partitions: list[PartitionsBody]
-    dead_letters: list[DeadLettersBody]
+    dead_letters: list[WorkerDeadLettersBody]
     repairs: dict[str, int]
 
 
@@ -92,7 +92,7 @@ class WorkersBody(msgspec.Struct, frozen=True):
     trouble: str | None
     left_out: dict[str, int]
     classes: list[WorkerClassBody]
-    dead_letters: list[DeadLettersBody]
+    dead_letters: list[WorkerDeadLettersBody]
     repairs: dict[str, int]
     workers: list[WorkerBody]
 
@@ -141,6 +141,8 @@ def worker_body(member: Member) -> WorkerBody:
             PartitionsBody(each.topic, each.priority, each.state, each.numbers, each.more)
             for each in state.partitions
         ],
-        dead_letters=[DeadLettersBody(each.priority, each.reason, each.count) for each in state.dead_letters],
+        dead_letters=[
+            WorkerDeadLettersBody(each.priority, each.reason, each.count) for each in state.dead_letters
+        ],
         repairs=state.repairs,
     )

@@ -16,7 +16,7 @@ from tables.views.live_counts import LiveCounts
 from tables.views.problems import Problem
 from tables.views.sources import Sources
 from tables.views.times import rfc3339
-from tables.views.worker_bodies import DeadLettersBody, WorkersBody, class_body, worker_body
+from tables.views.worker_bodies import WorkerDeadLettersBody, WorkersBody, class_body, worker_body
 
 PATH: Final = "/api/v1/workers"
 _encode: Final = msgspec.json.Encoder().encode
@@ -67,7 +67,7 @@ class WorkersCall:
                 left_out=dict(sorted(fleet.left_out.items())),
                 classes=[class_body(priority, found) for priority, found in totals.classes.items()],
                 dead_letters=[
-                    DeadLettersBody(priority, reason, count)
+                    WorkerDeadLettersBody(priority, reason, count)
                     for (priority, reason), count in totals.dead_letters.items()
                 ],
                 repairs=totals.repairs,

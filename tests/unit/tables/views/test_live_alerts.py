@@ -17,7 +17,9 @@ class _Live:
     def __init__(self) -> None:
         self.fake = FakeSources()
         fake = self.fake
-        sources = Sources(load_settings(), fake, fake, fake, fake, fake.stalls, fake.alerts, fake)
+        sources = Sources(
+            load_settings(), fake, fake, fake, fake, fake.stalls, fake.alerts, fake, fake.letters
+        )
         self.now_s = 100.0
         self.alerts = LiveAlerts(sources, ReaderLane(), lambda: self.now_s)
 

@@ -252,7 +252,12 @@ def test_no_cookie_but_ours_is_one(change: int) -> None:
     known = Sessions(b"a", clock)
     cookie = begun(known)
     found = cookie[change]
-    forged = cookie[:change] + ("A" if found != "A" else "B") + (cookie[change + 1 :] if change >= 0 else "")
+    # The last character of Base64 has two bits that nobody reads: A to D are the same there.
+    forged = (
+        cookie[:change]
+        + ("A" if found not in "ABCD" else "Q")
+        + (cookie[change + 1 :] if change >= 0 else "")
+    )
     assert not holds(known, forged)
     for bad in (None, "", ".", "a.b.c", "é", cookie[:-3], cookie + "x", "x" * 10_000):
         assert not holds(known, bad)
