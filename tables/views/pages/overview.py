@@ -15,7 +15,7 @@ from tables.views.strips import Figures, Strip, sentence, strips
 from tables.views.times import age, rfc3339
 
 #: Alerts of each priority that are shown.
-_MOST_ALERTS: Final = 5
+_MOST_ALERTS: Final = 7
 #: Priorities whose alerts are shown.
 _SHOWN: Final = (Priority.CRITICAL, Priority.ERROR)
 _OTHERS: Final = "What waits is known to workers alone; this process counts what they have counted."

@@ -22,6 +22,20 @@ def number(value: float) -> str:
     return f"{round(value):,}".replace(",", "\u202f")
 
 
+def short(value: float) -> str:
+    """A whole number, from 10,000 on with three digits that count: ``31.5 k``, ``1.21 M``."""
+    if value < 9999.5:
+        return number(value)
+    for unit, scale in (("k", 1e3), ("M", 1e6)):
+        if value < 999.5 * scale:
+            return f"{_three_digits(value / scale)}\u202f{unit}"
+    return f"{_three_digits(value / 1e9)}\u202fG"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else number(value)
+
+
 def rate(per_second: float) -> str:
     """A rate with two digits that count, or none behind the point where it is large."""
     if per_second >= 99.5:
@@ -62,6 +76,7 @@ def make_environment() -> Environment:
         "cut": cut,
         "number": number,
         "rate": rate,
+        "short": short,
         "sparkline": sparkline,
     }
     return environment
