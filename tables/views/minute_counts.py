@@ -1,4 +1,4 @@
-"""Counts of each priority in every minute of the last hour, all event types together, kept up to date row by row.
+"""Counts of each priority in every minute of the last hour, all event types together.
 
 A row is summed once: its sum is kept for as long as it is the same row. So a look costs little between two
 rows, and what it costs is cut into small steps.
@@ -30,9 +30,9 @@ class LastHour:
     """Counts of the last hour.
 
     Attributes:
-        minutes: by priority, for each minute its count, oldest first; the last minute has not ended. A priority
+        minutes: by priority, the count of each minute, oldest first; the last minute has not ended. A priority
             of which nothing was counted is left out.
-        latest: by priority, the count of the last 60 seconds; they begin at the edge of a bucket of 10 s.
+        latest: by priority, the count of the last 60 seconds or a bit more.
         span_s: seconds that ``latest`` is of.
     """
 

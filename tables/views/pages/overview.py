@@ -108,13 +108,13 @@ def _shown_strip(strip: Strip) -> dict[str, Any]:
     return {
         "name": strip.priority,
         "state": strip.state,
-        "look": {"through": "ok", "waits": "bad" if strip.is_forwarded else "wait"}.get(strip.state, "none"),
+        "look": "ok" if not strip.waits else "bad" if strip.is_forwarded else "wait",
         "per_s": strip.per_s,
         "minutes": strip.minutes,
         "label": f"Last hour by the minute: {whole} in all, at most {most} in a minute",
         "hour": whole,
         "figures": figures,
-        "oldest": age(figures.oldest_age_s) if figures and figures.lag_records else None,
+        "oldest": age(figures.oldest_age_s) if figures and figures.lag_records else "",
         "got": 100 * figures.achieved_share if figures else 0,
         "due": 100 * figures.configured_share if figures else 0,
     }
