@@ -30,8 +30,8 @@ class LastHour:
     """Counts of the last hour.
 
     Attributes:
-        minutes: by priority, the count of each minute, oldest first; the last minute has not ended. A priority
-            of which nothing was counted is left out.
+        minutes: by priority, the count of each minute, oldest first; the last one has not ended. Where
+            nothing was counted of a priority, it is left out.
         latest: by priority, the count of the last 60 seconds or a bit more.
         span_s: seconds that ``latest`` is of.
     """

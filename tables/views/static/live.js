@@ -24,6 +24,20 @@ const byKey = (parent) => {
   return found;
 };
 
+// Puts `child` before `next`, one that stands earlier. What has the focus would lose it, and the browser would
+// scroll to it: so it stays, and all from `next` on go behind it.
+const bring = (parent, child, next) => {
+  if (!child.contains(document.activeElement)) {
+    parent.insertBefore(child, next);
+    return;
+  }
+  while (next !== child) {
+    const moved = next;
+    next = next.nextSibling;
+    parent.insertBefore(moved, child.nextSibling);
+  }
+};
+
 // Changes `shown` into `wanted` and keeps what is the same, so that focus, scroll positions and hovering stay.
 // It goes on after each child, so that thousands of rows are no long task; elements below are changed in one go.
 function* changing(shown, wanted) {
@@ -53,8 +67,9 @@ function* changing(shown, wanted) {
     }
     const known = isElement ? keyed.get(next.dataset?.key) : undefined;
     if (known && known !== at && sameKind(known, next)) {
-      move(shown, known, at);
+      bring(shown, known, at);
       change(known, next);
+      at = known.nextSibling;
     } else if (at && sameKind(at, next)) {
       change(at, next);
       at = at.nextSibling;
@@ -74,17 +89,6 @@ function* changing(shown, wanted) {
 const change = (shown, wanted) => {
   const steps = changing(shown, wanted);
   while (!steps.next().done);
-};
-
-// What is moved loses the focus in browsers without moveBefore, and gets it back.
-const move = (parent, child, before) => {
-  if (parent.moveBefore) {
-    parent.moveBefore(child, before);
-    return;
-  }
-  const focused = child.contains(document.activeElement) ? document.activeElement : null;
-  parent.insertBefore(child, before);
-  if (focused) focused.focus({ preventScroll: true });
 };
 
 const otherTasks = () => new Promise((go) => {
