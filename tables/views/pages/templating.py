@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -60,14 +61,16 @@ def breakable(text: str) -> Markup:
     return Markup("<wbr>").join(escape(part) for part in _BREAK_AFTER.split(visible(text)))
 
 
+@cache
 def make_environment() -> Environment:
-    """The templates of all pages."""
+    """The templates of all pages, compiled: that takes many milliseconds, too many for a request."""
     environment = Environment(
         loader=PackageLoader("tables.views"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.filters |= {
         "age": age,
@@ -79,4 +82,6 @@ def make_environment() -> Environment:
         "short": short,
         "sparkline": sparkline,
     }
+    for name in environment.list_templates():
+        environment.get_template(name)
     return environment

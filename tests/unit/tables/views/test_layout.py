@@ -9,6 +9,7 @@ from streams.settings import load_settings
 from tables.views import reader_lane
 from tables.views.live_counts import LiveCounts
 from tables.views.pages.layout import Layout
+from tables.views.pages.templating import make_environment
 from tables.views.sources import Sources
 from tests.unit.tables.views.test_answers import _NeverRests, turns_while
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources
@@ -36,3 +37,24 @@ async def test_a_page_of_many_rows_is_rendered_in_pieces_between_which_all_else_
     assert await turns_while(layout()._made("rows.html", shown)) < 100, "the control holds the loop"
     made = await layout()._made("rows.html", shown)
     assert made.body.count(b"&lt;script&gt;") == ROWS
+
+
+def test_no_request_waits_for_a_template_to_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_environment.cache_clear()
+    environment = make_environment()
+    compiled: list[str] = []
+    compile_ = Environment.compile
+
+    def compiling(self: Environment, source: str, name: str | None = None, *others: object) -> object:
+        compiled.append(name or "")
+        return compile_(self, source, name, *others)
+
+    monkeypatch.setattr(Environment, "compile", compiling)
+    names = environment.list_templates()
+    for name in names:
+        environment.get_template(name)
+    assert compiled == []
+    assert environment.cache is not None
+    environment.cache.clear()  # the control: then they are compiled again
+    environment.get_template(names[0])
+    assert compiled == names[:1]
