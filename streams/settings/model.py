@@ -179,7 +179,8 @@ class Settings(HttpBridgeSettings):
         256,
         ge=0,
         le=10_000,
-        description="Readers of the live stream at a time, in one process; more are refused with 503.",
+        description="Readers of the live stream and open pages at a time, in one process; more are "
+        "refused with 503.",
     )
     web_payloads: bool = Field(
         False,

@@ -66,13 +66,21 @@ class LiveStream:
 
     Args:
         live: counts of all windows.
-        most: readers at a time.
+        most: readers at a time, with those of ``others``.
         monotonic: seconds, only for differences.
+        others: how many readers there are of what shares the bound: pages that are open.
     """
 
-    def __init__(self, live: LiveCounts, most: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        live: LiveCounts,
+        most: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        others: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._live = live
         self._most = most
+        self._others = others
         self._monotonic = monotonic
         self._snapshots = Answers()
         self._windows: dict[str, _Window] = {}
@@ -91,10 +99,14 @@ class LiveStream:
     @property
     def is_full(self) -> bool:
         """Whether no further reader may come; those that have gone are no longer counted."""
-        if self.readers >= self._most:
+        return self.is_full_with(self._others())
+
+    def is_full_with(self, others: int) -> bool:
+        """Whether no further reader may come where there are so many of what shares the bound."""
+        if self.readers + others >= self._most:
             for channel in self._channels.values():
                 channel.readers = {reader for reader in channel.readers if reader.is_there}
-        return self.readers >= self._most
+        return self.readers + others >= self._most
 
     # ---------------------------------------------------------------- readers
 

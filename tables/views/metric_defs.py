@@ -280,7 +280,7 @@ METRICS: Final = (
     MetricDef(
         "tocsin_web_live_clients",
         "gauge",
-        "Readers of the live stream.",
+        "Readers of the live stream, and pages that are open.",
         (),
         _web(lambda w: w.live_clients),
         of_web=True,
@@ -288,7 +288,7 @@ METRICS: Final = (
     MetricDef(
         "tocsin_web_live_dropped_total",
         "counter",
-        "Readers of the live stream that were cut off because they were slow.",
+        "Of those readers, the ones that were cut off because they were slow.",
         (),
         _web(lambda w: w.live_dropped),
         of_web=True,
@@ -296,7 +296,7 @@ METRICS: Final = (
     MetricDef(
         "tocsin_web_live_refused_total",
         "counter",
-        "Readers of the live stream that were refused because there were too many.",
+        "Of those readers, the ones that were refused because there were too many.",
         (),
         _web(lambda w: w.live_refused),
         of_web=True,

@@ -17,6 +17,7 @@ from tables.views.histogram_defs import HISTOGRAMS
 from tables.views.live_stream import LiveStream
 from tables.views.metric_defs import METRICS
 from tables.views.metric_kinds import Scrape
+from tables.views.page_changes import PageChanges
 from tables.views.reader_lane import ReaderLane
 from tables.views.sources import Sources
 
@@ -50,25 +51,26 @@ class WorkerCollector:
 class WebStats:
     """What readers of the web views had."""
 
-    def __init__(self, stream: LiveStream, answers: Answers, changes: Changes) -> None:
+    def __init__(self, stream: LiveStream, pages: PageChanges, answers: Answers, changes: Changes) -> None:
         self._stream = stream
+        self._pages = pages
         self._answers = answers
         self._changes = changes
 
     @property
     def live_clients(self) -> int:
-        """Readers of the live stream."""
-        return self._stream.readers
+        """Readers of the live stream, and pages that are open."""
+        return self._stream.readers + self._pages.readers
 
     @property
     def live_dropped(self) -> int:
         """Those that were dropped."""
-        return self._stream.dropped
+        return self._stream.dropped + self._pages.dropped
 
     @property
     def live_refused(self) -> int:
         """Those that were refused."""
-        return self._stream.refused
+        return self._stream.refused + self._pages.refused
 
     @property
     def answers_made(self) -> int:

@@ -32,7 +32,7 @@ class PageChanges:
 
     Args:
         basis: what pages are made of; something has changed when it is not equal to what it was.
-        is_full: whether the readers of the live stream of the API, and these, are too many.
+        is_full: whether so many of these, with the readers of the live stream of the API, are too many.
         is_session: whether a request comes from somebody who has signed in, which ends after some time.
         monotonic: seconds, only for differences.
     """
@@ -53,6 +53,10 @@ class PageChanges:
         self._number = 0
         self._told: Hashable = None
         self._told_at = -_LATEST_S
+        self._told_a_change = False
+        #: Pages that were dropped because they were slow, and those that were refused.
+        self.dropped = 0
+        self.refused = 0
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the route."""
@@ -67,7 +71,13 @@ class PageChanges:
     async def changes(self, request: web.Request) -> web.StreamResponse:
         """The stream, for as long as the page is open."""
         if self._is_full(self.readers):
-            raise Problem(503, "There are as many live pages as TOCSIN_WEB_LIVE_CLIENTS allows.")
+            self.refused += 1
+            raise Problem(
+                503,
+                "There are as many open pages and readers of the stream as TOCSIN_WEB_LIVE_CLIENTS allows; "
+                "this page asks for itself now and then.",
+                [("Retry-After", "5")],
+            )
         response = web.StreamResponse(headers=HEADERS)
         response.force_close()
         harden(response)
@@ -109,8 +119,11 @@ class PageChanges:
         """Tell the readers, if something has changed or it is time."""
         now_s = self._monotonic()
         basis = self._basis()
-        if basis == self._told and now_s - self._told_at < _LATEST_S:
+        is_changed = basis != self._told
+        # After a change it is told twice: an answer that was made just before it is kept for half a second.
+        if not (is_changed or self._told_a_change or now_s - self._told_at >= _LATEST_S):
             return
+        self._told_a_change = is_changed
         self._told, self._told_at = basis, now_s
         self._number += 1
         told = event("changed", "page", self._number, b"%d" % self._number)
@@ -120,4 +133,5 @@ class PageChanges:
             if reader.takes(now_s):
                 reader.send(told)
             elif reader.is_slow(now_s):
+                self.dropped += 1
                 reader.end()

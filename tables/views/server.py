@@ -113,15 +113,15 @@ class ViewServer:
             sources.fleet = fleet
         live = LiveCounts(counts, clock)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
-        self.stream = LiveStream(live, settings.web_live_clients)
+        self.stream = LiveStream(live, settings.web_live_clients, others=lambda: self.changes.readers)
         answers = Answers()
         changes = Changes(access)
-        sources.web = WebStats(self.stream, answers, changes)
         self.prefix = Prefix(settings)
         environment = make_environment()
         layout = Layout(sources, live, environment, access.is_session)
         letters = self._letters = DeadLetters(sources, changes)
-        self.changes = PageChanges(self._shown_now, self._is_full, access.is_session)
+        self.changes = PageChanges(self._shown_now, self.stream.is_full_with, access.is_session)
+        sources.web = WebStats(self.stream, self.changes, answers, changes)
         self._sign_in = SignIn(access, self.prefix, environment)
         parts = (
             Api(sources, live, answers, changes, of_worker=of_worker),
@@ -130,7 +130,7 @@ class ViewServer:
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
-            OverviewPage(layout),
+            OverviewPage(layout, of_worker=of_worker),
             CountsPage(layout),
             FlowPage(layout),
             AlertsPage(layout),
@@ -155,9 +155,6 @@ class ViewServer:
         self.connections: Connections | None = None
         self._servers: list[asyncio.Server] = []
         self._address: str | None = None
-
-    def _is_full(self, pages: int) -> bool:
-        return pages + self.stream.readers >= self._settings.web_live_clients
 
     def _shown_now(self) -> tuple[object, ...]:
         """What pages are made of; another value once there is something new."""

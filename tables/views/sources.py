@@ -360,7 +360,7 @@ class WebStats(Protocol):
 
     @property
     def live_clients(self) -> int:
-        """Readers of the live stream."""
+        """Readers of the live stream, and pages that are open."""
 
     @property
     def live_dropped(self) -> int:

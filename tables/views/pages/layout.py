@@ -130,7 +130,8 @@ class Layout:
             },
             "as_of": rfc3339(fresh.as_of_s),
             "as_of_time": (rfc3339(fresh.as_of_s, "seconds") or "")[11:19],
-            "as_of_old": age(behind_s) if fresh.as_of_s and behind_s > STALE_S else None,
+            # It is read out when it changes, so it is a coarse one.
+            "as_of_old": age(behind_s - behind_s % STALE_S) if fresh.as_of_s and behind_s > STALE_S else None,
             "complete": fresh.complete,
             "missing": fresh.missing,
             "skew": f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"

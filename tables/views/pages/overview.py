@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
+from streams.notifications.priority import Priority
+from tables.views.minute_counts import LastHour, LiveMinutes
 from tables.views.pages.layout import Layout
-from tables.views.times import age
+from tables.views.sources import Sources
+from tables.views.strips import Figures, Strip, sentence, strips
+from tables.views.times import age, rfc3339
+
+#: Alerts of each priority that are shown.
+_MOST_ALERTS: Final = 7
+#: Priorities whose alerts are shown.
+_SHOWN: Final = (Priority.CRITICAL, Priority.ERROR)
+_OTHERS: Final = "What waits is known to workers alone; this process counts what they have counted."
+_STARTS: Final = "What waits is not known yet: this worker starts."
 
 
 class OverviewPage:
-    """The handler of the page."""
+    """The handler of the page.
 
-    def __init__(self, layout: Layout) -> None:
+    Args:
+        layout: of all pages.
+        of_worker: whether it is a page of a worker.
+    """
+
+    def __init__(self, layout: Layout, *, of_worker: bool = True) -> None:
         self._layout = layout
+        self._of_worker = of_worker
+        self._minutes = LiveMinutes(layout.sources.counts, layout.live)
         layout.pages.append("./")
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -27,10 +45,76 @@ class OverviewPage:
         return await self._layout.render(request, "overview.html", self._shown, here="./")
 
     async def _shown(self) -> Mapping[str, Any]:
-        classes = self._layout.sources.scheduler.snapshot()
+        sources = self._layout.sources
+        hour = await self._minutes.hour()
+        found = _strips(sources, hour)
+        is_known = any(strip.figures for strip in found)
+        waiting = [strip for strip in found if strip.waits]
         return {
-            "classes": [
-                (priority.value, state, age(state.oldest_age_s))
-                for priority, state in sorted(classes.items(), key=lambda each: each[0].rank)
+            "is_empty": not sources.counts.totals.priorities and not waiting,
+            "sentence": sentence(found),
+            "is_bad": any(strip.is_forwarded for strip in waiting),
+            "unknown": None if is_known else _STARTS if self._of_worker else _OTHERS,
+            "strips": [_shown_strip(strip) for strip in found],
+            "alerts": [await self._alerts(priority, hour) for priority in _SHOWN],
+            "alerts_trouble": sources.alerts.trouble,
+            "alerts_kept": sources.alerts.most > 0,
+        }
+
+    async def _alerts(self, priority: Priority, hour: LastHour) -> dict[str, Any]:
+        """The latest alerts of a priority."""
+        sources = self._layout.sources
+        is_forwarded = priority in sources.settings.forward_priorities
+        found = []
+        if is_forwarded:
+            async with self._layout.live.lane.work():
+                found = await sources.alerts.newest(priority=priority, most=_MOST_ALERTS)
+        now_s = sources.clock()
+        return {
+            "priority": priority.value,
+            "is_forwarded": is_forwarded,
+            "minute": hour.latest.get(priority.value, 0),
+            "hour": sum(hour.of(priority.value)),
+            "rows": [
+                {
+                    "key": f"{alert.topic}/{alert.partition}/{alert.offset}",
+                    "event_type": alert.event_type,
+                    "at": rfc3339(alert.time_ms / 1000),
+                    "age": age(now_s - alert.time_ms / 1000),
+                }
+                for alert in found
             ],
         }
+
+
+def _strips(sources: Sources, hour: LastHour) -> list[Strip]:
+    """The strips of what ``sources`` know: of this worker."""
+    figures: Mapping[str, Figures] = {
+        priority.value: state for priority, state in sources.scheduler.snapshot().items()
+    }
+    settings = sources.settings
+    return strips(
+        hour,
+        figures,
+        {},
+        named=[priority.value for priority in settings.priorities],
+        forwarded=[priority.value for priority in settings.forward_priorities],
+    )
+
+
+def _shown_strip(strip: Strip) -> dict[str, Any]:
+    figures = strip.figures
+    most, whole = max(strip.minutes), sum(strip.minutes)
+    return {
+        "name": strip.priority,
+        "state": strip.state,
+        "look": "ok" if not strip.waits else "bad" if strip.is_forwarded else "wait",
+        "per_s": strip.per_s,
+        "minutes": strip.minutes,
+        "label": f"Last hour by the minute: {whole} in all, at most {most} in a minute",
+        "hour": whole,
+        "figures": figures,
+        "oldest": age(figures.oldest_age_s) if figures and figures.lag_records else "",
+        "got": 100 * figures.achieved_share if figures else 0,
+        "due": 100 * figures.configured_share if figures else 0,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +21,20 @@ MOST_NAME: Final = 200
 def number(value: float) -> str:
     """A whole number with thin spaces between thousands."""
     return f"{round(value):,}".replace(",", "\u202f")
+
+
+def short(value: float) -> str:
+    """A whole number, from 10,000 on with three digits that count: ``31.5 k``, ``1.21 M``."""
+    if value < 9999.5:
+        return number(value)
+    for unit, scale in (("k", 1e3), ("M", 1e6)):
+        if value < 999.5 * scale:
+            return f"{_three_digits(value / scale)}\u202f{unit}"
+    return f"{_three_digits(value / 1e9)}\u202fG"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else number(value)
 
 
 def rate(per_second: float) -> str:
@@ -46,14 +61,16 @@ def breakable(text: str) -> Markup:
     return Markup("<wbr>").join(escape(part) for part in _BREAK_AFTER.split(visible(text)))
 
 
+@cache
 def make_environment() -> Environment:
-    """The templates of all pages."""
+    """The templates of all pages, compiled: that takes many milliseconds, too many for a request."""
     environment = Environment(
         loader=PackageLoader("tables.views"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.filters |= {
         "age": age,
@@ -62,6 +79,9 @@ def make_environment() -> Environment:
         "cut": cut,
         "number": number,
         "rate": rate,
+        "short": short,
         "sparkline": sparkline,
     }
+    for name in environment.list_templates():
+        environment.get_template(name)
     return environment

@@ -4,7 +4,10 @@
 
 const LEAST_MS = 500; // between two refreshes
 const TYPING_MS = 3000; // of quiet after the last key in a field
+const PRESSING_MS = 10000; // after which a pointer that is not heard of any more is up
 const PATIENCE_MS = 10000;
+const AGAIN_MS = 2000; // between two tries while there is no answer
+const PIECE_MS = 12; // of work at a time
 
 const pause = document.getElementById("pause");
 const offline = document.getElementById("offline");
@@ -15,8 +18,29 @@ const sameKind = (one, other) =>
   one.nodeType === other.nodeType && one.nodeName === other.nodeName
   && (one.nodeType !== Node.ELEMENT_NODE || one.getAttribute("data-key") === other.getAttribute("data-key"));
 
+const byKey = (parent) => {
+  const found = new Map();
+  for (const child of parent.children) if (child.dataset?.key !== undefined) found.set(child.dataset.key, child);
+  return found;
+};
+
+// Puts `child` before `next`, one that stands earlier. What has the focus would lose it, and the browser would
+// scroll to it: so it stays, and all from `next` on go behind it.
+const bring = (parent, child, next) => {
+  if (!child.contains(document.activeElement)) {
+    parent.insertBefore(child, next);
+    return;
+  }
+  while (next !== child) {
+    const moved = next;
+    next = next.nextSibling;
+    parent.insertBefore(moved, child.nextSibling);
+  }
+};
+
 // Changes `shown` into `wanted` and keeps what is the same, so that focus, scroll positions and hovering stay.
-const change = (shown, wanted) => {
+// It goes on after each child, so that thousands of rows are no long task; elements below are changed in one go.
+function* changing(shown, wanted) {
   if (shown.isEqualNode(wanted)) return;
   if (shown.nodeType !== Node.ELEMENT_NODE) {
     shown.nodeValue = wanted.nodeValue;
@@ -27,54 +51,93 @@ const change = (shown, wanted) => {
     if (!wanted.hasAttribute(name)) shown.removeAttribute(name);
   }
   for (const { name, value } of wanted.attributes) if (shown.getAttribute(name) !== value) shown.setAttribute(name, value);
-  const keyed = new Map();
-  for (const child of shown.children) if (child.dataset && child.dataset.key !== undefined) keyed.set(child.dataset.key, child);
+  const keyed = byKey(shown);
+  const wantedKeys = byKey(wanted);
+  // What stands in the way of an element: a row that has gone, and the blanks between two of those.
+  const isInTheWay = (node) => node.nodeType === Node.ELEMENT_NODE
+    ? node.dataset?.key !== undefined && !wantedKeys.has(node.dataset.key)
+    : node.nodeValue.trim() === "";
   let at = shown.firstChild;
   for (const next of [...wanted.childNodes]) {
-    const known = next.nodeType === Node.ELEMENT_NODE && next.dataset ? keyed.get(next.dataset.key) : undefined;
+    const isElement = next.nodeType === Node.ELEMENT_NODE;
+    while (isElement && at && isInTheWay(at)) {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    }
+    const known = isElement ? keyed.get(next.dataset?.key) : undefined;
     if (known && known !== at && sameKind(known, next)) {
-      shown.insertBefore(known, at);
+      bring(shown, known, at);
       change(known, next);
+      at = known.nextSibling;
     } else if (at && sameKind(at, next)) {
       change(at, next);
       at = at.nextSibling;
     } else {
       shown.insertBefore(document.importNode(next, true), at);
     }
+    yield;
   }
   while (at) {
     const gone = at;
     at = at.nextSibling;
     gone.remove();
+    yield;
   }
+}
+
+const change = (shown, wanted) => {
+  const steps = changing(shown, wanted);
+  while (!steps.next().done);
 };
 
-const takeOver = (page) => {
+const otherTasks = () => new Promise((go) => {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => { port1.close(); go(); };
+  port2.postMessage(0);
+});
+
+// Whether all of it was taken over; it ends early where somebody begins to type or to select.
+const takeOver = async (page) => {
+  let since = performance.now();
   for (const shown of document.querySelectorAll("[data-live][id]")) {
     const wanted = page.getElementById(shown.id);
-    if (wanted) change(shown, wanted);
+    if (!wanted) continue;
+    const steps = changing(shown, wanted);
+    while (!steps.next().done) {
+      if (performance.now() - since < PIECE_MS) continue;
+      await otherTasks();
+      if (isBusy()) return false;
+      since = performance.now();
+    }
   }
   document.title = page.title;
   document.dispatchEvent(new CustomEvent("tocsin:refreshed"));
+  return true;
 };
 
 // ------------------------------------------------------------------ when it is a bad moment
 
 let typedAt = -TYPING_MS;
-let isPressed = false;
+let pressedAt = -PRESSING_MS;
 let isPaused = false;
 const isField = (element) => element instanceof Element && element.matches("input, select, textarea");
 document.addEventListener("input", () => { typedAt = performance.now(); }, true);
 document.addEventListener("keydown", (pressed) => { if (isField(pressed.target)) typedAt = performance.now(); }, true);
 document.addEventListener("pointerdown", (pressed) => {
-  isPressed = true;
-  if (isField(pressed.target)) typedAt = performance.now();
+  pressedAt = performance.now();
+  if (isField(pressed.target)) typedAt = pressedAt;
 }, true);
-for (const name of ["pointerup", "pointercancel", "blur"]) addEventListener(name, () => { isPressed = false; }, true);
+const isUp = () => { pressedAt = -PRESSING_MS; };
+for (const name of ["pointerup", "pointercancel", "dragend", "blur"]) addEventListener(name, isUp, true);
+// Where a scroll bar or a menu had the pointer, nobody says that it is up again.
+addEventListener("pointermove", (moved) => { if (!moved.buttons) isUp(); }, { capture: true, passive: true });
+
+const isSelecting = () => String(getSelection()).length > 0;
 
 const isBusy = () =>
-  isPaused || document.hidden || isPressed
-  || String(getSelection()).length > 0
+  isPaused || document.hidden || isSelecting()
+  || performance.now() - pressedAt < PRESSING_MS
   || performance.now() - typedAt < TYPING_MS;
 
 // ------------------------------------------------------------------ refreshing
@@ -82,6 +145,7 @@ const isBusy = () =>
 let wanted = false;
 let isRefreshing = false;
 let refreshedAt = -LEAST_MS;
+let waitMs = LEAST_MS;
 let reachedAt = performance.now();
 
 const refresh = async () => {
@@ -95,42 +159,59 @@ const refresh = async () => {
   }
   if (!answer.ok) throw new Error(String(answer.status));
   const text = await answer.text();
-  if (!isBusy()) takeOver(new DOMParser().parseFromString(text, "text/html"));
-  else wanted = true;
+  if (isBusy() || !(await takeOver(new DOMParser().parseFromString(text, "text/html")))) wanted = true;
 };
 
 const say = (text) => { if (offline.textContent !== text) offline.textContent = text; };
 const unreached = () => say(`no answer for ${Math.round((performance.now() - reachedAt) / 1000)} s`);
 
 const look = async () => {
-  if (!wanted || isRefreshing || isBusy() || performance.now() - refreshedAt < LEAST_MS) return;
+  if (wanted && isSelecting() && !document.hidden && !isPaused) say("waits while text is selected");
+  if (!wanted || isRefreshing || isBusy() || performance.now() - refreshedAt < waitMs) return;
   wanted = false;
   isRefreshing = true;
   refreshedAt = performance.now();
   try {
     await refresh();
     reachedAt = performance.now();
+    waitMs = LEAST_MS;
     say("");
   } catch {
     wanted = true;
+    waitMs = AGAIN_MS;
     unreached();
   }
   isRefreshing = false;
 };
 
-let source;
+let source = null;
 const listen = () => {
+  if (source || document.hidden) return;
   source = new EventSource("live");
   source.addEventListener("changed", () => {
     wanted = true;
-    reachedAt = performance.now();
+    waitMs = LEAST_MS;
     look();
   });
   source.addEventListener("error", () => {
-    unreached();
     wanted = true; // without the stream the page is asked for now and then
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+    if (source && source.readyState === EventSource.CLOSED) {
+      source = null;
+      setTimeout(listen, 5000);
+    }
   });
+};
+
+// A page that nobody sees keeps no connection: browsers have six of them for all pages of a server together.
+const shownOrHidden = () => {
+  if (document.hidden) {
+    source?.close();
+    source = null;
+  } else {
+    wanted = true;
+    listen();
+    look();
+  }
 };
 
 if (pause && !document.querySelector(".mistake")) {
@@ -140,7 +221,7 @@ if (pause && !document.querySelector(".mistake")) {
     pause.setAttribute("aria-pressed", String(isPaused));
     look();
   });
-  document.addEventListener("visibilitychange", look);
+  document.addEventListener("visibilitychange", shownOrHidden);
   setInterval(look, LEAST_MS);
   listen();
 }

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Hashable
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from tables.views.live_channel import Reader
@@ -51,14 +52,16 @@ class _Open:
         return len(self.transport.sent) - before
 
 
-def test_a_change_is_told_at_once_and_no_change_after_two_seconds() -> None:
+def test_a_change_is_told_at_once_and_again_at_the_next_look_and_no_change_after_two_seconds() -> None:
+    # The second time, no answer is kept any more that was made just before the change.
     page = _Open()
-    assert page.told() == 1
-    page.now_s += 0.5
-    assert page.told() == 0
-    page.basis = 2
-    assert page.told() == 1
-    page.now_s += 1.9
+    told = []
+    for basis in (1, 1, 1, 2, 2, 2):
+        page.basis = basis
+        told.append(page.told())
+        page.now_s += 0.5
+    assert told == [1, 1, 0, 1, 1, 0]
+    page.now_s += 0.9
     assert page.told() == 0
     page.now_s += 0.2
     assert page.told() == 1
@@ -75,6 +78,7 @@ def test_a_page_that_is_slow_gets_nothing_meanwhile_and_is_dropped() -> None:
     page.told()
     assert page.transport.closed
     assert page.changes.readers == 0
+    assert page.changes.dropped == 1
 
 
 async def test_a_page_hears_of_new_counts_over_http() -> None:
@@ -101,13 +105,34 @@ async def test_a_page_hears_of_new_counts_over_http() -> None:
         await server.stop()
 
 
-async def test_one_page_more_than_allowed_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("first", "second"), [("live", "live"), ("live", "api/v1/events"), ("api/v1/events", "live")]
+)
+async def test_pages_and_readers_of_the_stream_are_bounded_together(first: str, second: str) -> None:
     server = FakeSources().server(web_live_clients=1)
     await server.start()
     try:
-        async with aiohttp.ClientSession(server.address) as client, client.get("live") as first:
-            assert first.status == web.HTTPOk.status_code
-            async with client.get("live") as second:
-                assert second.status == web.HTTPServiceUnavailable.status_code
+        async with aiohttp.ClientSession(server.address) as client:
+            async with client.get(first) as held:
+                assert held.status == web.HTTPOk.status_code
+                await held.content.readany()
+                async with client.get(second) as refused:
+                    assert refused.status == web.HTTPServiceUnavailable.status_code
+                    assert int(refused.headers["Retry-After"]) > 0
+                assert (await metric(client, "clients"), await metric(client, "refused_total")) == (1, 1)
+            async with asyncio.timeout(10):
+                while await metric(client, "clients"):
+                    await asyncio.sleep(0)
+                async with client.get(second) as let_in:  # the control: who has gone leaves room
+                    assert let_in.status == web.HTTPOk.status_code
     finally:
         await server.stop()
+
+
+async def metric(client: aiohttp.ClientSession, name: str) -> float:
+    """A metric of the readers."""
+    async with client.get("metrics") as answer:
+        lines = dict(
+            line.rsplit(" ", 1) for line in (await answer.text()).splitlines() if line and line[0] != "#"
+        )
+    return float(lines[f"tocsin_web_live_{name}"])

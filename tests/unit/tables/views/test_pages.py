@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from tables.views.pages.charts import sparkline
-from tables.views.pages.templating import breakable, cut, number, rate
+from tables.views.pages.templating import breakable, cut, number, rate, short
 from tables.views.times import age, parse_time, rfc3339
 from tables.views.units import byte_size
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill
@@ -85,7 +85,7 @@ async def test_the_page_shows_counts_classes_and_health_without_script() -> None
     assert "complete" in seen.words
     seen = await load(fake, "/")
     assert seen.heads == ["CRITICAL", "ERROR", "WARN", "INFO", "DEBUG"]
-    assert "50.0 %" in seen.words
+    assert "50 %" in seen.words
     assert [bar["width"] for bar in seen.named("rect") if bar["class"] == "bar"] == ["50.00"] * 5
 
 
@@ -170,8 +170,8 @@ async def test_what_is_wrong_is_said_at_the_top() -> None:
     assert "Not up to date" not in (await load(FakeSources())).words
 
 
-@pytest.mark.parametrize("page", ["/", "/counts"])
-async def test_everything_the_page_loads_is_its_own_and_there(page: str) -> None:
+@pytest.mark.parametrize(("page", "files"), [("/", 4), ("/counts", 3)])
+async def test_everything_the_page_loads_is_its_own_and_there(page: str, files: int) -> None:
     fake = FakeSources()
     server = fake.server()
     await server.start()
@@ -183,7 +183,7 @@ async def test_everything_the_page_loads_is_its_own_and_there(page: str) -> None
             for name, tag in seen.tags
             if name in ("script", "link", "img") and tag.get("rel") != "alternate"
         ]
-        assert len(set(wanted)) == 3
+        assert len(set(wanted)) == files
         for path in wanted:
             assert path is not None
             assert path.startswith("static/"), "it is relative"
@@ -272,6 +272,19 @@ def test_times_survive_being_text(milliseconds: int) -> None:
     assert text is not None
     assert text.endswith("Z")
     assert round(parse_time(text) * 1000) == milliseconds
+
+
+def test_large_numbers_have_three_digits_that_count() -> None:
+    assert [short(n) for n in (0, 9999, 10_000, 31_544, 999_499, 999_500, 1_213_456, 2e9)] == [
+        "0",
+        "9\u202f999",
+        "10.0\u202fk",
+        "31.5\u202fk",
+        "999\u202fk",
+        "1.00\u202fM",
+        "1.21\u202fM",
+        "2.00\u202fG",
+    ]
 
 
 def test_what_has_no_date_is_null() -> None:
