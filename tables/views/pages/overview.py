@@ -18,7 +18,7 @@ from tables.views.times import age, rfc3339
 _MOST_ALERTS: Final = 7
 #: Priorities whose alerts are shown.
 _SHOWN: Final = (Priority.CRITICAL, Priority.ERROR)
-_OTHERS: Final = "What waits is known to workers alone; this process counts what they have counted."
+_OTHERS: Final = "No worker was heard from lately, so nobody knows what waits."
 _STARTS: Final = "What waits is not known yet: this worker starts."
 
 
@@ -54,7 +54,7 @@ class OverviewPage:
             "is_empty": not sources.counts.totals.priorities and not waiting,
             "sentence": sentence(found),
             "is_bad": any(strip.is_forwarded for strip in waiting),
-            "unknown": None if is_known else _STARTS if self._of_worker else _OTHERS,
+            "unknown": None if is_known else _STARTS if self._of_worker else sources.fleet.trouble or _OTHERS,
             "strips": [_shown_strip(strip) for strip in found],
             "alerts": [await self._alerts(priority, hour) for priority in _SHOWN],
             "alerts_trouble": sources.alerts.trouble,
@@ -88,15 +88,16 @@ class OverviewPage:
 
 
 def _strips(sources: Sources, hour: LastHour) -> list[Strip]:
-    """The strips of what ``sources`` know: of this worker."""
-    figures: Mapping[str, Figures] = {
+    """The strips of what ``sources`` know: of all workers that were heard from, else of this one."""
+    fleet = sources.fleet.look().totals.classes
+    figures: Mapping[str, Figures] = fleet or {
         priority.value: state for priority, state in sources.scheduler.snapshot().items()
     }
     settings = sources.settings
     return strips(
         hour,
         figures,
-        {},
+        {name: each.counted_per_s for name, each in fleet.items()},
         named=[priority.value for priority in settings.priorities],
         forwarded=[priority.value for priority in settings.forward_priorities],
     )

@@ -19,6 +19,7 @@ from streams.records import Record
 from streams.settings import load_settings
 from tables.views import live_counts
 from tables.views.server import ViewServer
+from tests.unit.tables.fleet.states import class_state, worker_state
 from tests.unit.tables.views.test_pages import HOSTILE, load
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill, served
 
@@ -59,6 +60,7 @@ async def web(fake: FakeSources) -> AsyncIterator[aiohttp.ClientSession]:
         fake.stalls,
         fake.alerts,
         fake,
+        fleet=fake.fleet,
         of_worker=False,
         clock=lambda: NOW_S + 1.0,
     )
@@ -108,12 +110,12 @@ async def test_without_a_worker_counts_are_shown_and_why_the_rest_is_missing() -
     fake.classes = {}
     async with web(fake) as client:
         words = await text_of(client)
-    assert "known to workers alone" in words
+    assert "No worker was heard from" in words
     assert "11" in words
     assert words.count("not known") == 10
     words = (await load(fake, "/")).words
     assert "this worker starts" in words
-    assert "known to workers alone" not in words
+    assert "No worker was heard from" not in words
 
 
 async def test_a_storm_of_errors_leaves_the_latest_critical_in_sight() -> None:
@@ -174,3 +176,26 @@ async def test_all_readers_of_an_address_share_one_rendering(monkeypatch: pytest
             async with client.get("", params={"n": str(number)}):
                 pass
         assert asked == 4
+
+
+async def test_the_figures_are_those_of_all_workers_not_of_the_one_that_answers() -> None:
+    fake = waiting(DEBUG=200.0)
+    critical = class_state(weight=16.0, configured_share=0.5, achieved_share=0.125)
+    for worker, lag in (("one", 40), ("two", 2)):
+        info = class_state(lag_records=lag, oldest_age_s=90.0, buffered_records=1, counted_per_s=3.5)
+        fake.fleet.write(worker, worker_state(run=worker, classes={"CRITICAL": critical, "INFO": info}))
+    words = (await load(fake, "/")).words
+    assert "CRITICAL is through; INFO waits 1 min." in words
+    assert "42" in words
+    assert "7.0 /s" in words
+    async with web(fake) as client:
+        assert "CRITICAL is through; INFO waits 1 min." in await text_of(client)
+
+
+async def test_pages_hear_when_the_state_of_a_worker_is_another() -> None:
+    fake = waiting()
+    server = fake.server()
+    before = server._shown_now()
+    assert server._shown_now() == before
+    fake.fleet.write("one", worker_state(run="one"))
+    assert server._shown_now() != before
