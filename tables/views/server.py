@@ -22,6 +22,7 @@ from tables.views.feed_views import FeedViews
 from tables.views.healthz import HEALTHZ_PATHS, Healthz, ask
 from tables.views.listening import BACKLOG, listening_sockets, why_not_listening
 from tables.views.live_counts import LiveCounts
+from tables.views.live_matrix import LiveMatrix
 from tables.views.live_stream import LiveStream
 from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.openapi import OpenApi
@@ -97,6 +98,7 @@ class ViewServer:
             settings, counts, scheduler, health, stats, stalls, alerts, hub, clock
         )
         live = LiveCounts(counts, clock)
+        matrix = LiveMatrix(counts, live)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         self.stream = LiveStream(live, settings.web_live_clients)
         answers = Answers()
@@ -112,7 +114,7 @@ class ViewServer:
             OpenApi(self.prefix, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
             OverviewPage(layout),
-            CountsPage(layout),
+            CountsPage(layout, matrix),
             self.changes,
             Files(),
             self._sign_in,

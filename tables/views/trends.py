@@ -30,11 +30,11 @@ class Span:
         return parent(int(now_s), self.step_s) - (self.steps - 1) * self.step_s
 
 
-_HOUR: Final = Span("hour", 2 * MINUTE, 30)
+_HOUR: Final = Span("hour", 3 * MINUTE, 20)
 _DAY: Final = Span("24 hours", HOUR, 24)
 _MONTH: Final = Span("30 days", 24 * HOUR, 30)
 
-#: Window of the counts -> what the chart beside them shows: at least an hour, as there is little to see in less.
+#: Window of the counts -> what the chart beside them shows: an hour at least, for less shows little.
 SPANS: Final = {"1m": _HOUR, "5m": _HOUR, "1h": _HOUR, "24h": _DAY, "30d": _MONTH, "total": _MONTH}
 
 
