@@ -21,12 +21,14 @@ from tables.views.bodies import (
     CheckBody,
     CountsBody,
     DeltaEvent,
+    MatrixBody,
     ProblemBody,
     SchedulerBody,
     SeriesBody,
     SnapshotEvent,
 )
 from tables.views.counts_query import MOST_ITEMS, MOST_PATTERN, ORDERS, WINDOW_NAMES
+from tables.views.matrix import MOST_ROWS, SORTS, URGENT
 from tables.views.prefix import Prefix
 from tables.views.sessions import COOKIE
 
@@ -104,6 +106,9 @@ _PATTERN: Final = Parameter(
     "Event types, with the wildcards * and ?, of which there may be 8. All without it.",
     {"type": "string", "maxLength": MOST_PATTERN},
 )
+_CURSOR: Final = Parameter(
+    "cursor", "`next` of the answer before; leave the other parameters as they were.", {"type": "string"}
+)
 _TIME: Final = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number", "minimum": 0}]}
 
 OPERATIONS: Final = (
@@ -126,11 +131,7 @@ OPERATIONS: Final = (
                 "Items of a page.",
                 {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": 100},
             ),
-            Parameter(
-                "cursor",
-                "`next` of the answer before; leave the other parameters as they were.",
-                {"type": "string"},
-            ),
+            _CURSOR,
         ),
         kept=True,
     ),
@@ -154,6 +155,30 @@ OPERATIONS: Final = (
             Parameter("to", "End: RFC 3339, or seconds since 1970.", _TIME),
         ),
         problems=(400, 401, 404),
+        kept=True,
+    ),
+    Operation(
+        "/api/v1/matrix",
+        "matrix",
+        "Counts with an item for each event type, the most urgent first, as the page Counts shows them.",
+        MatrixBody,
+        (
+            _WINDOW,
+            _PATTERN,
+            _PRIORITY,
+            Parameter(
+                "sort",
+                "The order; - in front turns it round. `urgent`: by the counts of CRITICAL, then of ERROR, "
+                "and so on.",
+                {"type": "string", "enum": [*SORTS], "default": URGENT},
+            ),
+            Parameter(
+                "limit",
+                "Items of a page.",
+                {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100},
+            ),
+            _CURSOR,
+        ),
         kept=True,
     ),
     Operation(

@@ -24,10 +24,12 @@ from tables.views.listening import BACKLOG, listening_sockets, why_not_listening
 from tables.views.live_counts import LiveCounts
 from tables.views.live_matrix import LiveMatrix
 from tables.views.live_stream import LiveStream
+from tables.views.matrix_api import MatrixApi
 from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.openapi import OpenApi
 from tables.views.page_changes import PageChanges
 from tables.views.pages.counts import CountsPage
+from tables.views.pages.event_type import EventPage
 from tables.views.pages.files import Files
 from tables.views.pages.layout import Layout
 from tables.views.pages.overview import OverviewPage
@@ -110,11 +112,13 @@ class ViewServer:
         self._sign_in = SignIn(access.token, access.sessions, self.prefix, environment)
         parts = (
             Api(sources, live, answers, of_worker=of_worker),
+            MatrixApi(live, matrix, answers),
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
             OverviewPage(layout),
             CountsPage(layout, matrix),
+            EventPage(layout),
             self.changes,
             Files(),
             self._sign_in,

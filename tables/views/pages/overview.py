@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from tables.views.pages.layout import Layout
+from tables.views.pages.links import moved
 from tables.views.times import age
 
 
@@ -23,7 +24,9 @@ class OverviewPage:
         router.add_get("/", self.page)
 
     async def page(self, request: web.Request) -> web.Response:
-        """The page."""
+        """The page; who comes with parameters has a bookmark of what is now the page Counts."""
+        if (address := moved(request.query.items())) is not None:
+            return web.Response(status=302, headers={"Location": address})
         return await self._layout.render(request, "overview.html", self._shown, here="./")
 
     async def _shown(self) -> Mapping[str, Any]:
