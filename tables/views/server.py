@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import WILDCARDS, host_in_url, reachable_host
 from tables.views.access import Access
-from tables.views.answers import Answer, Answers, answered, tag
+from tables.views.answers import TAG, Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.connections import Connections
 from tables.views.events import Events
@@ -242,7 +242,7 @@ class ViewServer:
             or not isinstance(body := response.body, bytes)
         ):
             return response
-        etag = tag(body)
+        etag = response.get(TAG) or tag(body)
         content_type = response.headers["Content-Type"]
 
         async def made() -> Answer:
