@@ -17,7 +17,7 @@ from streams.notifications.visible import visible
 from tables.views.matrix import MatrixRow
 from tables.views.pages.links import event_address
 from tables.views.pages.step_charts import step_chart
-from tables.views.pages.templating import cut, number, rate
+from tables.views.pages.templating import breakable, cut, number, rate
 
 #: Characters of a name in this table, so that a page of long names is not large; its own page has it whole.
 MOST_NAME: Final = 100
@@ -56,7 +56,7 @@ class RowWriter:
     def written(self, row: MatrixRow, trend: Sequence[int]) -> Markup:
         """A row, and its chart."""
         address = escape(event_address(row.event_type, window=self._window))
-        name = escape(cut(visible(row.event_type[: MOST_NAME + 1]), MOST_NAME))
+        name = breakable(cut(visible(row.event_type[: MOST_NAME + 1]), MOST_NAME))
         key = zlib.crc32(row.event_type.encode("utf-8", "surrogatepass"))
         parts = [f'<tr data-key="{key:x}"><th scope="row"><a href="{address}">{name}</a></th>']
         for place, column in self._columns:

@@ -317,7 +317,7 @@ async def test_hostile_names_are_cut_in_the_table_and_whole_on_their_own_page(ev
     shown = event_type.replace("\u202e", "\\u202e").replace("\u200b", "\\u200b")
     async with served(fake) as client, served(plain) as other:
         seen, harmless = await load(client, "/counts"), await load(other, "/counts")
-        assert [tag for tag, _ in seen.tags] == [tag for tag, _ in harmless.tags]
+        assert [tag for tag, _ in seen.tags if tag != "wbr"] == [tag for tag, _ in harmless.tags]
         assert names(seen) == [shown if len(shown) <= 100 else f"{shown[:100]}…"]
         assert len(seen.text) < len(harmless.text) + 1500
         own = await load(client, f"/{seen.link('3')}")

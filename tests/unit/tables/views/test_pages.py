@@ -97,8 +97,9 @@ async def test_hostile_event_types_are_text_and_nothing_else(event_type: str) ->
     fill(plain.totals, {("INFO", "plain"): {NOW_S - 20: 3}})
     seen, harmless = await load(fake), await load(plain)
     assert event_type in seen.heads
-    assert [name for name, _ in seen.tags] == [name for name, _ in harmless.tags]
-    assert [attributes.keys() for _, attributes in seen.tags] == [found.keys() for _, found in harmless.tags]
+    assert [(name, found.keys()) for name, found in seen.tags if name != "wbr"] == [
+        (name, found.keys()) for name, found in harmless.tags
+    ]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
