@@ -29,6 +29,8 @@ _LEVEL: Final = 1
 #: Whoever keeps an answer asks whether it still holds, and no proxy keeps it for others.
 KEPT_BY_CLIENT: Final = "private, no-cache"
 AS_OF_HEADER: Final = "Tocsin-As-Of"
+#: Under which a response knows the tag of its body, where that is made already.
+TAG: Final = web.ResponseKey("tag", str)
 
 
 @dataclass(slots=True)

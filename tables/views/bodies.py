@@ -44,6 +44,36 @@ class CountsBody(msgspec.Struct, frozen=True):
     late: list[LateItem]
 
 
+class MatrixItem(msgspec.Struct, frozen=True, gc=False):
+    """One event type: its counts by priority, those that are 0 left out, their sum, and how they went lately.
+
+    ``rate`` is notifications a second in the last minute; ``trend`` has the counts of the steps that the
+    answer names, the oldest first.
+    """
+
+    event_type: str
+    counts: dict[str, int]
+    total: int
+    rate: float
+    last_seen: Time | None
+    trend: list[int]
+
+
+class MatrixBody(msgspec.Struct, frozen=True):
+    """Counts in a window, an item for each event type. ``matched`` is how many there are on all pages."""
+
+    as_of: Time | None
+    complete: bool
+    missing_partitions: list[int]
+    window: str
+    trend_from: Time | None
+    trend_step_s: int
+    matched: int
+    items: list[MatrixItem]
+    next: str | None
+    late: list[LateItem]
+
+
 class TypeTotalItem(msgspec.Struct, frozen=True):
     """All that was ever counted of an event type in one priority."""
 

@@ -74,7 +74,12 @@ def parameters(query: Parameters, allowed: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _choice(given: Mapping[str, str], name: str, default: str, choices: Iterable[str]) -> str:
+def choice(given: Mapping[str, str], name: str, default: str, choices: Iterable[str]) -> str:
+    """The value of a parameter that is one of some.
+
+    Raises:
+        BadQueryError: it is none of them.
+    """
     value = given.get(name, default)
     allowed = list(choices)
     if value not in allowed:
@@ -82,7 +87,12 @@ def _choice(given: Mapping[str, str], name: str, default: str, choices: Iterable
     return value
 
 
-def _priority(given: Mapping[str, str]) -> str | None:
+def priority_of(given: Mapping[str, str]) -> str | None:
+    """The parameter ``priority``; None where it is not given.
+
+    Raises:
+        BadQueryError: there is no such priority.
+    """
     if "priority" not in given:
         return None
     priority = Priority.parse(given["priority"])
@@ -140,14 +150,16 @@ def parse_counts_query(
     asked = given.get("limit", str(limit))
     if not (asked.isascii() and asked.isdigit() and len(asked) <= 4 and 1 <= int(asked) <= most):
         raise BadQueryError(f"The limit is a number from 1 to {most}.")
-    sort = _choice(given, "sort", sort, ORDERS)
+    sort = choice(given, "sort", sort, ORDERS)
     return CountsQuery(
-        window=_choice(given, "window", "5m", WINDOW_NAMES),
-        event_type=_pattern(given),
-        priority=_priority(given),
+        window=choice(given, "window", "5m", WINDOW_NAMES),
+        event_type=pattern_of(given),
+        priority=priority_of(given),
         sort=sort,
         limit=int(asked),
-        after=_decode_cursor(given["cursor"], sort) if "cursor" in given else None,
+        after=decode_cursor(given["cursor"], [sort, *order_key(sort)(Count("", "ERROR", 0, 0))])
+        if "cursor" in given
+        else None,
     )
 
 
@@ -159,13 +171,18 @@ def parse_stream_query(query: Parameters) -> CountsQuery:
     """
     given = parameters(query, ("window", "event_type", "priority"))
     return CountsQuery(
-        window=_choice(given, "window", "5m", WINDOW_NAMES),
-        event_type=_pattern(given),
-        priority=_priority(given),
+        window=choice(given, "window", "5m", WINDOW_NAMES),
+        event_type=pattern_of(given),
+        priority=priority_of(given),
     )
 
 
-def _pattern(given: Mapping[str, str]) -> str | None:
+def pattern_of(given: Mapping[str, str]) -> str | None:
+    """The parameter ``event_type``, a pattern; None where it is not given.
+
+    Raises:
+        BadQueryError: it is too long, or has too many wildcards.
+    """
     pattern = given.get("event_type")
     if pattern is not None and (
         len(pattern) > MOST_PATTERN or pattern.count("*") + pattern.count("?") > _MOST_WILDCARDS
@@ -176,7 +193,8 @@ def _pattern(given: Mapping[str, str]) -> str | None:
     return pattern
 
 
-def _rank(priority: str) -> int:
+def rank_of(priority: str) -> int:
+    """Place of a priority in the order of urgency; after all of them where there is no such one."""
     known = Priority.parse(priority)
     return len(Priority) if known is None else known.rank
 
@@ -186,12 +204,12 @@ def order_key(sort: str) -> Callable[[Count], OrderKey]:
     field, descending = ORDERS[sort]
     sign = -1 if descending else 1
     if field == "count":
-        return lambda item: (sign * item.count, item.event_type, _rank(item.priority))
+        return lambda item: (sign * item.count, item.event_type, rank_of(item.priority))
     if field == "last_seen":
-        return lambda item: (sign * item.last_seen_ms, item.event_type, _rank(item.priority))
+        return lambda item: (sign * item.last_seen_ms, item.event_type, rank_of(item.priority))
     if field == "priority":
-        return lambda item: (sign * _rank(item.priority), -item.count, item.event_type)
-    return lambda item: (item.event_type, sign * _rank(item.priority))
+        return lambda item: (sign * rank_of(item.priority), -item.count, item.event_type)
+    return lambda item: (item.event_type, sign * rank_of(item.priority))
 
 
 class FirstOf:
@@ -220,7 +238,7 @@ class FirstOf:
         """The page, and the cursor of the next one, or None at the end."""
         page = self._found[: self._query.limit]
         more = len(self._found) > self._query.limit
-        return [item for _, item in page], _encode_cursor(self._query.sort, page[-1][0]) if more else None
+        return [item for _, item in page], encode_cursor(self._query.sort, page[-1][0]) if more else None
 
 
 def page_of(items: Iterable[Count], query: CountsQuery) -> tuple[list[Count], str | None]:
@@ -230,11 +248,21 @@ def page_of(items: Iterable[Count], query: CountsQuery) -> tuple[list[Count], st
     return found.page()
 
 
-def _encode_cursor(sort: str, key: OrderKey) -> str:
+def encode_cursor(sort: str, key: OrderKey) -> str:
+    """The place in an order, as text for an address."""
     return base64.urlsafe_b64encode(orjson.dumps([sort, *key])).decode().rstrip("=")
 
 
-def _decode_cursor(text: str, sort: str) -> OrderKey:
+def decode_cursor(text: str, example: Sequence[Any]) -> OrderKey:
+    """The place that a cursor is of.
+
+    Args:
+        text: the cursor.
+        example: the name of the order, and a key of it.
+
+    Raises:
+        BadQueryError: it is none of this order.
+    """
     wrong = BadQueryError("The cursor is not one that this address gave for this order; begin without it.")
     if len(text) > _MOST_CURSOR or not text.isascii():
         raise wrong
@@ -242,10 +270,9 @@ def _decode_cursor(text: str, sort: str) -> OrderKey:
         body = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, binascii.Error):
         raise wrong from None
-    example: Sequence[Any] = [sort, *order_key(sort)(Count("", "ERROR", 0, 0))]
     if not isinstance(body, list) or [type(part) for part in body] != [type(part) for part in example]:
         raise wrong
-    if body[0] != sort:
+    if body[0] != example[0]:
         raise wrong
     return tuple(body[1:])
 
@@ -270,8 +297,8 @@ def parse_series_query(query: Parameters, now_s: float) -> SeriesQuery:
         BadQueryError: a parameter is wrong, or the buckets are no longer kept.
     """
     given = parameters(query, ("window", "priority", "resolution", "from", "to"))
-    window = _choice(given, "window", "1h", WINDOWS)
-    resolution = int(_choice(given, "resolution", str(_CHART[window]), map(str, RETENTION_S)))
+    window = choice(given, "window", "1h", WINDOWS)
+    resolution = int(choice(given, "resolution", str(_CHART[window]), map(str, RETENTION_S)))
     end = min(_time(given, "to", now_s), now_s + HOUR)
     start = _time(given, "from", end - WINDOWS[window])
     if start >= end:
@@ -283,7 +310,7 @@ def parse_series_query(query: Parameters, now_s: float) -> SeriesQuery:
             f"Buckets of {resolution} s are kept for {RETENTION_S[resolution] // MINUTE} minutes; "
             f"ask for {advice}a later 'from'."
         )
-    return SeriesQuery(_priority(given), resolution, int(start), int(-(-end // 1)))
+    return SeriesQuery(priority_of(given), resolution, int(start), int(-(-end // 1)))
 
 
 def _time(given: Mapping[str, str], name: str, default: float) -> float:

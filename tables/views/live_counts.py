@@ -15,6 +15,7 @@ from typing import Final
 from tables.buckets import FINE, RESOLUTIONS, WINDOWS, parent
 from tables.totals import Count, Late
 from tables.views.counts_query import CountsQuery, FirstOf, SeriesQuery
+from tables.views.kept_series import KeptSeries
 from tables.views.reader_lane import ReaderLane
 from tables.views.sources import CountsSource
 from tables.views.window_sums import CLOSED_S, Span, WindowSums
@@ -95,6 +96,7 @@ class LiveCounts:
         self._snapshots: dict[str, Snapshot] = {}
         self._locks = {name: asyncio.Lock() for name in [*WINDOWS, "total"]}
         self._moment: Moment | None = None
+        self._series = KeptSeries()
 
     @property
     def now_s(self) -> float:
@@ -190,7 +192,9 @@ class LiveCounts:
         totals, now_s, resolution_s = self._source.totals, int(self.now_s), query.resolution_s
         async with self.lane.work() as pieces:
             for resolution, start, end in series_spans(now_s, query):
-                for bucket, count in totals.series(event_type, priority, resolution, start, end):
+                for bucket, count in self._series.series(
+                    totals, event_type, priority, resolution, start, end
+                ):
                     shown = parent(bucket, resolution_s)
                     sums[shown] = sums.get(shown, 0) + count
                     await pieces.rest()

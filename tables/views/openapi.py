@@ -24,6 +24,7 @@ from tables.views.bodies import (
     CountsBody,
     DeadLettersBody,
     DeltaEvent,
+    MatrixBody,
     ProblemBody,
     ReplayBody,
     ReplayRequestBody,
@@ -32,6 +33,7 @@ from tables.views.bodies import (
     SnapshotEvent,
 )
 from tables.views.counts_query import MOST_ITEMS, MOST_PATTERN, ORDERS, WINDOW_NAMES
+from tables.views.matrix import MOST_ROWS, SORTS, URGENT
 from tables.views.prefix import Prefix
 from tables.views.sessions import COOKIE
 from tables.views.worker_bodies import WorkersBody
@@ -168,6 +170,30 @@ OPERATIONS: Final = (
             Parameter("to", "End: RFC 3339, or seconds since 1970.", _TIME),
         ),
         problems=(400, 401, 404),
+        kept=True,
+    ),
+    Operation(
+        "/api/v1/matrix",
+        "matrix",
+        "Counts with an item for each event type, the most urgent first, as the page Counts shows them.",
+        MatrixBody,
+        (
+            _WINDOW,
+            _PATTERN,
+            _PRIORITY,
+            Parameter(
+                "sort",
+                "The order; - in front turns it round. `urgent`: by the counts of CRITICAL, then of ERROR, "
+                "and so on.",
+                {"type": "string", "enum": [*SORTS], "default": URGENT},
+            ),
+            Parameter(
+                "limit",
+                "Items of a page.",
+                {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": 100},
+            ),
+            _CURSOR,
+        ),
         kept=True,
     ),
     Operation(

@@ -15,7 +15,7 @@ from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import WILDCARDS, host_in_url, reachable_host
 from tables.views.access import Access
 from tables.views.alerts_api import AlertsApi
-from tables.views.answers import Answer, Answers, answered, tag
+from tables.views.answers import TAG, Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.changes import Changes
 from tables.views.connections import Connections
@@ -25,13 +25,16 @@ from tables.views.feed_views import FeedViews
 from tables.views.healthz import HEALTHZ_PATHS, Healthz, ask
 from tables.views.listening import BACKLOG, listening_sockets, why_not_listening
 from tables.views.live_counts import LiveCounts
+from tables.views.live_matrix import LiveMatrix
 from tables.views.live_stream import LiveStream
+from tables.views.matrix_api import MatrixApi
 from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.openapi import OpenApi
 from tables.views.page_changes import PageChanges
 from tables.views.pages.alerts import AlertsPage
 from tables.views.pages.counts import CountsPage
 from tables.views.pages.dead_letters import FORM_ROUTE, DeadLettersPage
+from tables.views.pages.event_type import EventPage
 from tables.views.pages.files import Files
 from tables.views.pages.flow import FlowPage
 from tables.views.pages.layout import Layout
@@ -112,6 +115,7 @@ class ViewServer:
         if fleet is not None:
             sources.fleet = fleet
         live = LiveCounts(counts, clock)
+        matrix = LiveMatrix(counts, live)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         self.stream = LiveStream(live, settings.web_live_clients, others=lambda: self.changes.readers)
         answers = Answers()
@@ -125,13 +129,15 @@ class ViewServer:
         self._sign_in = SignIn(access, self.prefix, environment)
         parts = (
             Api(sources, live, answers, changes, of_worker=of_worker),
+            MatrixApi(live, matrix, answers),
             WorkersCall(sources, live, answers),
             AlertsApi(sources, layout.alerts, answers, self.prefix),
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
             OverviewPage(layout, of_worker=of_worker),
-            CountsPage(layout),
+            CountsPage(layout, matrix),
+            EventPage(layout),
             FlowPage(layout),
             AlertsPage(layout),
             DeadLettersApi(letters, live.lane),
@@ -259,7 +265,7 @@ class ViewServer:
             or not isinstance(body := response.body, bytes)
         ):
             return response
-        etag = tag(body)
+        etag = response.get(TAG) or tag(body)
         content_type = response.headers["Content-Type"]
 
         async def made() -> Answer:

@@ -8,6 +8,7 @@ steps, for a caller that shares its thread with the scheduler.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -57,27 +58,17 @@ def _up(time_s: int, resolution_s: int) -> int:
     return parent(time_s + resolution_s - 1, resolution_s)
 
 
-class WindowSums:
-    """Sums per priority and event type of one rolling window.
+class KeptSums(ABC):
+    """Sums of the rows of some buckets, kept with the rows that they are made of."""
 
-    Args:
-        window_s: its length in seconds.
-    """
-
-    def __init__(self, window_s: int) -> None:
-        self._window_s = window_s
-        #: priority -> event type -> count, without zeros.
-        self.sums: dict[str, dict[str, int]] = {}
+    def __init__(self) -> None:
         self._held: dict[tuple[str, int], dict[int, dict[int, StoredRow]]] = {}
 
-    def update(self, rows: StoredRows, now_s: float) -> Iterator[None]:
-        """Bring the sums up to date, in steps; rows may change between steps.
+    @abstractmethod
+    def _add(self, priority: str, bucket: int, some: list[tuple[str, int]], sign: int, /) -> None:
+        """Add counts of a bucket by event type, or take them off where ``sign`` is -1."""
 
-        Args:
-            rows: all rows that are known.
-            now_s: end of the window, in seconds since 1970.
-        """
-        todo = spans(int(now_s), self._window_s)
+    def _update(self, rows: StoredRows, todo: list[Span]) -> Iterator[None]:
         work = 0
         for name in rows.keys() | self._held.keys():
             buckets = rows.get(name, {})
@@ -88,7 +79,7 @@ class WindowSums:
                 known = held.setdefault(bucket, {})
                 work += len(slices)
                 for change in [s for s in slices.keys() | known.keys() if slices.get(s) is not known.get(s)]:
-                    for touched in self._replace(name[0], known, change, slices.get(change)):
+                    for touched in self._replace(name[0], bucket, known, change, slices.get(change)):
                         work += _CHANGE * touched
                         if work > _WORK_A_STEP:
                             work = 0
@@ -100,26 +91,51 @@ class WindowSums:
                     yield
 
     def _replace(
-        self, priority: str, known: dict[int, StoredRow], where: int, row: StoredRow | None
+        self, priority: str, bucket: int, known: dict[int, StoredRow], where: int, row: StoredRow | None
     ) -> Iterator[int]:
         """Put ``row`` in the place of the one known there, in steps; each says how many counts it touched."""
-        sums = self.sums.setdefault(priority, {})
         before = known.pop(where, None)
         if before is not None:
             for some in _steps(before.counts):
-                for event_type, count in some:
-                    left = sums.get(event_type, 0) - count
-                    if left:
-                        sums[event_type] = left
-                    else:
-                        sums.pop(event_type, None)
+                self._add(priority, bucket, some, -1)
                 yield len(some)
         if row is not None:
             known[where] = row
             for some in _steps(row.counts):
-                for event_type, count in some:
-                    sums[event_type] = sums.get(event_type, 0) + count
+                self._add(priority, bucket, some, 1)
                 yield len(some)
+
+
+class WindowSums(KeptSums):
+    """Sums per priority and event type of one rolling window.
+
+    Args:
+        window_s: its length in seconds.
+    """
+
+    def __init__(self, window_s: int) -> None:
+        super().__init__()
+        self._window_s = window_s
+        #: priority -> event type -> count, without zeros.
+        self.sums: dict[str, dict[str, int]] = {}
+
+    def update(self, rows: StoredRows, now_s: float) -> Iterator[None]:
+        """Bring the sums up to date, in steps; rows may change between steps.
+
+        Args:
+            rows: all rows that are known.
+            now_s: end of the window, in seconds since 1970.
+        """
+        return self._update(rows, spans(int(now_s), self._window_s))
+
+    def _add(self, priority: str, _bucket: int, some: list[tuple[str, int]], sign: int, /) -> None:
+        sums = self.sums.setdefault(priority, {})
+        for event_type, count in some:
+            left = sums.get(event_type, 0) + sign * count
+            if left:
+                sums[event_type] = left
+            else:
+                sums.pop(event_type, None)
 
 
 def _steps(row: bytes) -> Iterator[list[tuple[str, int]]]:

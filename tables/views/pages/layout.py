@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 from jinja2 import Environment
 
-from tables.views.answers import Answer, Answers, tag
+from tables.views.answers import TAG, Answer, Answers, tag
 from tables.views.healthz import ask
 from tables.views.live_alerts import LiveAlerts
 from tables.views.live_counts import Freshness, LiveCounts
@@ -22,6 +22,8 @@ STALE_S: Final = 15
 _SKEW_S: Final = 5.0
 #: Pages that are kept, and their bytes together.
 _MOST_PAGES, _MOST_BYTES = 64, 8 * 2**20
+#: Characters of a page that are put together at a time.
+_PART: Final = 32 * 2**10
 
 #: Address -> name, in the order of the links.
 PAGES: Final = {
@@ -96,7 +98,9 @@ class Layout:
         else:
             key = template, request.path, request.query_string, signed_in
             answer = await self._kept.get(key, self._now(), made, len(request.query_string))
-        return web.Response(body=answer.body, content_type="text/html", charset="utf-8", status=status)
+        response = web.Response(body=answer.body, content_type="text/html", charset="utf-8", status=status)
+        response[TAG] = answer.etag
+        return response
 
     def _now(self) -> object:
         """The same object for as long as what was made of counts and alerts at its time serves."""
@@ -106,13 +110,21 @@ class Layout:
         return self._moment
 
     async def _made(self, template: str, shown: Mapping[str, Any]) -> Answer:
-        parts = []
+        parts: list[str] = []
+        # A large page takes some milliseconds to put together, too, so that this is done in pieces.
+        body, tags, size = [], [], 0
         async with self.live.lane.work() as pieces:
             for part in self._environment.get_template(template).generate(shown):
                 parts.append(part)
+                size += len(part)
+                if size > _PART:
+                    body.append("".join(parts).encode())
+                    tags.append(tag(body[-1]))
+                    parts, size = [], 0
                 await pieces.rest()
-        body = "".join(parts).encode()
-        return Answer(body, tag(body), "text/html; charset=utf-8")
+            body.append("".join(parts).encode())
+            tags.append(tag(body[-1]))
+        return Answer(b"".join(body), tag("".join(tags).encode()), "text/html; charset=utf-8")
 
     def _head(self, here: str, *, signed_in: bool) -> dict[str, Any]:
         sources = self.sources

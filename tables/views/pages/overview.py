@@ -10,6 +10,7 @@ from aiohttp import web
 from streams.notifications.priority import Priority
 from tables.views.minute_counts import LastHour, LiveMinutes
 from tables.views.pages.layout import Layout
+from tables.views.pages.links import moved
 from tables.views.sources import Sources
 from tables.views.strips import Figures, Strip, sentence, strips
 from tables.views.times import age, rfc3339
@@ -41,7 +42,9 @@ class OverviewPage:
         router.add_get("/", self.page)
 
     async def page(self, request: web.Request) -> web.Response:
-        """The page."""
+        """The page; who comes with parameters has a bookmark of what is now the page Counts."""
+        if (address := moved(request.query.items())) is not None:
+            return web.Response(status=302, headers={"Location": address})
         return await self._layout.render(request, "overview.html", self._shown, here="./")
 
     async def _shown(self) -> Mapping[str, Any]:

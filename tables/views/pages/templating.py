@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from streams.notifications.visible import visible
 from tables.views.pages.charts import sparkline
+from tables.views.pages.links import event_address
 from tables.views.times import age
 from tables.views.units import byte_size
 
@@ -77,6 +78,7 @@ def make_environment() -> Environment:
         "breakable": breakable,
         "byte_size": byte_size,
         "cut": cut,
+        "event_address": event_address,
         "number": number,
         "rate": rate,
         "short": short,

@@ -57,6 +57,7 @@ def errors(schema: dict[str, Any], found: Any) -> list[str]:
 PATHS = {
     "/api/v1/counts": "/api/v1/counts?limit=2",
     "/api/v1/counts/{event_type}": "/api/v1/counts/volume.create.end",
+    "/api/v1/matrix": "/api/v1/matrix?window=1h&limit=2",
     "/api/v1/scheduler": "/api/v1/scheduler",
     "/api/v1/workers": "/api/v1/workers",
     "/api/v1/alerts": "/api/v1/alerts",

@@ -116,7 +116,7 @@ async def test_the_path_without_a_slash_leads_to_the_page(fake: FakeSources) -> 
         async with client.get("/a/tocsin?window=1h", allow_redirects=False) as answer:
             assert (answer.status, answer.headers["Location"]) == (308, "tocsin/?window=1h")
         async with client.get("/a/tocsin?window=1h") as answer:
-            assert (answer.status, answer.url.path_qs) == (200, "/a/tocsin/?window=1h")
+            assert (answer.status, answer.url.path_qs) == (200, "/a/tocsin/counts?window=1h")
 
 
 async def test_the_live_stream_is_there_too(fake: FakeSources) -> None:
