@@ -1,0 +1,113 @@
+"""One browser and one worker for all tests in it: they run in one process and one event loop."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from streams.settings import Settings
+from tests.browser.chromium import NoChromiumError, chromium, find_chromium
+from tests.browser.pages import Pages
+from tests.integration.worker_process import Deployment, Worker
+from tests.integration.writing import Writer, made_load, writer
+from tocsin.local_kafka.cluster import LocalKafka
+
+TOKEN = "letters-of-the-page"
+ADMIN = "sixteen-letters-long"
+#: Notifications that are counted before the first test.
+LOAD = 400
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """A browser; a machine without one is told so, and fails where all tests have to run."""
+    try:
+        find_chromium()
+    except NoChromiumError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    async with chromium(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+@dataclass
+class Served:
+    """A worker, what its pages show, and a way to publish more."""
+
+    deployment: Deployment
+    worker: Worker
+    out: Writer
+
+    @property
+    def settings(self) -> Settings:
+        return self.deployment.settings
+
+    @property
+    def address(self) -> str:
+        assert self.worker.address is not None
+        host, port = self.worker.address
+        return f"http://{host}:{port}/"
+
+
+async def _served(
+    kafka: LocalKafka, paths: pytest.TempPathFactory, **settings: str
+) -> AsyncIterator[Served]:
+    deployment = Deployment(kafka.bootstrap, f"t{uuid.uuid4().hex[:12]}", paths.mktemp("pages"))
+    deployment.configure(flush_interval_s="0.2", web_trusted_proxies="127.0.0.1", **settings)
+    worker = deployment.worker().start()
+    try:
+        await worker.ready()
+        async with writer(deployment.settings) as out:
+            yield Served(deployment, worker, out)
+    finally:
+        for each in deployment.workers:
+            each.cleanup()
+            print(f"---------------- end of the log of {each.name}\n{each.tail()}")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def busy(
+    browser: Browser, kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
+    """A worker that asks for a token and has counted some."""
+    async for served in _served(kafka, tmp_path_factory, web_token=TOKEN, admin_token=ADMIN):
+        await served.out.made(made_load(seed=1, count=LOAD))
+        yield served
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def fresh(
+    browser: Browser, kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
+    """A worker that has counted nothing yet and asks for no token."""
+    async for served in _served(kafka, tmp_path_factory):
+        yield served
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session(browser: Browser, busy: Served) -> object:
+    """What the browser keeps of somebody who has signed in on the page."""
+    pages = Pages(browser, busy.address)
+    page = await pages.open()
+    await page.get_by_label("Token").fill(TOKEN)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("heading", level=1).first.wait_for(state="attached")
+    kept = await page.context.storage_state()
+    await pages.close()
+    return kept
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pages(browser: Browser, busy: Served, session: object) -> AsyncIterator[Pages]:
+    """Pages of ``busy`` for somebody who has signed in; none of them may have an error."""
+    made = Pages(browser, busy.address, session)
+    yield made
+    await made.close()
+    assert made.errors == []
