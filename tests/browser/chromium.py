@@ -55,7 +55,9 @@ async def chromium(folder: Path) -> AsyncIterator[Browser]:
     # Playwright's driver starts the browser, and ends when its input does: so whichever of the three is
     # killed, the others end.
     command = folder / "leashed"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{leash.__file__}" $PPID "{program}" "$@"\n')
+    command.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -I -S "{leash.__file__}" $PPID "{program}" "$@"\n'
+    )
     command.chmod(stat.S_IRWXU)
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(folder)  # where the driver puts profiles

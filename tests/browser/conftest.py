@@ -56,9 +56,7 @@ class Served:
         return f"http://{host}:{port}/"
 
 
-async def _served(
-    kafka: LocalKafka, paths: pytest.TempPathFactory, **settings: str
-) -> AsyncIterator[Served]:
+async def _served(kafka: LocalKafka, paths: pytest.TempPathFactory, **settings: str) -> AsyncIterator[Served]:
     deployment = Deployment(kafka.bootstrap, f"t{uuid.uuid4().hex[:12]}", paths.mktemp("pages"))
     deployment.configure(flush_interval_s="0.2", web_trusted_proxies="127.0.0.1", **settings)
     worker = deployment.worker().start()
@@ -108,6 +106,15 @@ async def session(browser: Browser, busy: Served) -> object:
 async def pages(browser: Browser, busy: Served, session: object) -> AsyncIterator[Pages]:
     """Pages of ``busy`` for somebody who has signed in; none of them may have an error."""
     made = Pages(browser, busy.address, session)
+    yield made
+    await made.close()
+    assert made.errors == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_pages(browser: Browser, fresh: Served) -> AsyncIterator[Pages]:
+    """Pages of ``fresh``, likewise."""
+    made = Pages(browser, fresh.address)
     yield made
     await made.close()
     assert made.errors == []

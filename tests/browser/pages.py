@@ -6,15 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.integration.worker_process import BOUND_S
+
+#: Of each file of tests here: what it shares is made once, in one process and one event loop.
+MARKS: Final = [
+    pytest.mark.kafka,
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 Theme = Literal["light", "dark"]
 THEMES: Final[Sequence[Theme]] = ("light", "dark")
 DESKTOP: Final = {"width": 1280, "height": 900}
 #: The narrowest that WCAG asks for (1.4.10).
 PHONE: Final = {"width": 320, "height": 640}
+
+expect.set_options(timeout=BOUND_S * 1000)
 
 
 @dataclass

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.async_api import expect
 
 from tests.browser.accessibility import faults, wider_than_window
 from tests.browser.conftest import TOKEN
-from tests.browser.pages import PHONE, Pages
+from tests.browser.pages import MARKS, PHONE, Pages
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("browser"), pytest.mark.asyncio(loop_scope="session")]
+pytestmark = MARKS
 
 
 async def test_a_wrong_token_is_told_and_the_right_one_leads_on_to_where_one_wanted_to_go(
@@ -24,7 +23,7 @@ async def test_a_wrong_token_is_told_and_the_right_one_leads_on_to_where_one_wan
     pages.errors.clear()  # the browser tells that it was 403
     await page.get_by_label("Token").fill(TOKEN)
     await page.keyboard.press("Enter")
-    await expect(page.get_by_label("Event type")).to_have_value("*.create.*")
+    await expect(page.get_by_role("searchbox", name="Event type")).to_have_value("*.create.*")
     await expect(page.get_by_label("Window")).to_have_value("1h")
     (cookie,) = await page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
