@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from streams.notifications import Priority
+from streams.publishing.generator import Made
 from streams.settings import Settings
 from tests.browser.chromium import NoChromiumError, chromium, find_chromium
 from tests.browser.pages import Pages
@@ -54,6 +56,12 @@ class Served:
         assert self.worker.address is not None
         host, port = self.worker.address
         return f"http://{host}:{port}/"
+
+    async def publish(
+        self, event_type: str, count: int = 1, priority: Priority = Priority.INFO, **payload: str
+    ) -> None:
+        """Publish ``count`` notifications of one event type."""
+        await self.out.made([Made(priority, "compute.host01", event_type, payload, 0)] * count)
 
 
 async def _served(kafka: LocalKafka, paths: pytest.TempPathFactory, **settings: str) -> AsyncIterator[Served]:

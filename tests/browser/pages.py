@@ -77,3 +77,9 @@ class Pages:
         for context in self._contexts:
             await context.close()
         self._contexts.clear()
+
+
+async def linked(page: Page) -> list[str]:
+    """Addresses that the header leads to."""
+    links = await page.locator("header nav a").all()
+    return [str(await link.get_attribute("href")) for link in links]

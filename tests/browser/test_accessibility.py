@@ -7,7 +7,7 @@ from playwright.async_api import Page
 
 from tests.browser.accessibility import faults, wider_than_window
 from tests.browser.conftest import Served
-from tests.browser.pages import DESKTOP, MARKS, PHONE, Pages
+from tests.browser.pages import DESKTOP, MARKS, PHONE, Pages, linked
 
 pytestmark = MARKS
 
@@ -30,12 +30,6 @@ async def judged(page: Page) -> list[str]:
         all_faults += [f"too wide {each}" for each in await wider_than_window(page)]
         found += [f"{page.url}, {scheme}, {size['width']} px: {each}" for each in all_faults]
     return found
-
-
-async def linked(page: Page) -> list[str]:
-    """Addresses that the header leads to."""
-    links = await page.locator("header nav a").all()
-    return [str(await link.get_attribute("href")) for link in links]
 
 
 async def test_axe_finds_nothing_on_any_page(pages: Pages) -> None:
