@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from streams.notifications import Priority
-from streams.publishing.generator import Made
-from streams.settings import Settings
 from tests.browser.chromium import NoChromiumError, chromium, find_chromium
 from tests.browser.pages import Pages
-from tests.integration.worker_process import Deployment, Worker
-from tests.integration.writing import Writer, made_load, writer
+from tests.browser.served import Served, serve
+from tests.integration.writing import made_load
 from tocsin.local_kafka.cluster import LocalKafka
 
 TOKEN = "letters-of-the-page"
@@ -39,51 +34,14 @@ async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bro
         yield started
 
 
-@dataclass
-class Served:
-    """A worker, what its pages show, and a way to publish more."""
-
-    deployment: Deployment
-    worker: Worker
-    out: Writer
-
-    @property
-    def settings(self) -> Settings:
-        return self.deployment.settings
-
-    @property
-    def address(self) -> str:
-        assert self.worker.address is not None
-        host, port = self.worker.address
-        return f"http://{host}:{port}/"
-
-    async def publish(
-        self, event_type: str, count: int = 1, priority: Priority = Priority.INFO, **payload: str
-    ) -> None:
-        """Publish ``count`` notifications of one event type."""
-        await self.out.made([Made(priority, "compute.host01", event_type, payload, 0)] * count)
-
-
-async def _served(kafka: LocalKafka, paths: pytest.TempPathFactory, **settings: str) -> AsyncIterator[Served]:
-    deployment = Deployment(kafka.bootstrap, f"t{uuid.uuid4().hex[:12]}", paths.mktemp("pages"))
-    deployment.configure(flush_interval_s="0.2", web_trusted_proxies="127.0.0.1", **settings)
-    worker = deployment.worker().start()
-    try:
-        await worker.ready()
-        async with writer(deployment.settings) as out:
-            yield Served(deployment, worker, out)
-    finally:
-        for each in deployment.workers:
-            each.cleanup()
-            print(f"---------------- end of the log of {each.name}\n{each.tail()}")
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def busy(
     browser: Browser, kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
     """A worker that asks for a token and has counted some."""
-    async for served in _served(kafka, tmp_path_factory, web_token=TOKEN, admin_token=ADMIN):
+    folder = tmp_path_factory.mktemp("busy")
+    settings = {"web_token": TOKEN, "admin_token": ADMIN, "web_trusted_proxies": "127.0.0.1"}
+    async with serve(kafka.bootstrap, folder, **settings) as served:
         await served.out.made(made_load(seed=1, count=LOAD))
         yield served
 
@@ -93,7 +51,7 @@ async def fresh(
     browser: Browser, kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
     """A worker that has counted nothing yet and asks for no token."""
-    async for served in _served(kafka, tmp_path_factory):
+    async with serve(kafka.bootstrap, tmp_path_factory.mktemp("fresh")) as served:
         yield served
 
 

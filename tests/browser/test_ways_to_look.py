@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.conftest import TOKEN, Served
+from tests.browser.conftest import TOKEN
 from tests.browser.pages import MARKS, Pages, linked
 from tests.browser.proxy import proxied
+from tests.browser.served import Served
 
 pytestmark = MARKS
 
