@@ -28,7 +28,7 @@ _SEED: Final = 5
 
 
 def placed(share: float) -> float:
-    """When something happens in the hour, 0 to 1, of which ``share`` has happened before it: busier in waves."""
+    """When something happens in the hour, 0 to 1, after ``share`` of all; in waves."""
     return share + 0.035 * math.sin(share * 6 * math.pi)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import json
 import signal
 import sys
 import tempfile
@@ -23,9 +24,9 @@ from streams.notifications import Priority
 from streams.publishing.generator import Made
 from tests.browser.chromium import NoChromiumError, chromium, find_chromium
 from tests.browser.pages import DESKTOP, PHONE, Pages, Theme
-from tests.browser.published_hour import publish_hour
+from tests.browser.published_hour import NUMBER, publish_hour
 from tests.browser.served import Served, address_of, serve
-from tests.integration.worker_process import BOUND_S
+from tests.integration.worker_process import BOUND_S, eventually
 from tests.integration.writing import made_load
 from tests.paths import ROOT
 from tests.shared_kafka import JVM_OPTIONS, START_S
@@ -114,10 +115,11 @@ async def take_all(folder: Path, only: str) -> None:
                 serve(local.bootstrap, Path(scratch)) as served,
             ):
                 pages = Pages(browser, served.address)
+                await shows(pages, "", is_complete)
                 await take(EMPTY, pages)
                 await publish_hour(served)
                 async with served.out.steadily(made_load(seed=2), RATE):
-                    await shows(pages, "counts?window=total&priority=CRITICAL", are_counted)
+                    await eventually("the hour is counted", lambda: hour_is_counted(served))
                     backlog = Made(Priority.DEBUG, "conductor.host01", "rpc.call", {"method": "select"}, 0)
                     await served.out.made([backlog] * BACKLOG)
                     await take(BUSY, pages)
@@ -128,6 +130,17 @@ async def take_all(folder: Path, only: str) -> None:
                 await degraded(browser, served, lambda pages: take(DEGRADED, pages))
         finally:
             await asyncio.to_thread(local.reset)
+
+
+async def is_complete(page: Page) -> None:
+    """Wait until no partition is missing."""
+    await expect(page.locator("#health")).not_to_contain_text("missing")
+
+
+async def hour_is_counted(served: Served) -> bool:
+    """Whether the last hour has nearly all; workers tell each other of older minutes bit by bit."""
+    status, body = await asyncio.to_thread(served.worker.get, "/api/v1/counts?window=1h&limit=1000")
+    return status == 200 and sum(item["count"] for item in json.loads(body)["items"]) > 0.97 * NUMBER
 
 
 async def are_counted(page: Page) -> None:
