@@ -7,6 +7,8 @@ from typing import Final
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Page
 
+from tests.browser.pages import DESKTOP, PHONE
+
 #: Everything of WCAG up to 2.2 AA, and what axe's authors advise besides.
 _ALL: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _COLOURS: Final = {"runOnly": {"type": "rule", "values": ["color-contrast", "target-size"]}}
@@ -31,6 +33,23 @@ async def faults(page: Page, *, only_looks: bool = False) -> list[str]:
         for violation in answer["violations"]
         for node in violation["nodes"]
     ]
+
+
+async def judged(page: Page) -> list[str]:
+    """What is wrong with a page as it is, in both themes, wide and narrow."""
+    found = []
+    for size, scheme, only_looks in (
+        (DESKTOP, "light", False),
+        (DESKTOP, "dark", True),
+        (PHONE, "dark", False),
+        (PHONE, "light", True),
+    ):
+        await page.set_viewport_size(size)
+        await page.emulate_media(color_scheme=scheme)
+        all_faults = await faults(page, only_looks=only_looks)
+        all_faults += [f"too wide {each}" for each in await wider_than_window(page)]
+        found += [f"{page.url}, {scheme}, {size['width']} px: {each}" for each in all_faults]
+    return found
 
 
 async def wider_than_window(page: Page) -> list[str]:

@@ -40,9 +40,16 @@ async def busy(
 ) -> AsyncIterator[Served]:
     """A worker that asks for a token and has counted some."""
     folder = tmp_path_factory.mktemp("busy")
-    settings = {"web_token": TOKEN, "admin_token": ADMIN, "web_trusted_proxies": "127.0.0.1"}
+    settings = {
+        "web_token": TOKEN,
+        "admin_token": ADMIN,
+        "web_trusted_proxies": "127.0.0.1",
+        "web_payloads": "true",
+    }
     async with serve(kafka.bootstrap, folder, **settings) as served:
         await served.out.made(made_load(seed=1, count=LOAD))
+        for priority in served.settings.priorities:
+            await served.out.raw(served.settings.notification_topic(priority), b"no notification")
         yield served
 
 
@@ -55,17 +62,22 @@ async def fresh(
         yield served
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def session(browser: Browser, busy: Served) -> object:
-    """What the browser keeps of somebody who has signed in on the page."""
-    pages = Pages(browser, busy.address)
+async def signed_in(browser: Browser, served: Served, token: str) -> object:
+    """What a browser keeps of somebody who has signed in on the page."""
+    pages = Pages(browser, served.address)
     page = await pages.open()
-    await page.get_by_label("Token").fill(TOKEN)
+    await page.get_by_label("Token").fill(token)
     await page.get_by_role("button", name="Sign in").click()
-    await page.get_by_role("heading", level=1).first.wait_for(state="attached")
+    await page.locator("main h1").first.wait_for(state="attached")
     kept = await page.context.storage_state()
     await pages.close()
     return kept
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session(browser: Browser, busy: Served) -> object:
+    """Of somebody who may read and change."""
+    return await signed_in(browser, busy, ADMIN)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

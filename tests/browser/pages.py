@@ -46,9 +46,10 @@ class Pages:
 
     async def new(self, *, signed_in: bool = True, **options: Any) -> Page:
         """An empty page in a context of its own; ``options`` are those of Playwright's ``new_context``."""
-        given = {"viewport": DESKTOP, "base_url": self.address} | options
+        given = {"viewport": DESKTOP, "base_url": self.address}
         if signed_in and self.session is not None:
             given["storage_state"] = self.session
+        given |= options
         context = await self.browser.new_context(**given)
         self._contexts.append(context)
         context.set_default_timeout(BOUND_S * 1000)
