@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from streams.notifications import Priority
 from tests.browser.chromium import NoChromiumError, chromium, find_chromium
 from tests.browser.pages import Pages
 from tests.browser.served import Served, serve
@@ -17,6 +18,8 @@ from tocsin.local_kafka.cluster import LocalKafka
 
 TOKEN = "letters-of-the-page"
 ADMIN = "sixteen-letters-long"
+#: An event type of which there is something on every page.
+SEEN = "browser.seen"
 #: Notifications that are counted before the first test.
 LOAD = 400
 
@@ -48,6 +51,7 @@ async def busy(
     }
     async with serve(kafka.bootstrap, folder, **settings) as served:
         await served.out.made(made_load(seed=1, count=LOAD))
+        await served.publish(SEEN, 3, Priority.CRITICAL, host="host01", password="hidden")
         for priority in served.settings.priorities:
             await served.out.raw(served.settings.notification_topic(priority), b"no notification")
         yield served
