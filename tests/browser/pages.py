@@ -61,13 +61,17 @@ class Pages:
     async def open(self, path: str = "", *, status: int = 200, **options: Any) -> Page:
         """A page at ``path`` once it is there; that the server answers with ``status`` is checked."""
         page = await self.new(**options)
+        await self.go(page, path, status)
+        return page
+
+    async def go(self, page: Page, path: str, status: int = 200) -> None:
+        """Let a page go to ``path``; that the server answers with ``status`` is checked."""
         answer = await page.goto(path)
         assert answer is not None
         assert answer.status == status, await answer.text()
         if status >= 400:
             # The browser takes the page itself for a file that did not come.
             self.errors[:] = [each for each in self.errors if f"{answer.url}: Failed to load" not in each]
-        return page
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

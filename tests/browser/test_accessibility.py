@@ -33,7 +33,8 @@ async def test_axe_finds_nothing_on_any_page(pages: Pages) -> None:
     await page.locator("main h1").wait_for()
     found += await judged(page)
     for path, status in OTHERS.items():
-        found += await judged(await pages.open(path, status=status))
+        await pages.go(page, path, status)
+        found += await judged(page)
     assert not found, "\n".join(found)
 
 
