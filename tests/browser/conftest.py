@@ -21,7 +21,7 @@ ADMIN = "sixteen-letters-long"
 #: An event type of which there is something on every page.
 SEEN = "browser.seen"
 #: Notifications that are counted before the first test.
-LOAD = 150
+LOAD = 60
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -12,10 +12,9 @@ pytestmark = MARKS
 
 #: Pages that no link of the header leads to -> their status.
 OTHERS = {
-    "counts?window=2d": 400,
-    "counts?event_type=there.is.none": 200,
     f"event?type={SEEN}": 200,
-    "alerts?priority=NONE": 400,
+    "event?type=there.is.none": 404,
+    "counts?event_type=there.is.none": 200,
     "dead-letters?reason=none": 200,
 }
 
