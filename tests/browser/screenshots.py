@@ -1,168 +1,177 @@
-"""``make screenshots``: pictures of the page, taken by a headless Chromium while ``tocsin demo`` runs.
+"""``make screenshots``: pictures of the pages, taken by a headless Chromium of a real worker on a real Kafka.
 
-The demo brings up a real Kafka, a worker and a load, so that the pictures show what a newcomer sees. They are
-written to ``docs/images/`` as ``page-light.png`` and ``page-dark.png``.
+The hour before is published at once, with the times of that hour; then a load goes on. They are written to
+``docs/images/`` as WebP.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import base64
 import json
-import os
-import re
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from playwright.async_api import Browser, Error, Page, expect
+
+from streams.notifications import Priority
+from streams.publishing.generator import Made
+from tests.browser.chromium import NoChromiumError, chromium, find_chromium
+from tests.browser.pages import DESKTOP, PHONE, Pages, Theme
+from tests.browser.published_hour import NUMBER, publish_hour
+from tests.browser.served import Served, address_of, serve
+from tests.integration.worker_process import BOUND_S, eventually
+from tests.integration.writing import made_load
 from tests.paths import ROOT
+from tests.shared_kafka import JVM_OPTIONS, START_S
+from tocsin.local_kafka.cluster import LocalKafka
 
 IMAGES: Final = ROOT / "docs" / "images"
-#: Names under which Chromium is installed.
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-#: Name of a picture -> the colour scheme that the browser asks for, as Blink's setting numbers it.
-SCHEMES: Final = {"page-light.png": 1, "page-dark.png": 0}
-#: What the page is asked for: few enough event types that the classes below them are in the picture.
-QUERY: Final = "?event_type=*.create.*"
-WIDTH, HEIGHT = 1280, 1000
+QUALITY: Final = 85
+#: Event types of the picture of many.
+MANY: Final = 2000
+#: What waits while the pictures are taken that show how a backlog is worked off.
+BACKLOG: Final = 60_000
+RATE: Final = 150
 
-_FLAGS: Final = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    f"--window-size={WIDTH},{HEIGHT}",
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture.
+
+    Attributes:
+        name: of its file, without the ending.
+        path: of the page.
+        theme: that the browser asks for.
+        size: of the window, whose upper part is in the picture.
+    """
+
+    name: str
+    path: str
+    theme: Theme = "light"
+    size: Any = None
+
+    async def take(self, pages: Pages, folder: Path) -> None:
+        """Write it."""
+        page = await pages.new(
+            viewport=self.size or DESKTOP, color_scheme=self.theme, reduced_motion="reduce"
+        )
+        await page.goto(self.path)
+        await expect(page.get_by_role("heading", level=1).first).to_be_attached()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.webp").write_bytes(await picture(page))
+        print(f"Written: {folder / self.name}.webp", flush=True)
+
+
+EMPTY: Final = (Shot("overview-empty", ""),)
+BUSY: Final = (
+    Shot("overview-light", ""),
+    Shot("overview-dark", "", "dark"),
+    Shot("overview-phone", "", size=PHONE | {"width": 390, "height": 844}),
+    Shot("counts", "counts?window=1h"),
+    Shot("counts-dark", "counts?window=1h", "dark"),
+    Shot("event-type", "event?type=compute.instance.create.error"),
+    Shot("alerts", "alerts"),
+    Shot("flow", "flow"),
 )
-_ADDRESS: Final = re.compile(r"The page is at (http://\S+)")
-#: Notifications counted, and seconds of load, after which the tables are full and the shares have settled.
-_ENOUGH: Final = 3000
-_DEADLINE_S: Final = 180.0
-_BROWSER_S: Final = 90.0
-_END_S: Final = 60.0
-_POLL_S: Final = 0.5
+LARGE: Final = (Shot("counts-2000-types", "counts?window=1h&limit=2000"),)
+DEGRADED: Final = (Shot("overview-degraded", ""),)
 
 
-class ScreenshotError(Exception):
-    """No picture can be taken; the message is one sentence that says why."""
+async def picture(page: Page) -> bytes:
+    """What the window shows, as WebP."""
+    session = await page.context.new_cdp_session(page)
+    answer = await session.send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
+    return base64.b64decode(answer["data"])
 
 
-def find_browser() -> str:
-    """The path of Chromium.
-
-    Raises:
-        ScreenshotError: it is not installed.
-    """
-    for name in BROWSERS:
-        if found := shutil.which(name):
-            return found
-    raise ScreenshotError("There is no Chromium here: install it, on Debian with `apt-get install chromium`.")
+async def shows(pages: Pages, path: str, holds: Callable[[Page], Awaitable[None]]) -> None:
+    """Wait until a page shows what ``holds`` waits for."""
+    page = await pages.open(path)
+    await holds(page)
+    await page.close()
 
 
-@contextmanager
-def demo() -> Iterator[str]:
-    """A running demo; yields the address of its page once the demo has said it."""
-    with tempfile.TemporaryDirectory(prefix="tocsin-screenshots-") as folder:
-        output = Path(folder) / "demo.log"
-        with output.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tocsin", "demo"],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
-            )
+async def take_all(folder: Path, only: str) -> None:
+    """Take every picture whose name contains ``only``."""
 
-        def address() -> str | None:
-            text = output.read_text("utf-8", "replace")
-            if process.poll() is not None:
-                raise ScreenshotError(f"The demo ended with exit code {process.returncode}:\n{text}")
-            found = _ADDRESS.search(text)
-            return found[1] if found else None
+    async def take(shots: tuple[Shot, ...], pages: Pages) -> None:
+        for shot in shots:
+            if only in shot.name:
+                await shot.take(pages, folder)
 
+    with tempfile.TemporaryDirectory(prefix="tocsin-screenshots-") as scratch:
+        local = LocalKafka(Path(scratch) / "kafka", die_with_parent=True, jvm_options=JVM_OPTIONS)
         try:
-            yield _until("the demo says where its page is", address)
+            await asyncio.to_thread(local.start, timeout=START_S)
+            async with (
+                chromium(Path(scratch) / "chromium") as browser,
+                serve(local.bootstrap, Path(scratch)) as served,
+            ):
+                pages = Pages(browser, served.address)
+                await shows(pages, "", is_complete)
+                await take(EMPTY, pages)
+                await publish_hour(served)
+                async with served.out.steadily(made_load(seed=2), RATE):
+                    await eventually("the hour is counted", lambda: hour_is_counted(served))
+                    backlog = Made(Priority.DEBUG, "conductor.host01", "rpc.call", {"method": "select"}, 0)
+                    await served.out.made([backlog] * BACKLOG)
+                    await take(BUSY, pages)
+                many = [f"load.kind{number % 40:02}.step{number:04}" for number in range(MANY)]
+                await served.out.made(Made(Priority.INFO, "load.host01", name, {}, 0) for name in many)
+                await shows(pages, f"counts?window=total&event_type={many[-1]}", are_counted)
+                await take(LARGE, pages)
+                await degraded(browser, served, lambda pages: take(DEGRADED, pages))
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()  # its Kafka and its worker end with it
-                process.wait()
+            await asyncio.to_thread(local.reset)
 
 
-def _until(what: str, ask: Callable[[], str | None]) -> str:
-    until = time.monotonic() + _DEADLINE_S
-    while time.monotonic() < until:
-        if (answer := ask()) is not None:
-            return answer
-        time.sleep(_POLL_S)
-    raise ScreenshotError(f"{_DEADLINE_S:.0f} s went by, and this never came true: {what}.")
+async def is_complete(page: Page) -> None:
+    """Wait until no partition is missing."""
+    await expect(page.locator("#health")).not_to_contain_text("missing")
 
 
-def wait_for_counts(address: str) -> None:
-    """Wait until the worker has counted enough for a picture."""
-    # A proxy for the world outside is not meant for this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def counted() -> str | None:
-        with opener.open(f"{address}api/v1/counts?window=total&limit=1000", timeout=10) as response:
-            items = json.loads(response.read())["items"]
-        return "yes" if sum(item["count"] for item in items) >= _ENOUGH else None
-
-    _until(f"{_ENOUGH} notifications are counted", counted)
+async def hour_is_counted(served: Served) -> bool:
+    """Whether the last hour has nearly all; workers tell each other of older minutes bit by bit."""
+    status, body = await asyncio.to_thread(served.worker.get, "/api/v1/counts?window=1h&limit=1000")
+    return status == 200 and sum(item["count"] for item in json.loads(body)["items"]) > 0.97 * NUMBER
 
 
-def take(browser: str, url: str, picture: Path, scheme: int) -> None:
-    """Take one picture of ``url``, in a browser that has never been used before.
+async def are_counted(page: Page) -> None:
+    """Wait until the page has a row."""
+    await page.locator("main tbody tr").first.wait_for(timeout=BOUND_S * 1000)
 
-    Raises:
-        ScreenshotError: the browser wrote none.
-    """
-    with tempfile.TemporaryDirectory(prefix="tocsin-browser-") as profile:
-        taken = Path(profile) / "picture.png"
-        command = [
-            browser,
-            *_FLAGS,
-            f"--user-data-dir={profile}/profile",
-            f"--blink-settings=preferredColorScheme={scheme}",
-            f"--screenshot={taken}",
-            url,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BROWSER_S)
-        if done.returncode or not taken.is_file():
-            raise ScreenshotError(f"{browser} took no picture (exit code {done.returncode}): {done.stderr}")
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(taken, picture)
+
+async def degraded(browser: Browser, served: Served, take: Callable[[Pages], Awaitable[None]]) -> None:
+    """``tocsin web`` while the worker hangs."""
+    web = served.deployment.worker("web", command=["tocsin", "web"]).start()
+    await web.ready()
+    served.worker.process.send_signal(signal.SIGSTOP)
+    try:
+        pages = Pages(browser, address_of(web))
+        page = await pages.open()
+        await expect(page.locator("#state")).to_contain_text("Not up to date")
+        await take(pages)
+    finally:
+        served.worker.process.send_signal(signal.SIGCONT)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Take the pictures; the exit code is 1 when that cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
-    out = parser.parse_args(arguments).out
+    parser.add_argument("--only", default="", help="part of the names of those to take")
+    given = parser.parse_args(arguments)
     try:
-        browser = find_browser()
-        with demo() as address:
-            wait_for_counts(address)
-            for name, scheme in SCHEMES.items():
-                take(browser, f"{address}{QUERY}", out / name, scheme)
-                print(f"Written: {out / name}")
-    except ScreenshotError as error:
+        find_chromium()
+        asyncio.run(take_all(given.out, given.only))
+    except (NoChromiumError, Error, AssertionError) as error:
         print(f"screenshots: {error}", file=sys.stderr)
         return 1
     return 0
