@@ -10,6 +10,7 @@ from importlib import resources
 
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
+
 from tests.browser.pages import MARKS
 
 pytestmark = [mark for mark in MARKS if mark.name != "kafka"]

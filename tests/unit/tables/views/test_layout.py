@@ -20,7 +20,7 @@ ROWS = 2000
 def layout() -> Layout:
     """A layout with one page of many rows."""
     fake = FakeSources()
-    sources = Sources(load_settings(), fake, fake, fake, fake, fake.stalls, fake.alerts, fake)
+    sources = Sources(load_settings(), fake, fake, fake, fake, fake.stalls, fake.alerts, fake, fake.letters)
     rows = "{% for n in rows %}<tr><td>{{ n }}</td></tr>{% endfor %}"
     environment = Environment(loader=DictLoader({"rows.html": rows}), autoescape=True)
     return Layout(sources, LiveCounts(fake, lambda: NOW_S), environment)

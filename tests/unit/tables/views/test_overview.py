@@ -60,6 +60,7 @@ async def web(fake: FakeSources) -> AsyncIterator[aiohttp.ClientSession]:
         fake.stalls,
         fake.alerts,
         fake,
+        fake.letters,
         fleet=fake.fleet,
         of_worker=False,
         clock=lambda: NOW_S + 1.0,
