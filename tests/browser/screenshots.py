@@ -156,7 +156,7 @@ async def degraded(browser: Browser, served: Served, take: Callable[[Pages], Awa
     try:
         pages = Pages(browser, address_of(web))
         page = await pages.open()
-        await expect(page.locator("#state")).to_contain_text("Not up to date")
+        await expect(page.locator("main")).to_contain_text("No worker was heard from lately")
         await take(pages)
     finally:
         served.worker.process.send_signal(signal.SIGCONT)
