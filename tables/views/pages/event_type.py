@@ -13,6 +13,7 @@ from streams.notifications.visible import visible
 from tables.recent_alerts import Alert
 from tables.views.counts_query import BadQueryError, rank_of
 from tables.views.event_query import EventQuery, parse_event_query
+from tables.views.pages.alert_rows import alert_rows
 from tables.views.pages.layout import Layout
 from tables.views.pages.links import event_address, event_id, is_long
 from tables.views.pages.matrix_rows import short_time
@@ -148,7 +149,7 @@ class EventPage:
                 )
                 for name in names
             ],
-            "alerts": await self._alerts(event_type, series.priority),
+            "alerts": alert_rows(await self._alerts(event_type, series.priority), layout.sources.clock()),
             "keeps_alerts": bool(layout.sources.alerts.most),
         }
 

@@ -9,11 +9,12 @@ from aiohttp import web
 
 from streams.notifications.priority import Priority
 from tables.views.minute_counts import LastHour, LiveMinutes
+from tables.views.pages.alert_rows import alert_rows
 from tables.views.pages.layout import Layout
 from tables.views.pages.links import moved
 from tables.views.sources import Sources
 from tables.views.strips import Figures, Strip, sentence, strips
-from tables.views.times import age, rfc3339
+from tables.views.times import age
 
 #: Alerts of each priority that are shown.
 _MOST_ALERTS: Final = 7
@@ -78,15 +79,7 @@ class OverviewPage:
             "is_forwarded": is_forwarded,
             "minute": hour.latest.get(priority.value, 0),
             "hour": sum(hour.of(priority.value)),
-            "rows": [
-                {
-                    "key": f"{alert.topic}/{alert.partition}/{alert.offset}",
-                    "event_type": alert.event_type,
-                    "at": rfc3339(alert.time_ms / 1000),
-                    "age": age(now_s - alert.time_ms / 1000),
-                }
-                for alert in found
-            ],
+            "rows": alert_rows(found, now_s),
         }
 
 
