@@ -32,6 +32,7 @@ from tables.views.metrics import Metrics, WebStats, make_registry
 from tables.views.openapi import OpenApi
 from tables.views.page_changes import PageChanges
 from tables.views.pages.alerts import AlertsPage
+from tables.views.pages.api_reference import ApiReferencePage
 from tables.views.pages.counts import CountsPage
 from tables.views.pages.dead_letters import FORM_ROUTE, DeadLettersPage
 from tables.views.pages.event_type import EventPage
@@ -134,6 +135,7 @@ class ViewServer:
             AlertsApi(sources, layout.alerts, answers, self.prefix),
             Events(self.stream, access.is_session),
             OpenApi(self.prefix, of_worker=of_worker),
+            ApiReferencePage(layout, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
             OverviewPage(layout, of_worker=of_worker),
             CountsPage(layout, matrix),

@@ -114,7 +114,9 @@ async def test_the_rules_are_evaluated_and_nothing_rings_while_all_is_well(scrap
 
     await eventually("all rules are evaluated", are_evaluated)
     alerts = (await prometheus.ask("alerts"))["alerts"]
-    assert {alert["labels"]["alertname"] for alert in alerts} <= {"TocsinDeadLetters"}
+    # Others may be pending, as on a busy machine; they ring only when it goes on.
+    firing = {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+    assert firing <= {"TocsinDeadLetters"}
 
 
 async def test_promtool_finds_no_fault_in_the_metrics(scraped: Scraped) -> None:

@@ -205,11 +205,14 @@ def test_the_drivers_are_those_of_the_table() -> None:
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(available_drivers())
 
 
-def test_the_pictures_are_pictures() -> None:
-    for name in ("page-light.png", "page-dark.png"):
-        content = (ROOT / "docs" / "images" / name).read_bytes()
-        assert content.startswith(b"\x89PNG\r\n\x1a\n")
-        assert int.from_bytes(content[16:20], "big") >= 1000, "pixels wide"
+def test_the_pictures_are_pictures_and_each_is_shown() -> None:
+    files = sorted((ROOT / "docs" / "images").iterdir())
+    assert len(files) >= 10
+    for file in files:
+        content = file.read_bytes()
+        assert (content[:4], content[8:12]) == (b"RIFF", b"WEBP")
+        assert int.from_bytes(content[4:8], "little") == len(content) - 8, "it is whole"
+        assert any(f"images/{file.name})" in text for text in TEXTS.values()), file.name
 
 
 def test_the_changelog_has_the_version() -> None:

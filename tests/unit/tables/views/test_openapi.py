@@ -15,7 +15,9 @@ from tests.unit.tables.views.alerts_kit import alert_record, forward
 from tests.unit.tables.views.views_kit import FakeSources, sample, served
 
 #: Paths of pages and their files, which are for browsers, and not of the API.
-_PAGES = re.compile(r"/$|/(counts|event|alerts?|dead-letters|flow|live)$|/static/|/sign-(in|out)$|/feeds/")
+_PAGES = re.compile(
+    r"/$|/(counts|event|alerts?|dead-letters|flow|live|api)$|/static/|/sign-(in|out)$|/feeds/"
+)
 
 
 def routes(fake: FakeSources, **settings: Any) -> set[tuple[str, str]]:
