@@ -41,8 +41,8 @@ from tables.views.worker_bodies import WorkersBody
 PATH: Final = "/api/v1/openapi.json"
 
 _DESCRIPTION: Final = (
-    "Counts of notifications by event type and priority. Times are RFC 3339 in UTC; an error is a problem "
-    "(RFC 9457) whose detail says what to change."
+    "Counts of notifications, alerts, workers and dead letters. Times are RFC 3339 in UTC; an error is a "
+    "problem (RFC 9457) whose detail says what to change."
 )
 
 
@@ -311,7 +311,7 @@ OPERATIONS: Final = (
         takes=ReplayRequestBody,
         access="change",
     ),
-    Operation(PATH, "openapi", "This document.", "application/json", problems=(401,), kept=True),
+    Operation(PATH, "openapi", "The OpenAPI document.", "application/json", problems=(401,), kept=True),
     Operation(
         "/metrics",
         "metrics",

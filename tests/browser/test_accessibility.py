@@ -16,6 +16,7 @@ OTHERS = {
     "event?type=there.is.none": 404,
     "counts?event_type=there.is.none": 200,
     "dead-letters?reason=none": 200,
+    "api": 200,
 }
 
 
