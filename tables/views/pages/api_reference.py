@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from tables.views.openapi import PATH, document
+from tables.views.openapi import document
+from tables.views.operations import PATH
 from tables.views.pages.layout import Layout
 
 _REF: Final = "#/components/schemas/"

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tables.views.openapi import OPERATIONS, document
+from tables.views.openapi import document
+from tables.views.operations import OPERATIONS
 from tables.views.pages.api_reference import Kind, kind_of, operations_of, schemas_of
 from tests.unit.tables.views.test_api import served
 from tests.unit.tables.views.views_kit import FakeSources

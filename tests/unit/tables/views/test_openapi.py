@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 from yarl import URL
 
-from tables.views.openapi import OPERATIONS, document, paths_of
+from tables.views.openapi import document, paths_of
+from tables.views.operations import OPERATIONS
 from tests.unit.tables.views.alerts_kit import alert_record, forward
 from tests.unit.tables.views.views_kit import FakeSources, sample, served
 
