@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from streams.notifications import Priority, Reason, RecordTime, Repair
 from streams.scheduling.age_guard import AgeGuard
 from tables.feeds import PingResult
-from tables.views.sources import Histogram, Profile, StoreSize, TimeSkew
+from tables.views.sources import Profile
+from tables.views.worker_stats import Histogram, StoreSize, TimeSkew
 
 if TYPE_CHECKING:  # Faust would come with it
     from streams.transport.traffic import ClassTraffic

@@ -26,7 +26,8 @@ from tables.fleet.state import (
     Partitions,
     WorkerState,
 )
-from tables.views.sources import Check, Profile, SchedulerSource, WorkerStats
+from tables.views.sources import Check, Profile, SchedulerSource
+from tables.views.worker_stats import WorkerStats
 
 #: Seconds that rates are of.
 _RATE_S: Final = 10.0

@@ -12,7 +12,8 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
 from streams.notifications.priority import Priority
-from tables.views.sources import Histogram, Sources
+from tables.views.sources import Sources
+from tables.views.worker_stats import Histogram
 
 
 @dataclass(slots=True, frozen=True)

@@ -18,8 +18,9 @@ from streams.settings import ModeName
 from tables.feeds import PING_RESULTS
 from tables.views.healthz import ask
 from tables.views.metric_kinds import MetricDef, Sample, Scrape, one
-from tables.views.sources import Sources, TimeSkew, WebStats
+from tables.views.sources import Sources, WebStats
 from tables.views.upkeep_metric_defs import UPKEEP_METRICS
+from tables.views.worker_stats import TimeSkew
 
 if TYPE_CHECKING:
     from streams.transport.traffic import ClassTraffic

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from streams.notifications.priority import Priority
-from tables.views.sources import Sources, StoreSize
+from tables.views.sources import Sources
+from tables.views.worker_stats import StoreSize
 
 if TYPE_CHECKING:
     from streams.transport.traffic import ClassTraffic

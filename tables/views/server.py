@@ -54,8 +54,8 @@ from tables.views.sources import (
     SchedulerSource,
     Sources,
     Stalls,
-    WorkerStats,
 )
+from tables.views.worker_stats import WorkerStats
 from tables.views.workers_call import WorkersCall
 
 log = logging.getLogger(__name__)

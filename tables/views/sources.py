@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import Priority
-from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import ModeName, ProfileName, Settings
 from tables.feeds import PingResult
 from tables.fleet.memory import Fleet, NoFleet
 from tables.recent_alerts import Alert, Place
 from tables.totals import Totals
+from tables.views.worker_stats import WorkerStats
 
 if TYPE_CHECKING:  # Faust would come with it
     from streams.dead_letters.latest import Replayed, Wanted
@@ -214,145 +213,6 @@ class Health(Protocol):
 
     def started(self) -> Check:
         """False until the worker has recovered its state and been ready for the first time."""
-
-
-class TimeSkew(Protocol):
-    """How far notifications are dated from their records, at most, in seconds."""
-
-    behind_s: float
-    ahead_s: float
-
-
-class Histogram(Protocol):
-    """Latencies: ``agents.latencies.Latencies``.
-
-    Attributes:
-        bounds_s: upper bounds of the buckets, in seconds.
-        counts: of each bucket, and of what lies above the last bound.
-        sum_s: of all latencies, in seconds.
-    """
-
-    bounds_s: ClassVar[Sequence[float]]
-    counts: list[int]
-    sum_s: float
-
-
-class StoreSize(Protocol):
-    """Local copies of a table: ``streams.upstream.store_sizes.StoreSize``."""
-
-    @property
-    def partitions(self) -> int:
-        """How many are open."""
-
-    @property
-    def file_bytes(self) -> int:
-        """Of their files."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """Of rows that are in no file yet, and of blocks that were read."""
-
-    @property
-    def rows(self) -> int:
-        """About how many rows."""
-
-
-class WorkerStats(Protocol):
-    """What this worker did since it started, for the metrics.
-
-    The first five fit ``agents.ingest.IngestStats``. Counters may not fall while the process lives.
-    """
-
-    @property
-    def counted(self) -> Mapping[Priority, int]:
-        """Records counted."""
-
-    @property
-    def forwarded(self) -> Mapping[Priority, int]:
-        """Records forwarded to alert topics."""
-
-    @property
-    def dead_letters(self) -> Mapping[tuple[Priority, Reason], int]:
-        """Records that could not be read, by the priority of their topic and why."""
-
-    @property
-    def repairs(self) -> Mapping[Repair, int]:
-        """Repairs of untidy records."""
-
-    @property
-    def never_read(self) -> Mapping[Priority, int]:
-        """Records that were deleted before they were read."""
-
-    @property
-    def counted_lost(self) -> Mapping[Priority, int]:
-        """Records that were counted, and that the brokers then lost."""
-
-    @property
-    def counted_latencies(self) -> Mapping[Priority, Histogram]:
-        """From publishing until a record is counted."""
-
-    @property
-    def alerted_latencies(self) -> Mapping[Priority, Histogram]:
-        """From publishing until an alert is confirmed; only of priorities that are forwarded."""
-
-    @property
-    def time_replaced(self) -> int:
-        """Records counted under the broker's time because their own was too far from it."""
-
-    @property
-    def record_times(self) -> Mapping[tuple[Priority, RecordTime], int]:
-        """Records whose time is not the broker's."""
-
-    @property
-    def late(self) -> Mapping[Priority, int]:
-        """Records that are dated more than five minutes before the time of their record."""
-
-    @property
-    def skew(self) -> Mapping[Priority, TimeSkew]:
-        """How far the two lie apart, in the last minute or two."""
-
-    @property
-    def clock_ahead_s(self) -> float:
-        """Seconds that this worker's clock is ahead of the brokers'; 0 while they agree."""
-
-    @property
-    def flush_seconds(self) -> float:
-        """Seconds that the last flush of counts took (``Counting.last_flush_s``)."""
-
-    @property
-    def flushes(self) -> int:
-        """Flushes of counts."""
-
-    @property
-    def event_types(self) -> int:
-        """Event types that this worker combines (``Counting.event_types``)."""
-
-    @property
-    def producer_retries(self) -> int:
-        """Sends that were repeated because a broker did not confirm them."""
-
-    @property
-    def rebalances(self) -> int:
-        """Assignments that ended."""
-
-    @property
-    def commits(self) -> int:
-        """Commits of offsets that the brokers confirmed."""
-
-    @property
-    def commit_seconds(self) -> float:
-        """Seconds that the last one took."""
-
-    @property
-    def recovery_seconds(self) -> float:
-        """Seconds that recovery takes, or took the last time."""
-
-    @property
-    def recovery_left(self) -> int:
-        """Records of changelogs that recovery has still to read."""
-
-    def stores(self) -> Mapping[str, StoreSize]:
-        """Table -> the size of its local copies on this worker."""
 
 
 class WebStats(Protocol):

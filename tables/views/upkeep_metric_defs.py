@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from tables.views.metric_kinds import MetricDef, Sample, Scrape, one
-from tables.views.sources import StoreSize
+from tables.views.worker_stats import StoreSize
 
 
 def _by_table(value: Callable[[StoreSize], int]) -> Callable[[Scrape], Iterable[Sample]]:
