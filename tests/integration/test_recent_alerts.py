@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from streams.broker.client_options import client_options
 from streams.notifications.priority import Priority
 from streams.settings import load_settings
+from streams.upstream.topic_ids import fetch_topics
 from tables.alerts_reader import AlertsReader
 from tables.recent_alerts import Alert
 from tests.integration.worker_process import eventually
@@ -47,10 +48,20 @@ class Topics:
             return all(error[1] == 0 for error in answer.topic_errors)
 
         await eventually("the topics are created", created)
+        # Until the broker knows them, a reader does not find them, and a writer may write to former ones.
+        await self._known(topics, there=True)
 
     async def delete(self, topic: str) -> None:
         """Delete a topic."""
         await self._admin.delete_topics([topic])
+        await self._known([topic], there=False)
+
+    async def _known(self, topics: Collection[str], *, there: bool) -> None:
+        async def known() -> bool:
+            found = await fetch_topics(self._admin, topics)
+            return all((found[topic].error is None) == there for topic in topics)
+
+        await eventually("the broker knows what is there", known)
 
     async def raise_partitions(self, topic: str, partitions: int) -> None:
         """Give a topic more partitions."""

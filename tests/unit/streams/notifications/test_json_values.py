@@ -15,7 +15,7 @@ from streams.notifications.json_values import why_no_json
         (b"this is no json", "unexpected text at character 0, near 'this is no json'"),
         (b"no json", "unexpected text at character 0, near 'no json'"),
         (b'{"a": fast}', "unexpected text at character 6, near 'fast}'"),
-        (b"{'a': 1}", "expected a string key at character 1"),
+        (b"{'a': 1}", "unexpected character at character 1"),
         (b'{"a": 1', "unexpected end of data at character 7"),
     ],
 )
