@@ -116,7 +116,7 @@ def test_the_records_and_positions_are_those_of_aiokafka(
 def test_each_record_of_a_batch_that_unpacks_to_too_much_has_a_stand_in(
     compression: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Batch, "limit", LEAST_LIMIT)
+    monkeypatch.setattr(_Unread, "limit", LEAST_LIMIT)
     zeros = bytes(LEAST_LIMIT // 2)
     bomb = batch(2, [b"c", zeros, zeros], compression=compression)
     data = batch(0, [b"a", b"b"], compression=compression) + bomb + batch(5, [b"f"], compression=compression)
