@@ -117,7 +117,7 @@ class LetterMemory:
         self._letters[letter.id] = Letter(
             letter.id,
             letter.reason[:_MOST_REASON],
-            letter.detail[:_MOST_TEXT] if whole else "",
+            letter.detail[:_MOST_TEXT] if whole and not letter.truncated else "",
             self.priorities.get(letter.topic),
             letter.topic[:_MOST_TEXT],
             letter.partition,
@@ -131,14 +131,18 @@ class LetterMemory:
         )
 
     def _shown(self, value: bytes) -> tuple[bytes | None, bool]:
-        """What may be shown of a value, and whether nothing of it had to be masked."""
+        """What may be shown of a value, and whether all of it was looked through and nothing masked."""
         if self.masker is None:
             return None, False
         try:
-            masked = self.masker.masked(value if len(value) <= _MOST_MASKED else value[:MOST_VALUE])
+            looked_at = value if len(value) <= _MOST_MASKED else value[:MOST_VALUE]
+            # Of UTF-16 and UTF-32, each character has zeros beside it.
+            if b"\0" in looked_at and self.masker.masked(plain := looked_at.replace(b"\0", b"")) is not plain:
+                return None, False
+            masked = self.masker.masked(looked_at)
         except ValueError:  # a key names a secret, and it is no JSON
             return None, False
-        return masked[:MOST_VALUE], masked is value or len(value) > _MOST_MASKED
+        return masked[:MOST_VALUE], masked is value
 
     def bound(self, begins: Mapping[int, int]) -> None:
         """Forget what is no longer in the topic, and the oldest above the bound, with its history.

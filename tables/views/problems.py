@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiDictProxy
 
 #: Sent with every answer. The page needs its own style sheet, script and icon, and calls its own API.
 SECURITY_HEADERS: Final = {
@@ -82,6 +82,18 @@ def problem_response(problem: Problem) -> web.Response:
     )
     harden(response)
     return response
+
+
+async def posted(request: web.BaseRequest) -> MultiDictProxy[Any]:
+    """The form that a request has in its body.
+
+    Raises:
+        Problem: 400, it cannot be read; nothing of it is repeated.
+    """
+    try:
+        return await request.post()
+    except (ValueError, LookupError, AssertionError, RuntimeError):  # of hostile types, charsets and parts
+        raise Problem(400, "The body is no form that can be read.") from None
 
 
 def json_response(body: bytes) -> web.Response:

@@ -63,7 +63,8 @@ class Sessions:
         self._signers = {
             right: _Signer(given, right, clock) for right, given in tokens.items() if given is not None
         }
-        #: Signed cookies of sessions that were ended before their time, oldest first.
+        #: What was signed, of sessions that were ended before their time, oldest first. Not the signature: it
+        #: can be written in other ways that are as good.
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def begin(
@@ -90,7 +91,7 @@ class Sessions:
     def visitor(self, request: web.BaseRequest) -> Visitor | None:
         """Who has signed in; None where a request has no cookie of a session that has not ended."""
         value = request.cookies.get(COOKIE)
-        if value is None or value in self._ended:
+        if value is None or _signed(value) in self._ended:
             return None
         for right, signer in self._signers.items():
             try:
@@ -107,9 +108,14 @@ class Sessions:
     def end(self, request: web.BaseRequest) -> None:
         """End the session of a request in this process, for whoever has its cookie."""
         if self.is_in_one(request):
-            self._ended[request.cookies[COOKIE]] = None
+            self._ended[_signed(request.cookies[COOKIE])] = None
             if len(self._ended) > _MOST_ENDED:
                 self._ended.popitem(last=False)
+
+
+def _signed(value: str) -> str:
+    """What a cookie says, without its signature."""
+    return value.rpartition(".")[0]
 
 
 class WrongTokens:

@@ -17,6 +17,7 @@ from jinja2 import Environment
 from tables.views.access import Access
 from tables.views.origin import check_origin
 from tables.views.prefix import Prefix
+from tables.views.problems import posted
 from tables.views.rights import Right
 from tables.views.sessions import COOKIE, WrongTokens
 
@@ -68,7 +69,7 @@ class SignIn:
     async def sign_in(self, request: web.Request) -> web.Response:
         """Begin a session for whoever gives the token."""
         self._check_origin(request)
-        form = await request.post()
+        form = await posted(request)
         given, onward = form.get("token"), _within(str(form.get("next", "")))
         address = self._access.proxies.client_address(request)
         if (wait_s := self._wrong.wait_s(address)) > 0:

@@ -17,7 +17,7 @@ from tables.views.access import Access
 from tables.views.counts_query import BadQueryError, parameters
 from tables.views.dead_letters import MOST_SUMS, DeadLetters, at, escaped
 from tables.views.pages.layout import Layout
-from tables.views.problems import Problem
+from tables.views.problems import Problem, posted
 from tables.views.times import rfc3339
 
 #: Name of the route that asks for the right to change instead of the web token.
@@ -136,7 +136,7 @@ class DeadLettersPage:
     async def replay(self, request: web.Request) -> web.Response:
         """Replay what the form says, and lead back to what was done."""
         visitor = self._letters.changes.check(request, "replay")
-        wanted = _wanted(await request.clone(client_max_size=_MOST_BODY).post())
+        wanted = _wanted(await posted(request.clone(client_max_size=_MOST_BODY)))
         name = secrets.token_urlsafe(6)
         self._done[name] = await self._letters.replay(request, visitor, wanted)
         if len(self._done) > _MOST_DONE:

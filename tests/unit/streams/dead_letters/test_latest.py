@@ -14,7 +14,7 @@ from faust.types import TP
 
 from streams.dead_letters import latest as module
 from streams.dead_letters.latest import LatestDeadLetters, LettersUnavailableError, Wanted, _Reading
-from streams.dead_letters.letters import dead_letter, replay_note
+from streams.dead_letters.letters import dead_letter, replay_note, truncated
 from streams.dead_letters.memory import MOST_VALUE, Latest, LetterMemory
 from streams.dead_letters.topic import NEW, NOT_BACK, Found, Skipped, dead_letters
 from streams.notifications import Priority, Reason, Rejection
@@ -313,12 +313,15 @@ async def test_which_are_wanted(log: Log, wanted: Wanted, kept: set[int]) -> Non
     ("value", "shown", "detail"),
     [
         (b'{"password": "s3cret", "a": 1}', b'{"password":"***","a":1}', ""),
-        (b'{"a": "' + b"x" * 70_000 + b'"}', b'{"a": "' + b"x" * (MOST_VALUE - 7), "why"),
+        (b'{"a": "' + b"x" * 70_000 + b'"}', b'{"a": "' + b"x" * (MOST_VALUE - 7), ""),
         (b'{"a": "' + b"x" * 2000 + b'", "token": "s3cret"}', b'{"a":"' + b"x" * (MOST_VALUE - 6), ""),
         (b'{"password": "s3cret", ', None, ""),
         (b'\xff{"x-auth-token": "s3cret"}', None, ""),
         (b"{'db_pwd': 's3cret'", None, ""),
         (b'{"my_word": "s3cret"}', b'{"my_word":"***"}', ""),
+        ('{"password": "s3cret"}'.encode("utf-16"), None, ""),
+        ('{"password": "s3cret"'.encode("utf-32-be"), None, ""),
+        (b"no secret \x00", b"no secret \x00", "why"),
         (b"no secret \xff", b"no secret \xff", "why"),
         (b"", b"", "why"),
     ],
@@ -334,6 +337,15 @@ async def test_secrets_of_values_are_masked_or_nothing_is_shown(
     assert letter.value == shown
     assert letter.detail == detail
     assert b"s3cret" not in (letter.value or b"")
+
+
+async def test_nothing_is_said_of_what_lies_behind_a_cut() -> None:
+    memory = LetterMemory({}, Masker())
+    for each in await found(truncated(made(1, b"x" * 100_000))):
+        memory.add(each)
+    (letter,) = memory.latest(1, 1.0).letters
+    assert letter.truncated
+    assert letter.detail == "", "it may repeat some of what nobody has looked through"
 
 
 # --- One task for all who ask --------------------------------------------------------------------

@@ -68,6 +68,43 @@ async def test_a_browser_is_shown_the_way_signs_in_and_goes_on(client: aiohttp.C
     assert await status(client, "/api/v1/counts") == 401
 
 
+@pytest.mark.parametrize("way", ["=", "==", "another last character"])
+async def test_a_session_has_ended_however_its_signature_is_written(
+    client: aiohttp.ClientSession, way: str
+) -> None:
+    """Base64 can be written in several ways; whoever has a copy of the cookie has all of them."""
+    cookie = (await sign_in(client))[2].partition(";")[0]
+    alike = cookie + way
+    if way.startswith("another"):
+        # 32 bytes leave two bits of the last character unused.
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        alike = cookie[:-1] + letters[letters.index(cookie[-1]) ^ 1]
+    client.cookie_jar.clear()
+    assert await status(client, "/api/v1/counts", Cookie=alike) == 200
+    async with client.post("/sign-out", headers={"Cookie": cookie}, allow_redirects=False) as answer:
+        assert answer.status == 303
+    assert await status(client, "/api/v1/counts", Cookie=cookie) == 401
+    assert await status(client, "/api/v1/counts", Cookie=alike) == 401
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-www-form-urlencoded; charset=bogus", b"token=x"),
+        ("application/x-www-form-urlencoded", b"token=\xff"),
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b", b"garbage"),
+        ("multipart/form-data; boundary=b", b"--b\r\n\r\nx\r\n--b--\r\n"),
+    ],
+)
+async def test_a_form_that_cannot_be_read_is_refused(
+    client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, content_type: str, body: bytes
+) -> None:
+    async with client.post("/sign-in", data=body, headers={"Content-Type": content_type}) as answer:
+        assert answer.status == 400
+    assert "Traceback" not in caplog.text, "nobody has to sign in to send it"
+
+
 async def test_programs_are_told_401_as_ever(client: aiohttp.ClientSession) -> None:
     assert await status(client, "/") == 401
     assert await status(client, "/", Accept="*/*") == 401
