@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import orjson
+
 from streams.dead_letters.topic import Found, History
 from streams.notifications.masking import Masker
 from streams.notifications.priority import Priority
@@ -17,7 +19,7 @@ MOST_VALUE: Final = 1024
 _MOST_ID: Final = 512
 _MOST_REASON: Final = 100
 _MOST_TEXT: Final = 300
-#: Bytes of a value that is looked through as a whole; of a larger one, its beginning.
+#: Bytes of JSON that is looked through as a whole; of larger JSON, and of anything else, the beginning.
 _MOST_MASKED: Final = 64 * 2**10
 
 
@@ -135,14 +137,14 @@ class LetterMemory:
         if self.masker is None:
             return None, False
         try:
-            looked_at = value if len(value) <= _MOST_MASKED else value[:MOST_VALUE]
-            # Of UTF-16 and UTF-32, each character has zeros beside it.
-            if b"\0" in looked_at and self.masker.masked(plain := looked_at.replace(b"\0", b"")) is not plain:
-                return None, False
-            masked = self.masker.masked(looked_at)
-        except ValueError:  # a key names a secret, and it is no JSON
+            if len(value) <= _MOST_MASKED and _is_json(value):
+                masked = self.masker.masked(value)
+                return masked[:MOST_VALUE], masked is value
+        except ValueError:  # a key names a secret, and it cannot be written anew
             return None, False
-        return masked[:MOST_VALUE], masked is value
+        # Nobody can tell what is the secret in anything else.
+        begin = value[:MOST_VALUE]
+        return (None, False) if self.masker.is_mentioned(begin) else (begin, len(value) <= MOST_VALUE)
 
     def bound(self, begins: Mapping[int, int]) -> None:
         """Forget what is no longer in the topic, and the oldest above the bound, with its history.
@@ -188,3 +190,11 @@ def _rank(priority: Priority | None) -> int:
 
 def _age(letter: Letter) -> tuple[int, tuple[int, int]]:
     return letter.written_ms, letter.lies_in
+
+
+def _is_json(value: bytes) -> bool:
+    try:
+        orjson.loads(value)
+    except ValueError:
+        return False
+    return True

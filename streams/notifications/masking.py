@@ -12,6 +12,7 @@ Python prints of a dictionary. Other text is left as it is.
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
@@ -70,8 +71,9 @@ _KEYS: Final = re.compile(rb"""["']([^"']*)(?=["']\s*:)""")
 #: end at the next quote, and one look at each byte is enough. What has begun is not tried again otherwise.
 _PLAIN_KEYS: Final = re.compile(rb'(?:[^"]*+"[^"]*+"(?!\s*+:))*+[^"]*+(?:"([^"]*+)"|\Z)')
 #: How a character of a key may be written instead.
-_ESCAPED: Final = re.compile(r"\\+(?:u00|x|U000000)([0-9a-fA-F]{2})")
-_ESCAPES: Final = (b"\\u00", b"\\x", b"\\U000000")
+_ESCAPED: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|U00([0-9a-fA-F]{6}))")
+#: A password in an address, as in ``amqp://user:password@host``.
+_IN_ADDRESS: Final = re.compile(r"://[^/\s]*@")
 #: Cyrillic and Greek letters that look like Latin ones.
 _LOOK_ALIKE: Final = str.maketrans("асеорхуіѕјԁһкѡոαεορκ", "aceopxyisjdhkwnaeopk")
 #: Keys that are remembered as harmless; services use a few hundred.
@@ -93,6 +95,21 @@ def plain_word(key: str) -> str:
     if not key.isascii():
         key = unicodedata.normalize("NFKC", key).casefold().translate(_LOOK_ALIKE)
     return _SIGNS.sub("", key.lower())
+
+
+def _unescaped(text: bytes) -> str:
+    """Text in which characters may be written as escapes, in JSON, in JSON in a string, or by Python."""
+    plain = text.decode("utf-8", "replace")
+    if "\\" not in plain:
+        return plain
+    plain = _ESCAPED.sub(_character, plain)
+    # JSON writes what lies beyond four digits as two halves.
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _character(found: re.Match[str]) -> str:
+    code = int(found[1] or found[2] or found[3], 16)
+    return chr(code) if code <= sys.maxunicode else found[0]
 
 
 class Masker:
@@ -118,6 +135,16 @@ class Masker:
             orjson.JSONDecodeError: a key names one, and the text is no JSON that can be looked into.
         """
         return self._rewritten(notification) if self._finds_a_secret(notification) else notification
+
+    def is_mentioned(self, text: bytes) -> bool:
+        """Whether a word that names a secret, or an address with a password, stands anywhere in any text.
+
+        For what is no JSON, where nobody can tell which part is the secret.
+        """
+        plain = _unescaped(
+            text.replace(b"\0", b"")
+        )  # of UTF-16 and UTF-32 each character has zeros beside it
+        return self.names_a_secret(plain) or _IN_ADDRESS.search(plain) is not None
 
     def masked_in_steps(self, value: Any) -> Generator[None, None, tuple[Any, int]]:
         """A value that was read from JSON, with secrets masked as `masked` does, and text in it written anew.
@@ -149,16 +176,11 @@ class Masker:
 
     def _finds_a_secret(self, text: bytes) -> bool:
         """Whether any key in the text names a secret, whatever its value."""
-        if b"\\" in text or b"'" in text or text.count(b'"') % 2:
-            keys = _KEYS.findall(text)
-            if any([escape in text for escape in _ESCAPES]):  # noqa: C419 - a list is quicker
-                return any(map(self._names_one, keys))
-        else:
-            keys = _PLAIN_KEYS.findall(text)
-        return not self._are_harmless(keys)
+        is_plain = b"\\" not in text and b"'" not in text and text.count(b'"') % 2 == 0
+        return not self._are_harmless((_PLAIN_KEYS if is_plain else _KEYS).findall(text))
 
     def _are_harmless(self, keys: Iterable[bytes]) -> bool:
-        """Whether none of the keys, whose characters are all written plainly, names a secret."""
+        """Whether none of the keys, as they are written, names a secret."""
         harmless = self._harmless
         if harmless.issuperset(keys):
             return True
@@ -173,8 +195,7 @@ class Masker:
         return True
 
     def _names_one(self, key: bytes) -> bool:
-        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), key.decode("utf-8", "replace"))
-        return self.names_a_secret(text)
+        return self.names_a_secret(_unescaped(key))
 
     def _rewritten(self, text: bytes | str) -> bytes:
         return orjson.dumps(self._in_value(orjson.loads(text)))

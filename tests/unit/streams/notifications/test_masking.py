@@ -90,6 +90,25 @@ def test_a_key_that_is_written_with_escapes_is_masked(masker: Masker, written: b
     assert SECRET.encode() not in masker.masked(b'{"oslo.message":' + inner + b"}")
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["\uff50assword", "passw\u043erd", "\u0430pi_key", "\uff34\uff2f\uff2b\uff25\uff2e", "\U0001d429assword"],
+)
+def test_letters_that_look_alike_are_masked_however_they_are_written(masker: Masker, key: str) -> None:
+    """Python's own JSON writes them as escapes unless it is told not to."""
+    for plain in (True, False):
+        inner = json.dumps({key: SECRET}, ensure_ascii=not plain)
+        for text in (inner, json.dumps({"oslo.message": inner}, ensure_ascii=not plain)):
+            for _ in range(2):  # a key that is known is not asked for again
+                assert SECRET.encode() not in masker.masked(text.encode())
+
+
+def test_escapes_that_are_no_characters_stay_as_they_are(masker: Masker) -> None:
+    text = rb'{"a\U00ffffff":1,"b\ud835":2,"c":"\u0070"}'
+    assert masker.masked(text) is text
+    assert not masker.is_mentioned(rb"\U00ffffff \ud835 \xff")
+
+
 def test_what_is_no_secret_stays_under_such_a_key(masker: Masker) -> None:
     value = {"password": None, "token": "", "password_set": True, "n": 1}
     assert masked(masker, value) == value
