@@ -19,13 +19,11 @@ from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
 from streams.settings import Settings
 from streams.transport.turns import let_others_pass
-from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
-from streams.upstream.corrupt_batches import Corrupt, LeavesOut
+from streams.upstream.corrupt_batches import Corrupt
 from streams.upstream.fetch_progress import FetchProgress
-from streams.upstream.lenient_records import install_lenient_records
-from streams.upstream.refused_fetches import rest_after_refusals
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
+from tables.following import SILENT_S, follower_options, start_follower
 from tables.recent_alerts import Alert, AlertMemory, Place
 
 log = logging.getLogger(__name__)
@@ -48,9 +46,6 @@ _LARGEST_CHUNK: Final = 500
 _MOST_READ_BACK: Final = 256 * 2**20
 #: Seconds between looks at what the topics are and where their partitions begin.
 _LOOK_INTERVAL_S: Final = 10.0
-#: Seconds after which a partition that was not seen to its end is one that is missing. A broker answers at
-#: least once a second.
-_SILENT_S: Final = 10.0
 
 _Found = TypeVar("_Found")
 
@@ -89,15 +84,14 @@ class AlertsReader:
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = topics
-        self._options = options | {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "none",
-            "fetch_max_wait_ms": 1000,
-            "max_partition_fetch_bytes": _PARTITION_BYTES,
-            "fetch_max_bytes": _FETCH_BYTES,
-            "value_deserializer": LeavesOut(self._left_out),
-        }
+        self._options = follower_options(
+            options,
+            self._left_out,
+            auto_offset_reset="none",
+            consumer_timeout_ms=200,  # partitions are paused and resumed while it reads back
+            max_partition_fetch_bytes=_PARTITION_BYTES,
+            fetch_max_bytes=_FETCH_BYTES,
+        )
         self._most = most
         self.patterns = tuple(patterns)
         self._clock = clock
@@ -150,7 +144,7 @@ class AlertsReader:
     @property
     def missing(self) -> list[Place]:
         """Partitions that were not seen to their end in the last 10 s."""
-        since = self._steady() - _SILENT_S
+        since = self._steady() - SILENT_S
         return [
             (topic, number) for topic, number in self._memory.places if self._seen[topic][number] <= since
         ]
@@ -223,11 +217,8 @@ class AlertsReader:
         return layout
 
     async def _read(self) -> None:
-        install_lenient_records()
-        install_bulk_records()
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
-        await consumer.start()
-        rest_after_refusals(consumer)
+        await start_follower(consumer)
         layout = await self._layout(consumer, {})
         numbers = {topic: number for topic, (_, number) in layout.items()}
         memory = AlertMemory(self._topics, numbers, self._most, self.patterns)

@@ -18,13 +18,10 @@ from streams.log_lines import BOUNDED
 from streams.notifications.visible import visible
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
-from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
-from streams.upstream.corrupt_batches import Corrupt, LeavesOut
-from streams.upstream.fetch_progress import FetchProgress
-from streams.upstream.lenient_records import install_lenient_records
-from streams.upstream.refused_fetches import rest_after_refusals
+from streams.upstream.corrupt_batches import Corrupt
 from tables.again import AskAgain, decode_question, is_question
+from tables.following import SeenEnds, follower_options, start_follower
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import ForeignRowError, Totals
 
@@ -34,9 +31,6 @@ _RETRY_S = 1.0
 _EXPIRE_INTERVAL_S = 60.0
 #: Seconds for which a row of another app makes this worker not ready.
 _FOREIGN_S = 600.0
-#: Seconds after which a partition that was not seen to its end is one that is missing. A broker answers at
-#: least once a second.
-_SILENT_S = 10.0
 
 
 class TotalsReader:
@@ -70,53 +64,35 @@ class TotalsReader:
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topic = topic
-        self._options = options | {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            # Of the client, which looks at each partition so often when nothing has come; the broker and the
-            # client answer at once when something has.
-            "fetch_max_wait_ms": 1000,
-            "consumer_timeout_ms": 1000,
-            "value_deserializer": LeavesOut(self._left_out),
-        }
+        self._options = follower_options(options, self._left_out)
         self._on_rows = on_rows
         self._on_outdated = on_outdated
         self._on_question = on_question
         self._on_busy = on_busy
         self._clock = clock
-        self._steady = steady
+        self._ends = SeenEnds(clock, steady)
         self.totals = Totals(app)
         #: App -> rows left out because it is another.
         self.foreign: Counter[str] = Counter()
         self._foreign_at = -math.inf
         self._foreign_app = ""
-        self._partitions = 0
-        #: Partition -> when it had been seen to its end, by the steady clock.
-        self._seen: dict[int, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
 
     @property
     def as_of(self) -> float:
-        """Time, in seconds since 1970, up to which all that was published is taken in; 0 before all was.
-
-        It stands still while a broker does not answer, and while this worker is behind.
-        """
-        if not self._partitions or len(self._seen) < self._partitions:
-            return 0.0
-        return self._clock() - (self._steady() - min(self._seen.values()))
+        """Time, in seconds since 1970, up to which all that was published is taken in; 0 before all was."""
+        return self._ends.as_of
 
     @property
     def missing(self) -> set[int]:
         """Partitions that were not seen to their end in the last 10 s, or never."""
-        since = self._steady() - _SILENT_S
-        return {number for number in range(self._partitions) if self._seen.get(number, since) <= since}
+        return self._ends.missing
 
     @property
     def complete(self) -> bool:
         """Whether all that was published is taken in, but for that of the last seconds."""
-        return self._partitions > 0 and not self.missing
+        return self._ends.complete
 
     def foreign_app(self) -> str | None:
         """Another app that has written rows here since this worker read what was there, and lately."""
@@ -124,7 +100,7 @@ class TotalsReader:
 
     async def start(self, partitions: int) -> None:
         """Start reading the topic's ``partitions`` in the background."""
-        self._partitions = partitions
+        self._ends.partitions = partitions
         self._task = asyncio.create_task(self._run(), name="totals-reader")
 
     async def stop(self) -> None:
@@ -145,15 +121,12 @@ class TotalsReader:
                 await retries.pause()
 
     async def _read(self) -> None:
-        install_lenient_records()
-        install_bulk_records()
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
-        await consumer.start()
-        rest_after_refusals(consumer)
-        partitions = [TopicPartition(self._topic, partition) for partition in range(self._partitions)]
+        await start_follower(consumer)
+        partitions = [TopicPartition(self._topic, partition) for partition in range(self._ends.partitions)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
-        progress = FetchProgress(consumer, self._seen, self._steady)
+        progress = self._ends.watch(consumer)
         expire_at = time.monotonic() + _EXPIRE_INTERVAL_S
         while True:
             fetched = await consumer.getmany(*partitions, timeout_ms=500, max_records=500)
@@ -205,7 +178,7 @@ class TotalsReader:
                 visible(app),
             )
         self.foreign[app] += 1
-        if record.partition not in self._seen:
+        if record.partition not in self._ends.seen:
             return False  # once at each start, and not in turn with another that lives
         self._foreign_at, self._foreign_app = time.monotonic(), app
         return True

@@ -26,7 +26,7 @@ from tables.fleet.state import (
     Partitions,
     WorkerState,
 )
-from tables.views.sources import Check, Profile, SchedulerSource
+from tables.views.sources import Check, Profile, SchedulerSource, Stalls
 from tables.views.worker_stats import WorkerStats
 
 #: Seconds that rates are of.
@@ -79,7 +79,7 @@ class OwnState:
         assigned: partitions that it was given, whether or not it works on them.
         working: those that it works on.
         unassigned: topic -> partitions that nobody in the group was given.
-        loop_lag: by how many seconds the event loop was late at most since this was asked last.
+        stalls: of the event loop.
         clock: the time in seconds since 1970.
         steady: seconds, only for differences.
     """
@@ -94,7 +94,7 @@ class OwnState:
         assigned: Callable[[], Iterable[TP]],
         working: Callable[[], Iterable[TP]],
         unassigned: Callable[[], Mapping[str, list[int]]],
-        loop_lag: Callable[[], float],
+        stalls: Stalls,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -105,7 +105,7 @@ class OwnState:
         self._assigned = assigned
         self._working = working
         self._unassigned = unassigned
-        self._loop_lag = loop_lag
+        self._stalls = stalls
         self._clock = clock
         self._steady = steady
         self._rates = Rates()
@@ -143,7 +143,7 @@ class OwnState:
             reasons=check.reasons,
             mode=live.effective_mode,
             profile=live.profile,
-            loop_lag_s=_amount(self._loop_lag()),
+            loop_lag_s=_amount(self._stalls.lag_s),
             clock_ahead_s=stats.clock_ahead_s,
             flush_s=_amount(stats.flush_seconds),
             event_types=stats.event_types,

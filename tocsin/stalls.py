@@ -96,12 +96,6 @@ class StallWatch:
         self._seen = ""
         self._collected_s = 0.0
         self._collection_began = 0.0
-        self._late_s = 0.0
-
-    def take_late_s(self) -> float:
-        """By how many seconds the loop was late at most since this was asked last; 0 if not at all."""
-        late_s, self._late_s = self._late_s, 0.0
-        return late_s
 
     def start(self) -> None:
         """Begin to watch."""
@@ -130,7 +124,6 @@ class StallWatch:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
         late_s, self._due = now - self._due, now + _TICK_S
-        self._late_s = max(self._late_s, late_s)
         (waited_s, collected_s), self._before = self._before, (self._waits.seconds(), self._collected_s)
         seen, self._seen = self._seen, ""
         self.log.note_lag(late_s, now)

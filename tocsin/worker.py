@@ -277,7 +277,7 @@ class Worker:
                 assigned=self._given,
                 working=self._worked_on,
                 unassigned=self.unassigned,
-                loop_lag=self.stalls.take_late_s,
+                stalls=self.stalls.log,
                 clock=self.clock.now_s,
             ),
             options,

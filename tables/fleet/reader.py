@@ -16,15 +16,12 @@ from streams.cancellation import end
 from streams.log_lines import LimitedLog
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
-from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
-from streams.upstream.corrupt_batches import Corrupt, LeavesOut
-from streams.upstream.fetch_progress import FetchProgress
-from streams.upstream.lenient_records import install_lenient_records
-from streams.upstream.refused_fetches import rest_after_refusals
+from streams.upstream.corrupt_batches import Corrupt
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
 from tables.fleet.memory import Fleet, FleetMemory
 from tables.fleet.state import LeftOutError, WorkerState
+from tables.following import SeenEnds, follower_options, start_follower
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +32,6 @@ _LOOK_INTERVAL_S: Final = 5.0
 _MOST_RECORDS: Final = 10
 #: Bytes asked for per partition and fetch.
 _FETCH_BYTES: Final = 256 * 2**10
-#: Seconds after which what is shown is not current. A broker answers at least once a second.
-_SILENT_S: Final = 10.0
 
 
 class _ChangedError(Exception):
@@ -64,25 +59,16 @@ class FleetReader:
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topic = topic
-        self._options = options | {
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            "fetch_max_wait_ms": 1000,
-            "consumer_timeout_ms": 1000,
-            "max_partition_fetch_bytes": _FETCH_BYTES,
-            "fetch_max_bytes": _FETCH_BYTES,
-            "value_deserializer": LeavesOut(self._left_out),
-        }
+        self._options = follower_options(
+            options, self._left_out, max_partition_fetch_bytes=_FETCH_BYTES, fetch_max_bytes=_FETCH_BYTES
+        )
         self._clock = clock
         self._steady = steady
+        self._ends = SeenEnds(clock, steady)
         self._memory = FleetMemory(app)
         self._log = LimitedLog(__name__, interval_s=600.0)
         #: Why not all workers can be shown, one sentence; None while they can.
         self.trouble: str | None = None
-        self._partitions = 0
-        #: Partition -> when it had been seen to its end, by the steady clock.
-        self._seen: dict[int, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
 
@@ -91,30 +77,23 @@ class FleetReader:
     @property
     def complete(self) -> bool:
         """Whether the topic was read to its end within the last seconds."""
-        return bool(self._partitions) and not self.missing
+        return self._ends.complete
 
     @property
     def missing(self) -> set[int]:
         """Partitions of which that is not so."""
-        since = self._steady() - _SILENT_S
-        return {number for number in range(self._partitions) if self._seen.get(number, since) <= since}
+        return self._ends.missing
 
     @property
     def as_of(self) -> float:
         """Time, in seconds since 1970, up to which the topic was read; 0 before it was."""
-        seen_at = self._seen_at()
-        return self._clock() - (self._steady() - seen_at) if seen_at else 0.0
+        return self._ends.as_of
 
     def look(self) -> Fleet:
         """All workers, as of then."""
         # While brokers are away nobody can be heard, which says nothing of the workers.
-        seen_at = self._seen_at() or self._steady()
+        seen_at = self._ends.seen_at or self._steady()
         return self._memory.look(seen_at, self._clock() - (self._steady() - seen_at))
-
-    def _seen_at(self) -> float:
-        if not self._partitions or len(self._seen) < self._partitions:
-            return 0.0
-        return min(self._seen.values())
 
     # ---------------------------------------------------------------- the worker that has it
 
@@ -178,20 +157,17 @@ class FleetReader:
         return None if topic.error is not None else (topic.topic_id, topic.partitions)
 
     async def _read(self) -> None:
-        install_lenient_records()
-        install_bulk_records()
         consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
-        await consumer.start()
-        rest_after_refusals(consumer)
+        await start_follower(consumer)
         layout = await self._layout(consumer)
         if layout is None:
             raise _ChangedError("")
-        self._partitions, self._seen = layout[1], {}
+        self._ends.partitions, self._ends.seen = layout[1], {}
         places = [TopicPartition(self._topic, number) for number in range(layout[1])]
         consumer.assign(places)
         ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
         await consumer.seek_to_beginning(*places)
-        progress = FetchProgress(consumer, self._seen, self._steady)
+        progress = self._ends.watch(consumer)
         self.trouble = None
         look_at = self._steady() + _LOOK_INTERVAL_S
         while True:

@@ -15,6 +15,14 @@ from tables.fleet.state import Partitions, decode_state, encode_state
 from tables.views.sources import Check
 from tocsin.nothing_yet import NothingYet
 from tocsin.own_state import OwnState, Rates
+from tocsin.stalls import StallLog
+
+
+def late(seconds: float) -> StallLog:
+    """The stalls of a loop that was so late."""
+    log = StallLog()
+    log.note_lag(seconds, 1.0)
+    return log
 
 
 class Worker:
@@ -40,7 +48,7 @@ class Worker:
             assigned=lambda: self.assigned,
             working=lambda: self.working,
             unassigned=lambda: self.unassigned,
-            loop_lag=lambda: 0.125,
+            stalls=late(0.125),
             clock=lambda: self.now + 1_000_000,
             steady=lambda: self.now,
         )

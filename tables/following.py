@@ -1,0 +1,100 @@
+"""What the readers of public topics share: a consumer without a group, and up to when it has read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import aiokafka
+from aiokafka import TopicPartition
+
+from streams.upstream.bulk_records import install_bulk_records
+from streams.upstream.corrupt_batches import Corrupt, LeavesOut
+from streams.upstream.fetch_progress import FetchProgress
+from streams.upstream.lenient_records import install_lenient_records
+from streams.upstream.refused_fetches import rest_after_refusals
+
+#: Seconds after which a partition that was not seen to its end is one that is missing. A broker answers at
+#: least once a second.
+SILENT_S = 10.0
+
+
+def follower_options(
+    options: dict[str, Any], left_out: Callable[[TopicPartition, Corrupt], None], **more: Any
+) -> dict[str, Any]:
+    """Options of the consumer.
+
+    Args:
+        options: of the aiokafka client.
+        left_out: told of records that are corrupt on the broker's disk.
+        more: options that are others than usual.
+    """
+    usual = {
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        # Of the client, which looks at each partition so often when nothing has come; the broker and the
+        # client answer at once when something has.
+        "fetch_max_wait_ms": 1000,
+        "consumer_timeout_ms": 1000,
+        "value_deserializer": LeavesOut(left_out),
+    }
+    return options | usual | more
+
+
+async def start_follower(consumer: aiokafka.AIOKafkaConsumer) -> None:
+    """Start a consumer that was made with these options."""
+    install_lenient_records()
+    install_bulk_records()
+    await consumer.start()
+    rest_after_refusals(consumer)
+
+
+class SeenEnds:
+    """When the partitions of a topic were seen to their ends, and so up to when all is taken in.
+
+    Args:
+        clock: the time in seconds since 1970.
+        steady: seconds, only for differences.
+
+    Attributes:
+        partitions: how many the topic has; 0 while that is not known.
+        seen: partition -> when it was seen to its end, by ``steady``.
+    """
+
+    def __init__(self, clock: Callable[[], float], steady: Callable[[], float]) -> None:
+        self._clock = clock
+        self.steady = steady
+        self.partitions = 0
+        self.seen: dict[int, float] = {}
+
+    def watch(self, consumer: aiokafka.AIOKafkaConsumer) -> FetchProgress:
+        """Watch the fetches of a consumer that has started."""
+        return FetchProgress(consumer, self.seen, self.steady)
+
+    @property
+    def seen_at(self) -> float:
+        """When the last of the ends was seen, by ``steady``; 0 before all were."""
+        if not self.partitions or len(self.seen) < self.partitions:
+            return 0.0
+        return min(self.seen.values())
+
+    @property
+    def as_of(self) -> float:
+        """Time, in seconds since 1970, up to which all that was published is taken in; 0 before all was.
+
+        It stands still while a broker does not answer, and while this process is behind.
+        """
+        seen_at = self.seen_at
+        return self._clock() - (self.steady() - seen_at) if seen_at else 0.0
+
+    @property
+    def missing(self) -> set[int]:
+        """Partitions that were not seen to their end in the last 10 s, or never."""
+        since = self.steady() - SILENT_S
+        return {number for number in range(self.partitions) if self.seen.get(number, since) <= since}
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was published is taken in, but for that of the last seconds."""
+        return self.partitions > 0 and not self.missing
