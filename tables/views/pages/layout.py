@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import version
 from typing import Any, Final
 
 from aiohttp import web
 from jinja2 import Environment
 
+from streams import __version__
 from tables.views.answers import TAG, Answer, Answers, tag
 from tables.views.healthz import ask
 from tables.views.live_alerts import LiveAlerts
@@ -62,7 +62,6 @@ class Layout:
         self._environment = environment
         self._is_signed_in = is_signed_in
         self._kept = Answers(_MOST_PAGES, _MOST_BYTES)
-        self._version = version("tocsin")
         #: Addresses of `PAGES` that are served.
         self.pages: list[str] = []
 
@@ -149,6 +148,6 @@ class Layout:
             "skew": f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
             if abs(ahead_s) >= _SKEW_S
             else None,
-            "version": self._version,
+            "version": __version__,
             "signed_in": signed_in,
         }
