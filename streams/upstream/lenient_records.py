@@ -18,6 +18,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
+from streams.upstream.checksums import crc32c
 from streams.upstream.corrupt_batches import HEADER
 from streams.upstream.unpacking import UnpackedTooLargeError, unpack
 
@@ -29,6 +30,9 @@ _LENGTH_AND_EPOCH = struct.Struct(">ii")
 _OVERHEAD = 12
 _MAGIC_AT = 16
 _MAGIC = 2
+_CHECKSUM = struct.Struct(">I")
+_CHECKSUM_AT = 17
+#: From here on the checksum covers a batch.
 _ATTRIBUTES_AT = 21
 _CODEC_MASK = 7
 #: Bytes before the records, and of the offset in the beginning.
@@ -127,6 +131,13 @@ class _Batch:
         if self._end - self._start < _HEADER or self._data[self._start + _MAGIC_AT] != _MAGIC:
             return None
         return HEADER.unpack_from(self._data, self._start)
+
+    def validate_crc(self) -> bool:
+        """Whether it is as it was written; of old versions the fast parser knows."""
+        if self._data[self._start + _MAGIC_AT] != _MAGIC:
+            return bool(self._fast.validate_crc())
+        (stated,) = _CHECKSUM.unpack_from(self._data, self._start + _CHECKSUM_AT)
+        return bool(stated == crc32c(self._data[self._start + _ATTRIBUTES_AT : self._end]))
 
     @property
     def following(self) -> int | None:

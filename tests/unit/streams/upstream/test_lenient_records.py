@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from streams.upstream.lenient_records import LenientRecords, _Batch, install_lenient_records
@@ -50,3 +51,22 @@ def test_stock_aiokafka_raises_for_it() -> None:
     """The control."""
     with pytest.raises(UnicodeDecodeError):
         list(MemoryRecords(batch()).next_batch())
+
+
+def of_version(magic: int) -> bytes:
+    if magic == 2:
+        return batch()
+    builder = LegacyRecordBatchBuilder(magic, 0, 1 << 20)
+    builder.append(0, timestamp=1000, key=b"k", value=b"v")
+    return bytes(builder.build())
+
+
+@pytest.mark.parametrize("magic", [0, 1, 2])
+@pytest.mark.parametrize("before", [b"", batch()])
+def test_a_batch_of_any_version_is_held_to_its_checksum(magic: int, before: bytes) -> None:
+    data = before + of_version(magic)
+    for last, expected in ((data[-1], True), (data[-1] ^ 1, False)):
+        records = LenientRecords(data[:-1] + bytes([last]))
+        if before:
+            assert records.next_batch().validate_crc()
+        assert records.next_batch().validate_crc() is expected
