@@ -70,6 +70,11 @@ _KEYS: Final = re.compile(rb"""["']([^"']*)(?=["']\s*:)""")
 #: The same, each followed by nothing at the end, of JSON without a backslash and single quote: there, strings
 #: end at the next quote, and one look at each byte is enough. What has begun is not tried again otherwise.
 _PLAIN_KEYS: Final = re.compile(rb'(?:[^"]*+"[^"]*+"(?!\s*+:))*+[^"]*+(?:"([^"]*+)"|\Z)')
+#: The keys of what is known to be JSON, without a backslash and single quote: a quarter less work. Behind a
+#: string whose next one begins with a colon it finds what stands between the two.
+_KEYS_OF_JSON: Final = re.compile(rb'"([^"]*+)"\s*+:')
+#: What stands between two strings begins so.
+_BETWEEN: Final = frozenset((b",", b":", b"}", b"]", b" ", b"\t", b"\r", b"\n"))
 #: How a character of a key may be written instead.
 _ESCAPED: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|U00([0-9a-fA-F]{6}))")
 #: A password in an address, as in ``amqp://user:password@host``.
@@ -170,9 +175,12 @@ class Masker:
         For JSON that has been read already. One look at all of them costs less than one at each.
         """
         text = b",".join(notifications)
-        if b"\\" in text or b"'" in text or text.count(b'"') % 2:
+        if b"\\" in text or b"'" in text:
             return False
-        return self._are_harmless(_PLAIN_KEYS.findall(text))
+        keys = _KEYS_OF_JSON.findall(text)
+        if self._harmless.issuperset(keys):
+            return True
+        return not any(map(_may_be_between, keys)) and self._are_harmless(keys)
 
     def _finds_a_secret(self, text: bytes) -> bool:
         """Whether any key in the text names a secret, whatever its value."""
@@ -190,7 +198,7 @@ class Masker:
                     return False
                 if len(harmless) >= _MOST_REMEMBERED:
                     harmless.clear()
-                if len(key) <= _LONGEST_REMEMBERED:
+                if len(key) <= _LONGEST_REMEMBERED and not _may_be_between(key):
                     harmless.add(key)
         return True
 
@@ -221,6 +229,10 @@ class Masker:
     def _hides(self, key: str, held: Any) -> bool:
         # Nothing, and yes or no, are no secrets.
         return held is not None and held != "" and not isinstance(held, bool) and self.names_a_secret(key)
+
+
+def _may_be_between(key: bytes) -> bool:
+    return key[:1] in _BETWEEN
 
 
 class _Walk:
