@@ -13,8 +13,9 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from faust.types import TP
@@ -36,10 +37,16 @@ TYPE: Final = "io.tocsin.alert.forwarded.v1"
 _MAX_BODY_BYTES: Final = 900_000
 #: Bytes of what is kept of event types and publishers, for one priority.
 _MOST_KEPT_BYTES: Final = 8 * 2**20
-#: Bytes that one takes besides its texts, about.
-_KEPT_BYTES: Final = 300
+#: Bytes that a pair takes besides its texts, about.
+_KEPT_BYTES: Final = 500
 _STARTS_AT: Final = b',"startsAt":"'
+_AFTER_START: Final = b'","generatorURL":"","id":"'
+_WITHOUT_START: Final = b',"generatorURL":"","id":"'
+_TO_MESSAGE_ID: Final = b',"message_id":'
+_TO_REPAIRS: Final = b'}],"rule":"%b","repairs":' % RULE.encode()
 _NOTIFICATION: Final = b',"notification":'
+#: From the message id on, where nothing was repaired.
+_TO_NOTIFICATION: Final = _TO_REPAIRS + b"[]" + _NOTIFICATION
 #: Stands for a notification that is left out.
 _LEFT_OUT: Final = b'null,"truncated":true'
 _NO_NOTIFICATION: Final = _NOTIFICATION + _LEFT_OUT + b"}"
@@ -50,9 +57,14 @@ _CE_TYPE: Final = ("ce_type", TYPE.encode())
 _CONTENT_TYPE: Final = ("content-type", b"application/json")
 #: Of an alert with a start, of a record without headers.
 _HEADERS: Final = 7
-_KEY_LENGTH: Final = varint(16)
 _ID_LENGTH: Final = varint(32)
+_TIME_LENGTH: Final = varint(len("1970-01-01T00:00:00.000Z"))
+_NUMBER: Final = b"%d".__mod__
 _value_of: Final = attrgetter("value")
+_offset_of: Final = attrgetter("offset")
+_headers_of: Final = attrgetter("headers")
+_names_of: Final = attrgetter("event_type", "publisher_id")
+_message_id_of: Final = attrgetter("message_id")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _STATE: Final = (
     b'","state":"firing","previousState":null,"reason":"forwarded","value":1,"threshold":1,"window_s":0,"count":1,'
@@ -66,97 +78,86 @@ def fingerprint(labels: dict[str, str]) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-class OfEventType:
-    """What alerts of one event type have in common: what stands around the publisher in the value.
+class OfPair(NamedTuple):
+    """What alerts of one event type and publisher have in common.
 
     Attributes:
-        before: the publisher in the labels.
-        between: that, and the publisher in the summary.
-        subject: the header.
-        last_headers: that and the one that follows, packed.
-        keys: publisher -> fingerprint of the alerts of both.
+        key: their fingerprint.
+        packed_key: the same, packed.
+        front: the beginning of the value, up to its start.
+        between_ids: what stands between the first two ids in the value, the fingerprint in its midst.
+        last_headers: what stands behind the start, packed.
+        nbytes: of ``front`` and ``between_ids``.
+        subject: the value of that header.
     """
 
-    __slots__ = ("before", "between", "keys", "last_headers", "subject")
-
-    def __init__(self, event_type: str, priority: Priority) -> None:
-        name = orjson.dumps(event_type)
-        self.before = b'{"labels":{"alertname":%b,"severity":"%b","publisher_id":' % (
-            name,
-            priority.value.lower().encode(),
-        )
-        self.between = b',"rule":"%b"},"annotations":{"summary":"%b %b from ' % (
-            RULE.encode(),
-            priority.value.encode(),
-            name[1:-1],
-        )
-        self.subject = ("ce_subject", event_type.encode("utf-8", "replace"))
-        self.last_headers = packed_header(*self.subject) + packed_header(*_CONTENT_TYPE)
-        self.keys: dict[str, bytes] = {}
+    key: bytes
+    packed_key: bytes
+    front: bytes
+    between_ids: bytes
+    last_headers: bytes
+    nbytes: int
+    subject: bytes
 
 
-def _of_publisher(publisher_id: str) -> tuple[bytes, bytes]:
-    """A publisher as it stands in the labels, and in the summary, to the end of the annotations."""
-    in_summary = orjson.dumps(publisher_id or "an unnamed publisher")[1:]
-    return orjson.dumps(publisher_id), in_summary + b"}" + _STARTS_AT
+#: Stands for a pair of which nothing is in the value.
+_NO_PAIR: Final = OfPair(b"", b"", b"", b"", b"", 0, b"")
 
 
 class AlertLabels:
-    """What alerts of one priority have in common, by event type and by publisher; kept within a bound.
+    """What alerts of one priority have in common, by event type and publisher; kept within a bound.
 
-    There are many pairs of an event type and a publisher, so all that is kept of one is its fingerprint.
+    Attributes:
+        pairs: what is kept, by event type and publisher.
     """
 
     def __init__(self, priority: Priority) -> None:
         self._priority = priority
-        self._event_types: dict[str, OfEventType] = {}
-        self._publishers: dict[str, tuple[bytes, bytes]] = {}
+        self.pairs: dict[tuple[str, str], OfPair] = {}
         self._kept_bytes = 0
 
-    def of_event_type(self, event_type: str) -> OfEventType:
-        """The parts of alerts of one event type."""
-        found = self._event_types.get(event_type)
+    def of_pair(self, event_type: str, publisher_id: str) -> OfPair:
+        """The parts of alerts of one event type and publisher."""
+        found = self.pairs.get((event_type, publisher_id))
         if found is None:
-            found = OfEventType(event_type, self._priority)
-            if self._has_room(sys.getsizeof(event_type) + 2 * len(found.before) + len(found.last_headers)):
-                self._event_types[event_type] = found
+            found = self._made(event_type, publisher_id)
+            nbytes = _KEPT_BYTES + found.nbytes + len(found.last_headers)
+            nbytes += sys.getsizeof(event_type) + sys.getsizeof(publisher_id)
+            if nbytes <= _MOST_KEPT_BYTES // 100:
+                if self._kept_bytes + nbytes > _MOST_KEPT_BYTES:
+                    self.pairs.clear()
+                    self._kept_bytes = 0
+                self._kept_bytes += nbytes
+                self.pairs[event_type, publisher_id] = found
         return found
 
-    def of_publisher(self, publisher_id: str) -> tuple[bytes, bytes]:
-        """The parts of alerts of one publisher: as it stands in the labels, and in the summary."""
-        found = self._publishers.get(publisher_id)
-        if found is None:
-            found = _of_publisher(publisher_id)
-            if self._has_room(sys.getsizeof(publisher_id) + 2 * len(found[1])):
-                self._publishers[publisher_id] = found
-        return found
-
-    def key(self, of_type: OfEventType, event_type: str, publisher_id: str) -> bytes:
-        """The fingerprint of alerts of one event type and publisher."""
-        found = of_type.keys.get(publisher_id)
-        if found is None:
-            labels = {
-                "alertname": event_type,
-                "severity": self._priority.value.lower(),
-                "publisher_id": publisher_id,
-                "rule": RULE,
-            }
-            found = fingerprint(labels).encode()
-            if self._has_room(sys.getsizeof(publisher_id)):
-                of_type.keys[publisher_id] = found
-        return found
-
-    def _has_room(self, nbytes: int) -> bool:
-        """Whether something of so many bytes may be kept; what was kept before may have to go."""
-        nbytes += _KEPT_BYTES
-        if nbytes > _MOST_KEPT_BYTES // 100:
-            return False
-        if self._kept_bytes + nbytes > _MOST_KEPT_BYTES:
-            self._event_types.clear()
-            self._publishers.clear()
-            self._kept_bytes = 0
-        self._kept_bytes += nbytes
-        return True
+    def _made(self, event_type: str, publisher_id: str) -> OfPair:
+        severity = self._priority.value
+        name, publisher = orjson.dumps(event_type), orjson.dumps(publisher_id)
+        labels = {
+            "alertname": event_type,
+            "severity": severity.lower(),
+            "publisher_id": publisher_id,
+            "rule": RULE,
+        }
+        key = fingerprint(labels).encode()
+        front = b'{"labels":{"alertname":%b,"severity":"%b","publisher_id":%b,"rule":"%b"},' % (
+            name,
+            severity.lower().encode(),
+            publisher,
+            RULE.encode(),
+        )
+        front += b'"annotations":{"summary":"%b %b from %b}' % (
+            severity.encode(),
+            name[1:-1],
+            orjson.dumps(publisher_id or "an unnamed publisher")[1:],
+        )
+        front += _STARTS_AT
+        between_ids = b'","fingerprint":"%b","episode":"' % key
+        subject = event_type.encode("utf-8", "replace")
+        last_headers = packed_header("ce_subject", subject) + packed_header(*_CONTENT_TYPE)
+        nbytes = len(front) + len(between_ids)
+        return OfPair(key, packed_text(key), front, between_ids, last_headers, nbytes, subject)
 
 
 class Forwarding:
@@ -177,15 +178,17 @@ class Forwarding:
         self._ids = hashlib.blake2b(f"{RULE}/{source}/".encode(), digest_size=16)
         self._place = _STATE + orjson.dumps(tp.topic) + b',"partition":%d,"offset":' % tp.partition
         self._ce_source = ("ce_source", f"tocsin/{tp.topic}".encode())
-        #: Headers of an alert with a start, packed: up to its id, and from there to the start.
-        self._before_id = varint(_HEADERS) + packed_header(*_SPECVERSION) + packed_text(b"ce_id") + _ID_LENGTH
-        self._before_time = b"".join(
-            (
-                packed_header(*self._ce_source),
-                packed_header(*_CE_TYPE),
-                packed_text(b"ce_time"),
-                varint(len(start_text(0))),
-            )
+        #: The end of the value and the headers of an alert with a start, packed: up to the id, and from there
+        #: to the start.
+        self._to_id = b"".join(
+            (b"}", varint(_HEADERS), packed_header(*_SPECVERSION), packed_text(b"ce_id"), _ID_LENGTH)
+        )
+        self._to_time = b"".join(
+            (packed_header(*self._ce_source), packed_header(*_CE_TYPE), packed_text(b"ce_time"), _TIME_LENGTH)
+        )
+        #: Bytes of a value with a start, but for what depends on the notification.
+        self._fixed = len(self._value(_NO_PAIR, 0, bytes(32), start_text(0), None, b"[]", b"")) - len(
+            b"0null"
         )
 
     def alert(
@@ -212,10 +215,10 @@ class Forwarding:
         if read.stated_priority is not None:
             repairs += b',"statedPriority":' + orjson.dumps(read.stated_priority)
         notification = self._original(value, read.repairs) if body else _LEFT_OUT
-        of_type, key, identity, starts_at, value = self._parts(
-            offset, event_ms, read.event_type, read.publisher_id, read.message_id, repairs, notification
-        )
-        return Outgoing(self._topic, value, key, None, self._headers(identity, starts_at, of_type, headers))
+        pair = self._labels.of_pair(read.event_type, read.publisher_id)
+        identity, starts_at = self._identity(offset), start_text(event_ms) if event_ms > 0 else b""
+        value = self._value(pair, offset, identity, starts_at, read.message_id, repairs, notification)
+        return Outgoing(self._topic, value, pair.key, None, self._headers(pair, identity, starts_at, headers))
 
     def alerts(
         self, records: Sequence[Record], times_ms: Sequence[int], reads: Sequence[Tidy]
@@ -230,34 +233,114 @@ class Forwarding:
         values: list[Any] = list(map(_value_of, records))
         if max(map(len, values)) > _MAX_BODY_BYTES or not self._masker.are_plain(values):
             values = [self._original(value, ()) for value in values]
-        parts, before_id, before_time = self._parts, self._before_id, self._before_time
-        keys, packed = [], []
-        for record, event_ms, read, original in zip(records, times_ms, reads, values, strict=True):
-            of_type, key, identity, starts_at, value = parts(
-                record.offset, event_ms, read.event_type, read.publisher_id, read.message_id, b"[]", original
+        pairs: list[Any] = list(map(self._labels.pairs.get, map(_names_of, reads)))
+        if None in pairs:
+            pairs = [self._labels.of_pair(read.event_type, read.publisher_id) for read in reads]
+        ids = list(map(self._identity, map(_offset_of, records)))
+        if min(times_ms) <= 0 or any(map(_headers_of, records)):
+            packed = [
+                self._packed_alert(*parts)
+                for parts in zip(records, times_ms, reads, values, pairs, ids, strict=True)
+            ]
+        else:
+            packed = self._alike(records, times_ms, reads, values, pairs, ids)
+        return PackedRecords(self._topic, [pair.key for pair in pairs], packed)
+
+    def _packed_alert(
+        self, record: Record, event_ms: int, read: Tidy, notification: bytes, pair: OfPair, identity: bytes
+    ) -> bytes:
+        """One alert of `alerts`."""
+        starts_at = start_text(event_ms) if event_ms > 0 else b""
+        value = self._value(pair, record.offset, identity, starts_at, read.message_id, b"[]", notification)
+        return packed_record(pair.key, value, self._headers(pair, identity, starts_at, record.headers))
+
+    def _alike(
+        self,
+        records: Sequence[Record],
+        times_ms: Sequence[int],
+        reads: Sequence[Tidy],
+        notifications: Sequence[bytes],
+        pairs: Sequence[OfPair],
+        ids: Sequence[bytes],
+    ) -> list[bytes]:
+        """The alerts of records with a time and without headers, by functions that loop in C."""
+        _, packed_keys, fronts, between_ids, last_headers, pair_bytes, _ = zip(*pairs, strict=True)
+        starts = list(map(start_text, times_ms))
+        numbers = list(map(_NUMBER, map(_offset_of, records)))
+        message_ids = list(map(orjson.dumps, map(_message_id_of, reads)))
+        lengths = map(
+            sum,
+            zip(
+                repeat(self._fixed),
+                pair_bytes,
+                map(len, numbers),
+                map(len, message_ids),
+                map(len, notifications),
+                strict=False,  # the first has no end
+            ),
+        )
+        parts = (
+            packed_keys,
+            map(varint, lengths),
+            fronts,
+            starts,
+            repeat(_AFTER_START),
+            ids,
+            between_ids,
+            ids,
+            repeat(self._place),
+            numbers,
+            repeat(_TO_MESSAGE_ID),
+            message_ids,
+            repeat(_TO_NOTIFICATION),
+            notifications,
+            repeat(self._to_id),
+            ids,
+            repeat(self._to_time),
+            starts,
+            last_headers,
+        )
+        return list(map(b"".join, zip(*parts, strict=False)))
+
+    def _identity(self, offset: int) -> bytes:
+        """The id of the alert of an offset: a hash of that and the source."""
+        ids = self._ids.copy()
+        ids.update(b"%d" % offset)
+        return ids.hexdigest().encode()
+
+    def _value(
+        self,
+        pair: OfPair,
+        offset: int,
+        identity: bytes,
+        starts_at: bytes,
+        message_id: str | None,
+        repairs: bytes,
+        notification: bytes,
+    ) -> bytes:
+        """The value of an alert; without a start when nobody knows it, so that Alertmanager takes its own."""
+        return b"".join(
+            (
+                pair.front if starts_at else pair.front.removesuffix(_STARTS_AT),
+                starts_at,
+                _AFTER_START if starts_at else _WITHOUT_START,
+                identity,
+                pair.between_ids,
+                identity,
+                self._place,
+                b"%d" % offset,
+                _TO_MESSAGE_ID,
+                orjson.dumps(message_id),
+                _TO_REPAIRS,
+                repairs,
+                _NOTIFICATION,
+                notification,
+                b"}",
             )
-            keys.append(key)
-            packed.append(
-                b"".join(
-                    (
-                        _KEY_LENGTH,
-                        key,
-                        varint(len(value)),
-                        value,
-                        before_id,
-                        identity,
-                        before_time,
-                        starts_at,
-                        of_type.last_headers,
-                    )
-                )
-                if starts_at and not record.headers
-                else packed_record(key, value, self._headers(identity, starts_at, of_type, record.headers))
-            )
-        return PackedRecords(self._topic, keys, packed)
+        )
 
     def _headers(
-        self, identity: bytes, starts_at: bytes, of_type: OfEventType, headers: Headers
+        self, pair: OfPair, identity: bytes, starts_at: bytes, headers: Headers
     ) -> list[tuple[str, bytes]]:
         """Headers of an alert. `alerts` has the same, packed."""
         return [
@@ -266,60 +349,10 @@ class Forwarding:
             self._ce_source,
             _CE_TYPE,
             *([("ce_time", starts_at)] if starts_at else []),
-            of_type.subject,
+            ("ce_subject", pair.subject),
             _CONTENT_TYPE,
             *(carried_headers(headers) if headers else ()),
         ]
-
-    def _parts(
-        self,
-        offset: int,
-        event_ms: int,
-        event_type: str,
-        publisher_id: str,
-        message_id: str | None,
-        repairs: bytes,
-        notification: bytes,
-    ) -> tuple[OfEventType, bytes, bytes, bytes, bytes]:
-        """What an alert is made of: event type, key, id, start (or nothing), and value."""
-        labels = self._labels
-        of_type = labels.of_event_type(event_type)
-        in_labels, in_summary = labels.of_publisher(publisher_id)
-        key = of_type.keys.get(publisher_id) or labels.key(of_type, event_type, publisher_id)
-        number = b"%d" % offset
-        ids = self._ids.copy()
-        ids.update(number)
-        identity = ids.hexdigest().encode()
-        if event_ms > 0:
-            starts_at, before_url = start_text(event_ms), b'","generatorURL":"","id":"'
-        else:  # nobody knows it, so it is left out, and Alertmanager takes its own
-            starts_at, before_url = b"", b',"generatorURL":"","id":"'
-            in_summary = in_summary.removesuffix(_STARTS_AT)
-        value = b"".join(
-            (
-                of_type.before,
-                in_labels,
-                of_type.between,
-                in_summary,
-                starts_at,
-                before_url,
-                identity,
-                b'","fingerprint":"',
-                key,
-                b'","episode":"',
-                identity,
-                self._place,
-                number,
-                b',"message_id":',
-                b"null" if message_id is None else orjson.dumps(message_id),
-                b'}],"rule":"forward","repairs":',
-                repairs,
-                _NOTIFICATION,
-                notification,
-                b"}",
-            )
-        )
-        return of_type, key, identity, starts_at, value
 
     def _original(self, value: bytes, repairs: Sequence[Repair]) -> bytes:
         """The bytes that came, but for secrets: what parses cannot always be written again."""

@@ -150,19 +150,16 @@ def test_what_is_kept_of_event_types_and_publishers_is_bounded() -> None:
     labels = AlertLabels(Priority.ERROR)
     for number in range(30_000):
         event_type, publisher_id = f"{number:0255d}", f"{number:0200d}"
-        labels.of_publisher(publisher_id)
-        labels.key(labels.of_event_type(event_type), event_type, publisher_id)
+        labels.of_pair(event_type, publisher_id)
     assert labels._kept_bytes <= 8 * 2**20
-    held = sum(len(each.before) + len(each.between) for each in labels._event_types.values())
-    held += sum(len(a) + len(b) for a, b in labels._publishers.values())
-    held += sum(len(publisher_id) for each in labels._event_types.values() for publisher_id in each.keys)
+    held = sum(
+        len(event_type) + len(publisher_id) + len(pair.front) + len(pair.between_ids) + len(pair.last_headers)
+        for (event_type, publisher_id), pair in labels.pairs.items()
+    )
     assert 0 < held <= labels._kept_bytes
-    of_type = labels.of_event_type("x")
     for long in ("p" * 1_000_000, "q" * 1_000_000):  # of a megabyte, none is kept
-        labels.of_publisher(long)
-        labels.key(of_type, "x", long)
-        assert long not in labels._publishers
-        assert long not in of_type.keys
+        assert labels.of_pair("x", long) == labels.of_pair("x", long)
+        assert ("x", long) not in labels.pairs
 
 
 def test_the_parts_around_a_publisher_are_those_of_json_as_a_whole() -> None:
