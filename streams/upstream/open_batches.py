@@ -32,7 +32,7 @@ class OpenBatches:
         #: What the partitions were chosen from; aiokafka has another dictionary when it looks again.
         self._known: Any = None
         #: Topic -> key -> partition, and how many keys that are.
-        self._places: defaultdict[str, dict[bytes, TopicPartition]] = defaultdict(dict)
+        self._partitions: defaultdict[str, dict[bytes, int]] = defaultdict(dict)
         self._remembered = 0
         #: Batch -> the future of what was put into it.
         self._shared: dict[Any, asyncio.Future[Any]] = {}
@@ -71,18 +71,17 @@ class OpenBatches:
             return []
         if self._producer._message_accumulator._compression_type:
             return []
-        places, known = self._places[topic], records.keys
-        by_place: dict[TopicPartition, list[int]] = {}
-        for index in range(first, end):
-            place = places.get(known[index]) or self._place(topic, known[index])
-            found = by_place.get(place)
-            if found is None:
-                by_place[place] = [index]
-            else:
-                found.append(index)
+        keys = records.keys[first:end]
+        found: list[Any] = list(map(self._partitions[topic].get, keys))
+        if None in found:
+            found = [self._partition(topic, key) for key in keys]
+        by_partition: dict[int, list[int]] = {partition: [] for partition in dict.fromkeys(found)}
+        for index, partition in enumerate(found, first):
+            by_partition[partition].append(index)
         put = []
-        for place, indexes in by_place.items():
-            packed = [records.records[index] for index in indexes]
+        for partition, indexes in by_partition.items():
+            place = TopicPartition(topic, partition)
+            packed = list(map(records.records.__getitem__, indexes))
             done = 0
             while done < len(packed):
                 batch = self._packed_batch(place)
@@ -126,24 +125,26 @@ class OpenBatches:
             return None
         if producer._metadata._partitions is not self._known or self._remembered > _MOST_REMEMBERED:
             self._known = producer._metadata._partitions
-            self._places.clear()
+            self._partitions.clear()
             self._remembered = 0
         return accumulator._batches
 
     def _batch(self, topic: str, key: bytes) -> Any:
         """The batch that is open for a key; None when there is none."""
         batches = self._batches()
-        open_ = None if batches is None else batches.get(self._place(topic, key))
+        if batches is None or topic not in self._known:
+            return None
+        open_ = batches.get(TopicPartition(topic, self._partition(topic, key)))
         return open_[-1] if open_ else None
 
-    def _place(self, topic: str, key: bytes) -> TopicPartition | None:
-        """The partition of a key, as ``send`` chooses it; None of a topic that is not known."""
-        place = self._places[topic].get(key)
-        if place is None and topic in self._known:
-            partition = self._producer._partition(topic, None, None, None, key, None)
-            place = self._places[topic][key] = TopicPartition(topic, partition)
+    def _partition(self, topic: str, key: bytes) -> int:
+        """The partition of a key of a topic that is known, as ``send`` chooses it."""
+        partition = self._partitions[topic].get(key)
+        if partition is None:
+            chosen = self._producer._partition(topic, None, None, None, key, None)
+            partition = self._partitions[topic][key] = int(chosen)
             self._remembered += 1
-        return place
+        return partition
 
 
 def _listed(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
