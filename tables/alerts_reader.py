@@ -35,6 +35,8 @@ _PIECE_S: Final = 0.0005
 #: has more lies out of reach soon.
 _MOST_RECORDS: Final = 100
 _REST_S: Final = 0.02
+#: The rest while more comes than is kept: what is taken now is soon forgotten, and the worker has other work.
+_STORM_REST_S: Final = 0.2
 #: Bytes asked for per partition and per fetch.
 _PARTITION_BYTES: Final = 128 * 2**10
 _FETCH_BYTES: Final = 512 * 2**10
@@ -246,12 +248,14 @@ class AlertsReader:
         look_at = self._steady() + _LOOK_INTERVAL_S
         while True:
             fetched = await consumer.getmany(timeout_ms=1000, max_records=_MOST_RECORDS)
+            rest_s = _REST_S
             for tp, records in fetched.items():
-                await self._take(consumer, memory, tp, records)
+                if await self._take(consumer, memory, tp, records):
+                    rest_s = _STORM_REST_S
                 progress[tp.topic].taken(tp.partition, records[-1].offset + 1)
             if fetched:
                 self._tell()
-                await asyncio.sleep(_REST_S)
+                await asyncio.sleep(rest_s)
             if self._steady() > look_at:
                 look_at = self._steady() + _LOOK_INTERVAL_S
                 if await self._layout(consumer, layout) != layout:
@@ -265,15 +269,17 @@ class AlertsReader:
         memory: AlertMemory,
         tp: TopicPartition,
         records: Sequence[PlacedRecord],
-    ) -> None:
+    ) -> bool:
+        """Take records in; return whether more has come than is kept, of which the rest was passed over."""
         place = (tp.topic, tp.partition)
         await _in_pieces(memory.take(place, records))
         position = records[-1].offset + 1
         known_end = max(position, consumer.highwater(tp) or 0)
         memory.forget(place, known_end - memory.reach)
-        if position < known_end - memory.reach:
-            # More has come than is kept.
+        is_storm = position < known_end - memory.reach
+        if is_storm:
             consumer.seek(tp, known_end - memory.reach)
+        return is_storm
 
     async def _read_back(
         self,
