@@ -116,6 +116,8 @@ class Counting:
         #: The assignment or the worker is ending: all that could be made durable is.
         self._finished = False
         self._drained = False
+        #: `_processed` as of the last flush.
+        self._flushed = 0
         self.flushes = 0
 
     # ---------------------------------------------------------------- Work
@@ -237,12 +239,16 @@ class Counting:
     async def _run(
         self, failed: Callable[[BaseException], None], flushed: Callable[[], Awaitable[object]]
     ) -> None:
+        self._pace.begin(time.monotonic(), self._flushed)
         while True:
-            await asyncio.sleep(self._pace.wait_s())
+            if left_s := self._pace.left_s(time.monotonic(), self._processed()):
+                await asyncio.sleep(left_s)
+                continue
             try:
                 await self.flush(pause_s=_ARRIVAL_S)
                 self._clock.look()
                 await flushed()
+                self._pace.begin(time.monotonic(), self._flushed)
             except Exception as error:
                 # A disk that refuses is said in one sentence by whoever is told.
                 if not isinstance(error, LocalStateError):
@@ -250,6 +256,10 @@ class Counting:
                 self._finished = True  # it would fail again while the worker ends
                 failed(error)
                 return
+
+    def _processed(self) -> int:
+        """Sum of the offsets up to which the assigned sources have counted."""
+        return sum(counter.processed for counter in self._sources.values())
 
     async def flush(self, pause_s: float = 0.0) -> None:
         """Make everything counted so far durable, and send it on.
@@ -261,6 +271,7 @@ class Counting:
             if self._finished:
                 return
             started = self._flush_started = time.monotonic()
+            self._flushed = self._processed()
             epoch = self._epoch
             try:
                 if await self._flush_sources(epoch) and pause_s:

@@ -1,4 +1,4 @@
-"""How often counts are made durable: at the configured interval, and rarer where that would cost too much.
+"""When counts are made durable: at the configured interval, sooner behind a burst, rarer where it is dear.
 
 A flush writes every row that has changed as a whole. With very many event types, or partitions, rows change
 nearly whole between two flushes, and flushing would take more of the processor than counting. So the time it
@@ -17,6 +17,12 @@ from typing import Final
 FLUSH_SHARE: Final = 0.05
 #: Seconds between two flushes, at most, unless more are configured.
 MOST_INTERVAL_S: Final = 10.0
+#: Where as many records were counted since the last flush and no more come, a burst is over, and its counts
+#: are wanted: the next flush need not wait for its time, but so many seconds.
+BURST: Final = 5_000
+LEAST_INTERVAL_S: Final = 0.2
+#: Seconds without another record after which no more come.
+QUIET_S: Final = 0.05
 #: Seconds of the event loop that it takes to hand a record to the Kafka client and to hear of it, about.
 SENDING_S: Final = 60e-6
 
@@ -33,6 +39,9 @@ class FlushPace:
         self._clock = clock
         self._spent_s = 0.0
         self._began = 0.0
+        self._due_s = self._least_s = 0.0
+        self._flushed = 0
+        self._counted: int | None = None
 
     def spent(self, seconds: float) -> None:
         """Take note of time that flushing has taken."""
@@ -52,8 +61,34 @@ class FlushPace:
         """End it."""
         self._spent_s += self._clock() - self._began
 
-    def wait_s(self) -> float:
-        """Seconds to wait before the next flush; what was spent until now is then paid for."""
+    def begin(self, now_s: float, flushed: int) -> None:
+        """Begin to wait for the next flush; what was spent until now is paid for by then.
+
+        Args:
+            now_s: of a clock that only goes on.
+            flushed: records that were counted when the last flush began.
+        """
         spent, self._spent_s = self._spent_s, 0.0
         most = max(MOST_INTERVAL_S, self._interval_s)
-        return min(max(self._interval_s, spent / FLUSH_SHARE), most)
+        paid_s = min(spent / FLUSH_SHARE, most)
+        self._due_s = now_s + max(self._interval_s, paid_s)
+        self._least_s = min(self._due_s, now_s + max(LEAST_INTERVAL_S, paid_s))
+        self._flushed, self._counted = flushed, None
+
+    def left_s(self, now_s: float, counted: int) -> float:
+        """Seconds after which to ask again; 0 when it is time for a flush.
+
+        Args:
+            now_s: of the same clock.
+            counted: records that are counted by now.
+        """
+        if now_s >= self._due_s:
+            return 0.0
+        if now_s < self._least_s:
+            return self._least_s - now_s
+        before, self._counted = self._counted, counted
+        many = counted - self._flushed >= BURST
+        if many and counted == before:
+            return 0.0
+        # It is looked at so often only while many records wait.
+        return min(self._due_s - now_s, QUIET_S if many else LEAST_INTERVAL_S)

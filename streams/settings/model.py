@@ -102,8 +102,8 @@ class Settings(HttpBridgeSettings):
         1.0,
         ge=0.05,
         le=30,
-        description="Seconds between writes of changed counts; "
-        "more, up to 10, where they take over 5 % of the time.",
+        description="Seconds between writes of changed counts; less, from 0.2, when a burst is over, "
+        "and more, up to 10, where they take over 5 % of the time.",
     )
     lateness_s: int = Field(
         3600,
