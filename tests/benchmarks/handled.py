@@ -26,7 +26,10 @@ class HandledTimes:
         self._file = os.open(Path(folder) / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def note(self, value: bytes) -> None:
-        """The agent takes up this record now; without a number in it, nothing is noted."""
+        """The agent takes up this record now; without a number in it, nothing is noted.
+
+        Where the spec says that no record bears one (option ``unnumbered``), arms leave this out.
+        """
         now = time.monotonic_ns()
         if match := NUMBER.search(value):
             os.write(self._file, _ENTRY.pack(int(match[1]), now))

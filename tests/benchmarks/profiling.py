@@ -13,6 +13,7 @@ class Profile:
 
     def __init__(self, pid: int, seconds: int, out: Path) -> None:
         self._out = out
+        out.parent.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             [
                 str(Path(sys.executable).with_name("py-spy")),

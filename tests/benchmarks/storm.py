@@ -48,8 +48,8 @@ _SIZE = 350
 _MANY, _MORE = 25, 2
 #: What takes part unless told otherwise, so that it is over in some minutes; and all shares.
 _ARMS, _SHARES, _ALL_SHARES = "tocsin,bare,counting", "0,10,50,100", "0,5,10,25,50,100"
-#: How an arm forwards: as a storm wants it, by waiting a little for more.
-_FORWARDING = {"forward": True, "linger_ms": 5, "acks": "all"}
+#: How an arm forwards: as a storm wants it, by waiting a little for more. No record has a number to note.
+_FORWARDING = {"forward": True, "linger_ms": 5, "acks": "all", "unnumbered": True}
 
 #: Of a repeat at one share: what each arm reached, by its name; None for one that failed.
 Runs = Mapping[str, Sequence[Mapping[str, float] | None]]
@@ -59,7 +59,7 @@ def storm_arms() -> dict[str, Arm]:
     """The arms by name, as they take part in a storm."""
     known = arms()
     found = {
-        "tocsin": replace(known["tocsin"], title="Tocsin", options={"forward": True}),
+        "tocsin": replace(known["tocsin"], title="Tocsin", options={"forward": True, "unnumbered": True}),
         "bare": replace(
             known["aiokafka"], name="bare", title="bare aiokafka loop that forwards", options=_FORWARDING
         ),

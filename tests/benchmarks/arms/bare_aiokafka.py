@@ -44,6 +44,7 @@ async def run(spec: RunSpec) -> None:
         )
         await producer.start()
     handled = HandledTimes(spec.folder)
+    numbered = not spec.option("unnumbered")
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -58,7 +59,8 @@ async def run(spec: RunSpec) -> None:
             priority = topics[tp.topic]
             if producer is not None and priority == "CRITICAL":
                 for record in records:
-                    handled.note(record.value)
+                    if numbered:
+                        handled.note(record.value)
                     await producer.send(spec.alerts + "critical", record.value)
             for record in records:
                 counts[priority, orjson.loads(record.value)["event_type"]] += 1

@@ -24,6 +24,7 @@ def run(spec: RunSpec) -> None:
     """Consume until stopped; commit every second. With the option ``forward``, send CRITICAL on."""
     progress = Progress(spec.progress, spec.target)
     handled = HandledTimes(spec.folder)
+    numbered = not spec.option("unnumbered")
     topics = priorities_by_topic(spec.prefix)
     consumer = Consumer(
         {
@@ -65,7 +66,8 @@ def run(spec: RunSpec) -> None:
             if priority == "DEBUG":
                 debug += 1
             elif forward and priority == "CRITICAL":
-                handled.note(value)
+                if numbered:
+                    handled.note(value)
                 producer.produce(alerts, value)
             counts[priority, orjson.loads(value)["event_type"]] += 1
             if work_s:

@@ -44,7 +44,8 @@ def make_app(spec: RunSpec) -> Application:
         frame = app.dataframe(app.topic(topic, value_deserializer="bytes" if sends else "json"))
         if sends:
             # As it came, so that it can be sent on as it came.
-            frame = frame.update(handled.note).to_topic(alerts).apply(orjson.loads)
+            frame = frame if spec.option("unnumbered") else frame.update(handled.note)
+            frame = frame.to_topic(alerts).apply(orjson.loads)
         if spec.option("group_by"):
             frame = frame[["event_type"]].group_by("event_type")  # nothing else need take the way
         if spec.option("state"):

@@ -62,6 +62,7 @@ def make_app(spec: RunSpec) -> Any:
     alerts = app.topic(spec.alerts + "critical", value_serializer="raw")
     service = ServiceTimes(spec.folder)
     handled = HandledTimes(spec.folder)
+    numbered = not spec.option("unnumbered")
 
     def add_agent(name: str, topic: str) -> None:
         work_s = work_seconds(spec, name)
@@ -72,7 +73,7 @@ def make_app(spec: RunSpec) -> Any:
             async for value in stream:
                 progress.begin()
                 began = time.perf_counter_ns()
-                if forward:
+                if forward and numbered:
                     handled.note(value)
                 if work_s:
                     burn(work_s)

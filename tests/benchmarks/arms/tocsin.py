@@ -37,6 +37,7 @@ def install(spec: RunSpec) -> None:
     service = ServiceTimes(spec.folder)
     handled = HandledTimes(spec.folder)
     flood = spec.option("flood") or Priority.DEBUG.value
+    numbered = not spec.option("unnumbered")
     gate = Gate(spec)
     work_s = {priority: work_seconds(spec, priority) for priority in PRIORITIES}
     tune = spec.option("tune") or {}
@@ -69,9 +70,10 @@ def install(spec: RunSpec) -> None:
             began = time.perf_counter_ns()
             records = len(batch.records)
             work = work_s[batch.priority.value]
-            if batch.priority is Priority.CRITICAL:
+            if batch.priority is Priority.CRITICAL and (numbered or work):
                 for record in batch.records:
-                    handled.note(record.value or b"")
+                    if numbered:
+                        handled.note(record.value or b"")
                     if work:
                         burn(work)
             elif work:
