@@ -61,8 +61,9 @@ def of_version(magic: int) -> bytes:
     return bytes(builder.build())
 
 
-@pytest.mark.parametrize("magic", [0, 1, 2])
-@pytest.mark.parametrize("before", [b"", batch()])
+@pytest.mark.parametrize(
+    ("magic", "before"), [(0, b""), (1, b""), (2, b""), (2, batch())], ids=["0", "1", "2", "behind another"]
+)
 def test_a_batch_of_any_version_is_held_to_its_checksum(magic: int, before: bytes) -> None:
     data = before + of_version(magic)
     for last, expected in ((data[-1], True), (data[-1] ^ 1, False)):
