@@ -236,7 +236,9 @@ class FakeSources:
         """Whether it has started."""
         return self._check("started")
 
-    def server(self, registry: CollectorRegistry | None = None, **settings: Any) -> ViewServer:
+    def server(
+        self, registry: CollectorRegistry | None = None, *, of_worker: bool = True, **settings: Any
+    ) -> ViewServer:
         """A server of these sources, on a free port, whose clock stands still."""
         return ViewServer(
             load_settings(**{"web_port": 0} | settings),
@@ -250,6 +252,7 @@ class FakeSources:
             self.letters,
             fleet=self.fleet,
             registry=registry,
+            of_worker=of_worker,
             clock=lambda: NOW_S + 1.0,
         )
 
