@@ -46,10 +46,11 @@ def _hint(found: Findings) -> list[str]:
     """What may be the reason that nobody thinks of."""
     if not found.number_of_differences:
         return []
-    return [
-        f"Were these the settings of the workers? What is counted, and as what, goes by {_COUNTED_BY}: run it "
-        "with the environment or the settings file of a worker before you look for what is lost."
-    ]
+    said = (
+        f"Were these the settings of the workers? What is counted, and as what, goes by {_COUNTED_BY}: run "
+        "it with the environment or the settings file of a worker before you look for what is lost."
+    )
+    return [said]
 
 
 def _result(found: Findings) -> str:
