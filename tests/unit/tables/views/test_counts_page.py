@@ -14,6 +14,7 @@ import pytest
 from yarl import URL
 
 from streams.notifications.priority import Priority
+from tables.reserved_types import DEAD_LETTERS, OVERFLOW
 from tables.totals import Totals
 from tables.views.pages.links import event_address, event_id, moved
 from tests.unit.tables.views.test_feeds import fill as forward
@@ -132,6 +133,21 @@ async def test_a_row_for_each_event_type_and_a_column_for_each_priority() -> Non
     assert "Rows 1 to 4 of 4" in seen.words
     assert all(head["scope"] in ("col", "row") for head in seen.named("th"))
     assert len(seen.named("caption")) == len(seen.named("table")) == 1
+
+
+async def test_rows_that_are_of_no_event_type_are_explained() -> None:
+    fake = sample()
+    async with served(fake) as client:
+        assert "could not be read" not in (await load(client, "/counts")).words  # the control
+    for reserved, words in ((DEAD_LETTERS, "could not be read"), (OVERFLOW, "TOCSIN_MAX_EVENT_TYPES")):
+        fake = sample()
+        fill(fake.totals, {("ERROR", reserved): {NOW_S - 20: 3}})
+        async with served(fake) as client:
+            found = await load(client, "/counts")
+            assert reserved in [row[0] for row in found.rows]
+            assert words in found.words
+            in_notes = found.text.partition('<div id="notes"')[2]
+            assert ('href="dead-letters"' in in_notes) == (reserved == DEAD_LETTERS)
 
 
 async def test_the_heads_order_the_rows_and_say_how_they_are_ordered() -> None:
