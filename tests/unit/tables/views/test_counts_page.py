@@ -338,8 +338,9 @@ async def test_hostile_names_are_cut_in_the_table_and_whole_on_their_own_page(ev
         assert len(seen.text) < len(harmless.text) + 1500
         own = await load(client, f"/{seen.link('3')}")
         like = await load(other, f"/{harmless.link('3')}")
-    assert [tag for tag, _ in own.tags] == [tag for tag, _ in like.tags]
-    assert f">{shown}<" in own.text.replace("&lt;", "<").replace("&gt;", ">").replace("&#34;", '"').replace(
+    assert [tag for tag, _ in own.tags if tag != "wbr"] == [tag for tag, _ in like.tags if tag != "wbr"]
+    whole = own.text.replace("<wbr>", "")
+    assert f">{shown}<" in whole.replace("&lt;", "<").replace("&gt;", ">").replace("&#34;", '"').replace(
         "&#39;", "'"
     ).replace("&amp;", "&")
 
