@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Final
 
 from streams.settings import SECRETS, Settings
+from streams.settings.wording import likely
 
 _PREFIX: Final = "TOCSIN_"
 #: What Kubernetes puts into every pod beside a Service that is called tocsin, or tocsin-web.
 _OF_A_SERVICE: Final = re.compile(r"_SERVICE_HOST$|_(SERVICE_)?PORT(_|$)")
+#: How like a setting one of those has to be.
+_LIKE_OF_A_SERVICE: Final = 0.85
 
 
 def unknown_settings(names: Iterable[str]) -> list[str]:
@@ -26,11 +28,13 @@ def unknown_settings(names: Iterable[str]) -> list[str]:
     known |= {f"{_PREFIX}{name.upper()}_FILE" for name in (*SECRETS, "config")}
     sentences = []
     for name in sorted(names):
-        if not name.startswith(_PREFIX) or name in known:
+        # Settings are read whatever the case of their names.
+        if not name.upper().startswith(_PREFIX) or name.upper() in known:
             continue
-        likely = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-        if likely:
-            sentences.append(f"{name} is no setting and has no effect; use {likely[0]} if that is meant.")
-        elif not _OF_A_SERVICE.search(name):
+        of_a_service = _OF_A_SERVICE.search(name)
+        meant = likely(name, known, least=_LIKE_OF_A_SERVICE) if of_a_service else likely(name, known)
+        if meant:
+            sentences.append(f"{name} is no setting and has no effect; use {meant} if that is meant.")
+        elif not of_a_service:
             sentences.append(f"{name} is no setting and has no effect; see the README for those there are.")
     return sentences

@@ -56,7 +56,7 @@ class HttpBridgeSettings(FeedSettings):
             )
         if not is_loopback(self.http_bridge_host) and self.http_bridge_tokens_file is None:
             raise ValueError(
-                f"http_bridge_host={self.http_bridge_host} can be reached from other machines: "
+                f"TOCSIN_HTTP_BRIDGE_HOST={self.http_bridge_host} can be reached from other machines: "
                 "set TOCSIN_HTTP_BRIDGE_TOKENS_FILE"
             )
         return self

@@ -178,17 +178,19 @@ class KafkaSettings(BaseSettings):
     def _check_sasl(self) -> Self:
         if not self.security_protocol.startswith("SASL"):
             return self
-        given = f"security_protocol={self.security_protocol}"
+        given = f"TOCSIN_SECURITY_PROTOCOL={self.security_protocol}"
         if self.sasl_mechanism == "AWS_MSK_IAM":
             if self.security_protocol != "SASL_SSL":
-                raise ValueError("sasl_mechanism=AWS_MSK_IAM needs TOCSIN_SECURITY_PROTOCOL=SASL_SSL")
+                raise ValueError("TOCSIN_SASL_MECHANISM=AWS_MSK_IAM needs TOCSIN_SECURITY_PROTOCOL=SASL_SSL")
             if self.sasl_aws_region is None:
-                raise ValueError("sasl_mechanism=AWS_MSK_IAM needs TOCSIN_SASL_AWS_REGION, such as eu-west-1")
+                raise ValueError(
+                    "TOCSIN_SASL_MECHANISM=AWS_MSK_IAM needs TOCSIN_SASL_AWS_REGION, such as eu-west-1"
+                )
         elif self.sasl_mechanism == "OAUTHBEARER":
             client = (self.sasl_oauth_client_id, self.sasl_oauth_client_secret)
             if (self.sasl_oauth_token_file is None) == (self.sasl_oauth_token_url is None):
                 raise ValueError(
-                    "sasl_mechanism=OAUTHBEARER needs either TOCSIN_SASL_OAUTH_TOKEN_FILE "
+                    "TOCSIN_SASL_MECHANISM=OAUTHBEARER needs either TOCSIN_SASL_OAUTH_TOKEN_FILE "
                     "or TOCSIN_SASL_OAUTH_TOKEN_URL"
                 )
             if self.sasl_oauth_token_url is not None and None in client:

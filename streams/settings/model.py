@@ -302,6 +302,7 @@ class Settings(HttpBridgeSettings):
             raise ValueError("TOCSIN_PRIORITIES names no priority; leave it unset for all five")
         if self.metrics_open and self.metrics_token is not None:
             raise ValueError("set TOCSIN_METRICS_OPEN, or a token for the metrics, but not both")
+        self._check_tokens()
         if self.web_user_header and not self.web_trusted_proxies:
             raise ValueError(
                 "TOCSIN_WEB_USER_HEADER is believed of trusted proxies alone, and there is none: set "
@@ -317,6 +318,18 @@ class Settings(HttpBridgeSettings):
                 "TOCSIN_WEB_TOKEN_FILE, or TOCSIN_WEB_OPEN=true when the network is guarded otherwise"
             )
         return self
+
+    def _check_tokens(self) -> None:
+        """Refuse a token that gives two rights: whoever had it to read, or to scrape, could change."""
+        if self.admin_token is None:
+            return
+        changes = self.admin_token.get_secret_value().strip()
+        for name, token in (("web", self.web_token), ("metrics", self.metrics_token)):
+            if token is not None and token.get_secret_value().strip() == changes:
+                raise ValueError(
+                    f"TOCSIN_ADMIN_TOKEN and TOCSIN_{name.upper()}_TOKEN have the same value, so that "
+                    "whoever may read may change too: give each a value of its own"
+                )
 
     @property
     def web_is_loopback(self) -> bool:

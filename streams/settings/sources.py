@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from streams.settings.errors import ConfigurationError
 from streams.settings.files import CONFIG_BYTES, printable, read_secret, read_text
 from streams.settings.model import Settings
+from streams.settings.wording import likely, what_to_write
 
 _PREFIX = "TOCSIN_"
 CONFIG_VARIABLE = "TOCSIN_CONFIG_FILE"
@@ -56,7 +57,7 @@ def load_settings(*, config_file: str | os.PathLike[str] | None = None, **overri
             values[name] = value
             called[name] = names.get(name, _variable(name))
     if strange := [name for name in content if name not in Settings.model_fields]:
-        raise ConfigurationError(f"{printable(strange[0])} in {printable(path)}: there is no such setting.")
+        raise ConfigurationError(_strange(strange[0], path))
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -69,34 +70,49 @@ def _variable(name: str) -> str:
     return f"{_PREFIX}{name.upper()}"
 
 
-def _environment() -> dict[str, str]:
-    """The settings that are in the environment, whatever the case of their names."""
-    names = {_variable(name).lower(): name for name in Settings.model_fields}
-    exact = {_variable(name) for name in Settings.model_fields}
+def _strange(name: str, path: str) -> str:
+    """What to say of a name in the settings file that is none of a setting."""
+    said = f"{printable(name)} in {printable(path)}: there is no such setting"
+    plain = name.lower().removeprefix(_PREFIX.lower())
+    if (secret := plain.removesuffix("_file")) in Settings.secret_names() and secret != plain:
+        return f"{said}; the file of a secret is named in the environment, as {_variable(secret)}_FILE."
+    meant = likely(plain, Settings.model_fields)
+    return f"{said}; write {meant} if that is meant." if meant else f"{said}."
+
+
+def _from_environment(variables: Iterable[str]) -> dict[str, str]:
+    """The values of those of ``variables`` that are set, whatever the case of their names there."""
+    names = {variable.lower(): variable for variable in variables}
     found = {}
     # The name as it is documented wins over one in another case.
-    for variable in sorted(os.environ, key=lambda each: each in exact):
-        if (name := names.get(variable.lower())) is not None:
-            found[name] = os.environ[variable]
+    for given in sorted(os.environ, key=lambda each: names.get(each.lower()) == each):
+        if (variable := names.get(given.lower())) is not None:
+            found[variable] = os.environ[given]
     return found
+
+
+def _environment() -> dict[str, str]:
+    """The settings that are in the environment."""
+    names = {_variable(name): name for name in Settings.model_fields}
+    return {names[variable]: value for variable, value in _from_environment(names).items()}
 
 
 def _secret_files(given: Mapping[str, Any]) -> dict[str, str]:
     """The secrets whose files the environment names, unless they were given otherwise."""
-    found = {}
-    for name in Settings.secret_names():
-        variable = f"{_variable(name)}_FILE"
-        path = os.environ.get(variable, "")
-        if path.strip() and name not in given:
-            found[name] = read_secret(variable, path)
-    return found
+    names = {f"{_variable(name)}_FILE": name for name in Settings.secret_names()}
+    return {
+        names[variable]: read_secret(variable, path)
+        for variable, path in _from_environment(names).items()
+        if path.strip() and names[variable] not in given
+    }
 
 
 def _file(option: str | os.PathLike[str] | None) -> tuple[str, dict[str, Any]]:
     """Path and content of the settings file; nothing when none is named."""
     setting, path = "--config", str(option or "")
     if not path.strip():
-        setting, path = CONFIG_VARIABLE, os.environ.get(CONFIG_VARIABLE, "")
+        setting = CONFIG_VARIABLE
+        path = _from_environment([CONFIG_VARIABLE]).get(CONFIG_VARIABLE, "")
     if not path.strip():
         return "", {}
     text = read_text(setting, path, limit=CONFIG_BYTES, what="a file of settings")
@@ -119,6 +135,8 @@ def _sentence(error: ValidationError, called: Mapping[str, str]) -> str:
         unknown = item["type"] == "extra_forbidden"
         if unknown:
             message = "there is no such setting"
+        elif field in Settings.model_fields:
+            message = what_to_write(field, Settings.model_fields[field], item) or message
         # A value may hold a secret that was put where it does not belong.
         hide = unknown or field in (*secrets, "brokers", "sasl_oauth_token_url", "driver_options")
         shown = ""

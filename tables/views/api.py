@@ -136,8 +136,8 @@ class Api:
         router.add_get("/api/v1/counts", self.counts)
         router.add_get("/api/v1/counts/{event_type:.+}", self.event_type)
         router.add_get("/api/v1/scheduler", self.scheduler)
-        if self._of_worker:
-            router.add_put("/api/v1/scheduler", self.change_scheduler, name=CHANGE_ROUTE)
+        change = self.change_scheduler if self._of_worker else self.no_scheduler
+        router.add_put("/api/v1/scheduler", change, name=CHANGE_ROUTE)
 
     async def counts(self, request: web.Request) -> web.Response:
         """Counts in a window."""
@@ -222,6 +222,15 @@ class Api:
         except BadQueryError as error:
             raise Problem(400, str(error)) from None
         return json_response(_encode(scheduler_body(self._sources, of_worker=self._of_worker)))
+
+    async def no_scheduler(self, request: web.Request) -> web.Response:  # noqa: ARG002 - all get the same
+        """Refuse to change what is not here, and say where it is."""
+        raise Problem(
+            405,
+            "Here is no scheduler: send this to the web views of a worker, each of which has weights of its "
+            "own, with the token of TOCSIN_ADMIN_TOKEN.",
+            [("Allow", "GET,HEAD")],
+        )
 
     async def change_scheduler(self, request: web.Request) -> web.Response:
         """Change weights and mode of this worker."""

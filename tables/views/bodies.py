@@ -261,7 +261,8 @@ class DeadLetterItem(msgspec.Struct, frozen=True):
 class DeadLettersBody(msgspec.Struct, frozen=True):
     """The latest dead letters; ``complete`` is whether these are all that lie in their topic.
 
-    ``records`` is how many records lie there, dead letters and notes of replays.
+    ``listed`` is how many dead letters are listed, and ``records`` how many records lie there: dead letters,
+    repeats of them, and notes of replays.
     """
 
     as_of: Time | None

@@ -64,6 +64,11 @@ def plain(name: str) -> str:
     return f"'{name}'" if _PLAIN_NAME.fullmatch(name) else "the one given"
 
 
+def detail_of(problem: Problem) -> str:
+    """The sentence that says what to change."""
+    return problem.detail or _DETAILS.get(problem.status, f"{HTTPStatus(problem.status).phrase}.")
+
+
 def problem_response(problem: Problem) -> web.Response:
     """The answer that tells of a problem."""
     title = HTTPStatus(problem.status).phrase
@@ -71,7 +76,7 @@ def problem_response(problem: Problem) -> web.Response:
         "type": "about:blank",
         "title": title,
         "status": problem.status,
-        "detail": problem.detail or _DETAILS.get(problem.status, title + "."),
+        "detail": detail_of(problem),
         **problem.more,
     }
     response = web.Response(

@@ -40,6 +40,7 @@ from tables.views.pages.files import Files
 from tables.views.pages.flow import FlowPage
 from tables.views.pages.layout import Layout
 from tables.views.pages.overview import OverviewPage
+from tables.views.pages.problem import ProblemPages
 from tables.views.pages.templating import make_environment
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem, harden, problem_response
@@ -128,6 +129,7 @@ class ViewServer:
         self.changes = PageChanges(self._shown_now, self.stream.is_full_with, access.is_session)
         sources.web = WebStats(self.stream, self.changes, answers, changes)
         self._sign_in = SignIn(access, self.prefix, environment)
+        self._problem_pages = ProblemPages(layout, environment, access, self.prefix)
         parts = (
             Api(sources, live, answers, changes, of_worker=of_worker),
             MatrixApi(live, matrix, answers),
@@ -247,15 +249,25 @@ class ViewServer:
                     return instead
             response = await self._kept(request, await handler(request))
         except Problem as problem:
-            return problem_response(problem)
+            return await self._told(request, problem)
         except web.HTTPException as error:
             allow = error.headers.get("Allow")
-            return problem_response(Problem(error.status, headers=[("Allow", allow)] if allow else ()))
+            return await self._told(
+                request, Problem(error.status, headers=[("Allow", allow)] if allow else ())
+            )
         except Exception:
             log.exception("Answering %r failed.", request.path)
-            return problem_response(Problem(500))
+            return await self._told(request, Problem(500))
         harden(response)
         return response
+
+    async def _told(self, request: web.Request, problem: Problem) -> web.Response:
+        """The answer that tells of a problem, as a page where a browser asked for one."""
+        try:
+            return await self._problem_pages.answer(request, problem)
+        except Exception:
+            log.exception("The page that tells of a problem failed.")
+            return problem_response(problem)
 
     async def _kept(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         """The response as it is, or for a page or a file one with an ETag, packed, or 304."""

@@ -19,7 +19,7 @@ from tables.views.origin import check_origin
 from tables.views.prefix import Prefix
 from tables.views.problems import posted
 from tables.views.rights import Right
-from tables.views.sessions import COOKIE, WrongTokens
+from tables.views.sessions import COOKIE, SESSION_S, WrongTokens
 
 _FORM_ROUTE: Final = "session-form"
 _IN_ROUTE: Final = "session-begin"
@@ -123,6 +123,7 @@ class SignIn:
             wrong=status == 403,
             wait_s=wait_s,
             to_read=self._access.token is not None,
+            hours=SESSION_S // 3600,
             to_change=self._access.admin_token is not None,
         )
         headers = {"Retry-After": str(wait_s)} if wait_s else None

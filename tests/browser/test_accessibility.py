@@ -17,6 +17,7 @@ OTHERS = {
     "counts?event_type=there.is.none": 200,
     "dead-letters?reason=none": 200,
     "api": 200,
+    "nothing/at/this/address": 404,
 }
 
 

@@ -31,6 +31,8 @@ class Made:
     broken: tuple[str, str] = ("", "")
     #: What the rows say; another number is a change in each of them.
     number: int = 0
+    #: What the rows say in place of that; None for that.
+    same: int | None = None
     is_there: bool = True
     has_session: bool = True
     fetched: int = 0
@@ -38,8 +40,9 @@ class Made:
 
     def rendered(self) -> str:
         """The page as the server would render it now."""
+        said = self.number if self.same is None else self.same
         rows = "\n".join(
-            f'<tr data-key="{key}"><th scope="row"><a href="#{key}">{key}</a></th><td>{self.number}</td></tr>'
+            f'<tr data-key="{key}"><th scope="row"><a href="#{key}">{key}</a></th><td>{said}</td></tr>'
             for key in self.rows
         )
         return f"""<!doctype html><html lang="en"><title>{self.number}</title>
@@ -223,3 +226,77 @@ async def test_there_are_at_most_two_fetches_a_second(made: Made) -> None:
     )
     assert len(starts) >= 4
     assert all(later - earlier > 450 for earlier, later in itertools.pairwise(starts))
+
+
+#: Rows of a table from which on the script takes them a few at a time.
+MANY = 1000
+#: Characters of what is parsed in one go.
+WATCH = """() => {
+  window.parsed = [];
+  const parse = DOMParser.prototype.parseFromString;
+  DOMParser.prototype.parseFromString = function (text, type) {
+    window.parsed.push(text.length);
+    return parse.call(this, text, type);
+  };
+}"""
+
+
+async def largest(made: Made) -> int:
+    """The most that was parsed in one go since this was asked last."""
+    found: int = await made.page.evaluate("Math.max(...window.parsed.splice(0))")
+    return found
+
+
+async def test_many_rows_are_parsed_a_few_at_a_time_and_those_that_are_the_same_not_at_all(
+    made: Made,
+) -> None:
+    await made.page.evaluate(WATCH)
+    rows = [f"row{number}" for number in range(MANY)]
+    await made.refresh(rows)
+    whole = len(made.rendered())
+    assert await largest(made) < whole / 10
+    # Another order, some that are new and some that are gone; each of them says another number.
+    random.Random(7).shuffle(rows)
+    await made.refresh([*rows[50:], "new1", "new2"])
+    assert await made.keys() == [*rows[50:], "new1", "new2"]
+    texts = await made.page.locator("#rows td").all_inner_texts()
+    assert texts == [str(made.number)] * (MANY - 48)
+    assert await largest(made) < whole / 10
+    # Only what is around the table is parsed where no row has changed.
+    made.same = before = made.number
+    await made.refresh([*reversed(rows[50:]), "new1", "new2"])
+    assert await made.keys() == [*reversed(rows[50:]), "new1", "new2"]
+    everything, made.rows = made.rows, []
+    around, made.rows = len(made.rendered()), everything
+    assert await largest(made) == around
+    # A table that is small is parsed as a whole, and what its rows were made of before is forgotten.
+    made.same = 777
+    await made.refresh(["new2", "a"])
+    assert await made.keys() == ["new2", "a"]
+    assert await made.page.locator("#rows td").all_inner_texts() == ["777"] * 2
+    made.same = before
+    await made.refresh(["new2", *rows])
+    assert await made.page.locator("#rows td").all_inner_texts() == [str(before)] * (MANY + 1)
+
+
+async def test_a_script_that_parses_all_at_once_is_found_out(made: Made) -> None:
+    """The control of the test before."""
+    made.broken = "const MANY = 200;", "const MANY = Infinity;"
+    await made.page.reload()
+    await made.page.evaluate(WATCH)
+    await made.refresh([f"row{number}" for number in range(MANY)])
+    assert await largest(made) == len(made.rendered())
+
+
+async def test_focus_and_scrolling_stay_among_many_rows(made: Made) -> None:
+    rows = [f"row{number}" for number in range(MANY)]
+    await made.refresh(rows)
+    await made.page.get_by_role("link", name="row500", exact=True).focus()
+    before = await made.page.evaluate("document.querySelector('.scroll').scrollTop")
+    assert before > 0
+    await made.refresh([*rows[501:], *rows[:501]])
+    assert await made.page.evaluate("document.activeElement.textContent") == "row500"
+    assert await made.keys() == [*rows[501:], *rows[:501]]
+    await made.refresh(rows)
+    assert await made.page.evaluate("document.activeElement.textContent") == "row500"
+    assert await made.page.evaluate("document.querySelector('.scroll').scrollTop") == before

@@ -253,7 +253,9 @@ async def test_tocsin_web_has_the_metrics_of_the_counts_alone_and_no_scheduler_t
             body = await answer.json()
             assert (body["classes"], body["scope"]) == ([], "no worker")
         async with client.put("/api/v1/scheduler") as answer:
-            assert answer.status == 405
+            problem = await answer.json(content_type="application/problem+json")
+            assert (answer.status, problem["status"], answer.headers["Allow"]) == (405, 405, "GET,HEAD")
+            assert "send this to the web views of a worker" in problem["detail"]
         for path in ("/", "/livez", "/readyz", "/startupz", "/api/v1/counts"):
             async with client.get(path) as answer:
                 assert answer.status == 200

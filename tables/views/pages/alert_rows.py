@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tables.recent_alerts import Alert
 from tables.views.alert_groups import publisher_of, summary_of
 from tables.views.alerts_query import alert_address
+from tables.views.pages.links import event_address
 from tables.views.times import age, rfc3339
+
+#: Something that is true of event types that were counted.
+Known = Callable[[str], object]
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,6 +29,7 @@ class AlertRow:
         told: its summary where that says more than event type and publisher; else "".
         place: topic, partition and offset, for people.
         address: of its own page, relative.
+        type_address: of the page of its event type, relative; "" where there is none.
     """
 
     key: str
@@ -36,6 +41,7 @@ class AlertRow:
     told: str
     place: str
     address: str
+    type_address: str
 
 
 def place_of(alert: Alert) -> str:
@@ -43,8 +49,8 @@ def place_of(alert: Alert) -> str:
     return f"{alert.topic}/{alert.partition}/{alert.offset}"
 
 
-def alert_row(alert: Alert, now_s: float) -> AlertRow:
-    """An alert as a row, at ``now_s`` seconds since 1970."""
+def alert_row(alert: Alert, now_s: float, known: Known) -> AlertRow:
+    """An alert as a row, at ``now_s`` seconds since 1970; ``known`` says which event types have a page."""
     publisher, summary, place = publisher_of(alert), summary_of(alert), place_of(alert)
     usual = f"{alert.priority.value} {alert.event_type} from {publisher or 'an unnamed publisher'}"
     return AlertRow(
@@ -57,9 +63,10 @@ def alert_row(alert: Alert, now_s: float) -> AlertRow:
         told="" if usual.startswith(summary) else summary,
         place=place,
         address=alert_address(alert),
+        type_address=event_address(alert.event_type) if known(alert.event_type) else "",
     )
 
 
-def alert_rows(alerts: Iterable[Alert], now_s: float) -> list[AlertRow]:
+def alert_rows(alerts: Iterable[Alert], now_s: float, known: Known) -> list[AlertRow]:
     """Some alerts as rows, in the same order; for a few, since they are made in one step."""
-    return [alert_row(alert, now_s) for alert in alerts]
+    return [alert_row(alert, now_s, known) for alert in alerts]

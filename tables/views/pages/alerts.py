@@ -28,7 +28,7 @@ from tables.views.alerts_query import (
 from tables.views.answers import tag
 from tables.views.counts_query import BadQueryError, parameters
 from tables.views.live_alerts import AlertsSnapshot, Kept
-from tables.views.pages.alert_rows import alert_row, alert_rows, place_of
+from tables.views.pages.alert_rows import Known, alert_row, alert_rows, place_of
 from tables.views.pages.layout import Layout
 from tables.views.times import rfc3339
 
@@ -81,6 +81,7 @@ class AlertsPage:
     async def _shown(self, query: AlertsQuery) -> dict[str, Any]:
         sources, alerts = self._layout.sources, self._layout.alerts
         now_s = sources.clock()
+        known = sources.counts.totals.known
         snapshot = await alerts.snapshot()
         found = await alerts.find(snapshot, query)
         groups, cursor = page_of(await alerts.run(grouped(found)), query, lambda group: group.newest.key)
@@ -88,7 +89,7 @@ class AlertsPage:
         items: list[dict[str, Any]] = []
         async with alerts.lane.work() as pieces:
             for group in groups:
-                items.append(_group(group, query, span, now_s))
+                items.append(_group(group, query, span, now_s, known))
                 await pieces.rest()
         is_first = query.after is None
         return {
@@ -98,7 +99,7 @@ class AlertsPage:
             "groups": items,
             "cursor": cursor,
             "is_first_page": is_first,
-            "latest": alert_rows(found[:_LISTED] if is_first else [], now_s),
+            "latest": alert_rows(found[:_LISTED] if is_first else [], now_s, known),
             "is_filtered": query.is_filtered or query.priority is not None,
             "none_kept": alerts.none_kept,
             "alerts_as_of": rfc3339(snapshot.as_of_s),
@@ -135,7 +136,7 @@ class AlertsPage:
         is_event_type = contents.labels.get("alertname") == alert.event_type
         return {
             "mistake": None,
-            "alert": alert_row(alert, sources.clock()),
+            "alert": alert_row(alert, sources.clock(), sources.counts.totals.known),
             "id": alert.ce_id,
             "starts_at": alert.starts_at,
             "event_query": urlencode({"type": alert.event_type})
@@ -158,12 +159,12 @@ def _asked(query: AlertsQuery) -> dict[str, str]:
     return asked
 
 
-def _group(group: AlertGroup, query: AlertsQuery, span: Span, now_s: float) -> dict[str, Any]:
+def _group(group: AlertGroup, query: AlertsQuery, span: Span, now_s: float, known: Known) -> dict[str, Any]:
     counts = span.counted(group.times_ms)
     key = f"{group.priority.value}\xff{group.event_type}\xff{group.publisher}"
     return {
         "key": tag(key.encode("utf-8", "replace")),
-        "row": alert_row(group.newest, now_s),
+        "row": alert_row(group.newest, now_s, known),
         "narrower": _narrower(group, query),
         "count": group.count,
         "buckets": counts,

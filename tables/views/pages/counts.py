@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from tables.buckets import WINDOWS
+from tables.reserved_types import DEAD_LETTERS, OVERFLOW
 from tables.views.counts_query import WINDOW_NAMES, BadQueryError
 from tables.views.encoding import late_hint
 from tables.views.live_matrix import LiveMatrix
@@ -29,6 +30,12 @@ _WINDOWS: Final = {
     "24h": "last 24 hours",
     "30d": "last 30 days",
     "total": "since the first",
+}
+#: What stands in the rows that are of no event type.
+_RESERVED: Final = {
+    DEAD_LETTERS: f"{DEAD_LETTERS}: records that could not be read as notifications, each once, in the "
+    "priority of the topic that it came in.",
+    OVERFLOW: f"{OVERFLOW}: notifications whose event types are more than TOCSIN_MAX_EVENT_TYPES keeps.",
 }
 
 
@@ -92,6 +99,8 @@ class CountsPage:
                 rows.append(writer.written(row, trend))
                 await pieces.rest()
         first = (query.page - 1) * query.limit
+        shown = {row.event_type for row in found.rows}
+        reserved = [name for name in _RESERVED if name in shown]
         return {
             "query": query,
             "asked": asked_for(query),
@@ -105,6 +114,8 @@ class CountsPage:
             "limits": sorted({*_ROWS, query.limit}),
             "priorities": [priority.value for priority in sources.settings.priorities],
             "span": SPANS[query.window].words if not rows else span.words,
+            "reserved": [_RESERVED[name] for name in reserved],
+            "has_dead_letters": DEAD_LETTERS in reserved,
             "late": [late_hint(each) for each in snapshot.late if query.priority in (None, each.priority)],
         }
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from streams.dead_letters.latest import Replayed, Wanted
 from streams.dead_letters.memory import MOST_VALUE, Latest, Letter
+from streams.dead_letters.topic import NEW, STILL_BAD
 from streams.notifications.priority import Priority
 from tables.views.access import Access
 from tables.views.counts_query import BadQueryError, parameters
@@ -90,6 +91,8 @@ class DeadLettersPage:
         except Problem as problem:
             trouble = problem.detail
         letters = [each for each in latest.letters if query.reason in (None, each.reason)]
+        # Only the beginning of what was published can be sent of no record.
+        states = [latest.states[each.id] for each in letters if not each.truncated]
         return {
             "trouble": trouble,
             "reason": query.reason,
@@ -100,6 +103,8 @@ class DeadLettersPage:
             "reasons": sorted({each.reason for each in latest.sums}),
             "listed": len(latest.letters),
             "kept": len(letters),
+            "new": states.count(NEW),
+            "bad_again": states.count(STILL_BAD),
             "records": latest.records,
             "whole": latest.whole,
             "items": [self._item(each, latest) for each in letters[:_ITEMS]],

@@ -149,7 +149,11 @@ class EventPage:
                 )
                 for name in names
             ],
-            "alerts": alert_rows(await self._alerts(event_type, series.priority), layout.sources.clock()),
+            "alerts": alert_rows(
+                await self._alerts(event_type, series.priority),
+                layout.sources.clock(),
+                lambda _: False,  # it is this one
+            ),
             "keeps_alerts": bool(layout.sources.alerts.most),
         }
 

@@ -114,7 +114,7 @@ def _class_row(top: float, name: str, topic: str, totals: ClassTotals) -> list[M
             got=bar * totals.achieved_share,
             due=_WORKERS + 12 + (bar - 1.5) * totals.configured_share,
         ),
-        Markup('<text class="share" x="{}" y="{:.1f}">{:.1f} % of {:.1f}</text>').format(
+        Markup('<text class="share" x="{}" y="{:.1f}">{:.1f} %, due {:.1f}</text>').format(
             _WORKERS + 12, middle - 2, 100 * totals.achieved_share, 100 * totals.configured_share
         ),
     ]

@@ -80,7 +80,8 @@ class Layout:
         Args:
             request: that asks for it.
             template: its file.
-            shown: finds what the template needs; it does its work in pieces, in ``live.lane``.
+            shown: finds what the template needs; it does its work in pieces, in ``live.lane``. ``up`` leads
+                from a deeper address to that of the pages.
             here: the address of `PAGES` that it is, or belongs to.
             status: of the answer.
             keep: whether everybody who asks for the same address within half a second, signed in or not, gets
@@ -90,7 +91,7 @@ class Layout:
 
         async def made() -> Answer:
             found = dict(await shown())
-            return await self._made(template, found | self._head(here, signed_in=signed_in))
+            return await self._made(template, {"up": ""} | found | self._head(here, signed_in=signed_in))
 
         if status != 200 or not keep:
             answer = await made()

@@ -58,7 +58,7 @@ class RowWriter:
         address = escape(event_address(row.event_type, window=self._window))
         name = breakable(cut(visible(row.event_type[: MOST_NAME + 1]), MOST_NAME))
         key = zlib.crc32(row.event_type.encode("utf-8", "surrogatepass"))
-        parts = [f'<tr data-key="{key:x}"><th scope="row"><a href="{address}">{name}</a></th>']
+        parts = [f'<tr data-key="{key:x}"><th scope=row><a href="{address}">{name}</a></th>']
         for place, column in self._columns:
             count = row.counts[place]
             if count:

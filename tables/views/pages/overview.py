@@ -79,7 +79,7 @@ class OverviewPage:
             "is_forwarded": is_forwarded,
             "minute": hour.latest.get(priority.value, 0),
             "hour": sum(hour.of(priority.value)),
-            "rows": alert_rows(found, now_s),
+            "rows": alert_rows(found, now_s, sources.counts.totals.known),
         }
 
 

@@ -33,6 +33,6 @@ def step_path(values: Sequence[int], largest: int, height: int = _HEIGHT) -> str
 def step_chart(values: Sequence[int]) -> str:
     """A chart beside the numbers that say the same, as HTML; the largest is as high as the chart."""
     return (
-        f'<svg class="trend" viewBox="0 0 {len(values)} {_HEIGHT}" preserveAspectRatio="none" '
-        f'aria-hidden="true"><path d="{step_path(values, max(values, default=0))}"/></svg>'
+        f'<svg viewBox="0 0 {len(values)} {_HEIGHT}" preserveAspectRatio=none aria-hidden=true>'
+        f'<path d="{step_path(values, max(values, default=0))}"/></svg>'
     )

@@ -8,6 +8,8 @@ const PRESSING_MS = 10000; // after which a pointer that is not heard of any mor
 const PATIENCE_MS = 10000;
 const AGAIN_MS = 2000; // between two tries while there is no answer
 const PIECE_MS = 12; // of work at a time
+const MANY = 200; // rows of one table, from which on they are parsed a few at a time
+const FEW = 50;
 
 const pause = document.getElementById("pause");
 const offline = document.getElementById("offline");
@@ -40,8 +42,9 @@ const bring = (parent, child, next) => {
 
 // Changes `shown` into `wanted` and keeps what is the same, so that focus, scroll positions and hovering stay.
 // It goes on after each child, so that thousands of rows are no long task; elements below are changed in one go.
-function* changing(shown, wanted) {
-  if (shown.isEqualNode(wanted)) return;
+// `children` are those of `wanted`, unless they are found on the way; then `wantedKeys` knows their keys.
+function* changing(shown, wanted, children = null, wantedKeys = null) {
+  if (shown === wanted || shown.isEqualNode(wanted)) return;
   if (shown.nodeType !== Node.ELEMENT_NODE) {
     shown.nodeValue = wanted.nodeValue;
     return;
@@ -52,13 +55,13 @@ function* changing(shown, wanted) {
   }
   for (const { name, value } of wanted.attributes) if (shown.getAttribute(name) !== value) shown.setAttribute(name, value);
   const keyed = byKey(shown);
-  const wantedKeys = byKey(wanted);
+  wantedKeys ??= byKey(wanted);
   // What stands in the way of an element: a row that has gone, and the blanks between two of those.
   const isInTheWay = (node) => node.nodeType === Node.ELEMENT_NODE
     ? node.dataset?.key !== undefined && !wantedKeys.has(node.dataset.key)
     : node.nodeValue.trim() === "";
   let at = shown.firstChild;
-  for (const next of [...wanted.childNodes]) {
+  for (const next of children ?? [...wanted.childNodes]) {
     const isElement = next.nodeType === Node.ELEMENT_NODE;
     while (isElement && at && isInTheWay(at)) {
       const gone = at;
@@ -97,13 +100,81 @@ const otherTasks = () => new Promise((go) => {
   port2.postMessage(0);
 });
 
+// ------------------------------------------------------------------ tables of many rows
+
+const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
+
+const ROW = '<tr data-key="';
+const BODY = '<tbody id="';
+const keyOf = (row) => row.slice(ROW.length, row.indexOf('"', ROW.length));
+
+// The rows of a table as text; null where they have no keys.
+const splitRows = (text) => {
+  const rows = [];
+  let at = text.indexOf(ROW);
+  if (at < 0 || text.slice(0, at).trim() !== "") return null;
+  while (at >= 0) {
+    const next = text.indexOf(ROW, at + 1);
+    rows.push(text.slice(at, next < 0 ? undefined : next));
+    at = next;
+  }
+  return rows;
+};
+
+// The page without the rows of the tables that have many, and those rows as text by the ids of their tables.
+// A name that a publisher chose has no "<" of its own there, so what looks like a row is one.
+const cut = (text) => {
+  const many = new Map();
+  let rest = "";
+  let done = 0;
+  for (let at = text.indexOf(BODY); at >= 0; at = text.indexOf(BODY, at + 1)) {
+    const begin = text.indexOf(">", at) + 1;
+    const end = text.indexOf("</tbody>", begin);
+    const rows = end < 0 ? null : splitRows(text.slice(begin, end));
+    if (rows === null || rows.length < MANY) continue;
+    many.set(text.slice(at + BODY.length, text.indexOf('"', at + BODY.length)), rows);
+    rest += text.slice(done, begin);
+    done = end;
+  }
+  return [rest + text.slice(done), many];
+};
+
+// What each row that was taken over was made of, by the id of its table and its key.
+const madeOf = new Map();
+
+// The rows of a table: as they are shown where their text is as before, the others parsed a few at a time.
+function* rowsOf(shown, texts, wantedKeys) {
+  if (!madeOf.has(shown.id)) madeOf.set(shown.id, new Map());
+  const known = madeOf.get(shown.id);
+  const keyed = byKey(shown);
+  for (let at = 0; at < texts.length; at += FEW) {
+    const some = texts.slice(at, at + FEW).map((text) => ({ key: keyOf(text), text }));
+    const changed = some.filter(({ key, text }) => known.get(key) !== text || !keyed.has(key));
+    const fresh = changed.length
+      ? byKey(parsed(`<table><tbody>${changed.map(({ text }) => text).join("")}</table>`).querySelector("tbody"))
+      : new Map();
+    for (const { key, text } of some) {
+      yield fresh.get(key) ?? keyed.get(key);
+      known.set(key, text); // it is taken over once the next one is asked for
+    }
+  }
+  for (const key of known.keys()) if (!wantedKeys.has(key)) known.delete(key);
+}
+
+// ------------------------------------------------------------------ taking over a page
+
 // Whether all of it was taken over; it ends early where somebody begins to type or to select.
-const takeOver = async (page) => {
+const takeOver = async (text) => {
   let since = performance.now();
+  const [rest, many] = cut(text);
+  const page = parsed(rest);
   for (const shown of document.querySelectorAll("[data-live][id]")) {
     const wanted = page.getElementById(shown.id);
     if (!wanted) continue;
-    const steps = changing(shown, wanted);
+    const texts = many.get(shown.id);
+    if (!texts) madeOf.delete(shown.id);
+    const keys = texts && new Set(texts.map(keyOf));
+    const steps = texts ? changing(shown, wanted, rowsOf(shown, texts, keys), keys) : changing(shown, wanted);
     while (!steps.next().done) {
       if (performance.now() - since < PIECE_MS) continue;
       await otherTasks();
@@ -159,7 +230,7 @@ const refresh = async () => {
   }
   if (!answer.ok) throw new Error(String(answer.status));
   const text = await answer.text();
-  if (isBusy() || !(await takeOver(new DOMParser().parseFromString(text, "text/html")))) wanted = true;
+  if (isBusy() || !(await takeOver(text))) wanted = true;
 };
 
 const say = (text) => { if (offline.textContent !== text) offline.textContent = text; };

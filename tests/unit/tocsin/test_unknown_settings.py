@@ -20,6 +20,15 @@ from tocsin.unknown_settings import unknown_settings
         ("TOCSIN_WEBPORT", "TOCSIN_WEB_PORT"),
         ("TOCSIN_WEB_TOKENFILE", "TOCSIN_WEB_TOKEN_FILE"),
         ("TOCSIN_FLUSH_INTERVAL", "TOCSIN_FLUSH_INTERVAL_S"),
+        # Names of files, without the word for it or with one too many, and in another case.
+        ("TOCSIN_CONFIG", "TOCSIN_CONFIG_FILE"),
+        ("TOCSIN_CONFIG_FIEL", "TOCSIN_CONFIG_FILE"),
+        ("TOCSIN_TOKEN_FILE", "TOCSIN_WEB_TOKEN_FILE"),
+        ("TOCSIN_SSL_CA", "TOCSIN_SSL_CA_FILE"),
+        ("TOCSIN_SASL_OAUTH_TOKEN", "TOCSIN_SASL_OAUTH_TOKEN_FILE"),
+        ("TOCSIN_DATA_DIR_FILE", "TOCSIN_DATA_DIR"),
+        ("tocsin_web_tokn_file", "TOCSIN_WEB_TOKEN_FILE"),
+        ("TOCSIN_web_payload", "TOCSIN_WEB_PAYLOADS"),
     ],
 )
 def test_a_misspelt_name_is_said_with_the_one_that_is_meant(name: str, meant: str) -> None:
@@ -36,7 +45,7 @@ def test_a_name_like_no_other_is_said() -> None:
 
 def test_settings_and_the_variables_of_others_are_not_said() -> None:
     settings = [f"TOCSIN_{name.upper()}" for name in Settings.model_fields]
-    files = ["TOCSIN_CONFIG_FILE", "TOCSIN_WEB_TOKEN_FILE", "TOCSIN_SASL_PASSWORD_FILE"]
+    files = ["TOCSIN_CONFIG_FILE", "TOCSIN_WEB_TOKEN_FILE", "TOCSIN_SASL_PASSWORD_FILE", "tocsin_web_port"]
     of_a_service = [
         "TOCSIN_SERVICE_HOST",
         "TOCSIN_SERVICE_PORT",

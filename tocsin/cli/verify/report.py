@@ -13,6 +13,17 @@ from tocsin.cli.verify.findings import Findings
 
 _SHOWN_DIFFERENCES: Final = 20
 _SHOWN_NAMES: Final = 5
+#: Settings without which a record is counted as another worker would not count it.
+_COUNTED_BY: Final = ", ".join(
+    f"TOCSIN_{name}"
+    for name in (
+        "MAX_NOTIFICATION_BYTES",
+        "MAX_EVENT_TYPE_LENGTH",
+        "MAX_DEPTH",
+        "LATENESS_S",
+        "ISOLATION_LEVEL",
+    )
+)
 
 
 def agrees(found: Findings) -> bool:
@@ -28,7 +39,18 @@ def _nothing_covered(found: Findings) -> bool:
 
 def sentences(found: Findings) -> list[str]:
     """The result, and what it holds for."""
-    return [_result(found), *_coverage(found)]
+    return [_result(found), *_hint(found), *_coverage(found)]
+
+
+def _hint(found: Findings) -> list[str]:
+    """What may be the reason that nobody thinks of."""
+    if not found.number_of_differences:
+        return []
+    said = (
+        f"Were these the settings of the workers? What is counted, and as what, goes by {_COUNTED_BY}: run "
+        "it with the environment or the settings file of a worker before you look for what is lost."
+    )
+    return [said]
 
 
 def _result(found: Findings) -> str:

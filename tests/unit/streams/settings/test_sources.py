@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from streams.notifications import Priority
-from streams.settings import PROFILES, ConfigurationError, load_settings
+from streams.settings import PROFILES, ConfigurationError, Settings, load_settings
 
 
 def test_environment_wins_over_file_and_file_over_default(
@@ -88,6 +89,91 @@ def test_an_unknown_setting_in_the_file_is_an_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TOCSIN_CONFIG_FILE", str(file))
     with pytest.raises(ConfigurationError, match="no such setting"):
         load_settings()
+
+
+def test_names_in_another_case_are_taken_those_of_files_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    token, file = tmp_path / "token", tmp_path / "tocsin.toml"
+    token.write_text("let-me-in")
+    file.write_text("partitions = 3\n")
+    monkeypatch.setenv("tocsin_web_token_file", str(token))
+    monkeypatch.setenv("tocsin_config_file", str(file))
+    monkeypatch.setenv("Tocsin_web_port", "0")
+    settings = load_settings()
+    assert settings.web_token is not None
+    assert (settings.web_token.get_secret_value(), settings.partitions, settings.web_port) == (
+        "let-me-in",
+        3,
+        0,
+    )
+
+
+def test_tokens_that_would_give_two_rights_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("sixteen-letters-long\n")
+    for other in ("TOCSIN_WEB_TOKEN", "TOCSIN_METRICS_TOKEN"):
+        with monkeypatch.context() as patch:
+            patch.setenv("TOCSIN_ADMIN_TOKEN_FILE", str(token))
+            patch.setenv(other, "sixteen-letters-long")
+            with pytest.raises(ConfigurationError) as raised:
+                load_settings()
+            assert str(raised.value) == (
+                f"TOCSIN_ADMIN_TOKEN and {other} have the same value, so that whoever may read may change "
+                "too: give each a value of its own."
+            )
+            patch.setenv(other, "sixteen-letters-lonG")
+            load_settings()  # the control
+
+
+#: Texts that one kind of setting or another refuses.
+WRONG = ("maybe", "1.5", "-1", "0", "nan", "A B", "1e99", "[1]")
+
+
+def refusal(**given: object) -> str:
+    """What is said of settings that are refused; "" where they are taken."""
+    try:
+        load_settings(**given)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_no_wrong_value_is_refused_in_words_of_the_library(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    said = [refusal(**{name: wrong_type}) for wrong_type in (True, 1.5, [1], {"a": 1})]
+    for wrong in WRONG:
+        monkeypatch.setenv(f"TOCSIN_{name.upper()}", wrong)
+        said.append(refusal())
+    for each in filter(None, said):
+        assert not re.search(r"[Ii]nput|should|pattern|parse", each)
+        assert "TOCSIN_" in each
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("WEB_PAYLOADS", "maybe", "write true or false"),
+        ("PARTITIONS", "1.5", "write a whole number from 1 to 10000"),
+        ("BATCH_MS", "0", "write a number above 0 and at most 1000"),
+        ("AGE_GUARD_SHARE", "half", "write a number above 0 and below 1"),
+        ("WAIT_FOR_BROKERS_S", "long", "write a number from 0 to 86400"),
+        ("LOG_LEVEL", "loud", "write DEBUG, INFO, WARNING or ERROR"),
+        ("MODE", "fair", "write weighted, strict-with-floor or strict"),
+        ("POOL", "A B", "use lower-case letters, digits and hyphens, 41 at most, and no hyphen first"),
+    ],
+)
+def test_what_to_write_instead_is_said(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(f"TOCSIN_{name}", value)
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    assert str(raised.value) == f'TOCSIN_{name}: {words} (given: "{value}").'
 
 
 def test_show_config_prints_json_with_secrets_masked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from yarl import URL
 from streams.notifications.priority import Priority
 from streams.records import UnreadableRecord
 from tests.unit.tables.views.alerts_kit import HOSTILE, alert_record, foreign_record, forward
-from tests.unit.tables.views.views_kit import NOW_S, FakeSources, served
+from tests.unit.tables.views.views_kit import NOW_S, FakeSources, fill, served
 
 
 def sources() -> FakeSources:
@@ -93,6 +93,17 @@ def rows(found: Any, name: str) -> list[list[str]]:
     return [[words(cell) for cell in row] for row in found.get_element_by_id(name)]
 
 
+async def test_event_types_that_were_counted_lead_to_their_page() -> None:
+    fake = sources()
+    fill(fake.totals, {("ERROR", "compute.a&b"): {NOW_S - 20: 3}})
+    async with served(fake) as client:
+        for path, table in (("/alerts", "groups"), ("/alerts", "latest-alerts"), ("/", "alerts-error")):
+            found = await page(client, path)
+            links = found.get_element_by_id(table).xpath(".//th//a")
+            assert {words(link) for link in links} == {"compute.a&b"}, "others have no page"
+            await page(client, urljoin(path, links[0].get("href")))
+
+
 async def test_groups_come_newest_first_with_counts_chart_and_places() -> None:
     async with served(sources()) as client:
         found = await page(client, "/alerts")
@@ -151,7 +162,7 @@ async def test_filters_are_in_the_address_and_a_group_narrows_down_to_itself() -
             "window": "24h",
         }
         found = await page(client, "/alerts")
-        narrower = found.get_element_by_id("groups")[0].find(".//a").get("href")
+        narrower = found.get_element_by_id("groups")[0].find(".//td[@class='number']/a").get("href")
         found = await page(client, urljoin("/alerts", narrower))
         assert [row[2] for row in rows(found, "groups")] == ["compute.a&b"]
         assert "No alert that is kept is like this." in words(await page(client, "/alerts?event_type=x"))

@@ -9,8 +9,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from lxml import html
 
 from streams.dead_letters.latest import Wanted
+from streams.dead_letters.topic import Note
 from streams.notifications.masking import Masker
 from tables.views import access as access_module
 from tables.views import changes as changes_module
@@ -140,6 +142,39 @@ async def test_the_page_takes_what_it_leads_to(fake: FakeSources, query: str) ->
         rows = len(re.findall(r'<tr data-key="source:', text))
         assert rows == {"?reason=not-json": 2, "?reason=%3Cscript%3E": 0, "?done=nothing": 4}[query]
         await page(client, "?x=1", 400)
+
+
+async def test_one_button_does_what_it_says_in_each_state(
+    fake: FakeSources, client: aiohttp.ClientSession
+) -> None:
+    await sign_in(client, CHANGE)
+    history = fake.letters.memory.history
+    history.notes["source:1"] = Note(1, NOW_S * 1000)
+    history.came_back["source:2"] = "source:5"
+    fake.letters.add(5, "null-value", topic="elsewhere", replays=1)
+    found = html.fromstring(await page(client))
+    forms = {}
+    for row in found.xpath("//tbody[@id='letters']/tr"):
+        state = row.xpath("td[last()-1]")[0].text_content()
+        form = row.find(".//form")
+        forms.setdefault(state, None if form is None else (form.text_content(), dict(form.form_values())))
+        if state == "replayed":
+            # What would be counted twice needs a tick, and the browser says so.
+            assert form.find(".//input[@type='checkbox']").get("required") is not None
+    assert forms == {
+        "new": ("Replay", {"id": "source:4"}),
+        "replayed": (" count it twiceReplay again", {"id": "source:1"}),
+        "bad again": ("Replay again", {"id": "source:5", "again": "yes"}),
+        "older": None,
+    }
+    both = found.get_element_by_id("replay-all").text_content()
+    assert "also 1 bad again after a replay" in both
+    assert "Replay all that are new (2)" in both
+    # The other records of the topic, so that it agrees with what the API says.
+    assert "All 5 dead letters of the topic. Its other 2 records are notes" in found.text_content()
+    (form,) = html.fromstring(await page(client, "?reason=null-value")).xpath("//*[@id='replay-all']/form")
+    assert form.find("button").text_content() == "Replay all once more that are bad again (1)"
+    assert form.fields["again"] == "yes"
 
 
 async def test_what_cannot_be_read_is_told(fake: FakeSources) -> None:

@@ -294,3 +294,14 @@ def test_wrong_age_limits_get_one_sentence(given: str) -> None:
     assert str(refused.value).endswith(".")
     with pytest.raises(ConfigurationError, match="TOCSIN_AGE_GUARD_SHARE"):
         load_settings(age_guard_share="1.0")
+
+
+async def test_tocsin_web_says_that_a_worker_takes_it() -> None:
+    async with served(sample(), of_worker=False) as client:
+        async with client.put(PATH, headers=GOOD, json={"mode": "strict"}) as answer:
+            problem = await answer.json(content_type="application/problem+json")
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
+            assert "send this to the web views of a worker" in problem["detail"]
+        async with client.delete(PATH, headers=GOOD) as answer:  # the control: any other method
+            problem = await answer.json(content_type="application/problem+json")
+            assert "the header Allow names" in problem["detail"]

@@ -139,11 +139,27 @@ class FakeDeadLetters:
         self.failing = 0
 
     def add(
-        self, offset: int, reason: str = "not-json", topic: str = "notifications.error", value: bytes = b"x"
+        self,
+        offset: int,
+        reason: str = "not-json",
+        topic: str = "notifications.error",
+        value: bytes = b"x",
+        replays: int = 0,
     ) -> None:
         """A dead letter, written a second after the one before."""
         letter = DeadLetter(
-            f"source:{offset}", reason, "why", topic, 2, offset, 0, None, value, (), truncated=False
+            f"source:{offset}",
+            reason,
+            "why",
+            topic,
+            2,
+            offset,
+            0,
+            None,
+            value,
+            (),
+            truncated=False,
+            replays=replays,
         )
         self.memory.add(Found(letter, 1, 100 + offset, (NOW_S - 100 + offset) * 1000))
 
@@ -236,7 +252,9 @@ class FakeSources:
         """Whether it has started."""
         return self._check("started")
 
-    def server(self, registry: CollectorRegistry | None = None, **settings: Any) -> ViewServer:
+    def server(
+        self, registry: CollectorRegistry | None = None, *, of_worker: bool = True, **settings: Any
+    ) -> ViewServer:
         """A server of these sources, on a free port, whose clock stands still."""
         return ViewServer(
             load_settings(**{"web_port": 0} | settings),
@@ -250,6 +268,7 @@ class FakeSources:
             self.letters,
             fleet=self.fleet,
             registry=registry,
+            of_worker=of_worker,
             clock=lambda: NOW_S + 1.0,
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 
 from streams.notifications import Priority
+from streams.settings import Settings
 from tables.verification import TOTAL, Difference, Span
 from tocsin.cli.verify.findings import Findings
 from tocsin.cli.verify.report import agrees, as_json, sentences, table
@@ -89,6 +91,16 @@ def test_differences_are_summed_and_shown_safely() -> None:
     assert not any("\x1b" in line or "\u3164" in line for line in lines)
     assert lines[1].endswith("\\x1b[31m\\u3164")
     assert len(as_json(found)["differences"]) == 1000
+
+
+def test_other_settings_than_those_of_the_workers_are_named_where_something_differs() -> None:
+    found = Findings(SPAN, partitions=1)
+    assert not any("settings of the workers" in sentence for sentence in sentences(found))
+    found.add(Difference("INFO", "t/0", B, "a", 3, 1), public=False)
+    hint = sentences(found)[1]
+    assert hint.startswith("Were these the settings of the workers?")
+    for name in re.findall("TOCSIN_([A-Z_]+)", hint):
+        assert name.lower() in Settings.model_fields
 
 
 def test_counts_of_topics_that_are_gone_are_no_agreement() -> None:
