@@ -14,6 +14,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
+from streams.notifications.masking import Masker
 from streams.notifications.priority import Priority
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
@@ -69,6 +70,7 @@ class AlertsReader:
         options: of the aiokafka client.
         most: alerts of a feed; 0 to read nothing.
         patterns: of event types for which alerts are kept of their own.
+        masked_keys: words that name a secret, besides the built-in ones, in what is shown of alerts.
         clock: the time in seconds since 1970.
         steady: seconds, only for differences.
     """
@@ -80,6 +82,7 @@ class AlertsReader:
         *,
         most: int,
         patterns: Sequence[str] = (),
+        masked_keys: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,7 +101,8 @@ class AlertsReader:
         self._steady = steady
         #: Topic -> partition -> when it had been seen to its end, by the steady clock; of all in memory.
         self._seen: dict[str, dict[int, float]] = {}
-        self._memory = AlertMemory(topics, {}, most, patterns)
+        self._masker = Masker(masked_keys)
+        self._memory = AlertMemory(topics, {}, most, patterns, self._masker)
         self._changes_before = 0
         #: Whether the ends of all partitions were read once.
         self.complete = False
@@ -117,6 +121,7 @@ class AlertsReader:
             options,
             most=settings.feed_entries,
             patterns=settings.feed_patterns,
+            masked_keys=settings.web_masked_keys,
         )
 
     @property
@@ -221,7 +226,7 @@ class AlertsReader:
         await start_follower(consumer)
         layout = await self._layout(consumer, {})
         numbers = {topic: number for topic, (_, number) in layout.items()}
-        memory = AlertMemory(self._topics, numbers, self._most, self.patterns)
+        memory = AlertMemory(self._topics, numbers, self._most, self.patterns, self._masker)
         places = [TopicPartition(*place) for place in memory.places]
         asked_at = self._steady()
         ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
