@@ -139,11 +139,26 @@ class FakeDeadLetters:
         self.failing = 0
 
     def add(
-        self, offset: int, reason: str = "not-json", topic: str = "notifications.error", value: bytes = b"x"
+        self,
+        offset: int,
+        reason: str = "not-json",
+        topic: str = "notifications.error",
+        value: bytes = b"x",
+        letter_id: str | None = None,
     ) -> None:
         """A dead letter, written a second after the one before."""
         letter = DeadLetter(
-            f"source:{offset}", reason, "why", topic, 2, offset, 0, None, value, (), truncated=False
+            letter_id or f"source:{offset}",
+            reason,
+            "why",
+            topic,
+            2,
+            offset,
+            0,
+            None,
+            value,
+            (),
+            truncated=False,
         )
         self.memory.add(Found(letter, 1, 100 + offset, (NOW_S - 100 + offset) * 1000))
 
