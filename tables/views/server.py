@@ -125,7 +125,7 @@ class ViewServer:
         environment = make_environment()
         layout = Layout(sources, live, environment, access.is_session)
         letters = self._letters = DeadLetters(sources, changes)
-        self.changes = PageChanges(self._shown_now, self.stream.is_full_with, access.is_session)
+        self.changes = PageChanges(self._shown_now, self.stream.is_full_with, access.going_on)
         sources.web = WebStats(self.stream, self.changes, answers, changes)
         self._sign_in = SignIn(access, self.prefix, environment)
         parts = (
@@ -133,7 +133,7 @@ class ViewServer:
             MatrixApi(live, matrix, answers),
             WorkersCall(sources, live, answers),
             AlertsApi(sources, layout.alerts, answers, self.prefix),
-            Events(self.stream, access.is_session),
+            Events(self.stream, access.going_on),
             OpenApi(self.prefix, of_worker=of_worker),
             ApiReferencePage(layout, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
