@@ -42,7 +42,7 @@ from tables.views.pages.layout import Layout
 from tables.views.pages.overview import OverviewPage
 from tables.views.pages.templating import make_environment
 from tables.views.prefix import Prefix
-from tables.views.problems import Problem, harden, problem_response
+from tables.views.problems import Problem, harden, problem_response, route_of
 from tables.views.sign_in import OPEN_ROUTES, SignIn
 from tables.views.sources import (
     AlertsSource,
@@ -252,7 +252,7 @@ class ViewServer:
             allow = error.headers.get("Allow")
             return problem_response(Problem(error.status, headers=[("Allow", allow)] if allow else ()))
         except Exception:
-            log.exception("Answering %r failed.", request.path)
+            log.exception("Answering %s failed.", route_of(request))
             return problem_response(Problem(500))
         harden(response)
         return response
