@@ -106,7 +106,7 @@ class AlertsReader:
         self._changes_before = 0
         #: Whether the ends of all partitions were read once.
         self.complete = False
-        #: Why nothing can be read, one sentence; None while it can.
+        #: Why nothing can be read, or not all of it, one sentence; None while it can.
         self.trouble: str | None = None
         #: Set anew whenever there are other alerts.
         self._changed = asyncio.Event()
@@ -246,7 +246,8 @@ class AlertsReader:
         progress = {
             topic: FetchProgress(consumer, self._seen[topic], self._steady, topic) for topic in numbers
         }
-        self._memory, self.complete, self.trouble = memory, True, None
+        self._memory, self.complete = memory, True
+        self.trouble = _of_missing([topic for topic in self._topics if topic not in layout])
         self._tell()
         look_at = self._steady() + _LOOK_INTERVAL_S
         while True:
@@ -318,6 +319,15 @@ class AlertsReader:
 
     def _left_out(self, tp: TopicPartition, corrupt: Corrupt) -> None:
         log.error("%s. Feeds leave out the alerts that lay there.", corrupt.sentence(tp), extra=BOUNDED)
+
+
+def _of_missing(topics: Sequence[str]) -> str | None:
+    """The sentence for alert topics that are not there."""
+    if not topics:
+        return None
+    which = f"topic {topics[0]}" if len(topics) == 1 else f"topics {', '.join(topics)}"
+    these = "its" if len(topics) == 1 else "their"
+    return f"There is no {which}, so {these} alerts are not shown: make it with `tocsin topics apply`."
 
 
 async def _result(steps: Generator[None, None, _Found]) -> _Found:
