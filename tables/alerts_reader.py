@@ -29,7 +29,8 @@ from tables.recent_alerts import Alert, AlertMemory, Place
 
 log = logging.getLogger(__name__)
 
-_RETRY: Final = Backoff(1.0, factor=2, most_s=30.0)
+#: The longest is what pages may be late by after an outage of the brokers.
+_RETRY: Final = Backoff(1.0, factor=2, most_s=5.0)
 #: Seconds that the event loop is held at a time.
 _PIECE_S: Final = 0.0005
 #: Records taken at a time, and the seconds of rest after each time: what a storm of alerts may cost. What it
