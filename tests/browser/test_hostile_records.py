@@ -11,7 +11,7 @@ import orjson
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from streams.notifications import Priority
 from streams.notifications.visible import visible_lines
@@ -170,3 +170,18 @@ async def test_nothing_of_hostile_records_runs_or_is_hidden(
     assert visible_lines(log) == log
     assert "Traceback" not in log
     assert max(map(len, log.splitlines())) < 2000
+
+
+async def test_a_dead_letter_that_comes_alone_is_shown_by_tocsin_web(
+    browser: Browser, hostile: Served
+) -> None:
+    web = next(each for each in hostile.deployment.workers if each.name == "web")
+    pages = Pages(browser, address_of(web))
+    page = await pages.open("dead-letters")
+    async with AIOKafkaProducer(bootstrap_servers=hostile.settings.brokers) as producer:
+        # Straight into its topic: no worker has counted or said anything.
+        await producer.send_and_wait(
+            hostile.settings.dead_letter_topic, b"x", headers=letter_headers("reason-of-its-own")
+        )
+    await expect(page.locator("#letters tr").filter(has_text="reason-of-its-own")).to_have_count(1)
+    await pages.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import gc
 import io
 import json
 import logging
@@ -13,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, Gauge
 from yarl import URL
 
@@ -374,3 +377,33 @@ async def test_the_address_is_the_real_one_and_gone_after_stop(fake: FakeSources
 
 def test_priorities_of_the_kit_are_the_default_ones(fake: FakeSources) -> None:
     assert set(fake.classes) == set(fake.server()._settings.priorities) <= set(Priority)
+
+
+async def held_after_garbage(server: ViewServer) -> int:
+    """Errors that are still in memory after some connections with what is no HTTP, without a collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+            writer.write(b"\x00\xff" * 2**17)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+        async with asyncio.timeout(10):
+            while server.connections:
+                await asyncio.sleep(0)
+        return sum(isinstance(each, HttpProcessingError) for each in gc.get_objects())
+    finally:
+        gc.enable()
+
+
+async def test_what_is_no_http_is_forgotten_at_once(
+    fake: FakeSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = fake.server()
+    await server.start()
+    assert await held_after_garbage(server) == 0
+    monkeypatch.delattr(connections._Protocol, "data_received")  # the control: as aiohttp has it
+    assert await held_after_garbage(server) > 0
+    await server.stop()
