@@ -14,6 +14,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
+from streams.notifications.masking import Masker
 from streams.notifications.priority import Priority
 from streams.records import PlacedRecord
 from streams.retries import Backoff, Retries
@@ -28,7 +29,8 @@ from tables.recent_alerts import Alert, AlertMemory, Place
 
 log = logging.getLogger(__name__)
 
-_RETRY: Final = Backoff(1.0, factor=2, most_s=30.0)
+#: The longest is what pages may be late by after an outage of the brokers.
+_RETRY: Final = Backoff(1.0, factor=2, most_s=5.0)
 #: Seconds that the event loop is held at a time.
 _PIECE_S: Final = 0.0005
 #: Records taken at a time, and the seconds of rest after each time: what a storm of alerts may cost. What it
@@ -71,6 +73,7 @@ class AlertsReader:
         options: of the aiokafka client.
         most: alerts of a feed; 0 to read nothing.
         patterns: of event types for which alerts are kept of their own.
+        masked_keys: words that name a secret, besides the built-in ones, in what is shown of alerts.
         clock: the time in seconds since 1970.
         steady: seconds, only for differences.
     """
@@ -82,6 +85,7 @@ class AlertsReader:
         *,
         most: int,
         patterns: Sequence[str] = (),
+        masked_keys: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -100,11 +104,12 @@ class AlertsReader:
         self._steady = steady
         #: Topic -> partition -> when it had been seen to its end, by the steady clock; of all in memory.
         self._seen: dict[str, dict[int, float]] = {}
-        self._memory = AlertMemory(topics, {}, most, patterns)
+        self._masker = Masker(masked_keys)
+        self._memory = AlertMemory(topics, {}, most, patterns, self._masker)
         self._changes_before = 0
         #: Whether the ends of all partitions were read once.
         self.complete = False
-        #: Why nothing can be read, one sentence; None while it can.
+        #: Why nothing can be read, or not all of it, one sentence; None while it can.
         self.trouble: str | None = None
         #: Set anew whenever there are other alerts.
         self._changed = asyncio.Event()
@@ -119,6 +124,7 @@ class AlertsReader:
             options,
             most=settings.feed_entries,
             patterns=settings.feed_patterns,
+            masked_keys=settings.web_masked_keys,
         )
 
     @property
@@ -223,7 +229,7 @@ class AlertsReader:
         await start_follower(consumer)
         layout = await self._layout(consumer, {})
         numbers = {topic: number for topic, (_, number) in layout.items()}
-        memory = AlertMemory(self._topics, numbers, self._most, self.patterns)
+        memory = AlertMemory(self._topics, numbers, self._most, self.patterns, self._masker)
         places = [TopicPartition(*place) for place in memory.places]
         asked_at = self._steady()
         ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
@@ -243,7 +249,8 @@ class AlertsReader:
         progress = {
             topic: FetchProgress(consumer, self._seen[topic], self._steady, topic) for topic in numbers
         }
-        self._memory, self.complete, self.trouble = memory, True, None
+        self._memory, self.complete = memory, True
+        self.trouble = _of_missing([topic for topic in self._topics if topic not in layout])
         self._tell()
         look_at = self._steady() + _LOOK_INTERVAL_S
         while True:
@@ -319,6 +326,15 @@ class AlertsReader:
 
     def _left_out(self, tp: TopicPartition, corrupt: Corrupt) -> None:
         log.error("%s. Feeds leave out the alerts that lay there.", corrupt.sentence(tp), extra=BOUNDED)
+
+
+def _of_missing(topics: Sequence[str]) -> str | None:
+    """The sentence for alert topics that are not there."""
+    if not topics:
+        return None
+    which = f"topic {topics[0]}" if len(topics) == 1 else f"topics {', '.join(topics)}"
+    these = "its" if len(topics) == 1 else "their"
+    return f"There is no {which}, so {these} alerts are not shown: make it with `tocsin topics apply`."
 
 
 async def _result(steps: Generator[None, None, _Found]) -> _Found:

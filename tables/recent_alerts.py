@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from streams.notifications.masking import Masker
 from streams.notifications.priority import Priority
 from streams.records import Record
 from tables.totals import make_matcher
@@ -71,6 +72,9 @@ class _Body(msgspec.Struct):
 _key_of: Final = attrgetter("key")
 _decoder: Final = msgspec.json.Decoder(_Body)
 _UNREADABLE: Final = _Body()
+#: Characters of a publisher's name, and of a summary, that are kept: they are looked through for secrets.
+_MOST_TEXT: Final = 4096
+_MASKER: Final = Masker()
 
 
 class Alert:
@@ -85,7 +89,9 @@ class Alert:
         event_type: of the notification; where the alert names none, the name of the alert.
         ce_id: its CloudEvents id, which a repeat has again; where it has none, made from its place.
         starts_at: event time of the notification, RFC 3339; None where nobody knows it.
-        body: the record's value, JSON; secrets are masked in it as everywhere in alerts.
+        body: the record's value, JSON. Secrets are masked in it by the worker that forwarded it; not so where
+            another program wrote it, so that whoever shows it masks it again.
+        masker: takes secrets out of what is shown.
         truncated: whether the body is kept without what made it large.
     """
 
@@ -95,6 +101,7 @@ class Alert:
         "ce_id",
         "event_type",
         "key",
+        "masker",
         "nbytes",
         "offset",
         "partition",
@@ -105,7 +112,9 @@ class Alert:
         "truncated",
     )
 
-    def __init__(self, topic: str, partition: int, priority: Priority, record: Record) -> None:
+    def __init__(
+        self, topic: str, partition: int, priority: Priority, record: Record, masker: Masker = _MASKER
+    ) -> None:
         headers = {name: value or b"" for name, value in record.headers}
         self.topic = topic
         self.partition = partition
@@ -113,6 +122,7 @@ class Alert:
         self.time_ms = max(0, record.timestamp or 0)
         self.key: AlertKey = (self.time_ms, topic, partition, record.offset)
         self.priority = priority
+        self.masker = masker
         self.body = _bounded(record.value or b"")
         self.truncated = len(self.body) < len(record.value or b"")
         self._read: _Body | None = None
@@ -127,20 +137,24 @@ class Alert:
 
     @property
     def publisher_id(self) -> str:
-        """Who published the notification; empty where that is not said."""
+        """Who published the notification, secrets masked; empty where that is not said."""
         return self._parsed().labels.publisher_id
 
     @property
     def summary(self) -> str:
-        """The alert in one line; empty where it has none."""
+        """The alert in one line, secrets masked; empty where it has none."""
         return self._parsed().annotations.summary
 
     def _parsed(self) -> _Body:
         if self._read is None:
             try:
-                self._read = _decoder.decode(self.body)
+                self._read = read = _decoder.decode(self.body)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 self._read = _UNREADABLE
+            else:
+                in_text = self.masker.in_text
+                read.labels.publisher_id = in_text(read.labels.publisher_id[:_MOST_TEXT])
+                read.annotations.summary = in_text(read.annotations.summary[:_MOST_TEXT])
         return self._read
 
     def __repr__(self) -> str:
@@ -226,6 +240,7 @@ class AlertMemory:
         partitions: alert topic -> how many it has.
         most: alerts of a feed.
         patterns: of event types, for which alerts are kept of their own.
+        masker: takes secrets out of what is shown.
     """
 
     def __init__(
@@ -234,8 +249,10 @@ class AlertMemory:
         partitions: Mapping[str, int],
         most: int,
         patterns: Sequence[str] = (),
+        masker: Masker = _MASKER,
     ) -> None:
         self._topics = topics
+        self._masker = masker
         self.most = most
         self.places: list[Place] = [(topic, n) for topic in topics for n in range(partitions.get(topic, 0))]
         number = max(1, len(self.places))
@@ -254,7 +271,7 @@ class AlertMemory:
         """Take in the records at the end of a partition, oldest first; in steps, an alert each."""
         priority, most, most_bytes = self._topics[place[0]], self.most, self._most_bytes
         for record in records:
-            alert = Alert(*place, priority, record)
+            alert = Alert(*place, priority, record, self._masker)
             for tail in self._tails_of(place, alert):
                 tail.add(alert, most, most_bytes)
             self.changes += 1
@@ -264,7 +281,7 @@ class AlertMemory:
         """Take in the records before those that are in, oldest first; in steps, an alert each."""
         priority, most, most_bytes = self._topics[place[0]], self.most, self._most_bytes
         for record in reversed(records):
-            alert = Alert(*place, priority, record)
+            alert = Alert(*place, priority, record, self._masker)
             for tail in self._tails_of(place, alert):
                 tail.add_older(alert, most, most_bytes)
             self.changes += 1

@@ -44,6 +44,9 @@ _WINDOW_S = 60.0
 _OWN = ("tocsin", "agents", "tables", "streams")
 #: Kinds that are told apart; beyond them the oldest window ends early.
 _MOST_KINDS = 500
+#: Characters of a message, and of the end of a traceback; in either may stand what somebody sent.
+_MOST_MESSAGE = 10_000
+_MOST_TRACEBACK = 20_000
 _VARIES = re.compile(r"0x[0-9a-f]+|\d+")
 
 
@@ -148,10 +151,10 @@ class _OneLine(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return visible(super().formatMessage(record))
+        return _cut(visible(super().formatMessage(record)))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        return visible_lines(super().formatException(ei))
+        return visible_lines(_end_of(super().formatException(ei)))
 
 
 class _Json(logging.Formatter):
@@ -161,11 +164,19 @@ class _Json(logging.Formatter):
             + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": _encodable(record.getMessage()),
+            "message": _cut(_encodable(record.getMessage())),
         }
         if record.exc_info:
-            line["exception"] = _encodable(self.formatException(record.exc_info))
+            line["exception"] = _encodable(_end_of(self.formatException(record.exc_info)))
         return visible_json(orjson.dumps(line, default=str).decode())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_MESSAGE else f"{text[:_MOST_MESSAGE]}…"
+
+
+def _end_of(text: str) -> str:
+    return text if len(text) <= _MOST_TRACEBACK else f"…{text[-_MOST_TRACEBACK:]}"
 
 
 def _encodable(text: str) -> str:

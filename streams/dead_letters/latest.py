@@ -24,6 +24,7 @@ from streams.dead_letters.replay import Replay, ReplayStoppedError
 from streams.dead_letters.topic import Skipped, dead_letters
 from streams.log_lines import BOUNDED
 from streams.notifications.masking import Masker
+from streams.notifications.visible import visible
 from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import ConfigurationError, Settings
 from streams.transport.topic_reader import TopicReader, modest_reader, topic_fault
@@ -75,7 +76,7 @@ class Wanted:
     def keeps(self, letter: Letter) -> bool:
         """Whether this one is meant."""
         return (
-            (self.ids is None or letter.id in self.ids)
+            (self.ids is None or letter.id in self.ids or letter.shown_id in self.ids)
             and self.reason in (None, letter.reason)
             and (self.written_until_ms is None or letter.written_ms <= self.written_until_ms)
         )
@@ -330,7 +331,7 @@ class _Reading:
         for letter in meant:
             choice.place(letter.id, letter.replays, named=wanted.ids is not None, again=wanted.again)
         result = Replayed(left_out=len(meant) - len(choice.ids), sentences=_left_out(choice))
-        for missing in sorted((wanted.ids or frozenset()) - {letter.id for letter in meant}):
+        for missing in sorted((wanted.ids or frozenset()) - _names(meant)):
             result.failed += 1
             result.sentences.append(f"{missing} is not among the dead letters that are listed.")
         told = 0
@@ -350,6 +351,8 @@ class _Reading:
             result.failed += replay.failed
         if told > _SHOWN_FAILURES:
             result.sentences.append(f"{told - _SHOWN_FAILURES} more have failed.")
+        # They name dead letters and topics, which anybody may have named.
+        result.sentences = [visible(sentence) for sentence in result.sentences]
         return result
 
     async def _send(self, replay: Replay, chosen: Iterable[Letter], choice: Choice, result: Replayed) -> None:
@@ -379,6 +382,11 @@ async def _each(batches: Iterable[Sequence[PlacedRecord]]) -> AsyncIterator[Sequ
     for batch in batches:
         yield batch
         await let_others_pass()
+
+
+def _names(letters: Iterable[Letter]) -> set[str]:
+    """What some dead letters can be asked for by."""
+    return {name for letter in letters for name in (letter.id, letter.shown_id)}
 
 
 def _left_out(choice: Choice) -> list[str]:

@@ -112,8 +112,8 @@ def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, A
             reason=named[REASON].decode(),
             detail=named[DETAIL].decode(),
             topic=named[TOPIC].decode(),
-            partition=int(named[PARTITION]),
-            offset=int(named[OFFSET]),
+            partition=_whole(named[PARTITION], 31),
+            offset=_whole(named[OFFSET], 63),
             timestamp_ms=int(named[TIMESTAMP]),
             key=key,
             value=value,
@@ -124,6 +124,18 @@ def parse(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, A
         )
     except (KeyError, ValueError):
         return None
+
+
+def _whole(text: bytes, bits: int) -> int:
+    """A whole number that is none of Kafka's where it is larger than so many bits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = int(text)
+    if not 0 <= number < 2**bits:
+        raise ValueError("no number of Kafka's")
+    return number
 
 
 def replay_headers(letter_id: str, number: int) -> list[tuple[str, bytes]]:

@@ -11,6 +11,7 @@ import orjson
 from streams.dead_letters.topic import Found, History
 from streams.notifications.masking import Masker
 from streams.notifications.priority import Priority
+from streams.notifications.visible import visible
 
 #: Dead letters that are kept, and the first bytes of each value.
 MOST_LETTERS: Final = 2000
@@ -25,10 +26,11 @@ _MOST_MASKED: Final = 64 * 2**10
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is kept of a dead letter.
+    """What is kept of a dead letter. In its texts, what cannot be seen is escaped, but for ``id``.
 
     Attributes:
-        id: of the dead letter.
+        id: of the dead letter, as it lies in the topic.
+        shown_id: the same as it is shown, and asked for.
         reason: why it could not be read.
         detail: the same in a sentence, which may repeat some of the value; empty where that is not all shown.
         priority: of the topic it came from; None where that is no notification topic.
@@ -43,6 +45,7 @@ class Letter:
     """
 
     id: str
+    shown_id: str
     reason: str
     detail: str
     priority: Priority | None
@@ -115,13 +118,17 @@ class LetterMemory:
         letter = found.letter
         if letter.id in self._letters or len(letter.id) > _MOST_ID:
             return
+        shown_id = visible(letter.id)
+        if len(shown_id) > _MOST_ID:
+            return
         value, whole = self._shown(letter.value or b"")
         self._letters[letter.id] = Letter(
             letter.id,
-            letter.reason[:_MOST_REASON],
-            letter.detail[:_MOST_TEXT] if whole and not letter.truncated else "",
+            shown_id,
+            _shown_text(letter.reason, _MOST_REASON),
+            _shown_text(letter.detail, _MOST_TEXT) if whole and not letter.truncated else "",
             self.priorities.get(letter.topic),
-            letter.topic[:_MOST_TEXT],
+            _shown_text(letter.topic, _MOST_TEXT),
             letter.partition,
             letter.offset,
             (found.partition, found.offset),
@@ -190,6 +197,10 @@ def _rank(priority: Priority | None) -> int:
 
 def _age(letter: Letter) -> tuple[int, tuple[int, int]]:
     return letter.written_ms, letter.lies_in
+
+
+def _shown_text(text: str, most: int) -> str:
+    return visible(text[:most])[:most]
 
 
 def _is_json(value: bytes) -> bool:

@@ -6,7 +6,7 @@ of oslo.utils (``strutils._SANITIZE_KEYS``), which OpenStack masks in its own lo
 A key names a secret when one of the words is part of it, whatever the case, the signs between, and the form
 of its letters: ``adminPass``, ``_context_auth-token`` and ``X-Auth-Token`` do. Keys are looked for in the
 text as it came: at any depth, in JSON that lies in a string (as in oslo.messaging's envelope), and in what
-Python prints of a dictionary. Other text is left as it is.
+Python prints of a dictionary. Other text is left as it is, but for what `Masker.in_text` is asked to look at.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import msgspec
 import orjson
+
+from streams.notifications.visible import INVISIBLE
 
 MASK: Final = "***"
 
@@ -79,6 +81,14 @@ _BETWEEN: Final = frozenset((b",", b":", b"}", b"]", b" ", b"\t", b"\r", b"\n"))
 _ESCAPED: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|U00([0-9a-fA-F]{6}))")
 #: A password in an address, as in ``amqp://user:password@host``.
 _IN_ADDRESS: Final = re.compile(r"://[^/\s]*@")
+#: A key in text for people, with the sign behind it: ``token=``, ``token: ``, ``--token ``.
+_KEY_IN_TEXT: Final = re.compile(
+    rf"(?<![\w.{INVISIBLE}-])(?:(?P<flag>--[\w.-]++)\s|(?P<key>[\w.{INVISIBLE}-]++)\s?[=:\uff1d\uff1a]\s?)"
+)
+#: The value behind it, to the next blank or to its quote; behind a scheme of HTTP, what comes after that.
+_VALUE_IN_TEXT: Final = re.compile(
+    r"""(?:(?:basic|bearer|digest|negotiate)\s)?(?:"[^"]*+"?|'[^']*+'?|[^\s"'<>]++)""", re.IGNORECASE
+)
 #: Cyrillic and Greek letters that look like Latin ones.
 _LOOK_ALIKE: Final = str.maketrans("асеорхуіѕјԁһкѡոαεορκ", "aceopxyisjdhkwnaeopk")
 #: Keys that are remembered as harmless; services use a few hundred.
@@ -150,6 +160,31 @@ class Masker:
             text.replace(b"\0", b"")
         )  # of UTF-16 and UTF-32 each character has zeros beside it
         return self.names_a_secret(plain) or _IN_ADDRESS.search(plain) is not None
+
+    def in_text(self, text: str) -> str:
+        """Text for people, such as an annotation, with the secrets masked that stand in it.
+
+        Besides what `masked` finds in a string, those are the values of ``key=value``, ``key: value`` and
+        ``--key value`` where the key names a secret, and who signs in in an address.
+
+        Args:
+            text: of at most some thousand characters, since it is looked through in one step.
+        """
+        if not text.strip(_BEFORE):
+            return text
+        found: str = self._in_value(text)
+        if "://" in found:
+            found = _IN_ADDRESS.sub(f"://{MASK}@", found)
+        parts: list[str] = []
+        done = at = 0
+        while (key := _KEY_IN_TEXT.search(found, at)) is not None:
+            at = key.end()
+            if self._are_harmless([(key["flag"] or key["key"]).encode()]):
+                continue
+            if (value := _VALUE_IN_TEXT.match(found, at)) is not None:
+                parts += found[done:at], MASK
+                done = at = value.end()
+        return "".join((*parts, found[done:]))
 
     def masked_in_steps(self, value: Any) -> Generator[None, None, tuple[Any, int]]:
         """A value that was read from JSON, with secrets masked as `masked` does, and text in it written anew.

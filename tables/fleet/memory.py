@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from streams.notifications.visible import visible
 from tables.fleet.state import LeftOut, LeftOutError, WorkerState, decode_key, decode_state
 from tables.fleet.totals import FleetTotals, merged
 
@@ -20,7 +21,7 @@ SILENT_S: Final = 15.0
 FORGET_S: Final = 300.0
 #: Workers that are remembered, bytes of their rows together, and processes that wrote under one id.
 MOST_WORKERS: Final = 1000
-MOST_ROW_BYTES: Final = 16 * 2**20
+MOST_ROW_BYTES: Final = 4 * 2**20
 _MOST_RUNS: Final = 4
 
 
@@ -80,7 +81,8 @@ class FleetMemory:
         self._app = app
         self._most = most
         self._most_bytes = most_bytes
-        #: Id -> process -> its row; a process that was killed and the one in its place have the same id.
+        #: Id -> process -> its row; a process that was killed and the one in its place have the same id. Who
+        #: wrote last is the last.
         self._rows: dict[str, dict[str, _Row]] = {}
         self._nbytes = 0
         #: The worker that has this memory: its id, its state, and the number of changes before its first one.
@@ -103,7 +105,7 @@ class FleetMemory:
 
     def own(self, worker: str, state: WorkerState) -> None:
         """Take the state of the worker that has this memory; it needs no topic for that."""
-        self._own = worker, state, self.changes if self._own is None else self._own[2]
+        self._own = visible(worker), state, self.changes if self._own is None else self._own[2]
         self.changes += 1
 
     def take(
@@ -133,7 +135,7 @@ class FleetMemory:
         if state is None or value is None:
             self._forget(worker)
             return
-        runs = self._rows.setdefault(worker, {})
+        runs = self._rows[worker] = self._rows.pop(worker, {})
         before = runs.pop(state.run, None)
         if before is None:
             for other in runs.values():
@@ -148,9 +150,7 @@ class FleetMemory:
 
     def _bound(self) -> None:
         while len(self._rows) > self._most or (self._nbytes > self._most_bytes and len(self._rows) > 1):
-            self._forget(
-                min(self._rows, key=lambda each: max(row.written_s for row in self._rows[each].values()))
-            )
+            self._forget(next(iter(self._rows)))
             self.left_out["too-many"] += 1
 
     def _forget(self, worker: str) -> None:

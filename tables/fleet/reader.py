@@ -25,7 +25,8 @@ from tables.following import SeenEnds, follower_options, start_follower
 
 log = logging.getLogger(__name__)
 
-_RETRY: Final = Backoff(1.0, factor=2, most_s=30.0)
+#: The longest is what pages may be late by after an outage of the brokers.
+_RETRY: Final = Backoff(1.0, factor=2, most_s=5.0)
 #: Seconds between looks at whether the topic is there and is the same one.
 _LOOK_INTERVAL_S: Final = 5.0
 #: Records taken at a time: one takes about a twentieth of a millisecond.

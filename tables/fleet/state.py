@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import socket
 from hashlib import blake2b
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from streams.notifications.visible import visible
 from streams.settings import Settings
 
 #: Version of the rows that are written and read.
@@ -208,7 +209,7 @@ def _listed(partitions: list[Partitions], most: int) -> list[Partitions]:
 
 
 def decode_key(key: bytes | None) -> str:
-    """The id of the worker whose row has this key.
+    """The id of the worker whose row has this key; what cannot be seen in it is escaped.
 
     Raises:
         LeftOutError: it has none.
@@ -216,13 +217,13 @@ def decode_key(key: bytes | None) -> str:
     if not key or len(key) > MOST_KEY_BYTES:
         raise LeftOutError("unreadable", f"a key of {len(key or b'')} bytes")
     try:
-        return key.decode()
+        return visible(key.decode())
     except UnicodeDecodeError:
         raise LeftOutError("unreadable", "a key that is no text") from None
 
 
 def decode_state(value: bytes, app: str) -> WorkerState:
-    """The state in a row's value.
+    """The state in a row's value. What cannot be seen in its texts is escaped, for anybody may write rows.
 
     Args:
         value: the value.
@@ -240,8 +241,21 @@ def decode_state(value: bytes, app: str) -> WorkerState:
         if envelope.app != app:
             raise LeftOutError("foreign", "a row of another app")
         state = _decode(value)
+        if not value.isascii() or b"\\" in value:
+            state = msgspec.convert(_visible(msgspec.to_builtins(state)), WorkerState)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LeftOutError("unreadable", str(error)) from None
     if state.v != VERSION:
         raise LeftOutError("unreadable", f"version {state.v} of rows")
     return state
+
+
+def _visible(value: Any) -> Any:
+    """The same with what cannot be seen escaped in all texts; of a state, which has limits of its own."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, list):
+        return [_visible(each) for each in value]
+    if isinstance(value, dict):
+        return {visible(name): _visible(each) for name, each in value.items()}
+    return value

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
 from streams.notifications.priority import Priority
 from tables.fleet.state import ClassState, WorkerState
+
+#: Names over all workers, as many as one of them may have: anybody may write rows. The others are summed up.
+MOST_CLASSES: Final = 32
+MOST_DEAD_LETTERS: Final = 512
+MOST_REPAIRS: Final = 128
+OTHER: Final = "other"
+
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +53,8 @@ class FleetTotals:
         workers: how many.
         ready: how many of them work on their share.
         classes: by priority, the most urgent first, then any that are not known here.
-        dead_letters: by priority and reason, since each worker started.
-        repairs: by name, since each worker started.
+        dead_letters: by priority and reason, the most frequent ones, since each worker started.
+        repairs: by name, the most frequent ones, since each worker started.
     """
 
     workers: int = 0
@@ -83,11 +92,25 @@ def merged(workers: Iterable[WorkerState]) -> FleetTotals:
         ready=sum(state.ready for state in states),
         classes={
             name: _class_totals(states, name, weights, all_weights, all_service)
-            for name in sorted(names, key=order_of)
+            for name in sorted(names, key=order_of)[:MOST_CLASSES]
         },
-        dead_letters=dict(sorted(dead.items(), key=lambda each: (*order_of(each[0][0]), each[0][1]))),
-        repairs=dict(sorted(repairs.items())),
+        dead_letters=dict(
+            sorted(
+                _bounded(dead, MOST_DEAD_LETTERS, (OTHER, OTHER)).items(),
+                key=lambda each: (*order_of(each[0][0]), each[0][1]),
+            )
+        ),
+        repairs=dict(sorted(_bounded(repairs, MOST_REPAIRS, OTHER).items())),
     )
+
+
+def _bounded(counts: Counter[_Name], most: int, other: _Name) -> Counter[_Name]:
+    """The largest counts, and all others in one."""
+    if len(counts) <= most:
+        return counts
+    kept = Counter(dict(counts.most_common(most - 1)))
+    kept[other] += counts.total() - kept.total()
+    return kept
 
 
 def _class_totals(

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two rows.
 INTERVAL_S: Final = 2.0
-_RETRY: Final = Backoff(INTERVAL_S, factor=2, most_s=30.0)
+_RETRY: Final = Backoff(INTERVAL_S, factor=2, most_s=5.0)
 #: Seconds for a row to be confirmed, and for the last one of a worker that ends.
 _CONFIRM_S: Final = 10.0
 _LAST_S: Final = 1.0

@@ -19,6 +19,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -125,6 +126,10 @@ class Access:
     def is_session(self, request: web.Request) -> bool:
         """Whether a request comes from somebody who has signed in."""
         return self.sessions is not None and self.sessions.is_in_one(request)
+
+    def going_on(self, request: web.Request) -> AbstractAsyncContextManager[None]:
+        """The time of what goes on for whoever has sent a request; left once their session has ended."""
+        return nullcontext() if self.sessions is None else self.sessions.going_on(request)
 
     def may_change(self, request: web.Request) -> bool:
         """Whether whoever has sent a request may change something."""

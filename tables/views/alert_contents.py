@@ -21,10 +21,15 @@ from tables.recent_alerts import Alert
 #: Labels and annotations that are shown, and characters of each.
 _MOST_MEMBERS: Final = 64
 _MOST_TEXT: Final = 4096
+#: Characters of the names of a record and of a dead letter.
+_MOST_NAME: Final = 512
 #: Records that an alert stems from, and repairs.
 _MOST_EXAMPLES: Final = 16
 #: Bytes of blanks that may make a notification easier to read; one that is nested deep stays in one line.
 _MOST_INDENT: Final = 256 * 2**10
+#: The alert's own texts, and what stands in a feed in place of one that cannot be searched for secrets.
+_TEXTS: Final = ("labels", "annotations", "repairs")
+_LEFT_OUT: Final = b'{"truncated":true}'
 #: Characters that are written in one step.
 _STEP: Final = 1000
 
@@ -97,13 +102,14 @@ def contents_of(alert: Alert, masker: Masker, *, payloads: bool) -> Generator[No
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return AlertContents(left_out="What lies there is no alert that can be read.")
     found = AlertContents(
-        _texts(body.labels, masker),
-        _texts(body.annotations, masker),
-        body.examples[:_MOST_EXAMPLES],
-        [each[:_MOST_TEXT] for each in body.repairs[:_MOST_MEMBERS]],
-        body.dead_letter,
+        (yield from _texts(body.labels, masker)),
+        (yield from _texts(body.annotations, masker)),
+        [_example(each) for each in body.examples[:_MOST_EXAMPLES]],
+        dead_letter=None if body.dead_letter is None else _cut(body.dead_letter),
     )
-    yield
+    for each in body.repairs[:_MOST_MEMBERS]:
+        found.repairs.append(masker.in_text(each[:_MOST_TEXT]))
+        yield
     if not payloads:
         found.left_out = "Notifications are not shown: TOCSIN_WEB_PAYLOADS=true allows it."
     elif bytes(body.notification) == b"null":
@@ -124,13 +130,72 @@ def contents_of(alert: Alert, masker: Masker, *, payloads: bool) -> Generator[No
     return found
 
 
-def _texts(members: Mapping[str, Any], masker: Masker) -> dict[str, str]:
+def masked_body(alert: Alert) -> Generator[None, None, bytes]:
+    """The JSON of an alert for other programs, with secrets masked; the body as it lies there if it has none.
+
+    Found in steps. Forwarding has masked its own alerts; this is for those of other writers.
+    """
+    masker, body = alert.masker, alert.body
+    try:
+        masked = masker.masked(body)
+        yield
+        value = orjson.loads(masked)
+        yield
+        if not isinstance(value, dict):
+            return _LEFT_OUT if masker.is_mentioned(masked) else masked
+        changed = masked != body
+        for name in _TEXTS:
+            if name in value:
+                shown = yield from _in_texts(value[name], masker)
+                changed = changed or shown != value[name]
+                value[name] = shown
+        return orjson.dumps(value) if changed else body
+    except (ValueError, TypeError, RecursionError):
+        # No JSON: nobody can tell what is the secret in it.
+        return _LEFT_OUT if masker.is_mentioned(body) else body
+
+
+def _in_texts(value: Any, masker: Masker) -> Generator[None, None, Any]:
+    """Labels, annotations or repairs, with what stands in their texts masked."""
+    if isinstance(value, str):
+        yield
+        if len(value) <= _MOST_TEXT:
+            return masker.in_text(value)
+        # Too long to be looked through in one step: all of it, or nothing.
+        return MASK if masker.is_mentioned(value.encode()) else value
+    if isinstance(value, list):
+        items: list[Any] = []
+        for each in value:
+            items += [(yield from _in_texts(each, masker))]
+        return items
+    if isinstance(value, dict):
+        members = {}
+        for name, each in value.items():
+            members[name] = yield from _in_texts(each, masker)
+        return members
+    return value
+
+
+def _texts(members: Mapping[str, Any], masker: Masker) -> Generator[None, None, dict[str, str]]:
     found = {}
     for name, value in list(members.items())[:_MOST_MEMBERS]:
-        shown = name[:_MOST_TEXT]
+        shown = masker.in_text(name[:_MOST_TEXT])
         text = value if isinstance(value, str) else _encode(value).decode()
-        found[shown] = MASK if text and masker.names_a_secret(shown) else text[:_MOST_TEXT]
+        if text and masker.names_a_secret(shown):
+            found[shown] = MASK
+        else:
+            found[shown] = masker.in_text(text[:_MOST_TEXT])
+        yield
     return found
+
+
+def _example(example: Example) -> Example:
+    message_id = None if example.message_id is None else example.message_id[:_MOST_NAME]
+    return Example(example.topic[:_MOST_NAME], example.partition, example.offset, message_id)
+
+
+def _cut(letter: DeadLetter) -> DeadLetter:
+    return DeadLetter(letter.topic[:_MOST_NAME], letter.id[:_MOST_NAME], letter.reason[:_MOST_NAME])
 
 
 def _written(value: Any, *, indented: bool) -> Generator[None, None, str]:

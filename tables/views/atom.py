@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -17,6 +17,7 @@ from streams.notifications.rfc3339 import format_rfc3339, parse_rfc3339
 from streams.notifications.visible import visible
 from tables.feeds import Feed
 from tables.recent_alerts import Alert, alert_uuid
+from tables.views.alert_contents import masked_body
 
 NAMESPACE: Final = "http://www.w3.org/2005/Atom"
 CONTENT_TYPE: Final = "application/atom+xml"
@@ -85,7 +86,10 @@ class Page:
         return found + ([("hub", self.hub)] if self.hub else [])
 
     def written(self) -> Iterator[bytes]:
-        """The document in pieces: what stands before the entries, each entry, and the end."""
+        """The document in pieces: what stands before the entries, each entry, and the end.
+
+        Some are empty: they are steps towards the next one.
+        """
         feed = Element("feed", {"xmlns": NAMESPACE})
         _text(feed, "id", f"urn:uuid:{self.feed.uuid(self.app)}")
         _text(feed, "title", self.feed.title)
@@ -99,11 +103,22 @@ class Page:
         whole = tostring(feed, encoding="unicode")
         yield f'<?xml version="1.0" encoding="utf-8"?>\n{whole.removesuffix("</feed>")}\n'.encode()
         for alert in self.alerts:
-            yield tostring(_entry(alert, self.app), encoding="utf-8", xml_declaration=False) + b"\n"
+            body = yield from _in_pieces(masked_body(alert))
+            yield tostring(_entry(alert, self.app, body), encoding="utf-8", xml_declaration=False) + b"\n"
         yield b"</feed>\n"
 
 
-def _entry(alert: Alert, app: str) -> Element:
+def _in_pieces(steps: Generator[None, None, bytes]) -> Generator[bytes, None, bytes]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: bytes = done.value
+            return found
+        yield b""
+
+
+def _entry(alert: Alert, app: str, body: bytes) -> Element:
     publisher = alert.publisher_id or "an unnamed publisher"
     entry = Element("entry")
     _text(entry, "id", f"urn:uuid:{alert_uuid(app, alert.ce_id)}")
@@ -117,7 +132,7 @@ def _entry(alert: Alert, app: str) -> Element:
     SubElement(entry, "category", {"term": alert.priority.value, "scheme": PRIORITY_SCHEME})
     # A media type that is neither text nor XML: then RFC 4287 (4.1.3.3) wants Base64.
     content = SubElement(entry, "content", {"type": "application/json"})
-    content.text = base64.b64encode(alert.body).decode()
+    content.text = base64.b64encode(body).decode()
     return entry
 
 

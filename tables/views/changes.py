@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 from aiohttp import web
 
-from streams.log_lines import BOUNDED
 from streams.notifications.visible import visible
 from tables.views.access import Access
 from tables.views.origin import check_origin
@@ -58,7 +57,7 @@ class Changes:
         except Problem as problem:
             self.counts[change, "refused"] += 1
             address = self._access.proxies.client_address(request)
-            log.warning("Refused a change (%s) from %s: %s.", change, address, problem.status, extra=BOUNDED)
+            log.warning("Refused a change (%s) from %s: %s.", change, address, problem.status)
             raise
 
     def note(

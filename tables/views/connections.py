@@ -43,6 +43,15 @@ class _Protocol(web.RequestHandler):
         #: Whether it is a live stream, which has bounds of its own: see ``tables.views.live_stream``.
         self.streams = False
 
+    def data_received(self, data: bytes) -> None:
+        """Take what came; what is no HTTP is forgotten at once."""
+        super().data_received(data)
+        # The error of aiohttp holds the frame that caught it, with what came, and that holds the error: both
+        # would stay until a collection, which a worker makes seldom, and anybody may send what is no HTTP.
+        for message, _ in self._messages:
+            if (error := getattr(message, "exc", None)) is not None:
+                error.__traceback__ = error.__context__ = None
+
     def cut(self) -> None:
         """End the connection, whatever is still to be sent."""
         transport = self.transport

@@ -173,7 +173,7 @@ class DeadLettersApi:
 
     def _item(self, letter: Letter, latest: Latest) -> DeadLetterItem:
         return DeadLetterItem(
-            id=letter.id,
+            id=letter.shown_id,
             reason=letter.reason,
             priority=letter.priority,
             topic=letter.topic,

@@ -8,8 +8,8 @@ it has missed, or a new snapshot.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -22,8 +22,6 @@ from tables.views.problems import Problem, harden
 
 #: Milliseconds after which a client comes back that was cut off.
 RETRY_MS: Final = 2000
-#: Seconds after which somebody who has signed in must show again that the session has not ended.
-LONGEST_SESSION_S: Final = 3600.0
 #: Seconds after which a client that was refused may try again.
 _RETRY_AFTER_S: Final = 5
 HEADERS: Final = {
@@ -38,14 +36,16 @@ class Events:
 
     Args:
         stream: what is sent.
-        is_session: whether a request comes from somebody who has signed in, which ends after some time.
+        going_on: the time for which what a request asks for may go on; left once a session has ended.
     """
 
     def __init__(
-        self, stream: LiveStream, is_session: Callable[[web.Request], bool] = lambda _: False
+        self,
+        stream: LiveStream,
+        going_on: Callable[[web.Request], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._stream = stream
-        self._is_session = is_session
+        self._going_on = going_on
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the route."""
@@ -74,11 +74,8 @@ class Events:
         await response.write(b"retry: %d\n\n" % RETRY_MS)  # and the headers
         reader = Reader(request.transport, chunked=request.version >= HttpVersion11)
         Connections.is_stream(request)
-        longest_s = LONGEST_SESSION_S if self._is_session(request) else None
-        try:
-            async with asyncio.timeout(longest_s):
-                await self._stream.read(query, reader, request.headers.get("Last-Event-ID", ""))
-        except TimeoutError:
-            # A browser comes back by itself, and is let in if the session has not ended.
-            Connections.is_stream(request, goes_on=False)
+        async with self._going_on(request):
+            await self._stream.read(query, reader, request.headers.get("Last-Event-ID", ""))
+        # A browser comes back by itself, and is let in if the session has not ended.
+        Connections.is_stream(request, goes_on=False)
         return response

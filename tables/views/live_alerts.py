@@ -148,7 +148,8 @@ class LiveAlerts:
     async def _compute(self) -> AlertsSnapshot:
         alerts = self._sources.alerts
         as_of_s, missing = alerts.as_of, sorted(alerts.missing)
-        complete, trouble = alerts.complete and not missing, alerts.trouble
+        trouble = alerts.trouble
+        complete = alerts.complete and not missing and trouble is None
         began = self._monotonic()
         lists = [await self._newest(each) for each in self.priorities]
         found = await self.run(merged(lists))

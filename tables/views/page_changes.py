@@ -9,13 +9,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Hashable
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from aiohttp import HttpVersion11, web
 
 from streams.cancellation import end
 from tables.views.connections import Connections
-from tables.views.events import HEADERS, LONGEST_SESSION_S, RETRY_MS
+from tables.views.events import HEADERS, RETRY_MS
 from tables.views.live_channel import Reader, event
 from tables.views.problems import Problem, harden
 
@@ -33,7 +34,7 @@ class PageChanges:
     Args:
         basis: what pages are made of; something has changed when it is not equal to what it was.
         is_full: whether so many of these, with the readers of the live stream of the API, are too many.
-        is_session: whether a request comes from somebody who has signed in, which ends after some time.
+        going_on: the time for which what a request asks for may go on; left once a session has ended.
         monotonic: seconds, only for differences.
     """
 
@@ -41,12 +42,12 @@ class PageChanges:
         self,
         basis: Callable[[], Hashable],
         is_full: Callable[[int], bool],
-        is_session: Callable[[web.Request], bool],
+        going_on: Callable[[web.Request], AbstractAsyncContextManager[None]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._basis = basis
         self._is_full = is_full
-        self._is_session = is_session
+        self._going_on = going_on
         self._monotonic = monotonic
         self._readers: set[Reader] = set()
         self._task: asyncio.Task[None] | None = None
@@ -91,9 +92,8 @@ class PageChanges:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="web-page-changes")
         try:
-            async with asyncio.timeout(LONGEST_SESSION_S if self._is_session(request) else None):
+            async with self._going_on(request):
                 await reader.gone.wait()
-        except TimeoutError:
             # A browser comes back by itself, and is let in if the session has not ended.
             Connections.is_stream(request, goes_on=False)
         finally:

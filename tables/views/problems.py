@@ -39,6 +39,12 @@ _DETAILS: Final = {
 }
 
 
+def route_of(request: web.Request) -> str:
+    """Method and route of a request, for the log; nothing of the address, in which a token may stand."""
+    resource = request.match_info.route.resource
+    return f"{request.method[:10]} {'an unknown address' if resource is None else resource.canonical}"
+
+
 class Problem(Exception):  # noqa: N818  it is an answer rather than an error of ours
     """An answer other than the one asked for; ``detail`` is one sentence that says what to change.
 

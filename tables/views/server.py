@@ -43,7 +43,7 @@ from tables.views.pages.overview import OverviewPage
 from tables.views.pages.problem import ProblemPages
 from tables.views.pages.templating import make_environment
 from tables.views.prefix import Prefix
-from tables.views.problems import Problem, harden, problem_response
+from tables.views.problems import Problem, harden, problem_response, route_of
 from tables.views.sign_in import OPEN_ROUTES, SignIn
 from tables.views.sources import (
     AlertsSource,
@@ -126,7 +126,7 @@ class ViewServer:
         environment = make_environment()
         layout = Layout(sources, live, environment, access.is_session)
         letters = self._letters = DeadLetters(sources, changes)
-        self.changes = PageChanges(self._shown_now, self.stream.is_full_with, access.is_session)
+        self.changes = PageChanges(self._shown_now, self.stream.is_full_with, access.going_on)
         sources.web = WebStats(self.stream, self.changes, answers, changes)
         self._sign_in = SignIn(access, self.prefix, environment)
         self._problem_pages = ProblemPages(layout, environment, access, self.prefix)
@@ -135,7 +135,7 @@ class ViewServer:
             MatrixApi(live, matrix, answers),
             WorkersCall(sources, live, answers),
             AlertsApi(sources, layout.alerts, answers, self.prefix),
-            Events(self.stream, access.is_session),
+            Events(self.stream, access.going_on),
             OpenApi(self.prefix, of_worker=of_worker),
             ApiReferencePage(layout, of_worker=of_worker),
             FeedViews(sources, live.lane, self.prefix),
@@ -256,7 +256,7 @@ class ViewServer:
                 request, Problem(error.status, headers=[("Allow", allow)] if allow else ())
             )
         except Exception:
-            log.exception("Answering %r failed.", request.path)
+            log.exception("Answering %s failed.", route_of(request))
             return await self._told(request, Problem(500))
         harden(response)
         return response

@@ -7,11 +7,13 @@ that was signed out of is remembered by the process that was told so, until it w
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
@@ -21,6 +23,9 @@ from tables.views.rights import Right, Visitor
 
 #: Seconds for which somebody stays signed in.
 SESSION_S: Final = 12 * 3600
+#: Seconds after which what goes on and on must be asked for again, though the session has not ended: another
+#: process may have been told that it has.
+LONGEST_S: Final = 3600.0
 COOKIE: Final = "tocsin-session"
 _SALTS: Final = {Right.READ: "tocsin.web-session", Right.CHANGE: "tocsin.web-session.changing"}
 #: Sessions that were signed out of, of which one process remembers so many.
@@ -59,6 +64,7 @@ class Sessions:
         *,
         admin_token: bytes | None = None,
     ) -> None:
+        self._clock = clock
         tokens = {Right.READ: token, Right.CHANGE: admin_token}
         self._signers = {
             right: _Signer(given, right, clock) for right, given in tokens.items() if given is not None
@@ -66,6 +72,8 @@ class Sessions:
         #: What was signed, of sessions that were ended before their time, oldest first. Not the signature: it
         #: can be written in other ways that are as good.
         self._ended: OrderedDict[str, None] = OrderedDict()
+        #: What goes on in a session that has not ended, by what was signed.
+        self._going_on: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
 
     def begin(
         self, response: web.StreamResponse, *, path: str, secure: bool, right: Right = Right.READ
@@ -90,16 +98,48 @@ class Sessions:
 
     def visitor(self, request: web.BaseRequest) -> Visitor | None:
         """Who has signed in; None where a request has no cookie of a session that has not ended."""
+        found = self._found(request)
+        return None if found is None else found[0]
+
+    def _found(self, request: web.BaseRequest) -> tuple[Visitor, float] | None:
+        """Who has signed in, and when, in seconds since 1970."""
         value = request.cookies.get(COOKIE)
         if value is None or _signed(value) in self._ended:
             return None
         for right, signer in self._signers.items():
             try:
-                name = signer.unsign(value, max_age=SESSION_S)
+                name, began = signer.unsign(value, max_age=SESSION_S, return_timestamp=True)
             except BadSignature:  # also one that is too old, or of the future
                 continue
-            return Visitor(right, f"session {name[:_SHOWN_ID].decode('ascii', 'replace')}")
+            visitor = Visitor(right, f"session {name[:_SHOWN_ID].decode('ascii', 'replace')}")
+            return visitor, began.timestamp()
         return None
+
+    @asynccontextmanager
+    async def going_on(self, request: web.BaseRequest) -> AsyncIterator[None]:
+        """The time of what goes on in the session of a request.
+
+        It is left, without an error, when that session ends, and after `LONGEST_S` at the latest; never where
+        the request is in none.
+        """
+        found = self._found(request)
+        if found is None:
+            yield
+            return
+        # One second more, since whole seconds are signed: then it is no longer let in.
+        left_s = min(LONGEST_S, found[1] + SESSION_S + 1 - self._clock())
+        signed = _signed(request.cookies[COOKIE])
+        try:
+            async with asyncio.timeout(left_s) as time_left:
+                self._going_on[signed].add(time_left)
+                try:
+                    yield
+                finally:
+                    self._going_on[signed].discard(time_left)
+                    if not self._going_on[signed]:
+                        del self._going_on[signed]
+        except TimeoutError:
+            pass
 
     def is_in_one(self, request: web.BaseRequest) -> bool:
         """Whether a request carries the cookie of a session that has not ended."""
@@ -108,7 +148,11 @@ class Sessions:
     def end(self, request: web.BaseRequest) -> None:
         """End the session of a request in this process, for whoever has its cookie."""
         if self.is_in_one(request):
-            self._ended[_signed(request.cookies[COOKIE])] = None
+            signed = _signed(request.cookies[COOKIE])
+            self._ended[signed] = None
+            for time_left in self._going_on.get(signed, ()):
+                if not time_left.expired():
+                    time_left.reschedule(0.0)
             if len(self._ended) > _MOST_ENDED:
                 self._ended.popitem(last=False)
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
 import orjson
 import pytest
+from aiokafka import AIOKafkaConsumer
 from faust.types import TP
 
 from streams.broker.topics import apply_topics
 from streams.dead_letters.latest import LatestDeadLetters, LettersUnavailableError, Wanted
-from streams.dead_letters.letters import dead_letter
+from streams.dead_letters.letters import REPLAYED_FROM, dead_letter
 from streams.notifications import Priority, Reason, Rejection
 from streams.records import UnreadableRecord
+from streams.settings import Settings
 from tests.integration.reading import read_all
-from tests.integration.worker_process import Deployment, Worker, eventually
+from tests.integration.worker_process import SHORT_SESSION_TIMEOUT_S, Deployment, Worker, eventually
 from tests.integration.writing import writer
 
 pytestmark = pytest.mark.kafka
@@ -229,4 +232,84 @@ async def test_a_topic_that_is_not_there_is_told_in_a_sentence(deployment: Deplo
     for _ in range(2):
         with pytest.raises(LettersUnavailableError, match=r"^The topic .* is missing: run `tocsin topics"):
             await source.look()
+    await source.stop()
+
+
+@asynccontextmanager
+async def watched(settings: Settings, topic: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """A function that tells quickly how many records were ever written to a topic."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=settings.brokers, enable_auto_commit=False)
+    await consumer.start()
+    places = list(consumer.assignment())
+
+    async def end_of() -> int:
+        return sum((await consumer.end_offsets(places)).values())
+
+    yield end_of
+    await consumer.stop()
+
+
+async def sends_of(settings: Settings, topic: str) -> Counter[str]:
+    """How often each dead letter was sent again."""
+    return Counter(
+        dict(record.headers)[REPLAYED_FROM].decode()
+        for record in await read_all(settings.brokers, topic)
+        if REPLAYED_FROM in dict(record.headers)
+    )
+
+
+async def test_a_worker_killed_in_a_replay_loses_nothing_and_repeats_each_once_at_most(
+    deployment: Deployment,
+) -> None:
+    deployment.configure(
+        admin_token=CHANGE, flush_interval_s="0.2", session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}"
+    )
+    settings, number = deployment.settings, 1100
+    topic = settings.notification_topic(Priority.ERROR)
+    strict = await deployment.worker("strict").start().ready()
+    async with writer(settings) as out:
+        for _ in range(number // 100):
+            await asyncio.gather(*(out.raw(topic, notification(LONG) + b" " * 4000) for _ in range(100)))
+    headers = {"Authorization": f"Bearer {CHANGE}"}
+    async with client_of(strict) as client:
+        await eventually("all are dead letters", lambda: has(client, number))
+    await strict.stop()
+    deployment.configure(max_event_type_length="400")
+    lenient = deployment.worker("lenient").start()
+    web = deployment.worker("web", command=WEB).start()
+    source = LatestDeadLetters(settings)
+    async with client_of(lenient) as client, client_of(web) as other, watched(settings, topic) as end_of:
+        before = await end_of()
+        asked = asyncio.create_task(
+            client.post("/api/v1/dead-letters/replay", json={"all": True}, headers=headers)
+        )
+        while await end_of() == before:
+            assert not asked.done(), "it was over before it could be killed"
+        lenient.kill()
+        with pytest.raises(aiohttp.ClientError):
+            await asked
+        sent = await sends_of(settings, topic)
+        assert 0 < len(sent) < number, "it was killed on the way"
+        # Those that are noted are told so; the others are new, and are sent by another process.
+        states = Counter((await source.look()).states.values())
+        assert set(states) <= {"new", "replayed"}
+        assert states.total() == number
+        assert states["replayed"] <= len(sent)
+        async with other.post("/api/v1/dead-letters/replay", json={"all": True}, headers=headers) as answer:
+            done = await answer.json()
+        assert (done["replayed"], done["failed"], done["left_out"]) == (states["new"], 0, states["replayed"])
+        sent = await sends_of(settings, topic)
+        assert len(sent) == number
+        assert max(sent.values()) <= 2
+        await deployment.worker("lenient").start().ready()
+
+        async def all_are_counted() -> bool:
+            return await counted(other, LONG) == sent.total()
+
+        await eventually("each that was sent is counted", all_are_counted)
+
+        async def all_are_told() -> bool:
+            return Counter((await source.look()).states.values()) == {"replayed": number}
+
+        await eventually("each is told as replayed", all_are_told)
     await source.stop()

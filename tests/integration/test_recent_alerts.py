@@ -193,6 +193,21 @@ async def test_a_topic_that_was_made_again_is_read_anew(topics: Topics) -> None:
         assert reader.complete
 
 
+async def test_a_topic_that_is_gone_is_told_until_it_is_there_again(topics: Topics) -> None:
+    async with topics.reader() as reader:
+        await topics.write(topics.error, 0, {"a": "x"})
+        await eventually("it has come", lambda: reader.changes > 1)
+        await topics.delete(topics.critical)
+        await eventually("it is told", lambda: reader.trouble is not None)
+        assert reader.trouble is not None
+        assert f"There is no topic {topics.critical}, so its alerts are not shown" in reader.trouble
+        assert ids(await reader.newest()) == ["a"], "those of the other topic are there"
+        await topics.create(topics.critical)
+        await topics.write(topics.critical, 0, {"b": "x"})
+        await eventually("it is read again", lambda: reader.trouble is None)
+        assert set(ids(await reader.newest())) == {"a", "b"}
+
+
 async def test_new_partitions_are_read(topics: Topics) -> None:
     async with topics.reader() as reader:
         await topics.raise_partitions(topics.error, PARTITIONS + 1)

@@ -31,7 +31,7 @@ from tables.views.connections import Connections
 from tables.views.healthz import Healthz
 from tables.views.listening import BACKLOG, listening_sockets, why_not_listening
 from tables.views.metrics import Metrics
-from tables.views.problems import Problem, harden, problem_response
+from tables.views.problems import Problem, harden, problem_response, route_of
 from tables.views.reader_lane import ReaderLane
 from tocsin.bridge_http.figures import BridgeFigures, make_registry
 from tocsin.bridge_http.health import BridgeHealth
@@ -195,7 +195,7 @@ class BridgeServer:
             allow = error.headers.get("Allow")
             response = problem_response(Problem(error.status, headers=[("Allow", allow)] if allow else ()))
         except Exception:
-            log.exception("Answering %r failed.", request.path)
+            log.exception("Answering %s failed.", route_of(request))
             response = problem_response(Problem(500, "The bridge could not answer; its log says why."))
         if route == _PUBLISH:
             self._figures.answers[response.status] += 1

@@ -121,7 +121,7 @@ class DeadLettersPage:
     def _item(self, letter: Letter, latest: Latest) -> dict[str, Any]:
         text = escaped(letter.value or b"")
         return {
-            "id": letter.id,
+            "id": letter.shown_id,
             "at": at(letter),
             "reason": letter.reason,
             "priority": _priority(letter.priority),

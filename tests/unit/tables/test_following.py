@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
+import pytest
+
+from streams.retries import Backoff, Retries
+from tables import alerts_reader, totals_reader
+from tables.fleet import reader, writer
 from tables.following import SILENT_S, SeenEnds, follower_options
 
 
@@ -41,3 +48,10 @@ def test_options_are_the_usual_ones_unless_others_are_given() -> None:
     made = follower_options({"bootstrap_servers": "a:1"}, lambda *_: None, auto_offset_reset="none")
     assert (made["bootstrap_servers"], made["group_id"], made["auto_offset_reset"]) == ("a:1", None, "none")
     assert follower_options({}, lambda *_: None)["auto_offset_reset"] == "earliest"
+
+
+@pytest.mark.parametrize("module", [alerts_reader, reader, writer, totals_reader])
+def test_what_pages_show_is_asked_for_again_soon_however_long_brokers_were_away(module: ModuleType) -> None:
+    backoff = getattr(module, "_RETRY", None) or Backoff(module._RETRY_S)
+    retries = Retries(backoff)
+    assert max(retries.next_pause_s() or 0.0 for _ in range(100)) <= 5.0

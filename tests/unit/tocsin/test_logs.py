@@ -214,6 +214,25 @@ def test_what_cannot_be_seen_is_escaped_in_every_line(form: str, monkeypatch: py
         assert lines[2] == f"ValueError: {shown.partition(chr(92) + 'n')[0]}"
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_is_bounded_whatever_somebody_sent(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, root = io.StringIO(), logging.getLogger()
+    monkeypatch.setattr(sys, "stderr", out)
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    levels = {name: logging.getLogger(name).level for name in _QUIET}
+    configure_logging(load_settings(log_format=form))
+    try:
+        logging.getLogger("tocsin.tested").error("It is %s.", "x" * 10**6)
+        logging.getLogger("tocsin.tested").error("It was.", exc_info=ValueError("y" * 10**6))
+    finally:
+        root.handlers[0].close()
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+    assert 9900 < out.getvalue().count("x") < 10_100
+    assert 10_000 < out.getvalue().count("y") < 20_100
+
+
 _SAYS_MUCH_AT_THE_END = """
 import logging, sys
 from tocsin.logs import LimitedHandler

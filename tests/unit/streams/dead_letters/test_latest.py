@@ -286,9 +286,33 @@ async def test_what_others_wrote_is_bounded() -> None:
     assert "x" * 600 not in memory._letters
     assert len(memory._letters["source:2"].reason) == 100
     assert len(memory._letters["source:2"].detail) == 300
+    assert memory._letters["source:2"].id == memory._letters["source:2"].shown_id == "source:2"
     memory.bound({0: 0})
     assert [*memory._letters] == ["source:6", "source:7", "source:8"]
     assert memory.cut
+
+
+async def test_what_cannot_be_seen_in_texts_of_others_is_escaped(log: Log) -> None:
+    hostile = "\u202ea\u200b\x1b[2J\n"
+    shown = r"\u202ea\u200b\x1b[2J\n"
+    names = ("tocsin-id", "tocsin-reason", "tocsin-detail", "tocsin-topic")
+    log.put(0, changed(made(1), dict.fromkeys(names, hostile.encode())))
+    log.put(0, changed(made(2), {"tocsin-id": "\u202e".encode() * 500}))
+    log.put(0, changed(made(3), {"tocsin-reason": "\u202e".encode() * 500}))
+    reading = await reading_of(log)
+    letters = {each.id: each for each in (await reading.look()).letters}
+    letter = letters.pop(hostile)
+    assert (letter.shown_id, letter.reason, letter.detail, letter.topic) == (shown,) * 4
+    assert Wanted(ids=frozenset({shown})).keeps(letter)
+    assert Wanted(ids=frozenset({hostile})).keeps(letter)
+    assert not Wanted(ids=frozenset({"a"})).keeps(letter)
+    assert [each.reason for each in letters.values()] == [(r"\u202e" * 500)[:100]]
+
+
+@pytest.mark.parametrize("header", ["tocsin-partition", "tocsin-offset"])
+@pytest.mark.parametrize("number", [b"-1", b"9" * 4000, b"NaN", b"1e3", b""])
+async def test_a_place_that_kafka_has_none_of_is_no_dead_letter(header: str, number: bytes) -> None:
+    assert await found(changed(made(1), {header: number})) == []
 
 
 @pytest.mark.parametrize(

@@ -357,3 +357,40 @@ def test_these_tests_reject_a_masker_that_knows_a_word_too_few() -> None:
     broken._named = re.compile("token")
     assert masked(broken, {"password": SECRET}) == {"password": SECRET}
     assert holds({"password": SECRET}, inside=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"login failed: password={SECRET} on h1", "login failed: password=*** on h1"),
+        (f"a: b=token: {SECRET}", "a: b=token: ***"),
+        (f"Authorization: Bearer {SECRET} was sent", "Authorization: *** was sent"),
+        (f"keystone-manage --admin-password {SECRET} --x y", "keystone-manage --admin-password *** --x y"),
+        (f"GET https://h/?token={SECRET}&x=1", "GET https://h/?token=***"),
+        (f"lost amqp://nova:{SECRET}@h:5672/", "lost amqp://***@h:5672/"),
+        (f'password = "{SECRET} and more" x', "password = *** x"),
+        (f"pass\u200bword\uff1d{SECRET}", "pass\u200bword\uff1d***"),
+        (f'{{"a":"password={SECRET}","token":"{SECRET}"}}', '{"a":"password=***","token":"***"}'),
+        (f"{{'token': '{SECRET}'}}", "***"),
+    ],
+)
+def test_secrets_are_masked_in_text_for_people(masker: Masker, text: str, shown: str) -> None:
+    assert masker.in_text(text) == shown
+    assert SECRET in text
+    assert masker.in_text(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ERROR secret.created from barbican",
+        "ERROR identity.credential.created from keystone: 5 in 1 m",
+        "the token expired at 12:00",
+        "http://h1:8774/v2.1/os@home",
+        "password=",
+        "",
+        " \u00a0",
+    ],
+)
+def test_text_for_people_without_a_secret_stays_as_it_is(masker: Masker, text: str) -> None:
+    assert masker.in_text(text) == text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tables.fleet.memory import FORGET_S, SILENT_S, Fleet, FleetMemory
-from tables.fleet.state import LeftOutError
+from tables.fleet.state import DeadLetters, LeftOutError
 from tests.unit.tables.fleet.states import APP, class_state, row, worker_state
 
 #: The brokers' time less the steady one.
@@ -142,3 +142,33 @@ def test_the_same_object_is_shown_until_something_is_other() -> None:
     assert topic.look(100.5 + SILENT_S) is not first
     topic.write("a", row(classes={"DEBUG": class_state(counted=3)}), 101.0)
     assert topic.look(101.0).totals.classes["DEBUG"].counted == 3
+
+
+def test_sums_over_workers_are_bounded_in_names_and_leave_nothing_out() -> None:
+    topic = Topic()
+    topic.write("mine", row(dead_letters=[DeadLetters("ERROR", "not-json", 10**6)]), 100.0)
+    for number in range(20):
+        names = [f"w{number}-{each}" for each in range(500)]
+        classes = {name: class_state(counted=1) for name in names[:31]} | {"ERROR": class_state(counted=1)}
+        letters = [DeadLetters("ERROR", name, 1) for name in names]
+        value = row(dead_letters=letters, repairs=dict.fromkeys(names[:100], 1), classes=classes)
+        topic.write(f"w{number}", value, 100.0)
+    totals = topic.look(100.0).totals
+    assert totals.dead_letters["ERROR", "not-json"] == 10**6
+    assert len(totals.dead_letters) == 512
+    assert sum(totals.dead_letters.values()) == 10**6 + 20 * 500
+    assert len(totals.repairs) == 128
+    assert sum(totals.repairs.values()) == 20 * 100
+    assert len(totals.classes) == 32
+    assert totals.classes["ERROR"].counted == 20
+    assert totals.classes["CRITICAL"].workers == 1
+
+
+def test_a_flood_of_workers_leaves_those_that_go_on_to_write() -> None:
+    topic = Topic(most=100)
+    for number in range(10_000):
+        topic.write(f"w{number}", row(), 100.0 + number / 1000)
+        if not number % 50:
+            topic.write("mine", row(), 100.0 + number / 1000)
+    assert topic.seen(110.0)["mine/run-1"]
+    assert len(topic.memory) == 100

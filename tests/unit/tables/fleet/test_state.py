@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -106,3 +107,33 @@ def test_a_worker_has_the_same_id_after_a_restart_and_another_than_those_beside_
 
 def test_a_row_has_only_members_that_are_documented() -> None:
     assert set(json.loads(row())) == set(msgspec.structs.asdict(worker_state()))
+
+
+def test_what_cannot_be_seen_in_a_row_and_its_key_is_escaped() -> None:
+    hostile, shown = "\u202e\u200b\x1b[2J\n", r"\u202e\u200b\x1b[2J\n"
+    state = worker_state(
+        run=hostile,
+        version=hostile,
+        host=hostile,
+        pool=hostile,
+        reasons=[hostile],
+        mode=hostile,
+        profile=hostile,
+        classes={hostile: class_state()},
+        partitions=[Partitions(hostile, hostile, [1], hostile)],
+        dead_letters=[DeadLetters(hostile, hostile, 1)],
+        repairs={hostile: 1},
+    )
+    for value in (encode_state(state), json.dumps(json.loads(encode_state(state))).encode()):
+        found = decode_state(value, APP)
+        text = msgspec.json.encode(found).decode()
+        assert (
+            text.count(json.dumps(shown)[1:-1]) == msgspec.json.encode(state).decode().count("\u202e") == 14
+        )
+        assert found.host == shown
+        assert not {"\u202e", "\u200b", r"\u001b", r"\n"} & set(
+            re.findall(r"(?<!\\)\\u....|(?<!\\)\\n|[^\x20-\x7e]", text)
+        )
+    assert decode_key(hostile.encode()) == shown
+    with pytest.raises(LeftOutError):
+        decode_state(encode_state(worker_state(host="\u202e" * 900)), APP)

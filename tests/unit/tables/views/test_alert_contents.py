@@ -12,8 +12,8 @@ from streams.notifications.masking import Masker
 from streams.notifications.priority import Priority
 from streams.records import UnreadableRecord
 from tables.recent_alerts import Alert
-from tables.views.alert_contents import AlertContents, contents_of
-from tests.unit.tables.views.alerts_kit import HOSTILE, foreign_record
+from tables.views.alert_contents import AlertContents, contents_of, masked_body
+from tests.unit.tables.views.alerts_kit import HOSTILE, alert_record, foreign_record
 from tests.unit.tables.views.views_kit import run
 
 
@@ -76,3 +76,66 @@ def test_a_dead_letter_says_where_it_lies() -> None:
     found = shown(orjson.dumps({"deadLetter": letter, "notification": None}))
     assert found.dead_letter is not None
     assert (found.dead_letter.topic, found.dead_letter.id) == ("dead-letters", "t:3:9")
+
+
+SECRET = "hunter2-hunter2"
+#: What another program may write into the texts of an alert.
+TEXTS = {
+    "auth_token": SECRET,
+    "said": f"password={SECRET}",
+    "from": f"amqp://nova:{SECRET}@h1:5672/",
+    "deep": {"a": [{"admin_pass": SECRET}]},
+    "json": orjson.dumps({"token": SECRET}).decode(),
+    f"secret={SECRET}": "x",
+    "plain": "disk 93 % full",
+}
+
+
+def test_secrets_in_the_texts_of_foreign_alerts_are_masked() -> None:
+    body = {"labels": TEXTS, "annotations": TEXTS, "repairs": [f"token: {SECRET}"]}
+    found = shown(orjson.dumps(body))
+    for texts in (found.labels, found.annotations):
+        assert texts == {
+            "auth_token": "***",
+            "said": "password=***",
+            "from": "amqp://***@h1:5672/",
+            "deep": '{"a":[{"admin_pass":"***"}]}',
+            "json": '{"token":"***"}',
+            "secret=***": "***",
+            "plain": "disk 93 % full",
+        }
+    assert found.repairs == ["token: ***"]
+
+
+def test_names_of_foreign_alerts_are_cut() -> None:
+    name = "x" * 9000
+    body = {
+        "examples": [{"topic": name, "message_id": name}],
+        "deadLetter": {"topic": name, "id": name, "reason": name},
+    }
+    found = shown(orjson.dumps(body))
+    assert found.dead_letter is not None
+    for each in (found.examples[0].topic, found.examples[0].message_id, found.dead_letter.id):
+        assert each == "x" * 512
+
+
+def body_of(value: bytes) -> bytes:
+    record = UnreadableRecord("alerts.error", 0, 1, "", 1, value=value, headers=())
+    return run(masked_body(Alert("alerts.error", 0, Priority.ERROR, record)))
+
+
+def test_an_alert_for_programs_has_no_secret_and_is_else_as_it_lies_in_its_topic() -> None:
+    own = alert_record(1, payload={"admin_pass": SECRET}).value or b""
+    assert body_of(own) == own
+    value = orjson.dumps({"labels": TEXTS, "notification": TEXTS, "more": {"long_token": SECRET}})
+    found = orjson.loads(body_of(value))
+    assert found["labels"]["said"] == "password=***"
+    assert found["labels"]["plain"] == found["notification"]["plain"] == TEXTS["plain"]
+    assert found["more"] == {"long_token": "***"}
+    assert found["notification"]["auth_token"] == "***"
+    long = orjson.loads(body_of(orjson.dumps({"labels": {"a": "x" * 9000, "b": f"token={SECRET}" * 900}})))
+    assert long["labels"] == {"a": "x" * 9000, "b": "***"}
+    for strange in (b"", b"[1]", b"7", b"\xff", b"{"):
+        assert body_of(strange) is strange
+    for value in (f'{{"token":"{SECRET}"', f"password={SECRET}", f'["password={SECRET}"]'):
+        assert body_of(value.encode()) == b'{"truncated":true}'

@@ -110,6 +110,22 @@ async def test_the_latest_are_told_and_the_sums(fake: FakeSources) -> None:
             await get(client, PATH, 400, **wrong)
 
 
+async def test_ids_and_names_of_others_are_escaped_and_can_be_asked_for_so() -> None:
+    fake = FakeSources()
+    hostile, shown = "\u202e\u200b<b>\x1b[2J", r"\u202e\u200b<b>\x1b[2J"
+    fake.letters.add(1, reason=hostile, topic=hostile, letter_id=hostile)
+    async with served(fake, admin_token=CHANGE) as client:
+        async with client.get(PATH) as answer:
+            text = await answer.text()
+            item = (await answer.json())["items"][0]
+        assert item["id"] == item["reason"] == item["topic"] == shown
+        assert "\u202e" not in text
+        assert "\u202e" not in await page(client)
+        headers = {"Authorization": f"Bearer {CHANGE}"}
+        async with client.post(f"{PATH}/replay", json={"ids": [item["id"]]}, headers=headers) as answer:
+            assert (await answer.json())["replayed"] == 1
+
+
 async def test_payloads_are_shown_only_where_that_is_allowed_and_escaped(fake: FakeSources) -> None:
     async with served(fake) as client:
         text = await page(client)

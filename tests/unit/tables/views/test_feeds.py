@@ -341,3 +341,38 @@ def test_a_ping_of_a_feed_that_is_not_there_is_told() -> None:
     settings = load_settings(feed_hub="https://h", feed_url="https://x", feed_pings="events/a")
     with pytest.raises(ConfigurationError, match="there is no feed events/a"):
         pinged_feeds(settings)
+
+
+async def test_secrets_in_alerts_of_other_writers_reach_no_list_page_or_feed() -> None:
+    secret = "hunter2-hunter2"
+    body = {
+        "labels": {"alertname": "disk.full", "publisher_id": f"token={secret}", "auth_token": secret},
+        "annotations": {"summary": f"password={secret} on h1", "from": f"amqp://u:{secret}@h1/"},
+        "notification": {"payload": {"admin_pass": secret}},
+    }
+    fake = sources()
+    headers = (("ce_id", b"foreign"), ("ce_subject", b"disk.full"))
+    fill(
+        fake,
+        UnreadableRecord(ERRORS, 0, 99, "", NOW_S * 1000, value=orjson.dumps(body), headers=headers),
+    )
+    async with served(fake) as client:
+        for path in (
+            "/api/v1/alerts",
+            "/api/v1/alerts/groups",
+            f"/api/v1/alerts/{ERRORS}/0/99",
+            "/",
+            "/alerts",
+            f"/alert?topic={ERRORS}&partition=0&offset=99",
+        ):
+            async with client.get(URL(path, encoded=True)) as answer:
+                text = await answer.text()
+                assert answer.status == 200
+            assert path == "/" or "=***" in text, path
+            assert secret not in text, path
+        entry = (await feed(client, "/feeds/alerts.atom")).entries[0]
+    assert entry.title == "password=*** on h1"
+    content = orjson.loads(entry.content[0].value)
+    assert secret not in str(content)
+    assert content["annotations"] == {"summary": "password=*** on h1", "from": "amqp://***@h1/"}
+    assert content["notification"] == {"payload": {"admin_pass": "***"}}

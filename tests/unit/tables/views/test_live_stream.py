@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
 
-from tables.views import connections, events, live_channel, live_stream
+from tables.views import connections, live_channel, live_stream, sessions
 from tables.views.counts_query import CountsQuery
 from tables.views.live_channel import SLOW_S, Channel, Reader
 from tables.views.live_counts import LiveCounts
@@ -201,7 +202,7 @@ async def test_a_stream_counts_for_no_limit_of_connections_and_exchanges(
 async def test_who_has_signed_in_must_show_again_that_the_session_has_not_ended(
     fake: FakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "LONGEST_SESSION_S", 0.2)
+    monkeypatch.setattr(sessions, "LONGEST_S", 0.2)
     jar = aiohttp.CookieJar(unsafe=True)  # it has no name, only an address
     server = fake.server(web_token="t0ken")
     await server.start()
@@ -217,7 +218,7 @@ async def test_who_has_signed_in_must_show_again_that_the_session_has_not_ended(
             first = await reader.next()
             with pytest.raises(EOFError):
                 await reader.next()
-        monkeypatch.setattr(events, "LONGEST_SESSION_S", 3600.0)
+        monkeypatch.setattr(sessions, "LONGEST_S", 3600.0)
         publish(fake, "a", 1, 2)
         async with live_reader(person, first.id) as again:
             assert (await again.next()).name == "delta"
@@ -225,6 +226,44 @@ async def test_who_has_signed_in_must_show_again_that_the_session_has_not_ended(
         async with person.get("/api/v1/events") as answer:
             assert answer.status == 401
         assert (await other.next()).name == "delta", "who sends the token with the request reads on"
+    await server.stop()
+
+
+async def ended(stream: aiohttp.ClientResponse) -> None:
+    """Returns once a stream has ended as it should: an error is one that was cut."""
+    async with asyncio.timeout(10):
+        while await stream.content.readany():
+            pass
+
+
+async def signed_in(server: ViewServer, stack: AsyncExitStack) -> aiohttp.ClientSession:
+    jar = aiohttp.CookieJar(unsafe=True)  # it has no name, only an address
+    person = await stack.enter_async_context(aiohttp.ClientSession(server.address, cookie_jar=jar))
+    async with person.post("/sign-in", data={"token": "t0ken"}, allow_redirects=False) as answer:
+        assert answer.status == 303
+    return person
+
+
+async def test_signing_out_ends_the_streams_of_the_session_and_no_others(fake: FakeSources) -> None:
+    server = fake.server(web_token="t0ken")
+    await server.start()
+    async with AsyncExitStack() as stack:
+        person, other = await signed_in(server, stack), await signed_in(server, stack)
+        reader = await stack.enter_async_context(live_reader(other))
+        await reader.next()
+        streams = [
+            await stack.enter_async_context(person.get(path)) for path in ("/api/v1/events", "/live", "/live")
+        ]
+        assert [stream.status for stream in streams] == [200, 200, 200]
+        for stream in streams:
+            await stream.content.readany()
+        async with person.post("/sign-out", allow_redirects=False) as answer:
+            assert answer.status == 303
+        for stream in streams:
+            await ended(stream)
+        publish(fake, "a", 1, 2)
+        assert (await reader.next()).name == "delta"
+        assert (server.stream.readers, server.changes.readers) == (1, 0)
     await server.stop()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
+from contextlib import nullcontext
 
 import aiohttp
 import pytest
@@ -40,7 +41,7 @@ class _Open:
         self.basis: Hashable = 1
         self.now_s = 100.0
         self.changes = PageChanges(
-            lambda: self.basis, lambda _: False, lambda _: False, monotonic=lambda: self.now_s
+            lambda: self.basis, lambda _: False, lambda _: nullcontext(), monotonic=lambda: self.now_s
         )
         self.transport = _Transport()
         self.changes._readers.add(Reader(self.transport))

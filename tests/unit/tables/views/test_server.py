@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import gc
+import io
 import json
+import logging
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, Gauge
 from yarl import URL
 
@@ -19,6 +25,7 @@ from tables.views import connections
 from tables.views.problems import SECURITY_HEADERS
 from tables.views.server import ViewServer
 from tests.unit.tables.views.views_kit import FakeSources, get, sample, served
+from tocsin.logs import LimitedHandler
 
 #: The style sheet is open, for the page on which one signs in.
 OPEN = ["/sign-in", "/static/page.css"]
@@ -217,6 +224,51 @@ async def test_an_error_of_ours_is_a_problem_that_tells_nothing(
     assert "secret detail" in caplog.text
 
 
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """The log as a worker writes it."""
+    out, root = io.StringIO(), logging.getLogger()
+    handler = LimitedHandler(out)
+    root.addHandler(handler)
+    yield out
+    root.removeHandler(handler)
+    handler.close()
+
+
+async def test_errors_of_ours_are_told_a_few_times(fake: FakeSources, log: io.StringIO) -> None:
+    fake.scheduler_error = RuntimeError("why")
+    async with served(fake) as client:
+        for _ in range(50):
+            await get(client, "/api/v1/scheduler", 500)
+    assert log.getvalue().count("RuntimeError: why") == 3
+    assert log.getvalue().count("Answering GET /api/v1/scheduler failed.") == 3
+
+
+async def test_an_address_that_fails_is_not_told_itself(log: io.StringIO) -> None:
+    fake = FakeSources()
+    fake.alerts.complete = True
+
+    async def newest(**_: Any) -> list[Any]:
+        raise RuntimeError("why")
+
+    fake.alerts.newest = newest  # type: ignore[method-assign, assignment]
+    address = URL("/feeds/events/s3cret%1b%5b2J.atom", encoded=True)
+    async with served(fake) as client, client.get(address) as answer:
+        assert answer.status == 500
+    assert "Answering GET /feeds/events/{pattern}.atom failed." in log.getvalue()
+    assert "s3cret" not in log.getvalue()
+
+
+async def test_changes_that_are_refused_do_not_fill_the_log(fake: FakeSources, log: io.StringIO) -> None:
+    async with served(fake, admin_token="admin-0123456789abcdef") as client:
+        for _ in range(50):
+            async with client.post("/api/v1/dead-letters/replay", json={"all": True}) as answer:
+                assert answer.status == 401
+    assert log.getvalue().count("Refused a change (replay) from 127.0.0.1: 401.") == 3
+    next(each for each in logging.getLogger().handlers if isinstance(each, LimitedHandler)).close()
+    assert "and 46 like it" in log.getvalue()
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -325,3 +377,33 @@ async def test_the_address_is_the_real_one_and_gone_after_stop(fake: FakeSources
 
 def test_priorities_of_the_kit_are_the_default_ones(fake: FakeSources) -> None:
     assert set(fake.classes) == set(fake.server()._settings.priorities) <= set(Priority)
+
+
+async def held_after_garbage(server: ViewServer) -> int:
+    """Errors that are still in memory after some connections with what is no HTTP, without a collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+            writer.write(b"\x00\xff" * 2**17)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+        async with asyncio.timeout(10):
+            while server.connections:
+                await asyncio.sleep(0)
+        return sum(isinstance(each, HttpProcessingError) for each in gc.get_objects())
+    finally:
+        gc.enable()
+
+
+async def test_what_is_no_http_is_forgotten_at_once(
+    fake: FakeSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = fake.server()
+    await server.start()
+    assert await held_after_garbage(server) == 0
+    monkeypatch.delattr(connections._Protocol, "data_received")  # the control: as aiohttp has it
+    assert await held_after_garbage(server) > 0
+    await server.stop()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -319,3 +321,25 @@ def test_wrong_tokens_are_counted_by_address_and_forgotten(monkeypatch: pytest.M
 
 def test_the_page_is_at_the_address_that_is_documented() -> None:
     assert URL("http://a/x/").join(URL("sign-in")).path == "/x/sign-in"
+
+
+async def test_what_goes_on_in_a_session_ends_with_it_and_when_it_is_signed_out_of() -> None:
+    clock = Clock()
+    known = Sessions(b"a", clock)
+    request: Any = Request(begun(known))
+    clock.now += SESSION_S + 0.95
+    assert known.is_in_one(request)
+    left = []
+    async with asyncio.timeout(10), known.going_on(request):
+        await asyncio.Event().wait()
+    left.append("at its end")
+    clock.now -= SESSION_S
+    async with asyncio.timeout(10), known.going_on(request):
+        known.end(request)
+        await asyncio.Event().wait()
+    left.append("when signed out of")
+    with pytest.raises(TimeoutError):  # the control: what is in no session has no end
+        async with asyncio.timeout(0.01), known.going_on(Request(None)):  # type: ignore[arg-type]
+            await asyncio.Event().wait()
+    assert left == ["at its end", "when signed out of"]
+    assert not known._going_on

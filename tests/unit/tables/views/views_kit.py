@@ -144,11 +144,12 @@ class FakeDeadLetters:
         reason: str = "not-json",
         topic: str = "notifications.error",
         value: bytes = b"x",
+        letter_id: str | None = None,
         replays: int = 0,
     ) -> None:
         """A dead letter, written a second after the one before."""
         letter = DeadLetter(
-            f"source:{offset}",
+            letter_id or f"source:{offset}",
             reason,
             "why",
             topic,
