@@ -6,25 +6,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 
-from streams.cancellation import end
 from streams.log_lines import BOUNDED
 from streams.notifications.masking import Masker
 from streams.notifications.priority import Priority
 from streams.records import PlacedRecord
-from streams.retries import Backoff, Retries
+from streams.retries import Backoff
 from streams.settings import Settings
 from streams.transport.turns import let_others_pass
-from streams.upstream.connections import disconnect
 from streams.upstream.corrupt_batches import Corrupt
 from streams.upstream.fetch_progress import FetchProgress
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
-from tables.following import SILENT_S, follower_options, start_follower
+from tables.following import SILENT_S, Follower, follower_options
 from tables.recent_alerts import Alert, AlertMemory, Place
 
 log = logging.getLogger(__name__)
@@ -65,7 +63,7 @@ class _DeniedError(Exception):
     """A topic may not be read."""
 
 
-class AlertsReader:
+class AlertsReader(Follower):
     """Follows the ends of all partitions of the alert topics, without a consumer group.
 
     Args:
@@ -89,8 +87,7 @@ class AlertsReader:
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._topics = topics
-        self._options = follower_options(
+        usual = follower_options(
             options,
             self._left_out,
             auto_offset_reset="none",
@@ -98,10 +95,11 @@ class AlertsReader:
             max_partition_fetch_bytes=_PARTITION_BYTES,
             fetch_max_bytes=_FETCH_BYTES,
         )
+        super().__init__(usual, _RETRY, steady)
+        self._topics = topics
         self._most = most
         self.patterns = tuple(patterns)
         self._clock = clock
-        self._steady = steady
         #: Topic -> partition -> when it had been seen to its end, by the steady clock; of all in memory.
         self._seen: dict[str, dict[int, float]] = {}
         self._masker = Masker(masked_keys)
@@ -113,8 +111,6 @@ class AlertsReader:
         self.trouble: str | None = None
         #: Set anew whenever there are other alerts.
         self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._consumer: aiokafka.AIOKafkaConsumer | None = None
 
     @classmethod
     def of(cls, settings: Settings, options: dict[str, Any]) -> AlertsReader:
@@ -180,37 +176,22 @@ class AlertsReader:
     def start(self) -> None:
         """Start reading in the background."""
         if self._most and self._topics:
-            self._task = asyncio.create_task(self._run(), name="alerts-reader")
+            self._begin("alerts-reader")
         else:
             self.complete = True
 
-    async def stop(self) -> None:
-        """Stop reading."""
-        await end(self._task)
-        if self._consumer is not None:
-            await disconnect(self._consumer)
-
-    async def _run(self) -> None:
-        retries = Retries(_RETRY)
-        while True:
-            began = self._steady()
-            try:
-                await self._read()
-            except _ChangedError:
-                retries = Retries(_RETRY)
-            except (_DeniedError, TopicAuthorizationFailedError) as error:
-                topic = error.args[0]
-                if self.trouble is None:
-                    log.warning("Feeds of alerts need what alerts do not: grant Read on %s.", topic)
-                # It may have been read before: what came since is missing.
-                self.trouble, self.complete = f"This worker may not read {topic}: grant Read on it.", False
-            except Exception as error:  # noqa: BLE001 - without it the feeds would stand still, silently
-                log.warning("Reading alerts failed (%r); trying again.", error)
-            if self._consumer is not None:
-                await disconnect(self._consumer)
-            if self._steady() - began > _RETRY.most_s:
-                retries = Retries(_RETRY)  # it went well for a while
-            await retries.pause()
+    def _ended(self, error: Exception) -> bool:
+        if isinstance(error, _ChangedError):
+            return True
+        if isinstance(error, (_DeniedError, TopicAuthorizationFailedError)):
+            topic = error.args[0]
+            if self.trouble is None:
+                log.warning("Feeds of alerts need what alerts do not: grant Read on %s.", topic)
+            # It may have been read before: what came since is missing.
+            self.trouble, self.complete = f"This worker may not read {topic}: grant Read on it.", False
+        else:
+            log.warning("Reading alerts failed (%r); trying again.", error)
+        return False
 
     async def _layout(self, consumer: aiokafka.AIOKafkaConsumer, before: _Layout) -> _Layout:
         found = await fetch_topics(consumer, self._topics)
@@ -224,9 +205,7 @@ class AlertsReader:
                 layout[name] = before[name]  # it says nothing new
         return layout
 
-    async def _read(self) -> None:
-        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
-        await start_follower(consumer)
+    async def _read(self, consumer: aiokafka.AIOKafkaConsumer) -> NoReturn:
         layout = await self._layout(consumer, {})
         numbers = {topic: number for topic, (_, number) in layout.items()}
         memory = AlertMemory(self._topics, numbers, self._most, self.patterns, self._masker)

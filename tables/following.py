@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import aiokafka
 from aiokafka import TopicPartition
 
+from streams.cancellation import end
+from streams.retries import Backoff, Retries
 from streams.upstream.bulk_records import install_bulk_records
+from streams.upstream.connections import disconnect
 from streams.upstream.corrupt_batches import Corrupt, LeavesOut
 from streams.upstream.fetch_progress import FetchProgress
 from streams.upstream.lenient_records import install_lenient_records
@@ -98,3 +102,59 @@ class SeenEnds:
     def complete(self) -> bool:
         """Whether all that was published is taken in, but for that of the last seconds."""
         return self.partitions > 0 and not self.missing
+
+
+class Follower:
+    """Reads in the background with one consumer after another, until it is stopped.
+
+    Args:
+        options: of the consumer, from ``follower_options``.
+        backoff: pauses before reading again; they begin anew when it went well for longer than the longest.
+        steady: seconds, only for differences.
+    """
+
+    def __init__(self, options: dict[str, Any], backoff: Backoff, steady: Callable[[], float]) -> None:
+        self._options = options
+        self._backoff = backoff
+        self._steady = steady
+        self._task: asyncio.Task[None] | None = None
+        self._consumer: aiokafka.AIOKafkaConsumer | None = None
+
+    def _begin(self, name: str) -> None:
+        self._task = asyncio.create_task(self._run(), name=name)
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        await end(self._task)
+        await self._disconnect()
+
+    async def _run(self) -> None:
+        retries = Retries(self._backoff)
+        while True:
+            began = self._steady()
+            try:
+                await self._read(await self._connected())
+            except Exception as error:  # noqa: BLE001 - without it what is shown would stand still, silently
+                begins_anew = self._ended(error)
+            await self._disconnect()
+            if begins_anew or self._steady() - began > self._backoff.most_s:
+                retries = Retries(self._backoff)
+            await retries.pause()
+
+    async def _connected(self) -> aiokafka.AIOKafkaConsumer:
+        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
+        await start_follower(consumer)
+        return consumer
+
+    async def _disconnect(self) -> None:
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            await disconnect(consumer)
+
+    async def _read(self, consumer: aiokafka.AIOKafkaConsumer) -> NoReturn:
+        """Read with a consumer that has started, until that fails."""
+        raise NotImplementedError
+
+    def _ended(self, error: Exception) -> bool:
+        """Say why reading has ended; return whether the pauses begin with the first one again."""
+        raise NotImplementedError

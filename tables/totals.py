@@ -279,12 +279,11 @@ class Totals:
         """Priorities that were ever counted."""
         return list(self._totals)
 
-    def since_ever(self, priority: str) -> list[Count]:
-        """All that was ever counted in one priority, in no particular order."""
-        return [each for some in self.since_ever_in_steps(priority) for each in some]
-
     def since_ever_in_steps(self, priority: str, most: int = 1000) -> Iterator[list[Count]]:
-        """The same, at most ``most`` counts at a time; rows may be taken in between two steps."""
+        """All that was ever counted in one priority, ``most`` counts at a time at most, in no order.
+
+        Rows may be taken in between two steps.
+        """
         slices = [*self._totals.get(priority, {}).values()]
         for totals in slices:
             known = [*totals.items()]

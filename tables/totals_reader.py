@@ -8,32 +8,30 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.cancellation import end
 from streams.log_lines import BOUNDED
 from streams.notifications.visible import visible
 from streams.records import PlacedRecord
-from streams.retries import Backoff, Retries
-from streams.upstream.connections import disconnect
+from streams.retries import Backoff
 from streams.upstream.corrupt_batches import Corrupt
 from tables.again import AskAgain, decode_question, is_question
-from tables.following import SeenEnds, follower_options, start_follower
+from tables.following import Follower, SeenEnds, follower_options
 from tables.public_rows import PublicKey, decode_key
 from tables.totals import ForeignRowError, Totals
 
 log = logging.getLogger(__name__)
 
-_RETRY_S = 1.0
+_RETRY = Backoff(1.0)
 _EXPIRE_INTERVAL_S = 60.0
 #: Seconds for which a row of another app makes this worker not ready.
 _FOREIGN_S = 600.0
 
 
-class TotalsReader:
+class TotalsReader(Follower):
     """Follows all partitions of ``event-counts``, without a consumer group.
 
     Args:
@@ -63,8 +61,8 @@ class TotalsReader:
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(follower_options(options, self._left_out), _RETRY, steady)
         self._topic = topic
-        self._options = follower_options(options, self._left_out)
         self._on_rows = on_rows
         self._on_outdated = on_outdated
         self._on_question = on_question
@@ -76,8 +74,6 @@ class TotalsReader:
         self.foreign: Counter[str] = Counter()
         self._foreign_at = -math.inf
         self._foreign_app = ""
-        self._task: asyncio.Task[None] | None = None
-        self._consumer: aiokafka.AIOKafkaConsumer | None = None
 
     @property
     def as_of(self) -> float:
@@ -101,28 +97,13 @@ class TotalsReader:
     async def start(self, partitions: int) -> None:
         """Start reading the topic's ``partitions`` in the background."""
         self._ends.partitions = partitions
-        self._task = asyncio.create_task(self._run(), name="totals-reader")
+        self._begin("totals-reader")
 
-    async def stop(self) -> None:
-        """Stop reading."""
-        await end(self._task)
-        if self._consumer is not None:
-            await disconnect(self._consumer)
+    def _ended(self, error: Exception) -> bool:
+        log.warning("Reading %s failed (%r); trying again.", self._topic, error)
+        return False
 
-    async def _run(self) -> None:
-        retries = Retries(Backoff(_RETRY_S))
-        while True:
-            try:
-                await self._read()
-            except Exception as error:  # noqa: BLE001 - without it the counts would stand still, silently
-                log.warning("Reading %s failed (%r); trying again.", self._topic, error)
-                if self._consumer is not None:
-                    await disconnect(self._consumer)
-                await retries.pause()
-
-    async def _read(self) -> None:
-        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
-        await start_follower(consumer)
+    async def _read(self, consumer: aiokafka.AIOKafkaConsumer) -> NoReturn:
         partitions = [TopicPartition(self._topic, partition) for partition in range(self._ends.partitions)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)

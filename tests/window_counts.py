@@ -32,7 +32,7 @@ def counts_in(totals: Totals, window: str, now_s: float, priority: str | None = 
     """
     found: list[Count] = []
     for each in [priority] if priority is not None else totals.priorities:
-        since_ever = totals.since_ever(each)
+        since_ever = [count for some in totals.since_ever_in_steps(each) for count in some]
         if window == "total":
             found += since_ever
             continue

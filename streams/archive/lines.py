@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from zlib import crc32
 
@@ -85,16 +84,6 @@ class Archived(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Line)
-
-
-def bytes_json(content: bytes | None) -> str | dict[str, str] | None:
-    """Bytes as text, or as ``{"base64": …}`` where they are no UTF-8; None stays None."""
-    if content is None:
-        return None
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(content).decode()}
 
 
 def archive_line(topic: str, priority: Priority, partition: int, record: Record, topic_id: str = "") -> bytes:

@@ -27,7 +27,8 @@ from streams.notifications.masking import Masker
 from streams.notifications.visible import visible
 from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import ConfigurationError, Settings
-from streams.transport.topic_reader import TopicReader, modest_reader, topic_fault
+from streams.transport.reader_connections import modest_reader, topic_fault
+from streams.transport.topic_reader import TopicReader
 from streams.transport.turns import let_others_pass
 from streams.upstream.topic_ids import fetch_topics
 

@@ -16,7 +16,7 @@ from streams.dead_letters.letters import replay_headers, replay_note
 from streams.dead_letters.topic import Found
 from streams.outgoing import Outgoing
 from streams.settings import Settings
-from streams.transport.topic_reader import topic_fault
+from streams.transport.reader_connections import topic_fault
 from streams.upstream.topic_ids import TopicDescription, fetch_topics
 
 _CHUNK_RECORDS: Final = 500

@@ -6,22 +6,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 
-from streams.cancellation import end
 from streams.log_lines import LimitedLog
 from streams.records import PlacedRecord
-from streams.retries import Backoff, Retries
-from streams.upstream.connections import disconnect
+from streams.retries import Backoff
 from streams.upstream.corrupt_batches import Corrupt
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
 from tables.fleet.memory import Fleet, FleetMemory
 from tables.fleet.state import LeftOutError, WorkerState
-from tables.following import SeenEnds, follower_options, start_follower
+from tables.following import Follower, SeenEnds, follower_options
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class _ChangedError(Exception):
     """The topic is not what it was, or not there: it is to be looked at anew."""
 
 
-class FleetReader:
+class FleetReader(Follower):
     """Follows the status topic without a consumer group. Implements ``FleetSource`` of the web views.
 
     Args:
@@ -59,19 +57,17 @@ class FleetReader:
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._topic = topic
-        self._options = follower_options(
+        usual = follower_options(
             options, self._left_out, max_partition_fetch_bytes=_FETCH_BYTES, fetch_max_bytes=_FETCH_BYTES
         )
+        super().__init__(usual, _RETRY, steady)
+        self._topic = topic
         self._clock = clock
-        self._steady = steady
         self._ends = SeenEnds(clock, steady)
         self._memory = FleetMemory(app)
         self._log = LimitedLog(__name__, interval_s=600.0)
         #: Why not all workers can be shown, one sentence; None while they can.
         self.trouble: str | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._consumer: aiokafka.AIOKafkaConsumer | None = None
 
     # ---------------------------------------------------------------- FleetSource
 
@@ -106,32 +102,16 @@ class FleetReader:
 
     def start(self) -> None:
         """Start reading in the background."""
-        self._task = asyncio.create_task(self._run(), name="fleet-reader")
+        self._begin("fleet-reader")
 
-    async def stop(self) -> None:
-        """Stop reading."""
-        await end(self._task)
-        if self._consumer is not None:
-            await disconnect(self._consumer)
-
-    async def _run(self) -> None:
-        retries = Retries(_RETRY)
-        while True:
-            began = self._steady()
-            try:
-                await self._read()
-            except _ChangedError as error:
-                self._say(str(error))
-            except TopicAuthorizationFailedError:
-                self._say(self._denied())
-            except Exception as error:  # noqa: BLE001 - without it the states would stand still, silently
-                self._log.warning("Reading %s failed (%r); trying again.", self._topic, error)
-            if self._consumer is not None:
-                consumer, self._consumer = self._consumer, None
-                await disconnect(consumer)
-            if self._steady() - began > _RETRY.most_s:
-                retries = Retries(_RETRY)  # it went well for a while
-            await retries.pause()
+    def _ended(self, error: Exception) -> bool:
+        if isinstance(error, _ChangedError):
+            self._say(str(error))
+        elif isinstance(error, TopicAuthorizationFailedError):
+            self._say(self._denied())
+        else:
+            self._log.warning("Reading %s failed (%r); trying again.", self._topic, error)
+        return False
 
     def _say(self, trouble: str) -> None:
         if trouble and trouble != self.trouble:
@@ -157,9 +137,7 @@ class FleetReader:
             raise _ChangedError(self._denied())
         return None if topic.error is not None else (topic.topic_id, topic.partitions)
 
-    async def _read(self) -> None:
-        consumer = self._consumer = aiokafka.AIOKafkaConsumer(**self._options)
-        await start_follower(consumer)
+    async def _read(self, consumer: aiokafka.AIOKafkaConsumer) -> NoReturn:
         layout = await self._layout(consumer)
         if layout is None:
             raise _ChangedError("")

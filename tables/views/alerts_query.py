@@ -6,26 +6,32 @@ another began.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
-import orjson
-
 from streams.notifications.priority import Priority
 from tables.buckets import WINDOWS
 from tables.recent_alerts import Alert, AlertKey
-from tables.views.counts_query import MOST_ITEMS, MOST_PATTERN, BadQueryError, Parameters, parameters
-from tables.views.problems import plain
+from tables.views.counts_query import (
+    MOST_ITEMS,
+    MOST_PATTERN,
+    BadQueryError,
+    Parameters,
+    choice,
+    cursor_of,
+    cursor_parts,
+    limit_of,
+    parameters,
+    priority_of,
+)
 
 #: Each wildcard multiplies the work of a match.
 MOST_WILDCARDS: Final = 8
 _MOST_CURSOR: Final = 1000
 #: (time in ms, topic, partition, offset)
-_KEY_TYPES: Final = (int, str, int, int)
+_KEY: Final = (0, "", 0, 0)
 #: Offsets and partitions of Kafka.
 MOST_OFFSET: Final = 2**63 - 1
 MOST_PARTITION: Final = 2**31 - 1
@@ -75,18 +81,13 @@ def parse_alerts_query(
     """
     names = ("priority", "event_type", "publisher", *(("window",) if groups else ()), "limit", "cursor")
     given = parameters(query, names)
-    asked = given.get("limit", str(limit))
-    if not (asked.isascii() and asked.isdigit() and len(asked) <= 4 and 1 <= int(asked) <= most):
-        raise BadQueryError(f"The limit is a number from 1 to {most}.")
-    window = given.get("window", "1h")
-    if window not in WINDOWS:
-        raise BadQueryError(f"There is no window {plain(window)}; use one of {', '.join(WINDOWS)}.")
+    limit = limit_of(given, limit, most)
     return AlertsQuery(
-        priority=_priority(given),
+        window=choice(given, "window", "1h", WINDOWS),
+        priority=priority_of(given),
         event_type=_pattern(given, "event_type"),
         publisher=_pattern(given, "publisher"),
-        window=window,
-        limit=int(asked),
+        limit=limit,
         after=_decode_cursor(given["cursor"]) if "cursor" in given else None,
     )
 
@@ -129,24 +130,12 @@ def page_of(
             end = middle
     page = list(items[start : start + query.limit])
     more = start + query.limit < len(items)
-    return page, _encode_cursor(key_of(page[-1])) if more else None
-
-
-def _encode_cursor(key: AlertKey) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
+    return page, cursor_of(key_of(page[-1])) if more else None
 
 
 def _decode_cursor(text: str) -> AlertKey:
     wrong = BadQueryError("The cursor is not one that this address gave; begin without it.")
-    if len(text) > _MOST_CURSOR or not text.isascii():
-        raise wrong
-    try:
-        body = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error):
-        raise wrong from None
-    if not isinstance(body, list) or tuple(map(type, body)) != _KEY_TYPES:
-        raise wrong
-    time_ms, topic, partition, offset = body
+    time_ms, topic, partition, offset = cursor_parts(text, _KEY, _MOST_CURSOR, wrong)
     return time_ms, topic, partition, offset
 
 
@@ -154,17 +143,6 @@ def _number(name: str, text: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= most):
         raise BadQueryError(f"The {name} is a number from 0 to {most}.")
     return int(text)
-
-
-def _priority(given: Mapping[str, str]) -> Priority | None:
-    if "priority" not in given:
-        return None
-    priority = Priority.parse(given["priority"])
-    if priority is None:
-        raise BadQueryError(
-            f"There is no priority {plain(given['priority'])}; use one of {', '.join(Priority)}."
-        )
-    return priority
 
 
 def _pattern(given: Mapping[str, str], name: str) -> str | None:

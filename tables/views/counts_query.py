@@ -87,7 +87,7 @@ def choice(given: Mapping[str, str], name: str, default: str, choices: Iterable[
     return value
 
 
-def priority_of(given: Mapping[str, str]) -> str | None:
+def priority_of(given: Mapping[str, str]) -> Priority | None:
     """The parameter ``priority``; None where it is not given.
 
     Raises:
@@ -100,7 +100,19 @@ def priority_of(given: Mapping[str, str]) -> str | None:
         raise BadQueryError(
             f"There is no priority {plain(given['priority'])}; use one of {', '.join(Priority)}."
         )
-    return priority.value
+    return priority
+
+
+def limit_of(given: Mapping[str, str], default: int, most: int) -> int:
+    """The parameter ``limit``, at least 1 and at most ``most``.
+
+    Raises:
+        BadQueryError: it is another.
+    """
+    limit = given.get("limit", str(default))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= most):
+        raise BadQueryError(f"The limit is a number from 1 to {most}.")
+    return int(limit)
 
 
 # -------------------------------------------------------------------- a list of counts
@@ -147,16 +159,14 @@ def parse_counts_query(
         BadQueryError: a parameter is wrong.
     """
     given = parameters(query, ("window", "event_type", "priority", "sort", "limit", "cursor"))
-    asked = given.get("limit", str(limit))
-    if not (asked.isascii() and asked.isdigit() and len(asked) <= 4 and 1 <= int(asked) <= most):
-        raise BadQueryError(f"The limit is a number from 1 to {most}.")
+    limit = limit_of(given, limit, most)
     sort = choice(given, "sort", sort, ORDERS)
     return CountsQuery(
         window=choice(given, "window", "5m", WINDOW_NAMES),
         event_type=pattern_of(given),
         priority=priority_of(given),
         sort=sort,
-        limit=int(asked),
+        limit=limit,
         after=decode_cursor(given["cursor"], [sort, *order_key(sort)(Count("", "ERROR", 0, 0))])
         if "cursor" in given
         else None,
@@ -248,9 +258,37 @@ def page_of(items: Iterable[Count], query: CountsQuery) -> tuple[list[Count], st
     return found.page()
 
 
+def cursor_of(parts: Sequence[Any]) -> str:
+    """A cursor that holds ``parts``, as text for an address."""
+    return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")
+
+
+def cursor_parts(text: str, example: Sequence[Any], most: int, wrong: BadQueryError) -> list[Any]:
+    """What a cursor holds.
+
+    Args:
+        text: the cursor.
+        example: parts of the same number and types.
+        most: characters of the longest cursor.
+        wrong: raised for what is no such cursor.
+
+    Raises:
+        BadQueryError: it is ``wrong``.
+    """
+    if len(text) > most or not text.isascii():
+        raise wrong
+    try:
+        body = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        raise wrong from None
+    if not isinstance(body, list) or [type(part) for part in body] != [type(part) for part in example]:
+        raise wrong
+    return body
+
+
 def encode_cursor(sort: str, key: OrderKey) -> str:
     """The place in an order, as text for an address."""
-    return base64.urlsafe_b64encode(orjson.dumps([sort, *key])).decode().rstrip("=")
+    return cursor_of([sort, *key])
 
 
 def decode_cursor(text: str, example: Sequence[Any]) -> OrderKey:
@@ -264,14 +302,7 @@ def decode_cursor(text: str, example: Sequence[Any]) -> OrderKey:
         BadQueryError: it is none of this order.
     """
     wrong = BadQueryError("The cursor is not one that this address gave for this order; begin without it.")
-    if len(text) > _MOST_CURSOR or not text.isascii():
-        raise wrong
-    try:
-        body = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error):
-        raise wrong from None
-    if not isinstance(body, list) or [type(part) for part in body] != [type(part) for part in example]:
-        raise wrong
+    body = cursor_parts(text, example, _MOST_CURSOR, wrong)
     if body[0] != example[0]:
         raise wrong
     return tuple(body[1:])

@@ -5,7 +5,6 @@ Each route of the API has an `Operation` here; a test compares them with the rou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -150,8 +149,3 @@ class OpenApi:
             return Answer(body, tag(body))
 
         return await answered(request, await self._answers.get(prefix, None, made, len(prefix)))
-
-
-def paths_of(operations: Iterable[Operation] = OPERATIONS) -> set[tuple[str, str]]:
-    """Method and path of every operation."""
-    return {(each.method.upper(), each.path) for each in operations}

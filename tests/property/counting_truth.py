@@ -187,7 +187,7 @@ def check_combined(slices: Sequence[CombinedCounter], truth: Truth, now_s: float
 
 def check_public(who: str, reader: Totals, truth: Truth, now_s: float) -> Iterator[str]:
     """What a reader of the public topic answers."""
-    found = {count.event_type: count.count for count in reader.since_ever(PRIORITY)}
+    found = {count.event_type: count.count for some in reader.since_ever_in_steps(PRIORITY) for count in some}
     yield from _differ(f"{who}: totals", found, truth.totals)
     for (resolution, bucket), counts in truth.rows.items():
         if bucket >= now_s - retention_s(resolution, LATENESS_S):

@@ -84,7 +84,9 @@ def sums_of(reader: Totals) -> dict[int, int]:
 
 
 def totals_of(reader: Totals) -> Counter[str]:
-    return Counter({each.event_type: each.count for each in reader.since_ever(PRIORITY)})
+    return Counter(
+        {each.event_type: each.count for some in reader.since_ever_in_steps(PRIORITY) for each in some}
+    )
 
 
 def wrong_totals(who: str, found: Counter[str], truths: Sequence[Truth]) -> Iterator[str]:

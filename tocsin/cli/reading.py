@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager
 import click
 
 from streams.settings import Settings
-from streams.transport import topic_reader as reading
-from streams.transport.topic_reader import TopicReader, topic_fault
+from streams.transport import reader_connections as reading
+from streams.transport.reader_connections import topic_fault
+from streams.transport.topic_reader import TopicReader
 
 __all__ = ["TopicReader", "partition_reader", "topic_fault", "topic_reader"]
 
@@ -27,7 +28,7 @@ def topic_reader(
     all_needed: bool = True,
     only_partition: int | None = None,
 ) -> AbstractAsyncContextManager[TopicReader]:
-    """Open topics to be read side by side; see ``streams.transport.topic_reader.topic_reader``."""
+    """Open topics to be read side by side; see ``streams.transport.reader_connections.topic_reader``."""
     return reading.topic_reader(
         settings,
         names,

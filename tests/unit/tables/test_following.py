@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import ModuleType
+from typing import Any, NoReturn
 
 import pytest
 
 from streams.retries import Backoff, Retries
-from tables import alerts_reader, totals_reader
+from tables import alerts_reader, following, totals_reader
 from tables.fleet import reader, writer
-from tables.following import SILENT_S, SeenEnds, follower_options
+from tables.following import SILENT_S, Follower, SeenEnds, follower_options
 
 
 class _Clock:
@@ -52,6 +54,65 @@ def test_options_are_the_usual_ones_unless_others_are_given() -> None:
 
 @pytest.mark.parametrize("module", [alerts_reader, reader, writer, totals_reader])
 def test_what_pages_show_is_asked_for_again_soon_however_long_brokers_were_away(module: ModuleType) -> None:
-    backoff = getattr(module, "_RETRY", None) or Backoff(module._RETRY_S)
-    retries = Retries(backoff)
+    retries = Retries(module._RETRY)
     assert max(retries.next_pause_s() or 0.0 for _ in range(100)) <= 5.0
+
+
+class _Failing(Follower):
+    """Reads for some seconds, fails, and reads again with another consumer."""
+
+    def __init__(self, lasting_s: float, *, begins_anew: bool = False) -> None:
+        self.now_s = 0.0
+        super().__init__({}, Backoff(0.0, factor=2, most_s=30.0), lambda: self.now_s)
+        self._lasting_s = lasting_s
+        self._begins_anew = begins_anew
+        self.read_with: list[Any] = []
+        self.said: list[str] = []
+        self.third = asyncio.Event()
+
+    async def _connected(self) -> Any:
+        self._consumer = object()
+        return self._consumer
+
+    async def _read(self, consumer: Any) -> NoReturn:
+        self.read_with.append(consumer)
+        self.now_s += self._lasting_s
+        if len(self.read_with) == 3:
+            self.third.set()
+            await asyncio.Event().wait()
+        raise OSError("gone")
+
+    def _ended(self, error: Exception) -> bool:
+        self.said.append(str(error))
+        return self._begins_anew
+
+
+@pytest.mark.parametrize(
+    ("lasting_s", "begins_anew", "pauses_begun"), [(1.0, False, 1), (31.0, False, 3), (1.0, True, 3)]
+)
+async def test_a_follower_reads_again_with_another_consumer_until_it_is_stopped(
+    lasting_s: float, begins_anew: bool, pauses_begun: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disconnected: list[Any] = []
+    begun: list[Backoff] = []
+
+    async def disconnect(consumer: Any) -> None:
+        disconnected.append(consumer)
+
+    class Noted(Retries):
+        def __init__(self, backoff: Backoff) -> None:
+            super().__init__(backoff)
+            begun.append(backoff)
+
+    monkeypatch.setattr(following, "disconnect", disconnect)
+    monkeypatch.setattr(following, "Retries", Noted)
+    follower = _Failing(lasting_s, begins_anew=begins_anew)
+    follower._begin("follower")
+    await follower.third.wait()
+    await follower.stop()
+    assert follower.said == ["gone", "gone"]
+    assert disconnected == follower.read_with
+    assert len(set(map(id, disconnected))) == 3
+    assert len(begun) == pauses_begun
+    await follower.stop()
+    assert len(disconnected) == 3, "stopping twice disconnects once"

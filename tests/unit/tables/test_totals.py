@@ -295,7 +295,7 @@ def test_rows_that_come_late_are_told_for_windows_that_are_too_short() -> None:
 
 
 def since_ever(totals: Totals) -> dict[str, int]:
-    return {each.event_type: each.count for each in totals.since_ever("INFO")}
+    return {each.event_type: each.count for some in totals.since_ever_in_steps("INFO") for each in some}
 
 
 def test_what_a_newer_row_of_totals_names_no_more_is_gone_and_each_slice_has_others() -> None:
