@@ -13,6 +13,9 @@ from tests.browser.pages import DESKTOP, PHONE, THEMES
 _ALL: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _COLOURS: Final = {"runOnly": {"type": "rule", "values": ["color-contrast", "target-size"]}}
 
+#: Where the structure is judged as well.
+_WHOLE: Final = ((DESKTOP, "light"), (PHONE, "dark"))
+
 
 async def faults(page: Page, *, only_looks: bool = False) -> list[str]:
     """One line for each element that breaks a rule: the rule, the element, what is wrong.
@@ -42,8 +45,9 @@ async def judged(page: Page) -> list[str]:
         await page.set_viewport_size(size)
         for scheme in THEMES:
             await page.emulate_media(color_scheme=scheme)
-            # A theme changes colours and nothing else; the structure is judged once for each size.
-            all_faults = await faults(page, only_looks=scheme != THEMES[0])
+            # The structure depends on the size alone, so it is judged once for each; looks are in all four.
+            only_looks = (size, scheme) not in _WHOLE
+            all_faults = await faults(page, only_looks=only_looks)
             all_faults += [f"too wide {each}" for each in await wider_than_window(page)]
             found += [f"{page.url}, {scheme}, {size['width']} px: {each}" for each in all_faults]
     return found
