@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import hypothesis
@@ -11,6 +12,7 @@ import pytest
 
 from tests.kafka_fixture import kafka, processes_of, unique
 from tests.leash import die_with_parent
+from tests.short_explanations import shortened
 
 __all__ = ["kafka", "unique"]
 
@@ -35,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """In a process of pytest-xdist: end with the one that collects the results, also when that is killed."""
     if (given := getattr(config, "workerinput", None)) is not None:
         die_with_parent(given["tocsin_parent"])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_assertrepr_compare() -> Generator[None, list[Iterable[str]], list[list[str]]]:
+    """Say no more of values that differ than somebody can read."""
+    explanations = yield
+    return [list(shortened(explanation)) for explanation in explanations]
 
 
 @pytest.hookimpl(trylast=True)

@@ -6,6 +6,8 @@ alone between two of them: a bare hop, which has to share the machine with the r
 Each repeat has three runs: without readers; with requests for counts on the worker itself; with live streams
 and more requests on `tocsin web`. The figure is the time to a consumer of ``alerts.critical`` in bare hops,
 with readers and without.
+
+Beside it: how long it takes until an open page shows what was published (see ``web_shown``).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import report
+from tests.benchmarks import report, web_shown
 from tests.benchmarks.arms.registry import arms
 from tests.benchmarks.cluster import bench_cluster
 from tests.benchmarks.latency_run import Plan, Scenario, in_a_line, milliseconds, run_scenario
@@ -172,16 +174,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--streams", type=int, default=200, help="live streams of tocsin web")
     parser.add_argument("--partitions", type=int, default=8)
     parser.add_argument("--warm-up", type=int, default=1, help="runs before, whose results do not count")
+    parser.add_argument(
+        "--shown", type=int, default=20, help="of CRITICAL, and of others, looked for on a page"
+    )
+    parser.add_argument("--only-shown", action="store_true", help="without the readers")
     parser.add_argument("--quick", action="store_true", help="once, and shorter")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.repeats, options.seconds = 1, min(options.seconds, 5.0)
+        options.repeats, options.seconds, options.shown = 1, min(options.seconds, 5.0), min(options.shown, 5)
     plan = Plan(rate=options.rate, seconds=options.seconds, partitions=options.partitions, rows=options.rows)
     before = report.machine()
     arm = arms()["tocsin"]
     results: dict[Reading, list[dict[str, Any]]] = defaultdict(list)
-    every = readings(options)
-    turns = [every[0]] * options.warm_up + every * options.repeats
+    every = [] if options.only_shown else readings(options)
+    turns = every[:1] * options.warm_up + every * options.repeats
     with bench_cluster() as (brokers, folder):
         for number, reading in enumerate(turns):
             print(f"{number + 1} of {len(turns)}: {reading.title}", flush=True)
@@ -199,7 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"    {in_a_line(run)}", flush=True)
             if number >= options.warm_up:
                 results[reading].append(run)
-    return _report(options, before, results)
+        shown = web_shown.run(brokers, folder, options)
+    return _report(options, before, results, shown)
 
 
 def rows(results: Mapping[Reading, Sequence[Mapping[str, Any]]]) -> list[list[str]]:
@@ -226,9 +233,7 @@ def rows(results: Mapping[Reading, Sequence[Mapping[str, Any]]]) -> list[list[st
     return found
 
 
-def _report(
-    options: argparse.Namespace, before: dict[str, Any], results: Mapping[Reading, list[dict[str, Any]]]
-) -> int:
+def _show(options: argparse.Namespace, results: Mapping[Reading, list[dict[str, Any]]]) -> None:
     report.show(
         f"CRITICAL at {options.rate:g}/s to a consumer of alerts.critical, with {options.rows:,} counts and "
         "readers; median (least to greatest) of the runs",
@@ -238,13 +243,27 @@ def _report(
         ],
         rows(results),
     )
-    reached = targets(results)
+
+
+def _report(
+    options: argparse.Namespace,
+    before: dict[str, Any],
+    results: Mapping[Reading, list[dict[str, Any]]],
+    shown: Mapping[str, list[float]],
+) -> int:
+    if results:
+        _show(options, results)
+    if shown:
+        title = "From publishing to a page in Chromium that was open, with the worker's default settings"
+        report.show(title, ["", "samples", "p50", "max"], web_shown.rows(shown))
+    reached = targets(results) + web_shown.targets(shown)
     report.finish(
         "web",
         before,
         reached,
         {
             "options": vars(options),
+            "shown_s": shown,
             "results": [
                 {
                     "reading": reading.title,

@@ -7,11 +7,14 @@ from typing import Final
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Page
 
-from tests.browser.pages import DESKTOP, PHONE
+from tests.browser.pages import DESKTOP, PHONE, THEMES
 
 #: Everything of WCAG up to 2.2 AA, and what axe's authors advise besides.
 _ALL: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _COLOURS: Final = {"runOnly": {"type": "rule", "values": ["color-contrast", "target-size"]}}
+
+#: Where the structure is judged as well.
+_WHOLE: Final = ((DESKTOP, "light"), (PHONE, "dark"))
 
 
 async def faults(page: Page, *, only_looks: bool = False) -> list[str]:
@@ -36,13 +39,17 @@ async def faults(page: Page, *, only_looks: bool = False) -> list[str]:
 
 
 async def judged(page: Page) -> list[str]:
-    """What is wrong with a page as it is, light on a desktop and dark on a phone."""
+    """What is wrong with a page as it is, in both themes, on a desktop and on a phone."""
     found = []
-    for size, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
+    for size in (DESKTOP, PHONE):
         await page.set_viewport_size(size)
-        await page.emulate_media(color_scheme=scheme)
-        all_faults = await faults(page) + [f"too wide {each}" for each in await wider_than_window(page)]
-        found += [f"{page.url}, {scheme}, {size['width']} px: {each}" for each in all_faults]
+        for scheme in THEMES:
+            await page.emulate_media(color_scheme=scheme)
+            # The structure depends on the size alone, so it is judged once for each; looks are in all four.
+            only_looks = (size, scheme) not in _WHOLE
+            all_faults = await faults(page, only_looks=only_looks)
+            all_faults += [f"too wide {each}" for each in await wider_than_window(page)]
+            found += [f"{page.url}, {scheme}, {size['width']} px: {each}" for each in all_faults]
     return found
 
 

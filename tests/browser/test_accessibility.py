@@ -6,7 +6,7 @@ from playwright.async_api import expect
 
 from tests.browser.accessibility import judged
 from tests.browser.conftest import SEEN
-from tests.browser.pages import MARKS, Pages, linked
+from tests.browser.pages import MARKS, THEMES, Pages, linked
 
 pytestmark = MARKS
 
@@ -55,3 +55,6 @@ async def test_a_page_that_is_broken_is_found_out(pages: Pages) -> None:
     found = await judged(page)
     for rule in ("image-alt", "too wide", "color-contrast"):
         assert any("dark, 320 px" in each and rule in each for each in found), rule
+    for theme in THEMES:
+        for width in (320, 1280):
+            assert any(f"{theme}, {width} px: color-contrast" in each for each in found), (theme, width)

@@ -17,6 +17,7 @@ import pytest
 from streams.settings import Settings, load_settings
 from tests import children
 from tests.breakable_kafka import BreakableKafka
+from tests.formatted_kafka import FormattedKafka
 from tests.paths import ROOT
 from tests.shared_kafka import JVM_OPTIONS, START_S
 from tocsin.local_kafka.cluster import LocalKafka
@@ -226,7 +227,7 @@ def deployment(kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deplo
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[BreakableKafka]:
     """A broker that no other test needs, so that it may be killed."""
-    local = BreakableKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=JVM_OPTIONS)
+    local = FormattedKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=JVM_OPTIONS)
     local.start(timeout=START_S)
     yield local
     local.reset()

@@ -359,7 +359,7 @@ async def test_which_are_wanted(log: Log, wanted: Wanted, kept: set[int]) -> Non
         (b"p\\u0061ssword=s3cret", None, ""),
         (b"", b"", "why"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 async def test_secrets_of_values_are_masked_or_nothing_is_shown(
     value: bytes, shown: bytes | None, detail: str
