@@ -10,8 +10,7 @@ and publisher is written once and kept, the notification goes in as the bytes th
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
 from operator import attrgetter
@@ -20,7 +19,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 from faust.types import TP
 
-from streams.notifications import Notification, Priority, Repair
+from agents.alert_labels import CONTENT_TYPE, RULE, STARTS_AT, AlertLabels, OfEventType, OfPublisher
+from streams.notifications import Notification, Repair
 from streams.notifications.carried_headers import Headers, carried_headers
 from streams.notifications.masking import Masker
 from streams.notifications.nearly_json import repaired_json
@@ -31,17 +31,13 @@ from streams.packed_records import PackedRecords, packed_header, packed_text, va
 from streams.packed_records import packed as packed_record
 from streams.records import Record
 
-RULE: Final = "forward"
 TYPE: Final = "io.tocsin.alert.forwarded.v1"
 #: Larger notifications are forwarded without their body.
 _MAX_BODY_BYTES: Final = 900_000
-#: Bytes of what is kept of event types and publishers, for one priority.
-_MOST_KEPT_BYTES: Final = 8 * 2**20
-#: Bytes that a pair takes besides its texts, about.
-_KEPT_BYTES: Final = 500
-_STARTS_AT: Final = b',"startsAt":"'
-_AFTER_START: Final = b'","generatorURL":"","id":"'
-_WITHOUT_START: Final = b',"generatorURL":"","id":"'
+_TO_ID: Final = b'","generatorURL":"","id":"'
+_TO_ID_WITHOUT_START: Final = b',"generatorURL":"","id":"'
+_TO_KEY: Final = b'","fingerprint":"'
+_TO_EPISODE: Final = b'","episode":"'
 _TO_MESSAGE_ID: Final = b',"message_id":'
 _TO_REPAIRS: Final = b'}],"rule":"%b","repairs":' % RULE.encode()
 _NOTIFICATION: Final = b',"notification":'
@@ -54,16 +50,17 @@ _NO_NOTIFICATION: Final = _NOTIFICATION + _LEFT_OUT + b"}"
 _NOT_JSON: Final = frozenset({Repair.NOT_A_NUMBER, Repair.LONE_SURROGATE})
 _SPECVERSION: Final = ("ce_specversion", b"1.0")
 _CE_TYPE: Final = ("ce_type", TYPE.encode())
-_CONTENT_TYPE: Final = ("content-type", b"application/json")
 #: Of an alert with a start, of a record without headers.
 _HEADERS: Final = 7
+_KEY_LENGTH: Final = varint(16)
 _ID_LENGTH: Final = varint(32)
 _TIME_LENGTH: Final = varint(len("1970-01-01T00:00:00.000Z"))
 _NUMBER: Final = b"%d".__mod__
 _value_of: Final = attrgetter("value")
 _offset_of: Final = attrgetter("offset")
 _headers_of: Final = attrgetter("headers")
-_names_of: Final = attrgetter("event_type", "publisher_id")
+_event_type_of: Final = attrgetter("event_type")
+_publisher_of: Final = attrgetter("publisher_id")
 _message_id_of: Final = attrgetter("message_id")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _STATE: Final = (
@@ -72,92 +69,14 @@ _STATE: Final = (
 )
 
 
-def fingerprint(labels: dict[str, str]) -> str:
-    """Fingerprint of an alert: 16 hexadecimal digits that depend on its labels only."""
-    text = "\xff".join(f"{name}\xff{value}" for name, value in sorted(labels.items()))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+class _Alert(NamedTuple):
+    """What an alert is made of besides the notification."""
 
-
-class OfPair(NamedTuple):
-    """What alerts of one event type and publisher have in common.
-
-    Attributes:
-        key: their fingerprint.
-        packed_key: the same, packed.
-        front: the beginning of the value, up to its start.
-        between_ids: what stands between the first two ids in the value, the fingerprint in its midst.
-        last_headers: what stands behind the start, packed.
-        nbytes: of ``front`` and ``between_ids``.
-        subject: the value of that header.
-    """
-
+    of_type: OfEventType
+    of_publisher: OfPublisher
     key: bytes
-    packed_key: bytes
-    front: bytes
-    between_ids: bytes
-    last_headers: bytes
-    nbytes: int
-    subject: bytes
-
-
-#: Stands for a pair of which nothing is in the value.
-_NO_PAIR: Final = OfPair(b"", b"", b"", b"", b"", 0, b"")
-
-
-class AlertLabels:
-    """What alerts of one priority have in common, by event type and publisher; kept within a bound.
-
-    Attributes:
-        pairs: what is kept, by event type and publisher.
-    """
-
-    def __init__(self, priority: Priority) -> None:
-        self._priority = priority
-        self.pairs: dict[tuple[str, str], OfPair] = {}
-        self._kept_bytes = 0
-
-    def of_pair(self, event_type: str, publisher_id: str) -> OfPair:
-        """The parts of alerts of one event type and publisher."""
-        found = self.pairs.get((event_type, publisher_id))
-        if found is None:
-            found = self._made(event_type, publisher_id)
-            nbytes = _KEPT_BYTES + found.nbytes + len(found.last_headers)
-            nbytes += sys.getsizeof(event_type) + sys.getsizeof(publisher_id)
-            if nbytes <= _MOST_KEPT_BYTES // 100:
-                if self._kept_bytes + nbytes > _MOST_KEPT_BYTES:
-                    self.pairs.clear()
-                    self._kept_bytes = 0
-                self._kept_bytes += nbytes
-                self.pairs[event_type, publisher_id] = found
-        return found
-
-    def _made(self, event_type: str, publisher_id: str) -> OfPair:
-        severity = self._priority.value
-        name, publisher = orjson.dumps(event_type), orjson.dumps(publisher_id)
-        labels = {
-            "alertname": event_type,
-            "severity": severity.lower(),
-            "publisher_id": publisher_id,
-            "rule": RULE,
-        }
-        key = fingerprint(labels).encode()
-        front = b'{"labels":{"alertname":%b,"severity":"%b","publisher_id":%b,"rule":"%b"},' % (
-            name,
-            severity.lower().encode(),
-            publisher,
-            RULE.encode(),
-        )
-        front += b'"annotations":{"summary":"%b %b from %b}' % (
-            severity.encode(),
-            name[1:-1],
-            orjson.dumps(publisher_id or "an unnamed publisher")[1:],
-        )
-        front += _STARTS_AT
-        between_ids = b'","fingerprint":"%b","episode":"' % key
-        subject = event_type.encode("utf-8", "replace")
-        last_headers = packed_header("ce_subject", subject) + packed_header(*_CONTENT_TYPE)
-        nbytes = len(front) + len(between_ids)
-        return OfPair(key, packed_text(key), front, between_ids, last_headers, nbytes, subject)
+    identity: bytes
+    starts_at: bytes
 
 
 class Forwarding:
@@ -180,16 +99,16 @@ class Forwarding:
         self._ce_source = ("ce_source", f"tocsin/{tp.topic}".encode())
         #: The end of the value and the headers of an alert with a start, packed: up to the id, and from there
         #: to the start.
-        self._to_id = b"".join(
+        self._to_ce_id = b"".join(
             (b"}", varint(_HEADERS), packed_header(*_SPECVERSION), packed_text(b"ce_id"), _ID_LENGTH)
         )
-        self._to_time = b"".join(
+        self._to_ce_time = b"".join(
             (packed_header(*self._ce_source), packed_header(*_CE_TYPE), packed_text(b"ce_time"), _TIME_LENGTH)
         )
         #: Bytes of a value with a start, but for what depends on the notification.
-        self._fixed = len(self._value(_NO_PAIR, 0, bytes(32), start_text(0), None, b"[]", b"")) - len(
-            b"0null"
-        )
+        nothing = OfEventType(b"", b"", b"", b"", 0, {}), OfPublisher(b"", b"", 0)
+        least = _Alert(*nothing, bytes(16), bytes(32), start_text(0))
+        self._fixed = len(self._value(least, 0, None, b"[]", b"")) - len(b"0null")
 
     def alert(
         self,
@@ -215,10 +134,9 @@ class Forwarding:
         if read.stated_priority is not None:
             repairs += b',"statedPriority":' + orjson.dumps(read.stated_priority)
         notification = self._original(value, read.repairs) if body else _LEFT_OUT
-        pair = self._labels.of_pair(read.event_type, read.publisher_id)
-        identity, starts_at = self._identity(offset), start_text(event_ms) if event_ms > 0 else b""
-        value = self._value(pair, offset, identity, starts_at, read.message_id, repairs, notification)
-        return Outgoing(self._topic, value, pair.key, None, self._headers(pair, identity, starts_at, headers))
+        alert = self._parts(offset, event_ms, read.event_type, read.publisher_id)
+        made = self._value(alert, offset, read.message_id, repairs, notification)
+        return Outgoing(self._topic, made, alert.key, None, self._headers(alert, headers))
 
     def alerts(
         self, records: Sequence[Record], times_ms: Sequence[int], reads: Sequence[Tidy]
@@ -233,26 +151,15 @@ class Forwarding:
         values: list[Any] = list(map(_value_of, records))
         if max(map(len, values)) > _MAX_BODY_BYTES or not self._masker.are_plain(values):
             values = [self._original(value, ()) for value in values]
-        pairs: list[Any] = list(map(self._labels.pairs.get, map(_names_of, reads)))
-        if None in pairs:
-            pairs = [self._labels.of_pair(read.event_type, read.publisher_id) for read in reads]
-        ids = list(map(self._identity, map(_offset_of, records)))
-        if min(times_ms) <= 0 or any(map(_headers_of, records)):
-            packed = [
-                self._packed_alert(*parts)
-                for parts in zip(records, times_ms, reads, values, pairs, ids, strict=True)
-            ]
-        else:
-            packed = self._alike(records, times_ms, reads, values, pairs, ids)
-        return PackedRecords(self._topic, [pair.key for pair in pairs], packed)
-
-    def _packed_alert(
-        self, record: Record, event_ms: int, read: Tidy, notification: bytes, pair: OfPair, identity: bytes
-    ) -> bytes:
-        """One alert of `alerts`."""
-        starts_at = start_text(event_ms) if event_ms > 0 else b""
-        value = self._value(pair, record.offset, identity, starts_at, read.message_id, b"[]", notification)
-        return packed_record(pair.key, value, self._headers(pair, identity, starts_at, record.headers))
+        if min(times_ms) > 0 and not any(map(_headers_of, records)):
+            return self._alike(records, times_ms, reads, values)
+        keys, packed = [], []
+        for record, event_ms, read, notification in zip(records, times_ms, reads, values, strict=True):
+            alert = self._parts(record.offset, event_ms, read.event_type, read.publisher_id)
+            value = self._value(alert, record.offset, read.message_id, b"[]", notification)
+            keys.append(alert.key)
+            packed.append(packed_record(alert.key, value, self._headers(alert, record.headers)))
+        return PackedRecords(self._topic, keys, packed)
 
     def _alike(
         self,
@@ -260,19 +167,31 @@ class Forwarding:
         times_ms: Sequence[int],
         reads: Sequence[Tidy],
         notifications: Sequence[bytes],
-        pairs: Sequence[OfPair],
-        ids: Sequence[bytes],
-    ) -> list[bytes]:
+    ) -> PackedRecords:
         """The alerts of records with a time and without headers, by functions that loop in C."""
-        _, packed_keys, fronts, between_ids, last_headers, pair_bytes, _ = zip(*pairs, strict=True)
+        labels = self._labels
+        names, publisher_ids = list(map(_event_type_of, reads)), list(map(_publisher_of, reads))
+        types: list[Any] = list(map(labels.event_types.get, names))
+        if None in types:
+            types = list(map(labels.of_event_type, names))
+        publishers: list[Any] = list(map(labels.publishers.get, publisher_ids))
+        if None in publishers:
+            publishers = list(map(labels.of_publisher, publisher_ids))
+        before, between, last_headers, _, type_bytes, of_publishers = zip(*types, strict=True)
+        in_labels, in_summary, publisher_bytes = zip(*publishers, strict=True)
+        keys: list[Any] = list(map(dict.get, of_publishers, publisher_ids))
+        if None in keys:
+            keys = list(map(labels.key, types, names, publisher_ids))
         starts = list(map(start_text, times_ms))
         numbers = list(map(_NUMBER, map(_offset_of, records)))
+        ids = self._identities(numbers)
         message_ids = list(map(orjson.dumps, map(_message_id_of, reads)))
         lengths = map(
             sum,
             zip(
                 repeat(self._fixed),
-                pair_bytes,
+                type_bytes,
+                publisher_bytes,
                 map(len, numbers),
                 map(len, message_ids),
                 map(len, notifications),
@@ -280,77 +199,60 @@ class Forwarding:
             ),
         )
         parts = (
-            packed_keys,
-            map(varint, lengths),
-            fronts,
-            starts,
-            repeat(_AFTER_START),
-            ids,
-            between_ids,
-            ids,
-            repeat(self._place),
-            numbers,
-            repeat(_TO_MESSAGE_ID),
-            message_ids,
-            repeat(_TO_NOTIFICATION),
-            notifications,
-            repeat(self._to_id),
-            ids,
-            repeat(self._to_time),
-            starts,
-            last_headers,
+            *(repeat(_KEY_LENGTH), keys, map(varint, lengths)),
+            *(before, in_labels, between, in_summary, starts, repeat(_TO_ID), ids),
+            *(repeat(_TO_KEY), keys, repeat(_TO_EPISODE), ids, repeat(self._place), numbers),
+            *(repeat(_TO_MESSAGE_ID), message_ids, repeat(_TO_NOTIFICATION), notifications),
+            *(repeat(self._to_ce_id), ids, repeat(self._to_ce_time), starts, last_headers),
         )
-        return list(map(b"".join, zip(*parts, strict=False)))
+        return PackedRecords(self._topic, keys, list(map(b"".join, zip(*parts, strict=False))))
 
-    def _identity(self, offset: int) -> bytes:
-        """The id of the alert of an offset: a hash of that and the source."""
-        ids = self._ids.copy()
-        ids.update(b"%d" % offset)
-        return ids.hexdigest().encode()
+    def _identities(self, numbers: Iterable[bytes]) -> list[bytes]:
+        """The ids of the alerts of offsets, written as numbers: hashes of them and the source."""
+        copied, ids = self._ids.copy, []
+        for number in numbers:
+            found = copied()
+            found.update(number)
+            ids.append(found.hexdigest().encode())
+        return ids
+
+    def _parts(self, offset: int, event_ms: int, event_type: str, publisher_id: str) -> _Alert:
+        of_type = self._labels.of_event_type(event_type)
+        [identity] = self._identities((b"%d" % offset,))
+        return _Alert(
+            of_type,
+            self._labels.of_publisher(publisher_id),
+            self._labels.key(of_type, event_type, publisher_id),
+            identity,
+            start_text(event_ms) if event_ms > 0 else b"",
+        )
 
     def _value(
-        self,
-        pair: OfPair,
-        offset: int,
-        identity: bytes,
-        starts_at: bytes,
-        message_id: str | None,
-        repairs: bytes,
-        notification: bytes,
+        self, alert: _Alert, offset: int, message_id: str | None, repairs: bytes, notification: bytes
     ) -> bytes:
         """The value of an alert; without a start when nobody knows it, so that Alertmanager takes its own."""
+        of_type, (in_labels, in_summary, _), key, identity, starts_at = alert
+        to_start = in_summary if starts_at else in_summary.removesuffix(STARTS_AT)
+        to_id = _TO_ID if starts_at else _TO_ID_WITHOUT_START
         return b"".join(
             (
-                pair.front if starts_at else pair.front.removesuffix(_STARTS_AT),
-                starts_at,
-                _AFTER_START if starts_at else _WITHOUT_START,
-                identity,
-                pair.between_ids,
-                identity,
-                self._place,
-                b"%d" % offset,
-                _TO_MESSAGE_ID,
-                orjson.dumps(message_id),
-                _TO_REPAIRS,
-                repairs,
-                _NOTIFICATION,
-                notification,
-                b"}",
+                *(of_type.before, in_labels, of_type.between, to_start, starts_at, to_id, identity),
+                *(_TO_KEY, key, _TO_EPISODE, identity, self._place, b"%d" % offset),
+                *(_TO_MESSAGE_ID, orjson.dumps(message_id), _TO_REPAIRS, repairs),
+                *(_NOTIFICATION, notification, b"}"),
             )
         )
 
-    def _headers(
-        self, pair: OfPair, identity: bytes, starts_at: bytes, headers: Headers
-    ) -> list[tuple[str, bytes]]:
-        """Headers of an alert. `alerts` has the same, packed."""
+    def _headers(self, alert: _Alert, headers: Headers) -> list[tuple[str, bytes]]:
+        """Headers of an alert. `_alike` has the same, packed."""
         return [
             _SPECVERSION,
-            ("ce_id", identity),
+            ("ce_id", alert.identity),
             self._ce_source,
             _CE_TYPE,
-            *([("ce_time", starts_at)] if starts_at else []),
-            ("ce_subject", pair.subject),
-            _CONTENT_TYPE,
+            *([("ce_time", alert.starts_at)] if alert.starts_at else []),
+            ("ce_subject", alert.of_type.subject),
+            CONTENT_TYPE,
             *(carried_headers(headers) if headers else ()),
         ]
 

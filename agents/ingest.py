@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from faust.types import TP
 
+from agents.alert_labels import AlertLabels
 from agents.effects import Effects, Published, Smaller
-from agents.forwarding import AlertLabels, Forwarding, without_body
+from agents.forwarding import Forwarding, without_body
 from agents.latencies import ClassLatencies
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
 from agents.skew import LATE_S, RecentSkew
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 
 _FUTURE_MS: Final = FUTURE_S * 1000
 #: Alerts that are made before the first of them is sent.
-_MOST_MADE: Final = 100
+_MOST_MADE: Final = 500
 
 
 @dataclass(slots=True)

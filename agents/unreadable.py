@@ -15,7 +15,8 @@ from typing import Final
 import orjson
 from faust.types import TP
 
-from agents.forwarding import fingerprint, start_text
+from agents.alert_labels import fingerprint
+from agents.forwarding import start_text
 from streams.notifications import Priority, Reason
 from streams.notifications.second_look import second_look
 from streams.outgoing import Outgoing

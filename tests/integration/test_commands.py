@@ -22,7 +22,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
-from agents.forwarding import AlertLabels, Forwarding
+from agents.alert_labels import AlertLabels
+from agents.forwarding import Forwarding
 from streams.dead_letters.letters import dead_letter, truncated
 from streams.notifications import Decoder, Limits, Notification, Priority, Reason, Rejection, encode
 from streams.notifications.masking import Masker

@@ -11,7 +11,8 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.forwarding import AlertLabels, Forwarding
+from agents.alert_labels import AlertLabels
+from agents.forwarding import Forwarding
 from agents.tally import RunTally
 from streams.notifications import Notification, Priority, bucket_time_ms
 from streams.notifications.masking import Masker

@@ -9,7 +9,8 @@ import orjson
 import pytest
 from faust.types import TP
 
-from agents.forwarding import AlertLabels, Forwarding, fingerprint, without_body
+from agents.alert_labels import AlertLabels, fingerprint
+from agents.forwarding import Forwarding, without_body
 from streams.notifications import Decoder, Limits, Notification, Priority
 from streams.notifications.masking import Masker
 from streams.notifications.tidy import make_tidy_readers
@@ -81,11 +82,6 @@ def test_other_records_have_other_ids() -> None:
     assert len(ids) == 4
 
 
-def test_the_fingerprint_depends_on_labels_and_not_on_their_order() -> None:
-    assert fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
-    assert fingerprint({"a": "1", "b": "2"}) != fingerprint({"a": "12", "b": ""})
-
-
 def test_without_a_body_it_is_marked() -> None:
     value = orjson.loads(alert(FLAT, body=False).value)
     assert value["notification"] is None
@@ -144,22 +140,6 @@ def test_a_secret_beside_a_number_too_large_for_a_float_is_not_shown() -> None:
     made = alert_of(value)
     assert b"secret" not in made.value
     assert orjson.loads(made.value)["truncated"] is True
-
-
-def test_what_is_kept_of_event_types_and_publishers_is_bounded() -> None:
-    labels = AlertLabels(Priority.ERROR)
-    for number in range(30_000):
-        event_type, publisher_id = f"{number:0255d}", f"{number:0200d}"
-        labels.of_pair(event_type, publisher_id)
-    assert labels._kept_bytes <= 8 * 2**20
-    held = sum(
-        len(event_type) + len(publisher_id) + len(pair.front) + len(pair.between_ids) + len(pair.last_headers)
-        for (event_type, publisher_id), pair in labels.pairs.items()
-    )
-    assert 0 < held <= labels._kept_bytes
-    for long in ("p" * 1_000_000, "q" * 1_000_000):  # of a megabyte, none is kept
-        assert labels.of_pair("x", long) == labels.of_pair("x", long)
-        assert ("x", long) not in labels.pairs
 
 
 def test_the_parts_around_a_publisher_are_those_of_json_as_a_whole() -> None:

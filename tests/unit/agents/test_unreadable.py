@@ -8,7 +8,7 @@ import orjson
 import pytest
 from faust.types import TP
 
-from agents.forwarding import fingerprint
+from agents.alert_labels import fingerprint
 from agents.unreadable import TYPE, UnreadableAlerts, as_it_is
 from streams.notifications import Priority, Reason
 

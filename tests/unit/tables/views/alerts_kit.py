@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 from faust.types import TP
 
-from agents.forwarding import AlertLabels, Forwarding
+from agents.alert_labels import AlertLabels
+from agents.forwarding import Forwarding
 from streams.notifications import Decoder, Limits, Notification, Priority
 from streams.notifications.masking import Masker
 from streams.records import UnreadableRecord
