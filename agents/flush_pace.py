@@ -23,6 +23,8 @@ BURST: Final = 5_000
 LEAST_INTERVAL_S: Final = 0.2
 #: Seconds without another record after which no more come.
 QUIET_S: Final = 0.05
+#: Seconds by which such a flush may come before the last ones are paid for: nothing else needs the time.
+ADVANCE_S: Final = 2.0
 #: Seconds of the event loop that it takes to hand a record to the Kafka client and to hear of it, about.
 SENDING_S: Final = 60e-6
 
@@ -39,7 +41,8 @@ class FlushPace:
         self._clock = clock
         self._spent_s = 0.0
         self._began = 0.0
-        self._due_s = self._least_s = 0.0
+        #: When what was spent is paid for, when a flush is due, and when it may come at the earliest.
+        self._paid_s = self._due_s = self._least_s = 0.0
         self._flushed = 0
         self._counted: int | None = None
 
@@ -62,7 +65,7 @@ class FlushPace:
         self._spent_s += self._clock() - self._began
 
     def begin(self, now_s: float, flushed: int) -> None:
-        """Begin to wait for the next flush; what was spent until now is paid for by then.
+        """Begin to wait for the next flush.
 
         Args:
             now_s: of a clock that only goes on.
@@ -70,9 +73,9 @@ class FlushPace:
         """
         spent, self._spent_s = self._spent_s, 0.0
         most = max(MOST_INTERVAL_S, self._interval_s)
-        paid_s = min(spent / FLUSH_SHARE, most)
-        self._due_s = now_s + max(self._interval_s, paid_s)
-        self._least_s = min(self._due_s, now_s + max(LEAST_INTERVAL_S, paid_s))
+        self._paid_s = max(self._paid_s, now_s) + min(spent / FLUSH_SHARE, most)
+        self._due_s = now_s + min(max(self._interval_s, self._paid_s - now_s), most)
+        self._least_s = min(self._due_s, now_s + LEAST_INTERVAL_S)
         self._flushed, self._counted = flushed, None
 
     def left_s(self, now_s: float, counted: int) -> float:
@@ -87,7 +90,7 @@ class FlushPace:
         if now_s < self._least_s:
             return self._least_s - now_s
         before, self._counted = self._counted, counted
-        many = counted - self._flushed >= BURST
+        many = counted - self._flushed >= BURST and self._paid_s - now_s <= ADVANCE_S
         if many and counted == before:
             return 0.0
         # It is looked at so often only while many records wait.
