@@ -43,8 +43,10 @@ from tables.source_counter import SourceCounter
 
 log = logging.getLogger(__name__)
 
-#: Seconds in which counts usually have reached the combiners.
-_ARRIVAL_S = 0.15
+#: Looks for whether counts have reached the combiners of this worker, and the seconds between two of them: a
+#: flush does not wait longer, and combines them with the next one.
+_MOST_LOOKS = 25
+_LOOK_S = 0.02
 
 
 @dataclass(slots=True)
@@ -245,7 +247,7 @@ class Counting:
                 await asyncio.sleep(left_s)
                 continue
             try:
-                await self.flush(pause_s=_ARRIVAL_S)
+                await self.flush(combined_at_once=True)
                 self._clock.look()
                 await flushed()
                 self._pace.begin(time.monotonic(), self._flushed)
@@ -261,11 +263,11 @@ class Counting:
         """Sum of the offsets up to which the assigned sources have counted."""
         return sum(counter.processed for counter in self._sources.values())
 
-    async def flush(self, pause_s: float = 0.0) -> None:
+    async def flush(self, *, combined_at_once: bool = False) -> None:
         """Make everything counted so far durable, and send it on.
 
         Args:
-            pause_s: seconds to wait for the counts that were sent on, so that they are combined at once.
+            combined_at_once: wait a little until what was sent on has come back to the combiners here.
         """
         async with self._lock:
             if self._finished:
@@ -274,8 +276,9 @@ class Counting:
             self._flushed = self._processed()
             epoch = self._epoch
             try:
-                if await self._flush_sources(epoch) and pause_s:
-                    await asyncio.sleep(pause_s)
+                sent = await self._flush_sources(epoch)
+                if combined_at_once:
+                    await self._arrival(sent)
                 await self._flush_combined(epoch)
             except PartitionGoneError as error:
                 if epoch == self._epoch:
@@ -287,7 +290,26 @@ class Counting:
             self.last_flush_s = time.monotonic() - started
             self.flushes += 1
 
-    async def _flush_sources(self, epoch: int) -> bool:
+    async def _arrival(self, sent: Mapping[int, int]) -> None:
+        """Wait until counts that were sent on have reached the combiners, of those that are here.
+
+        Args:
+            sent: partition -> offset of the last message.
+        """
+        for _ in range(_MOST_LOOKS):
+            if all(
+                combiner is None or combiner.processed >= offset
+                for combiner, offset in ((self._combined.get(each), offset) for each, offset in sent.items())
+            ):
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _flush_sources(self, epoch: int) -> dict[int, int]:
+        """Make the counts of the sources durable and send them on.
+
+        Returns:
+            Partition of the combiners -> offset of the last message that was sent there.
+        """
         now_s = self._clock.now_s()
         flushes: list[tuple[TP, SourceCounter, Flush]] = []
         for tp, counter in [*self._sources.items(), *self._ending]:
@@ -299,23 +321,24 @@ class Counting:
                 flushes.append((tp, counter, flush))
                 await let_others_pass()
                 if epoch != self._epoch:
-                    return False
+                    return {}
         if not flushes:
-            return False
+            return {}
         table = self._partial_counts
         await self._write(table, ((self._lives.home(tp), flush.first) for tp, _, flush in flushes))
         await self._write(table, ((self._lives.home(tp), flush.then) for tp, _, flush in flushes))
         messages, sent_at = self._messages(flushes), self._clock.steady_now()
-        self._clock.confirmed(sent_at, await self._send(messages))
+        confirmed = await self._send(messages)
+        self._clock.confirmed(sent_at, confirmed)
         if epoch != self._epoch:
-            return False
+            return {}
         for tp, counter, flush in flushes:
             counter.flushed(flush)
             if flush.offset >= 0 and counter is self._sources.get(tp):
                 self._offsets.counted(tp, flush.offset + 1)
         self._ending = [each for each in self._ending if not each[1].is_closed]
         await self._write(table, ((self._lives.home(tp), flush.cleanup) for tp, _, flush in flushes))
-        return True
+        return {each.partition: each.offset for each in confirmed}
 
     def _messages(self, flushes: Iterable[tuple[TP, SourceCounter, Flush]]) -> list[Outgoing]:
         """To the combiners: what the sources send out, cut by the slice of event types."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks for what has changed, and after which a change is told though there was none:
 #: ages and the time of the counts go on.
-TICK_S: Final = 0.5
+TICK_S: Final = 0.2
 _LATEST_S: Final = 2.0
+#: Seconds for which an answer that was made just before a change may be kept.
+_KEPT_S: Final = 0.5
 
 
 class PageChanges:
@@ -54,7 +57,7 @@ class PageChanges:
         self._number = 0
         self._told: Hashable = None
         self._told_at = -_LATEST_S
-        self._told_a_change = False
+        self._tell_again_at = math.inf
         #: Pages that were dropped because they were slow, and those that were refused.
         self.dropped = 0
         self.refused = 0
@@ -120,10 +123,13 @@ class PageChanges:
         now_s = self._monotonic()
         basis = self._basis()
         is_changed = basis != self._told
-        # After a change it is told twice: an answer that was made just before it is kept for half a second.
-        if not (is_changed or self._told_a_change or now_s - self._told_at >= _LATEST_S):
+        if is_changed:
+            self._tell_again_at = now_s + _KEPT_S
+        # It is told again when no answer is kept any more that was made just before the change.
+        if not (is_changed or now_s >= min(self._tell_again_at, self._told_at + _LATEST_S)):
             return
-        self._told_a_change = is_changed
+        if not is_changed and now_s >= self._tell_again_at:
+            self._tell_again_at = math.inf
         self._told, self._told_at = basis, now_s
         self._number += 1
         told = event("changed", "page", self._number, b"%d" % self._number)

@@ -217,6 +217,7 @@ let wanted = false;
 let isRefreshing = false;
 let refreshedAt = -LEAST_MS;
 let waitMs = LEAST_MS;
+let soon = 0; // the timer of a refresh that was wanted too early
 let reachedAt = performance.now();
 
 const refresh = async () => {
@@ -238,7 +239,13 @@ const unreached = () => say(`no answer for ${Math.round((performance.now() - rea
 
 const look = async () => {
   if (wanted && isSelecting() && !document.hidden && !isPaused) say("waits while text is selected");
-  if (!wanted || isRefreshing || isBusy() || performance.now() - refreshedAt < waitMs) return;
+  if (!wanted || isRefreshing || isBusy()) return;
+  const earlyMs = refreshedAt + waitMs - performance.now();
+  if (earlyMs > 0) {
+    clearTimeout(soon);
+    soon = setTimeout(look, earlyMs);
+    return;
+  }
   wanted = false;
   isRefreshing = true;
   refreshedAt = performance.now();
@@ -253,6 +260,7 @@ const look = async () => {
     unreached();
   }
   isRefreshing = false;
+  if (wanted) look();
 };
 
 let source = null;

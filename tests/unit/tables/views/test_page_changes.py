@@ -53,7 +53,7 @@ class _Open:
         return len(self.transport.sent) - before
 
 
-def test_a_change_is_told_at_once_and_again_at_the_next_look_and_no_change_after_two_seconds() -> None:
+def test_a_change_is_told_at_once_and_again_half_a_second_later_and_no_change_after_two_seconds() -> None:
     # The second time, no answer is kept any more that was made just before the change.
     page = _Open()
     told = []
@@ -63,6 +63,25 @@ def test_a_change_is_told_at_once_and_again_at_the_next_look_and_no_change_after
         page.now_s += 0.5
     assert told == [1, 1, 0, 1, 1, 0]
     page.now_s += 0.9
+    assert page.told() == 0
+
+
+def test_each_of_several_changes_is_told_again_once_they_are_over() -> None:
+    page = _Open()
+    told = []
+    for basis in (1, 2, 3, 3, 3, 3, 3):
+        page.basis = basis
+        told.append(page.told())
+        page.now_s += 0.2
+    assert told == [1, 1, 1, 0, 0, 1, 0]
+
+
+def test_what_stays_as_it_is_is_told_after_two_seconds() -> None:
+    page = _Open()
+    assert page.told() == 1
+    page.now_s += 0.5
+    assert page.told() == 1
+    page.now_s += 1.9
     assert page.told() == 0
     page.now_s += 0.2
     assert page.told() == 1
