@@ -101,6 +101,8 @@ _KEY_PART: Final = 20
 _DEEPEST: Final = 300
 #: The longest key that it looks into; a longer one is taken for the name of a secret.
 _LONGEST_KEY: Final = 250
+#: Characters that are brought into their simplest form at a time.
+_PIECE: Final = 250
 #: What stands before JSON in a string, and is none of it.
 _BEFORE: Final = " \t\r\n\v\f\ufeff\u00a0"
 
@@ -108,7 +110,10 @@ _BEFORE: Final = " \t\r\n\v\f\ufeff\u00a0"
 def plain_word(key: str) -> str:
     """``key`` in lower case and the simplest form of its letters, without anything but letters and digits."""
     if not key.isascii():
-        key = unicodedata.normalize("NFKC", key).casefold().translate(_LOOK_ALIKE)
+        # Sorting marks takes the square of the length of a run of them, so that a long one is cut.
+        pieces = (key[at : at + _PIECE] for at in range(0, len(key), _PIECE))
+        key = "".join(unicodedata.normalize("NFKC", piece) for piece in pieces)
+        key = key.casefold().translate(_LOOK_ALIKE)
     return _SIGNS.sub("", key.lower())
 
 

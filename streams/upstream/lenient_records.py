@@ -26,8 +26,10 @@ from streams.upstream.unpacking import UnpackedTooLargeError, unpack
 MOST_UNPACKED = 64 * 2**20
 
 _LENGTH_AT = 8
-_LENGTH_AND_EPOCH = struct.Struct(">ii")
+_LENGTH = struct.Struct(">i")
 _OVERHEAD = 12
+#: What the length of a batch says at least, of any version.
+_LEAST_LENGTH = 14
 _MAGIC_AT = 16
 _MAGIC = 2
 _CHECKSUM = struct.Struct(">I")
@@ -88,7 +90,11 @@ class LenientRecords:
                 return None
             self._position = len(self._data)
             return _CutBatch(self._data, start, self._position)
-        length, epoch = _LENGTH_AND_EPOCH.unpack_from(self._data, start + _LENGTH_AT)
+        (length,) = _LENGTH.unpack_from(self._data, start + _LENGTH_AT)
+        if length < _LEAST_LENGTH:  # nobody can tell where the next one begins
+            self.give_up()
+            return _CutBatch(self._data, start, self._position)
+        (epoch,) = _LENGTH.unpack_from(self._data, start + _OVERHEAD)
         self._position = start + _OVERHEAD + length
         if self._data[start + _MAGIC_AT] != _MAGIC:
             epoch = -1  # something else lies there

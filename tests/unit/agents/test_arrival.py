@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from agents import counting
+from agents.again import OutdatedRows
 from agents.counting import Counting
+from agents.flush_pace import FlushPace
+from streams.broker.clock_check import ClockCheck
 
 
 def counted(processed: dict[int, int]) -> Counting:
@@ -44,3 +47,36 @@ async def test_it_waits_until_they_have_come_back_and_not_for_ever(
     monkeypatch.setattr(asyncio, "sleep", sleep)
     await found._arrival(sent)
     assert slept == [counting._LOOK_S] * looks
+
+
+async def test_a_flush_that_outlives_its_assignment_leaves_the_next_combiners_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Planning a flush takes note that rows are written: what nobody writes then would be lost."""
+    found, planned = counted({}), []
+
+    def flush(now_s: float) -> None:
+        planned.append(now_s)
+
+    async def sources(_: int) -> dict[int, int]:
+        found._epoch += 1  # its partitions were given away, and others came
+        vars(found)["_combined"] = {0: SimpleNamespace(flush=flush, processed=7)}
+        return {}
+
+    vars(found).update(
+        _epoch=0,
+        _finished=False,
+        _sources={},
+        _lock=asyncio.Lock(),
+        _pace=FlushPace(1.0),
+        _clock=ClockCheck(),
+        _outdated=OutdatedRows(),
+        _combined_counts=None,
+        flushes=0,
+    )
+    monkeypatch.setattr(found, "_flush_sources", sources)
+    await found.flush(combined_at_once=True)
+    assert planned == []
+    monkeypatch.setattr(found, "_flush_sources", lambda _: asyncio.sleep(0, {}))
+    await found.flush(combined_at_once=True)  # the control
+    assert len(planned) == 1

@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -224,6 +226,24 @@ def test_text_that_only_looks_like_json_and_names_a_secret_is_masked_whole(maske
         "a": '{"host": "x"',
         "b": {"token": MASK},
     }
+
+
+def test_a_long_key_is_brought_into_its_simplest_form_piece_by_piece(
+    masker: Masker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of marks takes the square of its length: a key of 900 KB would hold a worker for minutes."""
+    asked: list[int] = []
+
+    def normalize(form: Any, text: str) -> str:
+        asked.append(len(text))
+        return unicodedata.normalize(form, text)
+
+    monkeypatch.setattr(masking, "unicodedata", SimpleNamespace(normalize=normalize))
+    marks = "\u0301\u0327" * 5_000
+    assert not masker.names_a_secret(f"a{marks}b")
+    assert masker.names_a_secret(f"tok-{marks}en")
+    assert masker.names_a_secret("\u24b6" * 249 + "\uff34\uff2f\uff2b\uff25\uff2e")  # across two pieces
+    assert max(asked) <= 1_000
 
 
 def test_an_operator_adds_keys() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
+from streams.upstream.corrupt_batches import judge
 from streams.upstream.lenient_records import LenientRecords, _Batch, install_lenient_records
 
 
@@ -71,3 +73,21 @@ def test_a_batch_of_any_version_is_held_to_its_checksum(magic: int, before: byte
         if before:
             assert records.next_batch().validate_crc()
         assert records.next_batch().validate_crc() is expected
+
+
+@pytest.mark.parametrize("length", [-(2**31), -(len(batch()) + 12), -13, -12, -1, 0, 4, 13])
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("magic", [0, 2])
+def test_a_length_that_no_batch_has_ends_what_was_fetched(length: int, number: int, magic: int) -> None:
+    batches = [bytearray(batch()) for _ in range(3)]
+    for offset, each in enumerate(batches):
+        struct.pack_into(">q", each, 0, offset)
+    struct.pack_into(">i", batches[number], 8, length)
+    batches[number][16] = magic
+    records = LenientRecords(b"".join(batches))
+    for offset in range(number):
+        assert judge(records.next_batch(), offset, 3, first=offset == 0) is None
+    found = judge(records.next_batch(), number, 3, first=number == 0)
+    assert found is not None
+    assert found.first == number < found.end
+    assert not records.has_next()
