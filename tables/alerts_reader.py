@@ -35,7 +35,8 @@ _PIECE_S: Final = 0.0005
 #: has more lies out of reach soon.
 _MOST_RECORDS: Final = 100
 _REST_S: Final = 0.02
-#: The rest while more comes than is kept: what is taken now is soon forgotten, and the worker has other work.
+#: The rest of all partitions together to which more comes than is kept: what is taken now is soon forgotten,
+#: and the worker has other work. The others, where one alert may be what somebody waits for, are read on.
 _STORM_REST_S: Final = 0.2
 #: Bytes asked for per partition and per fetch.
 _PARTITION_BYTES: Final = 128 * 2**10
@@ -232,16 +233,22 @@ class AlertsReader(Follower):
         self.trouble = _of_missing([topic for topic in self._topics if topic not in layout])
         self._tell()
         look_at = self._steady() + _LOOK_INTERVAL_S
+        resting: dict[TopicPartition, float] = {}
         while True:
-            fetched = await consumer.getmany(timeout_ms=1000, max_records=_MOST_RECORDS)
-            rest_s = _REST_S
+            rested = [tp for tp, until in resting.items() if until <= self._steady()]
+            for tp in rested:
+                del resting[tp]
+            consumer.resume(*rested)
+            timeout_ms = int(_STORM_REST_S * 1000) if resting else 1000
+            fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=_MOST_RECORDS)
             for tp, records in fetched.items():
                 if await self._take(consumer, memory, tp, records):
-                    rest_s = _STORM_REST_S
+                    consumer.pause(tp)
+                    resting[tp] = self._steady() + _STORM_REST_S * (1 + len(resting))
                 progress[tp.topic].taken(tp.partition, records[-1].offset + 1)
             if fetched:
                 self._tell()
-                await asyncio.sleep(rest_s)
+                await asyncio.sleep(_REST_S)
             if self._steady() > look_at:
                 look_at = self._steady() + _LOOK_INTERVAL_S
                 if await self._layout(consumer, layout) != layout:

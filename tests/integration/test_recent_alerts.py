@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,10 +78,13 @@ class Topics:
 
     @asynccontextmanager
     async def reader(
-        self, most: int = 20, steady: Callable[[], float] = time.monotonic
+        self,
+        most: int = 20,
+        steady: Callable[[], float] = time.monotonic,
+        patterns: Sequence[str] = (PATTERN,),
     ) -> AsyncIterator[AlertsReader]:
         """A reader that has read what was there."""
-        reader = AlertsReader(self.topics, self._options, most=most, patterns=[PATTERN], steady=steady)
+        reader = AlertsReader(self.topics, self._options, most=most, patterns=patterns, steady=steady)
         reader.start()
         try:
             await eventually("the ends are read", lambda: reader.complete)
@@ -164,6 +168,29 @@ async def test_it_says_up_to_when_all_are_in_it(topics: Topics) -> None:
         assert sorted(reader.missing) == sorted((topic, n) for topic in topics.topics for n in range(2))
         await eventually("brokers have answered", lambda: not reader.missing)
         assert reader.as_of > time.time() - 10
+
+
+async def test_while_a_partition_in_a_storm_rests_the_others_are_read_on(topics: Topics) -> None:
+    now_s = 1000.0
+    async with topics.reader(steady=lambda: now_s, patterns=()) as reader:
+        await topics.write(topics.error, 0, {f"s{n}": "storm" for n in range(1000)})
+
+        def rests() -> bool:
+            return reader._consumer is not None and bool(reader._consumer.paused())
+
+        async def fire_seen(name: str) -> bool:
+            return name in ids(await reader.newest(priority=Priority.CRITICAL))
+
+        async def end_seen() -> bool:
+            return "s999" in ids(await reader.newest())
+
+        await eventually("the partition rests", rests)
+        for name in ("c0", "c1", "c2"):
+            await topics.write(topics.critical, 0, {name: "fire"})
+            await eventually("an alert of another topic is seen", partial(fire_seen, name))
+        assert not await end_seen()
+        now_s += 1.0
+        await eventually("the end of the storm is seen", end_seen)
 
 
 async def test_reading_back_large_alerts_ends_when_there_is_no_room(topics: Topics) -> None:
