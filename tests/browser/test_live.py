@@ -90,6 +90,7 @@ async def paused(page: Page) -> tuple[Act, Act]:
     button = page.locator("#pause")
     await button.click()
     await expect(button).to_have_attribute("aria-pressed", "true")
+    await expect(page.locator("#offline")).to_have_text(re.compile(r"^paused since \d\d:\d\d:\d\d UTC$"))
     return lambda: page.evaluate(HEARD), button.click
 
 
@@ -123,6 +124,28 @@ async def test_a_page_is_left_alone_while_somebody_is_at_it(
         await busy.publish(name, 7)
         await shows(elsewhere, 14)
         may_go_on.set()
+
+
+async def never(_: Route) -> None:
+    """No answer at all, as of a host that stands still."""
+
+
+async def test_a_page_says_that_nobody_answers_though_no_connection_was_refused(
+    busy: Served, pages: Pages
+) -> None:
+    await busy.publish("browser.silent", 7)
+    page = await pages.new()
+    await page.route("**/live", never)
+    await page.clock.install()
+    await page.goto("counts?window=1h&event_type=browser.silent")
+    said = page.locator("#offline")
+    await expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    # Without the stream the page is asked for, and as long as it comes there is nothing to say.
+    await page.clock.run_for(9000)
+    await expect(said).to_have_text("")
+    await page.route("**/counts?*", never)
+    await page.clock.run_for(9000)
+    await expect(said).to_have_text(re.compile(r"^no answer for \d+ s$"))
 
 
 async def test_the_focus_stays_where_it_was(busy: Served, pages: Pages) -> None:

@@ -8,6 +8,7 @@ const PRESSING_MS = 10000; // after which a pointer that is not heard of any mor
 const PATIENCE_MS = 10000;
 const AGAIN_MS = 2000; // between two tries while there is no answer
 const PIECE_MS = 12; // of work at a time
+const SILENT_MS = 8000; // after which the server is silent: it says every two seconds that it is there
 const MANY = 200; // rows of one table, from which on they are parsed a few at a time
 const FEW = 50;
 
@@ -219,6 +220,7 @@ let refreshedAt = -LEAST_MS;
 let waitMs = LEAST_MS;
 let soon = 0; // the timer of a refresh that was wanted too early
 let reachedAt = performance.now();
+let heardAt = performance.now();
 
 const refresh = async () => {
   const answer = await fetch(location.href, {
@@ -235,9 +237,14 @@ const refresh = async () => {
 };
 
 const say = (text) => { if (offline.textContent !== text) offline.textContent = text; };
+const isSilent = () => !document.hidden && !isPaused && performance.now() - heardAt > SILENT_MS;
 const unreached = () => say(`no answer for ${Math.round((performance.now() - reachedAt) / 1000)} s`);
 
 const look = async () => {
+  if (isSilent()) {
+    wanted = true; // the stream may lead nowhere: a page that is asked for tells
+    unreached();
+  }
   if (wanted && isSelecting() && !document.hidden && !isPaused) say("waits while text is selected");
   if (!wanted || isRefreshing || isBusy()) return;
   const earlyMs = refreshedAt + waitMs - performance.now();
@@ -252,8 +259,9 @@ const look = async () => {
   try {
     await refresh();
     reachedAt = performance.now();
+    heardAt = reachedAt;
     waitMs = LEAST_MS;
-    say("");
+    if (!isPaused) say("");
   } catch {
     wanted = true;
     waitMs = AGAIN_MS;
@@ -268,6 +276,7 @@ const listen = () => {
   if (source || document.hidden) return;
   source = new EventSource("live");
   source.addEventListener("changed", () => {
+    heardAt = performance.now();
     wanted = true;
     waitMs = LEAST_MS;
     look();
@@ -288,6 +297,7 @@ const shownOrHidden = () => {
     source = null;
   } else {
     wanted = true;
+    heardAt = performance.now();
     listen();
     look();
   }
@@ -298,6 +308,9 @@ if (pause && !document.querySelector(".mistake")) {
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
     pause.setAttribute("aria-pressed", String(isPaused));
+    heardAt = performance.now();
+    say(isPaused ? `paused since ${new Date().toISOString().slice(11, 19)} UTC` : "");
+    wanted = true;
     look();
   });
   document.addEventListener("visibilitychange", shownOrHidden);
