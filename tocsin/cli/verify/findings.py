@@ -25,6 +25,7 @@ class Findings:
         buckets: rows compared.
         trimmed: topic and partition -> second from which it is covered, for those that retention has cut.
         waiting: messages that the combiners had not taken in when waiting for them ended.
+        behind: offsets that lie behind what the group had committed: their records are counted later.
         uncommitted: notification partitions that hold records and of which the group has committed nothing.
         never_read: by priority, records that retention deleted before a worker had read them.
         strange: sources in the counts that no topic of today has.
@@ -53,6 +54,7 @@ class Findings:
     buckets: int = 0
     trimmed: dict[str, float] = field(default_factory=dict)
     waiting: int = 0
+    behind: int = 0
     uncommitted: list[str] = field(default_factory=list)
     strange: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)

@@ -118,6 +118,9 @@ class Verification:
                 await self._read_public(reader, public, totals)
                 ends = await reader.ends(tp for some in sources.values() for tp in some)
                 beginnings = await reader.beginnings(ends)
+                found.behind = sum(
+                    max(0, end - max(committed.get(tp, 0), beginnings[tp])) for tp, end in ends.items()
+                )
                 self._all = sum(ends[tp] - beginnings[tp] for tp in ends) <= self._most_records
                 sums = {priority: PublicBounds() for priority in sources}
                 for number in range(self._slices):

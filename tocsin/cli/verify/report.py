@@ -127,6 +127,11 @@ def _coverage(found: Findings) -> list[str]:
             f"Rows of counts are corrupt on a broker's disk ({_some(found.unreadable_rows)}): differences "
             "may come of that alone."
         )
+    if found.behind:
+        said.append(
+            f"Besides, {found.behind:,} {_are(found.behind, 'record')} not counted yet, or published "
+            "meanwhile: no worker had committed them when this began."
+        )
     if found.uncommitted:
         said.append(
             f"Of {len(found.uncommitted)} partitions with records nothing is committed "
@@ -231,6 +236,7 @@ def as_json(found: Findings) -> dict[str, Any]:
         "to": None if found.span.end_s > 2**40 else utc(found.span.end_s * 1000),
         "partitions": found.partitions,
         "records": found.records,
+        "not_committed": found.behind,
         "dead_letters": found.dead_letters,
         "rows": found.buckets,
         "lost": found.lost,

@@ -50,6 +50,17 @@ def test_what_was_deleted_unread_is_told_by_priority() -> None:
     assert as_json(found)["never_read"] == {"ERROR": 70, "INFO": 1200}
 
 
+def test_what_no_worker_has_committed_is_told_and_no_difference() -> None:
+    found = Findings(SPAN, partitions=40, behind=3)
+    assert agrees(found)
+    assert sentences(found)[2] == (
+        "Besides, 3 records are not counted yet, or published meanwhile: no worker had committed them when "
+        "this began."
+    )
+    assert as_json(found)["not_committed"] == 3
+    assert len(sentences(Findings(SPAN, partitions=40))) == 2
+
+
 def test_nothing_covered_is_no_agreement() -> None:
     found = Findings(SPAN, partitions=1, trimmed={"t/0": math.inf})
     assert not agrees(found)
