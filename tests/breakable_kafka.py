@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import signal
+import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
 from tocsin.local_kafka.config import load_cluster, save_cluster
 from tocsin.local_kafka.process import BrokerProcess
+
+
+def _is_frozen(pid: int) -> bool:
+    states = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            # Behind the name of the program, which may have any signs.
+            states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+    return all(state in "TtZX" for state in states)
 
 
 class BreakableKafka(LocalKafka):
@@ -21,8 +33,17 @@ class BreakableKafka(LocalKafka):
             raise LocalKafkaError(f"Broker {broker} is still there after SIGKILL.")
 
     def pause(self, broker: int = 1) -> None:
-        """Freeze a broker with SIGSTOP: its connections stay open and nobody answers."""
-        self._running(broker).send(signal.SIGSTOP)
+        """Freeze a broker with SIGSTOP: its connections stay open and nobody answers.
+
+        Returns when each of its threads stands still: on a busy machine one may go on for a while.
+        """
+        process = self._running(broker)
+        process.send(signal.SIGSTOP)
+        until = time.monotonic() + 30.0
+        while (pid := process.pid()) is not None and not _is_frozen(pid):
+            if time.monotonic() > until:
+                raise LocalKafkaError(f"Broker {broker} still runs after SIGSTOP.")
+            time.sleep(0.01)
 
     def resume(self, broker: int = 1) -> None:
         """Let a paused broker go on."""

@@ -27,8 +27,10 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
     producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.brokers)
     await producer.start()
     try:
-        for value in (b"nonsense", b'{"v":1,"app":"another"}', b'{"v":99}', b"x" * 200_000):
-            await producer.send_and_wait(topic, value, key=b"worker-two")
+        # Each of another worker: of several rows of one that come together, only the last is looked at.
+        values = (b"nonsense", b'{"v":1,"app":"another"}', b'{"v":99}', b"x" * 200_000)
+        for number, value in enumerate(values):
+            await producer.send_and_wait(topic, value, key=b"stranger-%d" % number)
     finally:
         await producer.stop()
 
