@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -141,12 +142,18 @@ class DeadLettersPage:
     async def replay(self, request: web.Request) -> web.Response:
         """Replay what the form says, and lead back to what was done."""
         visitor = self._letters.changes.check(request, "replay")
-        wanted = _wanted(await posted(request.clone(client_max_size=_MOST_BODY)))
+        form = await posted(request.clone(client_max_size=_MOST_BODY))
+        wanted = _wanted(form)
         name = secrets.token_urlsafe(6)
         self._done[name] = await self._letters.replay(request, visitor, wanted)
         if len(self._done) > _MOST_DONE:
             self._done.popitem(last=False)
-        return web.Response(status=303, headers={"Location": f"{_ADDRESS}?done={name}"})
+        onward = {"done": name}
+        if reason := str(form.get("reason", "")):
+            onward["reason"] = reason  # the list that the form stands in
+        return web.Response(
+            status=303, headers={"Location": f"{_ADDRESS}?{urlencode(onward, errors='replace')}"}
+        )
 
 
 def _wanted(form: Mapping[str, Any]) -> Wanted:
@@ -160,7 +167,7 @@ def _wanted(form: Mapping[str, Any]) -> Wanted:
         raise Problem(400, "Use the form of the page of dead letters.")
     return Wanted(
         ids=frozenset({letter_id}) if letter_id else None,
-        reason=reason or None,
+        reason=None if letter_id else reason or None,
         written_until_ms=None if letter_id else int(until),
         again=form.get("again") == "yes",
     )

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from lxml import html
+from yarl import URL
 
 from streams.dead_letters.latest import Wanted
 from streams.dead_letters.topic import Note
@@ -189,7 +190,7 @@ async def test_one_button_does_what_it_says_in_each_state(
     # The other records of the topic, so that it agrees with what the API says.
     assert "All 5 dead letters of the topic. Its other 2 records are notes" in found.text_content()
     (form,) = html.fromstring(await page(client, "?reason=null-value")).xpath("//*[@id='replay-all']/form")
-    assert form.find("button").text_content() == "Replay all once more that are bad again (1)"
+    assert form.find("button").text_content() == "Replay all once more that are bad again with null-value (1)"
     assert form.fields["again"] == "yes"
 
 
@@ -237,6 +238,39 @@ async def test_a_form_replays_and_leads_back_to_what_was_done(
     assert 'tocsin_web_changes_total{change="replay",outcome="done"} 3.0' in metrics
     assert 'tocsin_web_replayed_total{outcome="replayed"} 7.0' in metrics
     assert 'tocsin_web_replayed_total{outcome="left_out"} 3.0' in metrics
+
+
+async def test_a_replay_leads_back_to_the_list_that_it_was_asked_for_on(
+    client: aiohttp.ClientSession, fake: FakeSources
+) -> None:
+    shown = html.fromstring(await page(client, "?reason=not-json", **READER))
+    (link,) = shown.xpath("//*[@id='replay-all']//a/@href")
+    await sign_in(client, CHANGE)
+    async with client.get(f"/{link}") as answer:
+        assert answer.url.path_qs == "/dead-letters?reason=not-json", "so does signing in"
+    shown = html.fromstring(await page(client, "?reason=not-json"))
+    (everything,) = shown.xpath("//*[@id='replay-all']/form")
+    assert everything.find("button").text_content() == "Replay all that are new with not-json (2)"
+    one = shown.xpath("//tbody[@id='letters']//form")[0]
+    for form, wanted in (
+        (everything, Wanted(None, "not-json", int(UNTIL) - 1000)),
+        (one, Wanted(ids=frozenset({"source:3"}))),
+    ):
+        status, onward = await post(client, dict(form.form_values()))
+        assert status == 303
+        assert fake.letters.asked[-1] == wanted
+        led = html.fromstring(await page(client, onward.removeprefix("dead-letters")))
+        text = led.text_content()
+        assert "replayed, 1 left out" in text
+        assert "Latest with the reason not-json" in text
+        assert led.xpath("//*[@id='replay-all']//input[@name='reason']/@value") == ["not-json"]
+    # What somebody else wrote as a reason stays one parameter of the address.
+    hostile = "a&done=b#\r\nSet-Cookie: c=<d>"
+    status, onward = await post(client, {"until": UNTIL, "reason": hostile})
+    assert status == 303
+    assert "Set-Cookie: " not in onward
+    query = URL(onward).query
+    assert (list(query), query["reason"]) == (["done", "reason"], hostile)
 
 
 async def test_a_program_replays_with_the_token_for_changes(
