@@ -21,6 +21,7 @@ from aiohttp import web
 
 from streams.dead_letters.latest import LettersUnavailableError, Replayed, Wanted
 from streams.dead_letters.memory import Latest, Letter
+from streams.notifications.notification import Reason
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
 from tables.views.bodies import (
@@ -31,7 +32,7 @@ from tables.views.bodies import (
     ReplayRequestBody,
 )
 from tables.views.changes import Changes
-from tables.views.counts_query import MOST_ITEMS, BadQueryError, parameters
+from tables.views.counts_query import MOST_ITEMS, BadQueryError, choice, parameters
 from tables.views.problems import Problem, json_response
 from tables.views.reader_lane import ReaderLane
 from tables.views.rights import Visitor
@@ -149,6 +150,7 @@ class DeadLettersApi:
         except BadQueryError as error:
             raise Problem(400, str(error)) from None
         latest = await self._letters.look()
+        _check_reason(reason, latest)
         items: list[DeadLetterItem] = []
         async with self._lane.work() as pieces:
             for letter in latest.letters:
@@ -195,8 +197,26 @@ class DeadLettersApi:
         if request.content_type != "application/json":
             raise Problem(415, "Send the body as application/json.")
         wanted = parse_wanted(await request.clone(client_max_size=_MOST_BODY).read())
+        if wanted.reason not in (None, *Reason):
+            _check_reason(wanted.reason, await self._letters.look())
         done = await self._letters.replay(request, visitor, wanted)
         return json_response(_encode(ReplayBody(done.done, done.failed, done.left_out, done.sentences)))
+
+
+def _check_reason(reason: str | None, latest: Latest) -> None:
+    """Refuse a reason that Tocsin does not know and that no dead letter has: it is a mistake in writing.
+
+    Another version, or another program, may have written dead letters with reasons of its own.
+
+    Raises:
+        Problem: 400 with the reasons that there are.
+    """
+    if reason is None or any(each.reason == reason for each in latest.sums):
+        return
+    try:
+        choice({"reason": reason}, "reason", "", Reason)
+    except BadQueryError as error:
+        raise Problem(400, str(error)) from None
 
 
 def at(letter: Letter) -> str:

@@ -273,7 +273,11 @@ OPERATIONS: Final = (
         "The latest records that could not be read, and how many of them there are.",
         DeadLettersBody,
         (
-            Parameter("reason", "Items of one reason. All without it.", {"type": "string"}),
+            Parameter(
+                "reason",
+                "Items of one reason; one that there is not is refused. All without it.",
+                {"type": "string"},
+            ),
             _PRIORITY,
             Parameter(
                 "limit",

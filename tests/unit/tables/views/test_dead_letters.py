@@ -15,6 +15,7 @@ from yarl import URL
 from streams.dead_letters.latest import Wanted
 from streams.dead_letters.topic import Note
 from streams.notifications.masking import Masker
+from streams.notifications.notification import Reason
 from tables.views import access as access_module
 from tables.views import changes as changes_module
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources, get, sample, served
@@ -103,11 +104,18 @@ async def test_the_latest_are_told_and_the_sums(fake: FakeSources) -> None:
             ({"reason": "not-json"}, [3, 1]),
             ({"priority": "critical"}, [4]),
             ({"limit": "1"}, [4]),
-            ({"reason": "none"}, []),
+            ({"reason": "bad-utf8"}, []),
         ):
             items = (await get(client, PATH, **asked))["items"]
             assert [item["offset"] for item in items] == offsets
-        for wrong in ({"limit": "0"}, {"limit": "1001"}, {"limit": "²"}, {"priority": "x"}, {"sort": "x"}):
+        for wrong in (
+            {"limit": "0"},
+            {"limit": "1001"},
+            {"limit": "²"},
+            {"priority": "x"},
+            {"sort": "x"},
+            {"reason": "none"},
+        ):
             await get(client, PATH, 400, **wrong)
 
 
@@ -324,6 +332,26 @@ async def test_what_is_not_clear_is_not_done(
     for form in ({}, {"until": "x"}, {"until": "9" * 30}, {"reason": "not-json"}, {"until": "-1"}):
         assert (await post(client, form))[0] == 400  # type: ignore[arg-type]
     assert fake.letters.asked == []
+
+
+async def test_a_reason_that_there_is_not_is_refused_with_those_that_there_are(
+    client: aiohttp.ClientSession, fake: FakeSources
+) -> None:
+    fake.letters.add(5, "reason-of-a-newer-version")
+    for wrong, named in (("notjson", "'notjson'"), ("<b>", "the one given")):
+        async with client.post(REPLAY, json={"reason": wrong}, headers=CHANGER) as answer:
+            assert answer.status == 400
+            detail = (await answer.json())["detail"]
+        assert detail == f"There is no reason {named}; use one of {', '.join(Reason)}."
+        async with client.get(PATH, params={"reason": wrong}, headers=READER) as answer:
+            assert (answer.status, (await answer.json())["detail"]) == (400, detail)
+    assert fake.letters.asked == []
+    # One that is known though nothing has it, and one that is not known though something has it.
+    for reason, replayed in (("bad-utf8", 0), ("reason-of-a-newer-version", 1)):
+        async with client.get(PATH, params={"reason": reason}, headers=READER) as answer:
+            assert len((await answer.json())["items"]) == replayed
+        async with client.post(REPLAY, json={"reason": reason}, headers=CHANGER) as answer:
+            assert (await answer.json())["replayed"] == replayed
 
 
 @pytest.mark.parametrize("who", ["nobody", "reader", "reading session", "wrong", "ended session"])
