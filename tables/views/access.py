@@ -37,6 +37,18 @@ _CHALLENGES: Final = ('Bearer realm="Tocsin"', 'Basic realm="Tocsin", charset="U
 #: A Host header: a name or an IPv4 address, or an IPv6 address in brackets, and a port.
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::\d{1,5})?")
 _ADMIN_CHALLENGE: Final = [("WWW-Authenticate", 'Bearer realm="Tocsin administration"')]
+_HOW_TO_CHANGE: Final = "Send the token of TOCSIN_ADMIN_TOKEN as 'Authorization: Bearer <token>'."
+_USERS_CHANGE: Final = (
+    "No token gives the right to change here: sign in at the proxy as one of the users of "
+    "TOCSIN_WEB_ADMIN_USERS, or set TOCSIN_ADMIN_TOKEN_FILE."
+)
+_USER_ONLY_READS: Final = (
+    "You have signed in at the proxy as a user who may only read: add this user to TOCSIN_WEB_ADMIN_USERS."
+)
+_NOT_TO_READ: Final = (
+    "This is the token for changes (TOCSIN_ADMIN_TOKEN), with which a program cannot read: send the token of "
+    "the web views (TOCSIN_WEB_TOKEN_FILE) to read."
+)
 #: Characters of a name that a client gives itself.
 _MOST_NAME: Final = 100
 METRICS_ROUTE: Final = "metrics"
@@ -163,13 +175,16 @@ class Access:
             allowed = self.trusts(request)
         if not allowed:
             _check_wait(asked)
-            raise Problem(401, headers=[("WWW-Authenticate", challenge) for challenge in _CHALLENGES])
+            # Who may change and not read is a program that has sent the token for changes.
+            detail = None if asked.visitor is None or asked.visitor.reads else _NOT_TO_READ
+            raise Problem(401, detail, [("WWW-Authenticate", challenge) for challenge in _CHALLENGES])
 
     def changer(self, request: web.Request) -> Visitor:
         """Who asks for a change; refuses whoever may not.
 
         Raises:
-            Problem: 403 when nobody may, 401 without the right token, 429 after too many wrong ones.
+            Problem: 403 when nobody may, or a user whom a proxy names may not; 401 without the right token;
+                429 after too many wrong ones.
         """
         if not self.takes_changes:
             raise Problem(403, "No changes are taken here: set TOCSIN_ADMIN_TOKEN_FILE to allow them.")
@@ -177,9 +192,9 @@ class Access:
         if asked.visitor is not None and asked.visitor.right is Right.CHANGE:
             return asked.visitor
         _check_wait(asked)
-        raise Problem(
-            401, "Send the token of TOCSIN_ADMIN_TOKEN as 'Authorization: Bearer <token>'.", _ADMIN_CHALLENGE
-        )
+        if self.proxies.user(request) is not None:
+            raise Problem(403, _USER_ONLY_READS)
+        raise Problem(401, _USERS_CHANGE if self.admin_token is None else _HOW_TO_CHANGE, _ADMIN_CHALLENGE)
 
     def _asked(self, request: web.Request) -> _Asked:
         known: _Asked | None = request.get(_ASKED)

@@ -193,7 +193,7 @@ async def replay(client: aiohttp.ClientSession, **headers: str) -> int:
 
 @pytest.mark.parametrize(
     ("user", "reads", "changes"),
-    [("alice", 200, 303), ("bob", 200, 303), ("carol", 200, 401), ("", 401, 401), ("x" * 300, 401, 401)],
+    [("alice", 200, 303), ("bob", 200, 303), ("carol", 200, 403), ("", 401, 401), ("x" * 300, 401, 401)],
 )
 async def test_a_user_that_a_trusted_proxy_names(
     fake: FakeSources, caplog: pytest.LogCaptureFixture, user: str, reads: int, changes: int
@@ -204,6 +204,42 @@ async def test_a_user_that_a_trusted_proxy_names(
         assert await replay(client, **{"X-Forwarded-User": user, "X-Forwarded-For": "192.0.2.7"}) == changes
         assert await replay(client, **{"X-Forwarded-User": user, "Origin": "https://evil.example"}) == 403
     assert (f"by user {user}, with the right of changing, from 192.0.2.7." in caplog.text) == (changes == 303)
+
+
+async def refusal(client: aiohttp.ClientSession, method: str, path: str, **headers: str) -> tuple[int, str]:
+    async with client.request(method, path, json={"all": True}, headers=headers) as answer:
+        return answer.status, (await answer.json(content_type=None))["detail"]
+
+
+async def test_who_has_another_right_is_told_what_gives_the_one_that_is_missing(fake: FakeSources) -> None:
+    replay_address = "/api/v1/dead-letters/replay"
+    carol, bearer = {"X-Forwarded-User": "carol"}, "Authorization"
+    for settings in (PROXY, PROXY | {"admin_token": CHANGE}):
+        async with served(fake, **settings) as client:
+            # No token helps somebody who has signed in at the proxy, nor one that the proxy sends on.
+            for more in ({}, {bearer: f"Bearer {READ}"}, {bearer: "Bearer of-the-proxy"}):
+                for method, path in (("POST", replay_address), ("PUT", "/api/v1/scheduler")):
+                    refused = await refusal(client, method, path, **carol, **more)
+                    assert refused == (403, module._USER_ONLY_READS)
+    assert "TOCSIN_WEB_ADMIN_USERS" in module._USER_ONLY_READS
+    async with served(fake, **PROXY) as client:
+        found = await refusal(client, "POST", replay_address, **{bearer: f"Bearer {READ}"})
+        assert found[0] == 401
+        assert "No token gives the right to change here" in found[1], "there is none that could be sent"
+    async with served(fake, **PROXY | {"admin_token": CHANGE}) as client:
+        for given in (READ, "wrong"):
+            found = await refusal(client, "POST", replay_address, **{bearer: f"Bearer {given}"})
+            assert found[0] == 401
+            assert "Send the token of TOCSIN_ADMIN_TOKEN" in found[1]
+        for path in (COUNTS, "/metrics"):
+            status_, detail = await refusal(client, "GET", path, **{bearer: f"Bearer {CHANGE}"})
+            assert status_ == 401
+            assert "the token for changes" in detail
+            assert "TOCSIN_WEB_TOKEN_FILE" in detail
+            for other in ("wrong", ""):
+                detail = (await refusal(client, "GET", path, **{bearer: f"Bearer {other}"}))[1]
+                assert "the token for changes" not in detail
+    assert fake.letters.asked == []
 
 
 async def test_a_user_is_believed_of_a_trusted_proxy_alone_and_if_it_names_one(fake: FakeSources) -> None:
