@@ -61,6 +61,15 @@ class Prefix:
             return path[len(self._own) :] or "/"
         return path
 
+    def onward_from(self, request: web.Request) -> str:
+        """What stands before addresses within the web views that a request is led on to.
+
+        "" where they may be relative: where the browser is at the public path, as far as that is known. Else
+        the public path, whose cookies are not sent to other paths.
+        """
+        came_without = self.path_within(request) == request.path
+        return f"{self._own}/" if self._own and came_without and self._forwarded(request) is None else ""
+
     def is_secure(self, request: web.Request) -> bool:
         """Whether a browser came by TLS, as far as this process or a trusted proxy knows."""
         if request.secure:

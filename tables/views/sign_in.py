@@ -81,7 +81,7 @@ class SignIn:
         if right is None:
             self._wrong.note(address)
             return self._shown(onward, status=403)
-        response = _see_other(f"./{onward}")
+        response = _see_other(f"{self._prefix.onward_from(request) or './'}{onward}")
         path, secure = self._cookie_place(request)
         self._sessions.begin(response, path=path, secure=secure, right=right)
         return response
@@ -114,7 +114,9 @@ class SignIn:
         if request.headers.get("Sec-Fetch-Site") == "cross-site":
             name = onward.rpartition("/")[2] if "?" not in onward else onward
             return web.Response(text=self._again_template.render(to=f"./{name}"), content_type="text/html")
-        up = "../" * self._prefix.path_within(request).lstrip("/").count("/")
+        up = self._prefix.onward_from(request)
+        if not up:
+            up = "../" * self._prefix.path_within(request).lstrip("/").count("/")
         return _see_other(f"{up}sign-in" + (f"?next={quote(onward, safe='')}" if onward else ""))
 
     def _shown(self, onward: str, *, status: int = 200, wait_s: int = 0) -> web.Response:

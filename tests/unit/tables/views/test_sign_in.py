@@ -232,6 +232,41 @@ async def test_under_the_path_of_a_proxy_with_tls(fake: FakeSources) -> None:
         assert "Secure" not in (await sign_in(client, **proxy))[2], "nobody said that it is a trusted proxy"
 
 
+async def test_who_comes_without_the_path_is_led_to_where_the_cookie_is_sent(fake: FakeSources) -> None:
+    settings = {"web_token": TOKEN, "web_prefix": "/a/tocsin", "web_trusted_proxies": "127.0.0.1"}
+    async with served(fake, **settings) as client:
+        client._cookie_jar = aiohttp.CookieJar(unsafe=True)
+        async with client.get("/event?type=x", headers=BROWSER, allow_redirects=False) as answer:
+            assert answer.headers["Location"] == "/a/tocsin/sign-in?next=event%3Ftype%3Dx"
+        # Never the page itself: a proxy that takes the path out would have it asked for again and again.
+        assert await status(client, "/sign-in", **BROWSER) == 200
+        done, onward, cookie = await sign_in(client, onward="counts?window=1h")
+        assert (done, onward) == (303, "/a/tocsin/counts?window=1h")
+        assert "Path=/a/tocsin/" in cookie.split("; ")
+        for wanted in (str(onward), "/counts?window=1h"):
+            async with client.get(wanted, headers=BROWSER) as answer:
+                assert answer.url.path_qs == onward
+                assert "Sign out" in await answer.text()
+        # Programs get what they have asked for, and no other address.
+        assert await status(client, "/api/v1/counts") == 401
+        assert await status(client, "/counts", Authorization=f"Bearer {TOKEN}", **BROWSER) == 200
+    async with served(fake, **settings) as client:
+        for path, headers in (("/a/tocsin/", {}), ("/", {"X-Forwarded-Prefix": "/b"})):
+            assert (await sign_in_at(client, f"{path}sign-in", **headers)) == "./counts"
+            async with client.get(
+                f"{path}alerts", headers=BROWSER | headers, allow_redirects=False
+            ) as answer:
+                assert answer.headers["Location"] == "sign-in?next=alerts"
+
+
+async def sign_in_at(client: aiohttp.ClientSession, path: str, **headers: str) -> str:
+    """Where it leads to."""
+    data = {"token": TOKEN, "next": "counts"}
+    async with client.post(path, data=data, headers=headers, allow_redirects=False) as answer:
+        assert answer.status == 303
+        return answer.headers["Location"]
+
+
 async def test_a_session_changes_nothing(fake: FakeSources) -> None:
     async with served(fake, web_token=TOKEN, admin_token="admin-0123456789abcdef") as client:
         client._cookie_jar = aiohttp.CookieJar(unsafe=True)
