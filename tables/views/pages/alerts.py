@@ -32,6 +32,8 @@ from tables.views.pages.alert_rows import Known, alert_row, alert_rows, place_of
 from tables.views.pages.layout import Layout
 from tables.views.times import rfc3339
 
+#: What an alert's own address names.
+_PLACE: Final = ("topic", "partition", "offset")
 #: Groups of a page, and alerts that are listed one by one.
 PAGE_GROUPS: Final = 50
 _MOST_GROUPS: Final = 200
@@ -113,8 +115,8 @@ class AlertsPage:
         alerts = self._layout.alerts
         alert, why_not, status = None, alerts.none_kept, 404
         try:
-            given = parameters(request.query, ("topic", "partition", "offset"))
-            place = parse_place(*(given.get(name, "") for name in ("topic", "partition", "offset")))
+            given = parameters(request.query, _PLACE)
+            place = parse_place(*_place_in(given))
         except BadQueryError as error:
             why_not, status = str(error), 400
         else:
@@ -144,6 +146,19 @@ class AlertsPage:
             else "",
             "contents": contents,
         }
+
+
+def _place_in(given: Mapping[str, str]) -> list[str]:
+    """Topic, partition and offset in an address.
+
+    Raises:
+        BadQueryError: it lacks some.
+    """
+    lacking = [name for name in _PLACE if not given.get(name)]
+    if lacking:
+        named = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
+        raise BadQueryError(f"The address lacks {named}: that of an alert has topic, partition and offset.")
+    return [given[name] for name in _PLACE]
 
 
 def _asked(query: AlertsQuery) -> dict[str, str]:

@@ -249,6 +249,21 @@ async def test_an_alert_has_a_page_with_labels_and_where_it_stems_from() -> None
     assert re.search(r"severity\s*critical", text)
 
 
+@pytest.mark.parametrize(
+    ("query", "lacking"),
+    [
+        ("", "topic, partition and offset"),
+        ("?topic=alerts.error", "partition and offset"),
+        ("?topic=&partition=0&offset=7", "topic"),
+        ("?topic=alerts.error&partition=0", "offset"),
+    ],
+)
+async def test_what_the_address_of_an_alert_lacks_is_told(query: str, lacking: str) -> None:
+    async with served(sources()) as client:
+        text = words(await page(client, f"/alert{query}", 400))
+    assert f"The address lacks {lacking}: that of an alert has topic, partition and offset." in text
+
+
 async def test_what_was_published_is_shown_only_where_that_is_allowed_and_masked() -> None:
     fake = FakeSources()
     forward(fake, alert_record(1, payload={"password": "s3cret", "pin": "4711", "host": "h1"}))
@@ -264,7 +279,6 @@ async def test_what_was_published_is_shown_only_where_that_is_allowed_and_masked
     ("query", "status", "said"),
     [
         ("?topic=alerts.error&partition=0&offset=99", 404, "No alert of this place is kept"),
-        ("", 400, "The partition is a number"),
         ("?topic=alerts.error&partition=x&offset=1", 400, "The partition is a number"),
         ("?topic=alerts.error&partition=0&offset=1&a=b", 400, "There is no parameter 'a'"),
     ],
