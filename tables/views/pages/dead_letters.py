@@ -15,6 +15,7 @@ from streams.dead_letters.latest import Replayed, Wanted
 from streams.dead_letters.memory import MOST_VALUE, Latest, Letter
 from streams.dead_letters.topic import NEW, STILL_BAD
 from streams.notifications.priority import Priority
+from streams.notifications.reasons import MEANINGS
 from tables.views.access import Access
 from tables.views.counts_query import BadQueryError, parameters
 from tables.views.dead_letters import MOST_SUMS, DeadLetters, at, escaped
@@ -102,6 +103,7 @@ class DeadLettersPage:
                 for each in latest.sums[:MOST_SUMS]
             ],
             "reasons": sorted({each.reason for each in latest.sums}),
+            "meanings": [(reason.value, meaning) for reason, meaning in MEANINGS.items()],
             "listed": len(latest.letters),
             "kept": len(letters),
             "new": states.count(NEW),

@@ -13,6 +13,7 @@ from streams.broker.topic_plan import planned_topics
 from streams.dead_letters import letters as dead_letters
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES
+from streams.notifications.reasons import MEANINGS
 from streams.publishing.driver import available_drivers
 from streams.settings import PROFILES, SECRETS, Settings
 from tables.reserved_types import RESERVED
@@ -102,6 +103,12 @@ def test_every_reason_and_repair_is_documented(names: object) -> None:
     text = TEXTS["docs/topics.md"]
     missing = [str(name) for name in names if f"`{name}`" not in text]  # type: ignore[attr-defined]
     assert missing == []
+
+
+def test_the_reasons_mean_the_same_on_the_page_and_in_the_document() -> None:
+    documented = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.+) \|$", TEXTS["docs/topics.md"], re.MULTILINE))
+    for reason in Reason:
+        assert documented[reason].replace("`", "") == MEANINGS[reason]
 
 
 def test_every_header_of_a_dead_letter_is_documented() -> None:

@@ -214,6 +214,14 @@ async def test_what_cannot_be_read_is_told(fake: FakeSources) -> None:
             assert 'tocsin_web_changes_total{change="replay",outcome="failed"} 1.0' in await answer.text()
 
 
+async def test_the_page_says_what_each_reason_means(fake: FakeSources) -> None:
+    async with served(fake) as client:
+        (told,) = html.fromstring(await page(client)).xpath("//details[@id='meanings']")
+    rows = [[cell.text_content() for cell in row] for row in told.findall(".//tr")]
+    assert [reason for reason, _ in rows] == list(Reason)
+    assert dict(rows)["too-deep"] == "Objects and lists are nested deeper than TOCSIN_MAX_DEPTH."
+
+
 async def test_an_empty_topic_says_what_would_be_there() -> None:
     async with served(sample()) as client:
         assert "There are no dead letters." in await page(client)
