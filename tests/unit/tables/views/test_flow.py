@@ -216,7 +216,7 @@ def test_a_line_is_wider_for_more_and_never_without_end() -> None:
 
 
 async def test_without_a_worker_that_is_heard_from_nothing_is_said_to_be_well() -> None:
-    """Told by rows of a worker that froze a minute ago; the same ones, when it is heard from, are the control."""
+    """A worker froze a minute ago; the control is one with the same row that is heard from."""
     quiet, said = busy(dead_letters=[], repairs={}), FakeSources()
     fine = (
         "nothing waits",
