@@ -7,6 +7,7 @@ the time of that row what time it is. Before one was seen to be written, the rea
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -197,6 +198,21 @@ class FleetMemory:
             self._shown = basis, Fleet(tuple(members), merged(heard), dict(self.left_out))
         return self._shown[1]
 
+    def silent_s(self, steady: float, wall_s: float) -> float:
+        """Seconds for which no worker was heard from, by what was read until then.
+
+        It is 0 for the worker that has this memory, and infinite where there is no row of any worker.
+
+        Args:
+            steady: up to when the topic was read to its end.
+            wall_s: the same by the reader's own clock.
+        """
+        if self._own is not None:
+            return 0.0
+        if self._newest is None:
+            return math.inf
+        return max(0.0, self.now_s(steady, wall_s) - self._newest[0])
+
     def _is_own(self, worker: str, row: _Row) -> bool:
         """Whether a row is of the worker that has this memory, or of a process in whose place it is."""
         if self._own is None:
@@ -212,6 +228,7 @@ class NoFleet:
     missing: frozenset[int] = frozenset()
     trouble: str | None = None
     as_of = 0.0
+    silent_s = 0.0
     _nobody: Final = Fleet()
 
     def look(self) -> Fleet:

@@ -88,9 +88,18 @@ class FleetReader(Follower):
 
     def look(self) -> Fleet:
         """All workers, as of then."""
+        return self._memory.look(*self._read_until())
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which no worker was heard from, as of then; infinite where there is no row of any."""
+        return self._memory.silent_s(*self._read_until())
+
+    def _read_until(self) -> tuple[float, float]:
+        """Up to when the topic was read, by the steady clock and by the reader's own."""
         # While brokers are away nobody can be heard, which says nothing of the workers.
         seen_at = self._ends.seen_at or self._steady()
-        return self._memory.look(seen_at, self._clock() - (self._steady() - seen_at))
+        return seen_at, self._clock() - (self._steady() - seen_at)
 
     # ---------------------------------------------------------------- the worker that has it
 

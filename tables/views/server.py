@@ -124,7 +124,7 @@ class ViewServer:
         changes = Changes(access)
         self.prefix = Prefix(settings)
         environment = make_environment()
-        layout = Layout(sources, live, environment, access.is_session)
+        layout = Layout(sources, live, environment, access.is_session, of_worker=of_worker)
         letters = self._letters = DeadLetters(sources, changes)
         self.changes = PageChanges(self._shown_now, self.stream.is_full_with, access.going_on)
         sources.web = WebStats(self.stream, self.changes, answers, changes)

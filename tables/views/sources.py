@@ -296,6 +296,10 @@ class FleetSource(Protocol):
     def as_of(self) -> float:
         """Time, in seconds since 1970, up to which it was read; 0 before it was."""
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds up to ``as_of`` for which no worker was heard from; infinite where none ever was."""
+
     def look(self) -> Fleet:
         """All workers; the same object for as long as nothing is other."""
 

@@ -28,7 +28,7 @@ _WORKERS, _WORKERS_WIDTH = 420, 170
 _ENDS, _ENDS_WIDTH = 758, 200
 _THINNEST, _WIDEST = 1.5, 14.0
 _MOST_NAME: Final = 22
-_EMPTY: Final = ClassTotals(0, 0.0, 0.0, 0, 0.0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
+_NOT_KNOWN: Final = "not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,11 @@ class Drawn:
     """What the drawing shows.
 
     Attributes:
-        classes: name of a priority, its topic, and what it has and gets on all workers; None for nothing.
+        classes: name of a priority, its topic, and what it has and gets on all workers; None where no worker
+            that was heard from says so.
         workers: how many were heard from, and how many of them are ready.
         counts_topic: where counts go to.
-        dead_letters: that there are, since the workers started.
+        dead_letters: that there are, since the workers that were heard from started.
     """
 
     classes: Sequence[tuple[str, str, ClassTotals | None]]
@@ -68,22 +69,28 @@ def flow_drawing(drawn: Drawn) -> Markup:
         )
     )
     for place, (name, topic, totals) in enumerate(drawn.classes):
-        parts += _class_row(_TOP + place * _ROW, name, topic, totals or _EMPTY)
+        parts += _class_row(_TOP + place * _ROW, name, topic, totals)
     found = [totals for _, _, totals in drawn.classes if totals is not None]
     counted = math.fsum(each.counted_per_s for each in found)
     forwarded = math.fsum(each.forwarded_per_s for each in found)
+    workers, ready = drawn.workers
+    dead = f"{number(drawn.dead_letters)} since the start" if workers else _NOT_KNOWN
     ends = (
-        ("Counts", drawn.counts_topic, f"{rate(counted)}/s", counted),
-        ("Alerts", "alert topics", f"{rate(forwarded)}/s", forwarded),
-        ("Dead letters", drawn.dead_letters_topic, f"{number(drawn.dead_letters)} since the start", 0.0),
+        ("Counts", drawn.counts_topic, f"{rate(counted)}/s" if found else _NOT_KNOWN, counted),
+        ("Alerts", "alert topics", f"{rate(forwarded)}/s" if found else _NOT_KNOWN, forwarded),
+        ("Dead letters", drawn.dead_letters_topic, dead, 0.0),
     )
     step = rows * _ROW / len(ends)
     for place, (name, topic, words, per_s) in enumerate(ends):
         parts += _end_row(_TOP + step * place + (step - _ROW) / 2, name, topic, words, per_s)
-    workers, ready = drawn.workers
+    rates = (
+        f"{rate(counted)} a second counted, {rate(forwarded)} forwarded"
+        if found
+        else "how many are counted and forwarded is not known"
+    )
     label = (
         f"The way of a notification: {len(drawn.classes)} topics of notifications, {workers} workers of "
-        f"which {ready} are ready, {rate(counted)} a second counted, {rate(forwarded)} forwarded. "
+        f"which {ready} are ready, {rates}. "
         "The tables below say the same."
     )
     return Markup(
@@ -91,31 +98,42 @@ def flow_drawing(drawn: Drawn) -> Markup:
     ).format(_WIDTH, height, label, Markup("").join(parts))
 
 
-def _class_row(top: float, name: str, topic: str, totals: ClassTotals) -> list[Markup]:
+def _class_row(top: float, name: str, topic: str, totals: ClassTotals | None) -> list[Markup]:
     middle = top + _ROW / 2 - 10
     begin, end = _TOPICS + _TOPICS_WIDTH, _WORKERS
+    x, y, bar = _WORKERS + 12, middle + 4, _WORKERS_WIDTH - 24
+    track = Markup('<rect class="track" x="{}" y="{:.1f}" width="{}" height="8"/>').format(x, y, bar)
+    share = Markup('<text class="share" x="{}" y="{:.1f}">{}</text>')
+    box = _box(_TOPICS, middle, _TOPICS_WIDTH, name, topic)
+    if totals is None:
+        return [
+            box,
+            _line(begin, middle, end, middle, 0.0),
+            _words((begin + end) / 2, middle - 10, _NOT_KNOWN, "rate"),
+            _words((begin + end) / 2, middle + 20, _NOT_KNOWN, "waits"),
+            track,
+            share.format(x, middle - 2, _NOT_KNOWN),
+        ]
     waits = f"lag {number(totals.lag_records)}" if totals.lag_records else "nothing waits"
     if totals.lag_records and totals.oldest_age_s >= 1:
         waits += f", oldest {age(totals.oldest_age_s)}"
-    bar = _WORKERS_WIDTH - 24
     return [
-        _box(_TOPICS, middle, _TOPICS_WIDTH, name, topic),
+        box,
         _line(begin, middle, end, middle, totals.counted_per_s),
         _words((begin + end) / 2, middle - 10, f"{rate(totals.counted_per_s)}/s", "rate"),
         _words((begin + end) / 2, middle + 20, waits, "waits late" if totals.lag_records else "waits"),
+        track,
         Markup(
-            '<rect class="track" x="{x}" y="{y:.1f}" width="{bar}" height="8"/>'
             '<rect class="bar" x="{x}" y="{y:.1f}" width="{got:.2f}" height="8"/>'
             '<rect class="due" x="{due:.2f}" y="{y:.1f}" width="1.5" height="8"/>'
         ).format(
-            x=_WORKERS + 12,
-            y=middle + 4,
-            bar=bar,
+            x=x,
+            y=y,
             got=bar * totals.achieved_share,
-            due=_WORKERS + 12 + (bar - 1.5) * totals.configured_share,
+            due=x + (bar - 1.5) * totals.configured_share,
         ),
-        Markup('<text class="share" x="{}" y="{:.1f}">{:.1f} %, due {:.1f}</text>').format(
-            _WORKERS + 12, middle - 2, 100 * totals.achieved_share, 100 * totals.configured_share
+        share.format(
+            x, middle - 2, f"{100 * totals.achieved_share:.1f} %, due {100 * totals.configured_share:.1f}"
         ),
     ]
 

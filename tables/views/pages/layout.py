@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -9,11 +10,12 @@ from aiohttp import web
 from jinja2 import Environment
 
 from streams import __version__
+from tables.fleet.memory import SILENT_S
 from tables.views.answers import TAG, Answer, Answers, tag
 from tables.views.healthz import ask
 from tables.views.live_alerts import LiveAlerts
 from tables.views.live_counts import Freshness, LiveCounts
-from tables.views.sources import Sources
+from tables.views.sources import FleetSource, Sources
 from tables.views.times import age, rfc3339
 
 #: Counts that are older than this many seconds are called old.
@@ -43,6 +45,7 @@ class Layout:
         live: counts, and the lane in which all work for readers is done.
         environment: of the templates.
         is_signed_in: whether a request comes from somebody who has signed in, and may sign out.
+        of_worker: whether they are pages of a worker, which counts as long as it is ready.
 
     Attributes:
         alerts: the last alerts, for pages that show some.
@@ -54,6 +57,8 @@ class Layout:
         live: LiveCounts,
         environment: Environment,
         is_signed_in: Callable[[web.Request], bool] = lambda _: False,
+        *,
+        of_worker: bool = True,
     ) -> None:
         self.sources = sources
         self.live = live
@@ -61,6 +66,7 @@ class Layout:
         self._moment: tuple[object, object] = (None, None)
         self._environment = environment
         self._is_signed_in = is_signed_in
+        self._of_worker = of_worker
         self._kept = Answers(_MOST_PAGES, _MOST_BYTES)
         #: Addresses of `PAGES` that are served.
         self.pages: list[str] = []
@@ -145,6 +151,7 @@ class Layout:
             # It is read out when it changes, so it is a coarse one.
             "as_of_old": age(behind_s - behind_s % STALE_S) if fresh.as_of_s and behind_s > STALE_S else None,
             "complete": fresh.complete,
+            "silence": None if self._of_worker else _silence(sources.fleet),
             "missing": fresh.missing,
             "skew": f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
             if abs(ahead_s) >= _SKEW_S
@@ -152,3 +159,15 @@ class Layout:
             "version": __version__,
             "signed_in": signed_in,
         }
+
+
+def _silence(fleet: FleetSource) -> str | None:
+    """That no worker was heard from, in a sentence; None where one was, or where that is not known."""
+    silent_s = fleet.silent_s
+    if not fleet.complete or fleet.trouble or silent_s <= SILENT_S:
+        return None
+    if math.isinf(silent_s):
+        return "No worker has been heard from, so it is not known whether what is published is counted."
+    # It is read out when it changes, so the time in it is a coarse one.
+    past = age(silent_s - silent_s % STALE_S)
+    return f"No worker has been heard from for {past}: what is published since is not counted yet."

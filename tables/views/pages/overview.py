@@ -8,6 +8,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from streams.notifications.priority import Priority
+from tables.fleet.totals import ClassTotals
+from tables.views.healthz import ask
 from tables.views.minute_counts import LastHour, LiveMinutes
 from tables.views.pages.alert_rows import alert_rows
 from tables.views.pages.layout import Layout
@@ -22,6 +24,8 @@ _MOST_ALERTS: Final = 7
 _SHOWN: Final = (Priority.CRITICAL, Priority.ERROR)
 _OTHERS: Final = "No worker was heard from lately, so nobody knows what waits."
 _STARTS: Final = "What waits is not known yet: this worker starts."
+_NOT_READY: Final = "What waits is not known while this worker is not ready."
+_BEHIND: Final = "What waits is not known while the counts are not up to date."
 
 
 class OverviewPage:
@@ -51,19 +55,36 @@ class OverviewPage:
     async def _shown(self) -> Mapping[str, Any]:
         sources = self._layout.sources
         hour = await self._minutes.hour()
-        found = _strips(sources, hour)
-        is_known = any(strip.figures for strip in found)
+        # Of all workers that were heard from, else of this one.
+        fleet = sources.fleet.look().totals.classes
+        figures: Mapping[str, Figures] = fleet or {
+            priority.value: state for priority, state in sources.scheduler.snapshot().items()
+        }
+        unknown = self._unknown(any_figures=bool(figures))
+        found = _strips(sources, hour, *((figures, fleet) if unknown is None else ({}, {})))
         waiting = [strip for strip in found if strip.waits]
         return {
-            "is_empty": not sources.counts.totals.priorities and not waiting,
+            "is_empty": sources.counts.complete and not sources.counts.totals.priorities and not waiting,
             "sentence": sentence(found),
             "is_bad": any(strip.is_forwarded for strip in waiting),
-            "unknown": None if is_known else _STARTS if self._of_worker else sources.fleet.trouble or _OTHERS,
+            "unknown": unknown,
             "strips": [_shown_strip(strip) for strip in found],
             "alerts": [await self._alerts(priority, hour) for priority in _SHOWN],
             "alerts_trouble": sources.alerts.trouble,
             "alerts_kept": sources.alerts.most > 0,
         }
+
+    def _unknown(self, *, any_figures: bool) -> str | None:
+        """Why nobody can say here what waits, a sentence; None where figures that are current say it."""
+        sources = self._layout.sources
+        if self._of_worker:
+            if not any_figures:
+                return _STARTS
+            if not (ask(sources.health.ready).ok and ask(sources.health.live).ok):
+                return _NOT_READY
+        if not sources.counts.complete:
+            return _BEHIND
+        return None if any_figures else sources.fleet.trouble or _OTHERS
 
     async def _alerts(self, priority: Priority, hour: LastHour) -> dict[str, Any]:
         """The latest alerts of a priority."""
@@ -83,12 +104,10 @@ class OverviewPage:
         }
 
 
-def _strips(sources: Sources, hour: LastHour) -> list[Strip]:
-    """The strips of what ``sources`` know: of all workers that were heard from, else of this one."""
-    fleet = sources.fleet.look().totals.classes
-    figures: Mapping[str, Figures] = fleet or {
-        priority.value: state for priority, state in sources.scheduler.snapshot().items()
-    }
+def _strips(
+    sources: Sources, hour: LastHour, figures: Mapping[str, Figures], fleet: Mapping[str, ClassTotals]
+) -> list[Strip]:
+    """The strips with these figures, and the rates of ``fleet``."""
     settings = sources.settings
     return strips(
         hour,

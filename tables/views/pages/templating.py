@@ -38,6 +38,11 @@ def _three_digits(value: float) -> str:
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else number(value)
 
 
+def percent(value: float, places: int = 1) -> str:
+    """So many of a hundred, with its sign, which does not come into another line."""
+    return f"{value:.{places}f}\u00a0%"
+
+
 def rate(per_second: float) -> str:
     """A rate with two digits that count, or none behind the point where it is large."""
     if per_second >= 99.5:
@@ -80,6 +85,7 @@ def make_environment() -> Environment:
         "cut": cut,
         "event_address": event_address,
         "number": number,
+        "percent": percent,
         "rate": rate,
         "short": short,
         "sparkline": sparkline,

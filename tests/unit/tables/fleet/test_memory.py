@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tables.fleet.memory import FORGET_S, SILENT_S, Fleet, FleetMemory
@@ -172,3 +174,22 @@ def test_a_flood_of_workers_leaves_those_that_go_on_to_write() -> None:
             topic.write("mine", row(), 100.0 + number / 1000)
     assert topic.seen(110.0)["mine/run-1"]
     assert len(topic.memory) == 100
+
+
+def test_for_how_long_no_worker_was_heard_from() -> None:
+    topic = Topic()
+
+    def silent_s(at: float) -> float:
+        return topic.memory.silent_s(at, at + AHEAD_S)
+
+    assert silent_s(100.0) == math.inf, "there is no row of any"
+    topic.write("a", row(), 100.0)
+    topic.write("b", row(), 110.0)
+    assert silent_s(125.0) == 15.0
+    topic.write("a", row(), 126.0)  # the control: one that is heard from is enough
+    assert silent_s(127.0) == 1.0
+    topic.write("a", None, 130.0)
+    topic.write("b", None, 130.0)
+    assert silent_s(130.0 + 2 * FORGET_S) == 2 * FORGET_S, "it goes on when all are forgotten"
+    topic.memory.own("me", worker_state())
+    assert silent_s(1000.0) == 0.0

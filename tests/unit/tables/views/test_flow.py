@@ -213,3 +213,39 @@ def test_a_line_is_wider_for_more_and_never_without_end() -> None:
     assert widths == sorted(widths)
     assert len(set(widths)) == len(widths)
     assert width_of(1e15) == 14.0
+
+
+async def test_without_a_worker_that_is_heard_from_nothing_is_said_to_be_well() -> None:
+    """A worker froze a minute ago; the control is one with the same row that is heard from."""
+    quiet, said = busy(dead_letters=[], repairs={}), FakeSources()
+    fine = (
+        "nothing waits",
+        "/s ",
+        " %, due ",
+        "None since the workers started",
+        "Nothing had to be repaired",
+    )
+    said.fleet.write("tocsin-0", quiet)
+    seen = words(await load(said))
+    assert all(each in seen for each in fine)
+    assert "not known" in seen, "of priorities of which this worker says nothing"
+    silent = FakeSources()
+    silent.fleet.write("tocsin-0", quiet, ago_s=70.0)
+    seen = words(await load(silent))
+    drawn = seen[: seen.index("No worker says what it has.")]
+    assert not [
+        each for each in fine if each in drawn.replace("Counted /s ", "").replace("Forwarded /s ", "")
+    ]
+    assert drawn.count("not known") == 3 * 5 + 3
+    assert "Not known: no worker was heard from." in seen
+    assert "None since" not in seen
+    assert "Nothing had to be repaired" not in seen
+
+
+async def test_the_sign_of_a_share_stays_on_the_line_of_its_number() -> None:
+    fake = FakeSources()
+    fake.fleet.write("tocsin-0", busy())
+    page = await load(fake)
+    rows = page[page.index('id="way-rows"') :]
+    assert "due 25.0\u00a0%" in rows
+    assert " %" not in rows[: rows.index("</tbody>")]

@@ -104,6 +104,10 @@ async def test_where_nothing_was_ever_counted_it_says_how_to_publish_the_first()
     assert "tocsin publish --priority error --event-type disk.full" in words
     assert "Everything is through" not in words
     assert "tocsin publish" not in (await load(waiting(), "/")).words
+    fake.complete = False
+    words = (await load(fake, "/")).words
+    assert "tocsin publish" not in words, "something may have been counted"
+    assert "What waits is not known while the counts are not up to date." in words
 
 
 async def test_without_a_worker_counts_are_shown_and_why_the_rest_is_missing() -> None:
@@ -113,7 +117,7 @@ async def test_without_a_worker_counts_are_shown_and_why_the_rest_is_missing() -
         words = await text_of(client)
     assert "No worker was heard from" in words
     assert "11" in words
-    assert words.count("not known") == 10
+    assert words[words.index("Priorities") :].count("not known") == 10
     words = (await load(fake, "/")).words
     assert "this worker starts" in words
     assert "No worker was heard from" not in words
@@ -200,3 +204,39 @@ async def test_pages_hear_when_the_state_of_a_worker_is_another() -> None:
     assert server._shown_now() == before
     fake.fleet.write("one", worker_state(run="one"))
     assert server._shown_now() != before
+
+
+@pytest.mark.parametrize("of_worker", [True, False])
+@pytest.mark.parametrize("wrong", ["ready", "live", "complete"])
+async def test_nothing_is_through_while_it_is_not_known(wrong: str, *, of_worker: bool) -> None:
+    """Figures from before an outage say that nothing waits; the control is the page before it."""
+    fake = waiting()
+    info = class_state(configured_share=1.0)
+    fake.fleet.write("one", worker_state(classes={each.value: info for each in Priority}))
+
+    async def seen() -> str:
+        async with served(fake, of_worker=of_worker) as client:
+            page = await text_of(client)
+            return page[page.index("Skip to the page") :]
+
+    words = await seen()
+    assert "Everything is through, nothing waits." in words
+    assert words.count(" through ") >= 5
+    if wrong == "complete":
+        fake.complete, fake.missing = False, {0, 1, 2, 3}
+    else:
+        fake.failing = {wrong, "complete"}
+        fake.complete = of_worker  # the state of `tocsin web` is that of its counts
+    words = await seen()
+    assert "through" not in words
+    assert words.count("not known") == 2 * 5 + 1
+    assert "What waits is not known while" in words
+
+
+async def test_the_sign_of_a_share_stays_on_the_line_of_its_number() -> None:
+    async with served(waiting()) as client, client.get("") as answer:
+        page = await answer.text()
+    shares = page[page.index('id="strips"') :]
+    shares = re.sub(r"<[^>]*>", "", shares[: shares.index("</tbody>")])
+    assert "50\u00a0% due 25.0\u00a0%" in shares
+    assert " %" not in shares

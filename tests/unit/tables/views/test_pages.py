@@ -85,7 +85,7 @@ async def test_the_page_shows_counts_classes_and_health_without_script() -> None
     assert "complete" in seen.words
     seen = await load(fake, "/")
     assert seen.heads == ["CRITICAL", "ERROR", "WARN", "INFO", "DEBUG"]
-    assert "50 %" in seen.words
+    assert "50\u00a0%" in seen.words
     assert [bar["width"] for bar in seen.named("rect") if bar["class"] == "bar"] == ["50.00"] * 5
 
 
@@ -130,8 +130,14 @@ async def test_what_is_wrong_is_said_at_the_top() -> None:
     fake = FakeSources()
     fake.failing, fake.complete, fake.missing, fake.as_of = {"ready"}, False, {1, 2}, NOW_S - 100.0
     seen = await load(fake)
-    for words in ("not ready", "still reading 2 partitions", "Missing: 1, 2.", "1 min old"):
+    for words in (
+        "not ready",
+        "2 partitions were not read to their ends in the last 10 s",
+        "Missing: 1, 2.",
+        "1 min old",
+    ):
         assert words in seen.words
+    assert "still reading" not in seen.words, "nobody reads while no broker answers"
     fake.failing = {"live"}
     assert "stuck" in (await load(fake)).words
     fake.failing = set()

@@ -113,6 +113,11 @@ class FakeFleet:
         """A row that a worker wrote so long ago."""
         self.memory.take(worker.encode(), encode_state(state), NOW_S - ago_s, -ago_s, live=True)
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which none was heard from."""
+        return self.memory.silent_s(0.0, NOW_S)
+
     def look(self) -> Fleet:
         """All workers."""
         return self.memory.look(0.0, NOW_S)
