@@ -17,7 +17,7 @@ from typing import Any
 from faust.types import TP
 
 from agents.again import AskedAgain, OutdatedRows
-from agents.effects import Effects
+from agents.effects_by_priority import EffectsByPriority
 from agents.flush_pace import FlushPace
 from agents.ingest import rules_of
 from agents.source_lives import SourceLives
@@ -83,7 +83,7 @@ class Counting:
         partial_counts: DurableTable,
         combined_counts: DurableTable | None,
         producer: ConfirmedProducer,
-        effects: Effects,
+        effects: EffectsByPriority,
         offsets: CommittableOffsets,
         pace: FlushPace,
         outdated: OutdatedRows,

@@ -12,7 +12,8 @@ from typing import Any, Final
 from faust.types import TP
 
 from agents.alert_labels import AlertLabels
-from agents.effects import Effects, Published, Smaller
+from agents.effects import Published, Smaller
+from agents.effects_by_priority import EffectsByPriority
 from agents.forwarding import Forwarding, without_body
 from agents.latencies import ClassLatencies
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
@@ -93,7 +94,9 @@ class _Reading:
 class Ingest:
     """Handles batches; everything that a record causes is begun before the next record is read."""
 
-    def __init__(self, settings: Settings, effects: Effects, latencies: ClassLatencies | None = None) -> None:
+    def __init__(
+        self, settings: Settings, effects: EffectsByPriority, latencies: ClassLatencies | None = None
+    ) -> None:
         self._effects = effects
         self._latencies = latencies
         rules = rules_of(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from agents.counting import Counting
@@ -58,14 +58,16 @@ class Counted(Protocol):
     def tables(self) -> Tables:
         """Of Faust."""
 
+    @property
+    def producers(self) -> Sequence[ConfirmedProducer]:
+        """All of them."""
+
     ingest: Ingest
     latencies: ClassLatencies
     clock: ClockCheck
     counting: Counting
     traffic: Traffic
     lives: SourceLives
-    alert_producer: ConfirmedProducer
-    count_producer: ConfirmedProducer
     recovery: RecoveryProgress
     rebalances: int
     commits: int
@@ -128,7 +130,7 @@ class WorkerFigures:
     @property
     def producer_retries(self) -> int:
         """Sends that were repeated."""
-        return self._worker.alert_producer.failures + self._worker.count_producer.failures
+        return sum(producer.failures for producer in self._worker.producers)
 
     @property
     def rebalances(self) -> int:

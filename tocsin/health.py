@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from agents.counting import Counting
-from agents.effects import Effects
+from agents.effects_by_priority import EffectsByPriority
 from streams.broker.clock_check import ClockCheck
 from streams.broker.outage import BrokerWatch
 from streams.broker.topic_watch import TopicWatch
@@ -34,7 +34,7 @@ class Working(Protocol):
 
     traffic: Traffic
     counting: Counting
-    effects: Effects
+    effects: EffectsByPriority
 
     def unassigned(self) -> Mapping[str, Sequence[int]]:
         """Topic -> its partitions that are nobody's in the group."""

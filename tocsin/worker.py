@@ -21,6 +21,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -30,6 +31,7 @@ from agents.again import AskedAgain, OutdatedRows
 from agents.counting import Counting, Topics
 from agents.deliveries.hub_pings import HubPings
 from agents.effects import Effects
+from agents.effects_by_priority import EffectsByPriority
 from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
 from agents.latencies import ClassLatencies
@@ -210,9 +212,13 @@ class Worker:
         self.web = starting.web
         self.stalls = starting.stalls
         self.clock = starting.clock
-        self.alert_producer = ConfirmedProducer("alerts", options, linger_ms=0, on_failed=self.clock.failed)
+        most_urgent = min(settings.priorities, key=attrgetter("rank"))
+        urgent_producer, alert_producer = (
+            ConfirmedProducer(name, options, linger_ms=0, on_failed=self.clock.failed)
+            for name in (f"alerts of {most_urgent.value}", "alerts")
+        )
         # Not lz4: aiokafka takes its slowest level, 13 ms of the event loop for a full batch instead of 1 ms.
-        self.count_producer = ConfirmedProducer(
+        count_producer = ConfirmedProducer(
             "counts",
             options,
             linger_ms=2,
@@ -220,12 +226,19 @@ class Worker:
             on_failed=self.clock.failed,
             waits_for_size=True,
         )
+        self.producers = (urgent_producer, alert_producer, count_producer)
         self.offsets = CommittableOffsets()
         #: Ids of the topics that the present assignment is worked on under, by name.
         self.topic_ids: Mapping[str, str] = {}
         priorities = {settings.notification_topic(each): each for each in settings.priorities}
         self.latencies = ClassLatencies(priorities, settings.forward_priorities, self.clock.now_s)
-        self.effects = Effects(self.alert_producer, self.offsets, self.latencies.note_alerted)
+        self.effects = EffectsByPriority(
+            settings.notification_topic(most_urgent),
+            *(
+                Effects(producer, self.offsets, self.latencies.note_alerted)
+                for producer in (urgent_producer, alert_producer)
+            ),
+        )
         self.ingest = Ingest(settings, self.effects, self.latencies)
         self.pace = starting.pace
         topics = Topics(
@@ -235,15 +248,15 @@ class Worker:
         )
         writer = secrets.token_hex(6)
         combined = tables.combined_counts
-        partial_counts = DurableTable(tables.partial_counts, self.count_producer, writer)
-        combined_counts = None if combined is None else DurableTable(combined, self.count_producer, writer)
+        partial_counts = DurableTable(tables.partial_counts, count_producer, writer)
+        combined_counts = None if combined is None else DurableTable(combined, count_producer, writer)
         self.lives = SourceLives(partial_counts, priorities, topics.partials, topics.slices, combined_counts)
         self.counting = Counting(
             settings,
             topics,
             partial_counts,
             combined_counts,
-            self.count_producer,
+            count_producer,
             self.effects,
             self.offsets,
             self.pace,
@@ -297,8 +310,7 @@ class Worker:
         self.topics.start(
             TopicStates(self._plan, self.cluster.topic_ids), self, self.cluster.partition_counts
         )
-        producers = (self.alert_producer, self.count_producer)
-        if not all(await asyncio.gather(*(producer.start(self._is_wanted) for producer in producers))):
+        if not all(await asyncio.gather(*(producer.start(self._is_wanted) for producer in self.producers))):
             return
         await self.traffic.start()
         await self.reader.start(self.cluster.slices)
@@ -326,8 +338,7 @@ class Worker:
         await self.fleet.stop()
         await self.alerts.stop()
         await self.dead_letters.stop()
-        await self.alert_producer.stop()
-        await self.count_producer.stop()
+        await asyncio.gather(*(producer.stop() for producer in self.producers))
         await self.web.stop()
         self.stalls.stop()
         log.info("The worker has stopped.")

@@ -27,7 +27,8 @@ _STOP_S: Final = 1.0
 class ConfirmedProducer:
     """An idempotent producer that retries until the brokers confirm, or until it is closed.
 
-    A worker has one for alerts and dead letters and another for counts, so that neither holds up the other.
+    A worker has one for counts, one for alerts and dead letters, and one for those of its most urgent
+    priority, so that none holds up another.
 
     Args:
         name: for the log.

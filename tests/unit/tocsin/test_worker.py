@@ -51,12 +51,22 @@ async def test_an_app_that_was_not_started_is_starting(app: TocsinApp) -> None:
     await app.on_stop()
 
 
+async def test_the_most_urgent_priority_sends_by_a_producer_of_its_own(app: TocsinApp) -> None:
+    """The first of the settings is the most urgent one, in whatever order they were written."""
+    worker = made(app)
+    urgent, others, counts = worker.producers
+    critical = TP(app.settings.notification_topic(Priority.CRITICAL), 0)
+    assert worker.effects._of(critical)._producer is urgent
+    assert worker.effects._of(ERROR)._producer is others
+    assert len({urgent, others, counts}) == 3
+
+
 async def test_what_may_be_committed_is_what_counting_and_effects_have_noted(app: TocsinApp) -> None:
     worker = made(app)
     assert worker.committable() == {}
     worker.offsets.counted(ERROR, 10)
     assert worker.committable() == {ERROR: 10}
-    worker.effects._offsets.outstanding(ERROR).begin(4)
+    worker.offsets.outstanding(ERROR).begin(4)
     assert worker.committable() == {ERROR: 4}
     await worker.on_revoked()
     assert worker.committable() == {}
@@ -98,6 +108,6 @@ async def test_the_views_show_nothing_before_and_the_worker_after(app: TocsinApp
     assert sources.scheduler.profile is worker.profile
     worker.ingest.stats.counted[Priority.ERROR] += 3
     worker.counting.flushes += 2
-    worker.count_producer.failures += 1
+    worker.producers[-1].failures += 1
     assert sources.stats.counted == {Priority.ERROR: 3}
     assert (sources.stats.flushes, sources.stats.producer_retries, sources.stats.event_types) == (2, 1, 0)
