@@ -21,7 +21,7 @@ from tests.benchmarks.targets import Target, all_met
 #: In the order in which they run. All of ``make bench``, unless one is asked for by name.
 BENCHMARKS = ("latency", "throughput", "storm", "shares", "memory", "growth", "idle", "restart")
 #: Only when asked for.
-FURTHER = ("ablation", "scale", "publish", "web", "bridge_rabbit", "http_bridge")
+FURTHER = ("ablation", "scale", "publish", "web", "bridge_rabbit", "http_bridge", "storm_outage")
 
 
 def run(name: str, arguments: list[str]) -> dict[str, Any]:
