@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from aiokafka.errors import MessageSizeTooLargeError
+
 from streams.bridges.refused import letter, shortened
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
-from streams.broker.producers.errors import REFUSED_FOR_SIZE, TOPIC_REFUSED, RecordRefusedForSizeError
+from streams.broker.producers.errors import TOPIC_REFUSED, RecordRefusedForSizeError
 from streams.cancellation import end
 from streams.log_lines import LimitedLog
 from streams.notifications.priority import Priority
@@ -220,7 +222,7 @@ class KafkaWriter:
                     sending.future.set_result(None)
             return
         self.failures += len(records)
-        if isinstance(error, REFUSED_FOR_SIZE):
+        if isinstance(error, MessageSizeTooLargeError):
             self._refused_for_size(records, error)
         else:
             self._failed(records, error)
