@@ -27,6 +27,7 @@ aiokafka's consumers:
 - `corrupt_batches`: what of a batch that has changed on a broker's disk can be told, and where to go on.
 - `refused_fetches`: a partition that a broker refuses to send is asked for again after a pause.
 - `fetch_packing`: ``install_fetch_packing``; fetch requests and answers are packed a partition at a time.
+  `answer_bytes` takes answers apart.
 - `instance_watch`: notices that another process has taken over the instance id, and takes it back no more.
 - `whole_assignment`: an assignment that does not fit a member which came back is not taken; whether the group
   was given all partitions.
