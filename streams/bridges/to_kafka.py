@@ -51,7 +51,6 @@ class KafkaWriter:
 
     Args:
         settings: where the brokers are, and the names of the topics.
-        client_id: name that the brokers' logs and quotas know this client by.
         ahead_bytes: bytes under way at which `full` is true; `post` itself takes everything.
         linger_s: seconds that a batch waits for more records.
     """
@@ -60,7 +59,6 @@ class KafkaWriter:
         self,
         settings: Settings,
         *,
-        client_id: str | None = None,
         ahead_bytes: int = AHEAD_BYTES,
         linger_s: float = 0.005,
         clock: Callable[[], float] = time.monotonic,
@@ -73,7 +71,7 @@ class KafkaWriter:
             linger_s=linger_s,
             topic_wait_s=_TOPIC_WAIT_S,
             connect_s=_CONNECT_S,
-            client_id=client_id or f"{settings.app_id}-bridge-{os.getpid()}",
+            client_id=f"{settings.app_id}-bridge-{os.getpid()}",
         )
         self._ahead_bytes = ahead_bytes
         self._clock = clock
