@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Pace:
-    """A token bucket: ``rate`` a second, and after a pause at once what is due in a 20th of it.
+    """A token bucket: ``rate`` a second, and after a pause a twentieth of that at once.
 
     Args:
         rate: messages a second, above 0.
