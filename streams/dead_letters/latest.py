@@ -17,7 +17,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.cancellation import end
+from streams.cancellation import end, look_at
 from streams.dead_letters.choice import Choice
 from streams.dead_letters.memory import MOST_LETTERS, Latest, Letter, LetterMemory
 from streams.dead_letters.replay import Replay, ReplayStoppedError
@@ -161,7 +161,7 @@ class LatestDeadLetters:
 
     def _do(self, job: _Job) -> asyncio.Future[Any]:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_look_at)
+        done.add_done_callback(look_at)
         self._jobs.put_nowait((job, done))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="dead-letters")
@@ -416,9 +416,3 @@ def _set(done: asyncio.Future[Any], result: object) -> None:
         done.set_exception(result)
     else:
         done.set_result(result)
-
-
-def _look_at(future: asyncio.Future[Any]) -> None:
-    # One that fails when nobody waits any more is not worth a traceback.
-    if not future.cancelled():
-        future.exception()

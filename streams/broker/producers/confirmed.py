@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from streams.broker.producers.client import NOT_CONNECTED_S, connected_producer, end_producer
 from streams.broker.producers.errors import RecordRefusedForSizeError
+from streams.cancellation import look_at
 from streams.log_lines import LimitedLog
 from streams.outgoing import Outgoing
 from streams.packed_records import PackedRecords
@@ -166,9 +167,7 @@ class ConfirmedProducer:
 
     def _settled(self, future: asyncio.Future[Any]) -> None:
         self._unconfirmed.discard(future)
-        if not future.cancelled():
-            # Whoever waits still gets it; where nobody does any more, asyncio would tell of it as forgotten.
-            future.exception()
+        look_at(future)  # whoever waits still gets it
 
     async def _hand_over(self, producer: aiokafka.AIOKafkaProducer, record: Outgoing) -> asyncio.Future[Any]:
         topic, value, key, partition, headers = record
