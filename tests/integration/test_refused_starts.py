@@ -22,7 +22,8 @@ from confluent_kafka.admin import (
 from faust.types import TP
 
 from streams.broker.self_check import self_check
-from streams.broker.topics import apply_topics, check_topics, planned_topics
+from streams.broker.topic_plan import planned_topics
+from streams.broker.topics import apply_topics, check_topics
 from streams.dead_letters.latest import LatestDeadLetters, LettersUnavailableError, Wanted
 from streams.dead_letters.letters import dead_letter
 from streams.notifications import Priority, Reason, Rejection
