@@ -19,8 +19,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from streams.dead_letters.latest import LettersUnavailableError, Replayed, Wanted
 from streams.dead_letters.memory import Latest, Letter
+from streams.dead_letters.reading import LettersUnavailableError, Replayed, Wanted
 from streams.notifications.notification import Reason
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible

@@ -24,8 +24,9 @@ from faust.types import TP
 from streams.broker.self_check import self_check
 from streams.broker.topic_plan import planned_topics
 from streams.broker.topics import apply_topics, check_topics
-from streams.dead_letters.latest import LatestDeadLetters, LettersUnavailableError, Wanted
+from streams.dead_letters.latest import LatestDeadLetters
 from streams.dead_letters.letters import dead_letter
+from streams.dead_letters.reading import LettersUnavailableError, Wanted
 from streams.notifications import Priority, Reason, Rejection
 from streams.records import UnreadableRecord
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
