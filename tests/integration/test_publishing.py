@@ -32,7 +32,7 @@ from tests import children
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
-from tocsin.cli.publish import command
+from tocsin.cli.publish.command import command
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
