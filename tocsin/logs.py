@@ -26,6 +26,7 @@ _QUIET = {
     "mode": logging.WARNING,
     # Faust logs the start and stop of each service under the module of its class.
     "streams.upstream.faust_consumer": logging.ERROR,
+    "streams.upstream.faust_consumer_thread": logging.ERROR,
     "streams.upstream.faust_producer": logging.ERROR,
     "streams.upstream.faust_recovery": logging.ERROR,
     "streams.upstream.faust_tables": logging.ERROR,
