@@ -145,10 +145,7 @@ class DeadLettersApi:
 
     async def latest(self, request: web.Request) -> web.Response:
         """The latest dead letters."""
-        try:
-            reason, priority, limit = parse_letters_query(request.query)
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        reason, priority, limit = parse_letters_query(request.query)
         latest = await self._letters.look()
         _check_reason(reason, latest)
         items: list[DeadLetterItem] = []

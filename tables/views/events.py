@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tables.views.counts_query import BadQueryError, parse_stream_query
+from tables.views.counts_query import parse_stream_query
 from tables.views.event_streams import GoingOn, send_events
 from tables.views.live_stream import LiveStream
 from tables.views.problems import Problem
@@ -40,10 +40,7 @@ class Events:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """The stream, for as long as the client reads it."""
-        try:
-            query = parse_stream_query(request.query)
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        query = parse_stream_query(request.query)
         if self._stream.is_full:
             self._stream.refused += 1
             raise Problem(
