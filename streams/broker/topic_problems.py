@@ -279,3 +279,26 @@ def listed(errors: Sequence[TopicProblem]) -> str:
     shown = "; ".join(str(problem) for problem in errors[:_SHOWN])
     more = len(errors) - _SHOWN
     return f"{shown}; and {more} more, see `tocsin topics check`." if more > 0 else f"{shown}."
+
+
+def topic_fault(topic: TopicDescription, *, reads: bool = False, writes: bool = False) -> str | None:
+    """Why a topic is of no use, in one sentence; None when it can be used.
+
+    Args:
+        topic: as the brokers describe it.
+        reads: whether it is to be read.
+        writes: whether something is to be written to it.
+    """
+    if topic.error == UNKNOWN_TOPIC:
+        why, advice = "is missing", "run `tocsin topics apply`, or change its name in the settings"
+    elif topic.error == NOT_AUTHORISED:
+        why, advice = "may not be seen by this user", "grant Describe on it"
+    elif topic.error is not None:
+        why, advice = f"cannot be used, the broker says {topic.error}", "change its name in the settings"
+    elif reads and not topic.may_read:
+        why, advice = "may not be read by this user", "grant Read on it"
+    elif writes and not topic.may_write:
+        why, advice = "may not be written by this user", "grant Write on it"
+    else:
+        return None
+    return f"The topic {topic.name} {why}: {advice}."

@@ -12,6 +12,7 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
+from streams.broker.topic_problems import topic_fault
 from streams.dead_letters.choice import Choice
 from streams.dead_letters.memory import MOST_LETTERS, Latest, Letter, LetterMemory
 from streams.dead_letters.replay import Replay, ReplayStoppedError
@@ -20,7 +21,6 @@ from streams.notifications.masking import Masker
 from streams.notifications.visible import visible
 from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import Settings
-from streams.transport.reader_connections import topic_fault
 from streams.transport.topic_reader import TopicReader
 from streams.transport.turns import let_others_pass
 from streams.upstream.topic_ids import fetch_topics
@@ -110,12 +110,8 @@ class Reading:
             LettersUnavailableError: the topic is not there, or may not be read.
         """
         topic = (await fetch_topics(self._reader.client, [self._topic]))[self._topic]
-        if (fault := topic_fault(topic)) is not None:
+        if (fault := topic_fault(topic, reads=True)) is not None:
             raise LettersUnavailableError(fault)
-        if not topic.may_read:
-            raise LettersUnavailableError(
-                f"The topic {self._topic} may not be read by this user: grant Read on it."
-            )
         self._topic_id = topic.topic_id
         self._places = [TopicPartition(self._topic, number) for number in range(topic.partitions)]
         self._reader.open(self._places)

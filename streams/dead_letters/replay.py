@@ -11,12 +11,12 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from streams.broker.client_options import client_options
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.producers.errors import RecordRefusedForSizeError
+from streams.broker.topic_problems import topic_fault
 from streams.dead_letters.choice import Choice
 from streams.dead_letters.letters import replay_headers, replay_note
 from streams.dead_letters.topic import Found
 from streams.outgoing import Outgoing
 from streams.settings import Settings
-from streams.transport.reader_connections import topic_fault
 from streams.upstream.topic_ids import TopicDescription, fetch_topics
 
 _CHUNK_RECORDS: Final = 500
@@ -131,11 +131,7 @@ class Replay:
 
     async def _fault(self, topic: str) -> str | None:
         if topic not in self._faults:
-            found = await self._described(topic)
-            fault = topic_fault(found)
-            if fault is None and not found.may_write:
-                fault = f"The topic {topic} may not be written by this user: grant Write on it."
-            self._faults[topic] = fault
+            self._faults[topic] = topic_fault(await self._described(topic), writes=True)
         return self._faults[topic]
 
     async def _described(self, topic: str) -> TopicDescription:

@@ -93,11 +93,7 @@ class BridgeServer:
         self._figures = figures
         self._clock = clock
         self._reader = RequestReader(
-            Limits(
-                max_bytes=settings.max_notification_bytes,
-                max_depth=settings.max_depth,
-                max_event_type_length=settings.max_event_type_length,
-            ),
+            Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length),
             settings.priorities,
             lambda: str(uuid.uuid4()),
         )

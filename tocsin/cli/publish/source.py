@@ -57,11 +57,8 @@ class Source:
         self._bad_lines = bad_lines
         self._topics = {priority: job.settings.notification_topic(priority) for priority in Priority}
         self._lines = Lines(job.file) if job.file is not None else None
-        limits = Limits(
-            max_bytes=job.settings.max_notification_bytes,
-            max_depth=job.settings.max_depth,
-            max_event_type_length=job.settings.max_event_type_length,
-        )
+        settings = job.settings
+        limits = Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length)
         self._read = make_line_reader(job.priority, job.publisher_id, limits)
         self._ids = _message_ids()
         self.make: Callable[[Any], Outgoing | None] = self._made
