@@ -28,6 +28,12 @@ async def end(*tasks: asyncio.Task[Any] | None) -> None:
     await asyncio.gather(*ended, return_exceptions=True)
 
 
+def look_at(future: asyncio.Future[Any]) -> None:
+    """Take note of how a future has ended that nobody waits for, or asyncio would log that nobody did."""
+    if not future.cancelled():
+        future.exception()
+
+
 @contextmanager
 def cancellable() -> Iterator[None]:
     """Make sure that a cancellation of the current task inside ends it, where the code inside loses it.

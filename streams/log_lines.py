@@ -79,15 +79,14 @@ class LineLimit:
         del self._windows[kind]
         return window.left_out
 
-    def ended(self, now: float, *, most: int | None = None) -> Iterator[Window]:
+    def ended(self, now: float, most: int) -> Iterator[Window]:
         """End the windows whose time is over, and beyond ``most`` kinds the oldest ones, too.
 
         A kind of which something was left out goes on in a window in which nothing more is admitted, until
         one passes in which there was nothing to leave out.
         """
-        excess = 0 if most is None else len(self._windows) - most
-        for index, (kind, window) in enumerate(list(self._windows.items())):
-            drop = index < excess
+        for kind, window in list(self._windows.items()):
+            drop = len(self._windows) > most
             if not drop and now - window.began < self._window_s:
                 continue
             if window.left_out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -104,7 +105,7 @@ class SeenEnds:
         return self.partitions > 0 and not self.missing
 
 
-class Follower:
+class Follower(ABC):
     """Reads in the background with one consumer after another, until it is stopped.
 
     Args:
@@ -151,10 +152,10 @@ class Follower:
             consumer, self._consumer = self._consumer, None
             await disconnect(consumer)
 
+    @abstractmethod
     async def _read(self, consumer: aiokafka.AIOKafkaConsumer) -> NoReturn:
         """Read with a consumer that has started, until that fails."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _ended(self, error: Exception) -> bool:
         """Say why reading has ended; return whether the pauses begin with the first one again."""
-        raise NotImplementedError

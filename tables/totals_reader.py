@@ -38,7 +38,6 @@ class TotalsReader(Follower):
         topic: the public topic.
         options: of the aiokafka client.
         app: ``TOCSIN_APP_ID``, whose rows are taken in.
-        on_rows: called after rows were taken in, for whoever shows them live.
         on_outdated: called with the key of a row that is older than what is known. A worker that lost
             its partitions wrote it late, and the owner must write the newer one again. Also called for rows
             of another app that were there at start; for later ones it would never end.
@@ -54,7 +53,6 @@ class TotalsReader(Follower):
         options: dict[str, Any],
         *,
         app: str | None = None,
-        on_rows: Callable[[], None] | None = None,
         on_outdated: Callable[[PublicKey], None] | None = None,
         on_question: Callable[[int, AskAgain], None] = lambda *_: None,
         on_busy: Callable[[float], None] | None = None,
@@ -63,7 +61,6 @@ class TotalsReader(Follower):
     ) -> None:
         super().__init__(follower_options(options, self._left_out), _RETRY, steady)
         self._topic = topic
-        self._on_rows = on_rows
         self._on_outdated = on_outdated
         self._on_question = on_question
         self._on_busy = on_busy
@@ -117,8 +114,6 @@ class TotalsReader(Follower):
                 progress.taken(tp.partition, records[-1].offset + 1)
             if fetched and self._on_busy is not None and self.complete:
                 self._on_busy(time.perf_counter() - began)
-            if fetched and self._on_rows is not None:
-                self._on_rows()
             if time.monotonic() > expire_at:
                 expire_at = time.monotonic() + _EXPIRE_INTERVAL_S
                 self.totals.expire(self._clock())

@@ -18,6 +18,7 @@ from typing import Any
 import aio_pika
 import psutil
 import pytest
+import trustme
 
 from tests import children
 from tests.debian_packages import NotToBeHadError, unpacked
@@ -227,3 +228,23 @@ def running(folder: Path, *more: str) -> Iterator[RabbitServer]:
         yield server
     finally:
         server.stop()
+
+
+def speaking_tls(folder: Path) -> tuple[int, tuple[str, ...]]:
+    """A port, and lines of the configuration with which RabbitMQ speaks TLS there.
+
+    Args:
+        folder: for the certificate, its key, and ``ca.pem`` of the authority that has issued it.
+    """
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    (port,) = free_ports(1)
+    return port, (
+        f"listeners.ssl.1 = 127.0.0.1:{port}",
+        f"ssl_options.cacertfile = {folder}/ca.pem",
+        f"ssl_options.certfile = {folder}/cert.pem",
+        f"ssl_options.keyfile = {folder}/key.pem",
+    )

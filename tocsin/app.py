@@ -38,7 +38,8 @@ from streams.upstream.stores import DamagedStoreError, store_folders
 from tables.foreign_rows import refuse_foreign_topic
 from tables.store_memory import store_options
 from tocsin.faust_config import faust_options
-from tocsin.worker import FaustTables, Starting, Worker
+from tocsin.starting import Starting
+from tocsin.worker import FaustTables, Worker
 
 log = logging.getLogger(__name__)
 

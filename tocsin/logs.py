@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -26,6 +26,7 @@ _QUIET = {
     "mode": logging.WARNING,
     # Faust logs the start and stop of each service under the module of its class.
     "streams.upstream.faust_consumer": logging.ERROR,
+    "streams.upstream.faust_consumer_thread": logging.ERROR,
     "streams.upstream.faust_producer": logging.ERROR,
     "streams.upstream.faust_recovery": logging.ERROR,
     "streams.upstream.faust_tables": logging.ERROR,
@@ -50,20 +51,32 @@ _MOST_TRACEBACK = 20_000
 _VARIES = re.compile(r"0x[0-9a-f]+|\d+")
 
 
-class RepeatLimit:
-    """Which lines to write, and what to say about those that were left out. Pure: it is told the time.
+class LimitedHandler(logging.StreamHandler[Any]):
+    """Writes lines within limits, and within a minute what it left out, even when no further line comes.
 
     A kind is a logger and the text of a message before its arguments, numbers aside. The first few of a kind
     are written, then one summary a window, until a window passes in which there was nothing to leave out.
     A library's logger that says many different things is bounded as a whole, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream)
+        self._clock = clock
         self._kinds = LineLimit(_FIRST, _WINDOW_S)
         self._libraries = LineLimit(_FIRST_OF_LOGGER, _WINDOW_S)
+        self._timer: threading.Timer | None = None
 
-    def admits(self, record: logging.LogRecord, now: float) -> bool:
-        """Whether to write the record; if not, ``summaries`` will tell of it."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or count it."""
+        now = self._clock()
+        self._summarise(now)
+        if self._admits(record, now) or sys.is_finalizing():
+            # A thread that is started while the interpreter ends never runs, and Python 3.11 waits for it.
+            super().emit(record)
+        elif self._timer is None:
+            self._start_timer(_WINDOW_S)
+
+    def _admits(self, record: logging.LogRecord, now: float) -> bool:
         if record.levelno < logging.WARNING or getattr(record, "bounded", False):
             return True
         kind = (record.name, _VARIES.sub("#", str(record.msg))[:200])
@@ -73,17 +86,35 @@ class RepeatLimit:
         self._libraries.admits(record.name, now, also=admitted)
         return admitted
 
-    def summaries(self, now: float, *, all_of_them: bool = False) -> Iterator[logging.LogRecord]:
-        """Records for windows that have ended, each the last one that was left out and their number."""
-        for window in self._kinds.ended(now, most=0 if all_of_them else _MOST_KINDS):
-            yield _summary(window.last, window.left_out, now - window.began)
-        for _ in self._libraries.ended(now):
+    def _start_timer(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._on_time)
+        self._timer.daemon = True
+        try:
+            self._timer.start()
+        except RuntimeError:
+            self._timer = None  # the interpreter ends: close() tells of what was left out
+
+    def _on_time(self) -> None:
+        with self.lock or threading.RLock():
+            self._timer = None
+            self._summarise(self._clock())
+            if self._kinds.left_out:
+                self._start_timer(_WINDOW_S / 4)
+
+    def _summarise(self, now: float, *, most_kinds: int = _MOST_KINDS) -> None:
+        for window in self._kinds.ended(now, most_kinds):
+            super().emit(_summary(window.last, window.left_out, now - window.began))
+        for _ in self._libraries.ended(now, _MOST_KINDS):
             pass  # each of their kinds is told of above
 
-    @property
-    def left_out(self) -> bool:
-        """Whether some line is still to be told of."""
-        return self._kinds.left_out
+    def close(self) -> None:
+        """Tell of everything that was left out; called at the end of the process, too."""
+        with self.lock or threading.RLock():
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._summarise(self._clock(), most_kinds=0)
+        super().close()
 
 
 def _summary(last: logging.LogRecord, number: int, seconds: float) -> logging.LogRecord:
@@ -93,56 +124,6 @@ def _summary(last: logging.LogRecord, number: int, seconds: float) -> logging.Lo
     made = logging.LogRecord(last.name, last.levelno, last.pathname, last.lineno, text, None, None)
     made.exc_info = last.exc_info if number == 1 else None
     return made
-
-
-class LimitedHandler(logging.StreamHandler[Any]):
-    """Writes lines within the limit, and its summaries within a minute, even when no further line comes."""
-
-    def __init__(self, stream: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(stream)
-        self._clock = clock
-        self._limit = RepeatLimit()
-        self._timer: threading.Timer | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, or count it."""
-        now = self._clock()
-        self._summarise(now)
-        if self._limit.admits(record, now) or sys.is_finalizing():
-            # A thread that is started while the interpreter ends never runs, and Python 3.11 waits for it.
-            super().emit(record)
-        elif self._timer is None:
-            self._timer = threading.Timer(_WINDOW_S, self._on_time)
-            self._timer.daemon = True
-            self._start_timer(self._timer)
-
-    def _start_timer(self, timer: threading.Timer) -> None:
-        try:
-            timer.start()
-        except RuntimeError:
-            self._timer = None  # the interpreter ends: close() tells of what was left out
-
-    def _on_time(self) -> None:
-        with self.lock or threading.RLock():
-            self._timer = None
-            self._summarise(self._clock())
-            if self._limit.left_out:
-                self._timer = threading.Timer(_WINDOW_S / 4, self._on_time)
-                self._timer.daemon = True
-                self._start_timer(self._timer)
-
-    def _summarise(self, now: float, *, all_of_them: bool = False) -> None:
-        for summary in self._limit.summaries(now, all_of_them=all_of_them):
-            super().emit(summary)
-
-    def close(self) -> None:
-        """Tell of everything that was left out; called at the end of the process, too."""
-        with self.lock or threading.RLock():
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            self._summarise(self._clock(), all_of_them=True)
-        super().close()
 
 
 class _OneLine(logging.Formatter):

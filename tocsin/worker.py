@@ -1,8 +1,7 @@
-"""A worker in its two stages: one that starts, and one that works.
+"""A worker that works: made whole once the brokers were asked, it holds everything that runs.
 
-``Starting`` is there from the beginning, and is what the web views answer from until the brokers were asked.
-``Worker`` is made whole once they were, and holds everything that runs. Both are the ``Coordinator`` that
-Faust's transport asks.
+It goes on to use what there was before (`tocsin.starting`). Either is the ``Coordinator`` that Faust's
+transport asks.
 
 A record's way: a lane (``streams.transport.fetch_lane``) puts it into the scheduler's buffer; ``Traffic``
 takes batches from the scheduler and hands them to the Faust agent of their topic; ``run_ingest`` finds the
@@ -27,138 +26,34 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from agents.again import AskedAgain, OutdatedRows
 from agents.counting import Counting, Topics
-from agents.deliveries.hub_pings import HubPings
 from agents.effects import Effects
 from agents.effects_by_priority import EffectsByPriority
-from agents.flush_pace import FlushPace
 from agents.ingest import Ingest
 from agents.latencies import ClassLatencies
 from agents.source_lives import SourceLives
-from streams.broker.client_options import client_options
-from streams.broker.clock_check import ClockCheck
-from streams.broker.outage import BrokerWatch
 from streams.broker.pools import PoolWatch
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.self_check import CheckedCluster
 from streams.broker.topic_plan import planned_topics
-from streams.broker.topic_watch import TopicStates, TopicWatch
-from streams.dead_letters.latest import LatestDeadLetters
+from streams.broker.topic_watch import TopicStates
 from streams.log_lines import BOUNDED
-from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
-from streams.upstream.recovery_progress import RecoveryProgress
 from streams.upstream.topic_ids import commit_note
-from tables.alerts_reader import AlertsReader
 from tables.durable_table import DurableTable
-from tables.feeds import pinged_feeds
-from tables.fleet.reader import FleetReader
 from tables.fleet.state import worker_id
 from tables.fleet.writer import StatusWriter
-from tables.totals_reader import TotalsReader
-from tables.views.server import ViewServer
 from tocsin.figures import SchedulerFigures, WorkerFigures
-from tocsin.health import WorkerHealth
 from tocsin.live_profile import LiveProfile
-from tocsin.nothing_yet import NothingYet
 from tocsin.own_state import OwnState
-from tocsin.stalls import StallWatch
+from tocsin.starting import Starting
 
 log = logging.getLogger(__name__)
 
 #: Seconds between looks at how far recovery is.
 _LOOK_INTERVAL_S = 0.5
-
-
-class Starting:
-    """The stage before the brokers were asked: nothing is fetched, counted or committed.
-
-    What it holds needs no answer of theirs, and goes on to be used by the ``Worker``.
-    """
-
-    def __init__(self, settings: Settings, recovery: RecoveryProgress) -> None:
-        self.settings = settings
-        self.recovery = recovery
-        self.options = client_options(settings)
-        self.pace = FlushPace(settings.flush_interval_s)
-        self.outdated = OutdatedRows()
-        self.asked = AskedAgain()
-        self.clock = ClockCheck()
-        self.reader = TotalsReader(
-            settings.event_counts_topic,
-            self.options,
-            app=settings.app_id,
-            on_outdated=self.outdated.add,
-            on_question=self.asked.add,
-            on_busy=self.pace.spent,
-            clock=self.clock.now_s,
-        )
-        self.alerts = AlertsReader.of(settings, self.options)
-        self.dead_letters = LatestDeadLetters(settings)
-        self.pings = HubPings(settings.feed_hub, settings.feed_url, pinged_feeds(settings), self.alerts)
-        self.fleet = FleetReader(settings.status_topic, settings.app_id, self.options, clock=self.clock.now_s)
-        self.brokers = BrokerWatch(settings.brokers, self.options, settings.event_counts_topic)
-        self.topics = TopicWatch(self.options)
-        self.health = WorkerHealth(recovery, self.brokers, self.topics, self.reader, self.clock)
-        nothing = NothingYet()
-        self.stalls = StallWatch()
-        self.web = ViewServer(
-            settings,
-            counts=self.reader,
-            scheduler=nothing,
-            health=self.health,
-            stats=nothing,
-            stalls=self.stalls.log,
-            alerts=self.alerts,
-            hub=self.pings,
-            fleet=self.fleet,
-            dead_letters=self.dead_letters,
-        )
-
-    async def stop(self) -> None:
-        """Stop what this stage has started."""
-        await self.dead_letters.stop()
-        await self.web.stop()
-        self.stalls.stop()
-
-    def halt(self) -> None:
-        """Dispatch no further batch: there is none."""
-
-    # ---------------------------------------------------------------- Coordinator: there is no assignment yet
-
-    def fetches(self, topic: str) -> bool:  # noqa: ARG002
-        """No lane fetches anything."""
-        return False
-
-    def manages(self, topic: str) -> bool:  # noqa: ARG002
-        """No offsets are managed."""
-        return False
-
-    def committable(self) -> Mapping[TP, int]:
-        """Nothing may be committed."""
-        return {}
-
-    def commit_note(self, tp: TP, offset: int) -> str:  # noqa: ARG002
-        """Nothing is committed."""
-        return ""
-
-    async def drain(self) -> None:
-        """Nothing is in flight."""
-
-    async def on_revoked(self) -> None:
-        """There is nothing to forget."""
-
-    async def on_ready(
-        self,
-        assigned: set[TP],
-        committed: Mapping[TP, int | None],
-        topic_ids: Mapping[str, str],  # noqa: ARG002
-    ) -> None:
-        """Cannot be: the group is joined by a worker that has been made."""
-        raise RuntimeError(f"{len(assigned)} partitions of {len(committed)} came before the worker was made")
 
 
 @dataclass(frozen=True, slots=True)

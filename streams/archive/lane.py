@@ -13,7 +13,7 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.log_lines import BOUNDED, LimitedLog
+from streams.log_lines import BOUNDED
 from streams.records import Record
 from streams.retries import Backoff, Retries
 from streams.transport.lane import Lane
@@ -78,7 +78,6 @@ class ArchiveLane(Lane):
         limits = {"max_partition_fetch_bytes": _PARTITION_BYTES, "fetch_max_bytes": _FETCH_BYTES}
         super().__init__(topic, options | limits | {"value_deserializer": _AS_PARSED}, on_failed)
         self._take = take
-        self._log = LimitedLog(__name__)
         #: Of the topic that is read; another of the same name has another one.
         self.topic_id = ""
         #: Partition -> offset that will be read next, as far as records were handed over.
@@ -251,6 +250,3 @@ class ArchiveLane(Lane):
         self._epochs.pop(partition, None)
         self._runs[partition] = deque([(-1, -1)])
         self.positions[partition] = offset
-
-    def _warn(self, error: KafkaError) -> None:
-        self._log.warning("Fetching %s failed (%r); trying again.", self.topic, error)

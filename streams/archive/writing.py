@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from aiokafka import TopicPartition
 
+from streams.cancellation import look_at
 from streams.log_lines import BOUNDED
 
 log = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ class DurableThenCommit:
                 self._fault_is(error.strerror or str(error))
             except asyncio.CancelledError:
                 # The thread cannot be stopped, and what it writes shall not be written twice.
-                writing.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                writing.add_done_callback(look_at)
                 await asyncio.wait([writing], timeout=_HUNG_S)
                 if writing.done() and not writing.cancelled() and writing.exception() is None:
                     return True, True

@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from aiokafka.errors import MessageSizeTooLargeError
+
 from streams.bridges.refused import letter, shortened
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
-from streams.broker.producers.errors import REFUSED_FOR_SIZE, TOPIC_REFUSED, RecordRefusedForSizeError
+from streams.broker.producers.errors import TOPIC_REFUSED, RecordRefusedForSizeError
 from streams.cancellation import end
 from streams.log_lines import LimitedLog
 from streams.notifications.priority import Priority
@@ -49,7 +51,6 @@ class KafkaWriter:
 
     Args:
         settings: where the brokers are, and the names of the topics.
-        client_id: name that the brokers' logs and quotas know this client by.
         ahead_bytes: bytes under way at which `full` is true; `post` itself takes everything.
         linger_s: seconds that a batch waits for more records.
     """
@@ -58,7 +59,6 @@ class KafkaWriter:
         self,
         settings: Settings,
         *,
-        client_id: str | None = None,
         ahead_bytes: int = AHEAD_BYTES,
         linger_s: float = 0.005,
         clock: Callable[[], float] = time.monotonic,
@@ -71,7 +71,7 @@ class KafkaWriter:
             linger_s=linger_s,
             topic_wait_s=_TOPIC_WAIT_S,
             connect_s=_CONNECT_S,
-            client_id=client_id or f"{settings.app_id}-bridge-{os.getpid()}",
+            client_id=f"{settings.app_id}-bridge-{os.getpid()}",
         )
         self._ahead_bytes = ahead_bytes
         self._clock = clock
@@ -220,7 +220,7 @@ class KafkaWriter:
                     sending.future.set_result(None)
             return
         self.failures += len(records)
-        if isinstance(error, REFUSED_FOR_SIZE):
+        if isinstance(error, MessageSizeTooLargeError):
             self._refused_for_size(records, error)
         else:
             self._failed(records, error)

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.broker.client_options import client_options
 from streams.broker.pools import group_names, group_offsets
-from streams.broker.topic_plan import TopicProblem
+from streams.broker.topic_problems import TopicProblem
 from streams.notifications.priority import Priority
 from streams.settings import Settings
 from streams.upstream.connections import disconnect

@@ -16,7 +16,8 @@ from aiokafka.errors import KafkaError
 from streams.broker.admin import admin_client
 from streams.broker.pools import check_pools
 from streams.broker.slices import keep_slices
-from streams.broker.topic_plan import TopicProblem, likely_slices, listed, planned_topics, slices_topic
+from streams.broker.topic_plan import planned_topics, slices_topic
+from streams.broker.topic_problems import TopicProblem, likely_slices, listed
 from streams.broker.topics import EnsuredTopics, ensure_topics, examine_topics
 from streams.cancellation import end
 from streams.log_lines import BOUNDED

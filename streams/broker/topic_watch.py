@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from streams.broker.topic_plan import TopicSpec, access
+from streams.broker.topic_problems import topic_fault
 from streams.cancellation import cancellable, end
 from streams.log_lines import BOUNDED
 from streams.upstream.clients import connect_client
@@ -122,11 +123,7 @@ class TopicStates:
             return f"The topic {name} may not be seen by this user: grant {access(spec)} on it."
         if topic.error is not None:
             return None
-        if spec.reads and not topic.may_read:
-            return f"The topic {name} may not be read by this user: grant Read on it."
-        if spec.writes and not topic.may_write:
-            return f"The topic {name} may not be written by this user: grant Write on it."
-        return None
+        return topic_fault(topic, reads=spec.reads, writes=spec.writes)
 
 
 class Watched(Protocol):

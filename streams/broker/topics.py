@@ -14,34 +14,21 @@ from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 from streams.broker.admin import admin_client
 from streams.broker.lost_state import find_lost_state
 from streams.broker.slices import kept_slices
-from streams.broker.topic_plan import (
+from streams.broker.topic_plan import TopicSpec, planned_topics
+from streams.broker.topic_problems import (
     CHECKED_CONFIG,
     TopicProblem,
-    TopicSpec,
     existing_partitions,
     find_few_partitions,
     find_problems,
     find_single_replicas,
     likely_slices,
     listed,
-    planned_topics,
 )
 from streams.retries import Backoff, Retries
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from streams.upstream.clients import client_of
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, error_name, fetch_topics
-
-__all__ = [
-    "EnsuredTopics",
-    "Examination",
-    "TopicProblem",
-    "TopicSpec",
-    "apply_topics",
-    "check_topics",
-    "ensure_topics",
-    "examine_topics",
-    "planned_topics",
-]
 
 _POLL_S = 0.05
 _WAIT_S = 30.0

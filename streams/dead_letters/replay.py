@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, NamedTuple
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.broker.client_options import client_options
 from streams.broker.producers.confirmed import ConfirmedProducer
-from streams.broker.producers.errors import NOT_TAKEN, RecordRefusedForSizeError
+from streams.broker.producers.errors import RecordRefusedForSizeError
+from streams.broker.topic_problems import topic_fault
 from streams.dead_letters.choice import Choice
 from streams.dead_letters.letters import replay_headers, replay_note
 from streams.dead_letters.topic import Found
 from streams.outgoing import Outgoing
 from streams.settings import Settings
-from streams.transport.reader_connections import topic_fault
 from streams.upstream.topic_ids import TopicDescription, fetch_topics
 
 _CHUNK_RECORDS: Final = 500
@@ -131,11 +131,7 @@ class Replay:
 
     async def _fault(self, topic: str) -> str | None:
         if topic not in self._faults:
-            found = await self._described(topic)
-            fault = topic_fault(found)
-            if fault is None and not found.may_write:
-                fault = f"The topic {topic} may not be written by this user: grant Write on it."
-            self._faults[topic] = fault
+            self._faults[topic] = topic_fault(await self._described(topic), writes=True)
         return self._faults[topic]
 
     async def _described(self, topic: str) -> TopicDescription:
@@ -152,7 +148,7 @@ class Replay:
         try:
             async with asyncio.timeout(_CONFIRM_S):
                 future = await producer.enqueue(Outgoing(topic, letter.value, letter.key, headers=headers))
-        except (*NOT_TAKEN, TimeoutError):
+        except (KafkaTimeoutError, TimeoutError):
             self._fail(f"{letter.id}: not taken within {_CONFIRM_S:.0f} s.")
             raise self._stuck() from None
         except RecordRefusedForSizeError as error:
@@ -161,7 +157,6 @@ class Replay:
         except KafkaError as error:
             self._fail(f"{letter.id}: {_why(error)}")
             return
-        future.add_done_callback(_look_at)
         self._waiting.append(_Sent(letter.id, found.partition, topic, future))
         self._waiting_bytes += len(letter.value or b"")
         full = len(self._waiting) >= _CHUNK_RECORDS or self._waiting_bytes >= _CHUNK_BYTES
@@ -202,10 +197,9 @@ class Replay:
         try:
             async with asyncio.timeout(_CONFIRM_S):
                 future = await self._producer.enqueue(note)
-        except (*NOT_TAKEN, TimeoutError, KafkaError) as error:
+        except (TimeoutError, KafkaError) as error:
             self._not_noted(sent.letter_id, error)
         else:
-            future.add_done_callback(_look_at)
             self._noting.append((sent.letter_id, future))
 
     async def _settle_notes(self, timeout_s: float = _CONFIRM_S) -> None:
@@ -257,12 +251,6 @@ class Replay:
     def _fail(self, sentence: str, number: int = 1) -> None:
         self.failed += number
         self._tell(sentence, number)
-
-
-def _look_at(future: asyncio.Future[Any]) -> None:
-    # One that fails when nobody waits any more is not worth a traceback.
-    if not future.cancelled():
-        future.exception()
 
 
 def _why(error: BaseException) -> str:

@@ -48,10 +48,10 @@ class Tally:
             self.troubles[text] = self.troubles.get(text, 0) + len(messages)
 
 
-async def chunked(items: Iterable[Item], size: int = _CHUNK) -> AsyncIterator[Sequence[Item]]:
+async def chunked(items: Iterable[Item]) -> AsyncIterator[Sequence[Item]]:
     """The items of a synchronous iterable, in lists."""
     iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
+    while chunk := list(islice(iterator, _CHUNK)):
         yield chunk
 
 

@@ -91,12 +91,6 @@ _CRITICAL = (
     ("message.broker.partitioned", "conductor", 1),
     ("cluster.quorum.lost", "volume", 1),
 )
-#: Every event type that can be made.
-EVENT_TYPES: frozenset[str] = frozenset(
-    [f"{name}.{stage}" for name in _OPERATIONS for stage in ("start", "end", "error")]
-    + [f"{name}.progress" for name, (_, _, steps) in _OPERATIONS.items() if steps]
-    + [*_SINGLE, *(name for name, _, _ in (*_DEBUG, *_WARN, *_CRITICAL))]
-)
 
 _MALFORMED: tuple[bytes, ...] = (
     b'{"event_type": "compute.instance.create.end", "payload": {"instance_id": "a-17", "sta',
@@ -124,6 +118,7 @@ _FLAVORS = (
 _RUNNING = 200  # operations under way at any time
 _BURST_S = 0.5
 _BURST_FACTOR = 12.0
+_HOSTS = 40
 
 
 class _Operation:
@@ -145,7 +140,6 @@ def generate(
     start_ms: int = 0,
     *,
     rate: float = 1000.0,
-    hosts: int = 40,
     bad_share: float = 0.0,
 ) -> Iterator[Made]:
     """Make notifications; the same arguments make the same ones.
@@ -159,20 +153,19 @@ def generate(
         count: how many; None makes them for ever.
         start_ms: UTC milliseconds since 1970 at which it starts; dates in payloads follow from it.
         rate: notifications a second on average, by ``offset_ms``.
-        hosts: how many hosts take part, at least 1.
         bad_share: share of malformed messages, 0 to 1.
     """
-    made = _Maker(random.Random(seed), start_ms, rate, max(1, hosts), bad_share).forever()
+    made = _Maker(random.Random(seed), start_ms, rate, bad_share).forever()
     return made if count is None else itertools.islice(made, count)
 
 
 class _Maker:
-    def __init__(self, rng: random.Random, start_ms: int, rate: float, hosts: int, bad_share: float) -> None:
+    def __init__(self, rng: random.Random, start_ms: int, rate: float, bad_share: float) -> None:
         self._rng = rng
         self._random = rng.random
         self._start_ms = start_ms
         self._rate = rate
-        self._hosts = [f"host{number:02d}" for number in range(1, hosts + 1)]
+        self._hosts = [f"host{number:02d}" for number in range(1, _HOSTS + 1)]
         self._bad_share = bad_share
         # Choices by weight are looked up in a table: an order of magnitude faster than random.choices.
         self._operations = _spread([(name, weight) for name, (_, weight, _) in _OPERATIONS.items()])

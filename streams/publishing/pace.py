@@ -4,16 +4,15 @@ from __future__ import annotations
 
 
 class Pace:
-    """A token bucket: ``rate`` a second, and after a pause no more than ``burst`` at once.
+    """A token bucket: ``rate`` a second, and after a pause a twentieth of that at once.
 
     Args:
         rate: messages a second, above 0.
-        burst: how many may go at once; a twentieth of a second's worth, at least 1, when None.
     """
 
-    def __init__(self, rate: float, burst: float | None = None) -> None:
+    def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._burst = max(1.0, rate / 20) if burst is None else max(1.0, burst)
+        self._burst = max(1.0, rate / 20)
         self._tokens = 1.0
         self._filled_at: float | None = None
 

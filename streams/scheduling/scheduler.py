@@ -77,11 +77,8 @@ class ClassSnapshot(Generic[K]):
     achieved_share: float
     buffered_records: int
     buffered_bytes: int
-    dispatched_batches: int
     dispatched_records: int
     service_seconds: float
-    in_flight: int
-    batch_limit: int
     #: Start tag of its next batch, in seconds of service per unit of weight.
     virtual_time: float
 
@@ -89,14 +86,12 @@ class ClassSnapshot(Generic[K]):
 class _Lane(Generic[K, P, R]):
     """All about one class."""
 
-    __slots__ = ("batches", "buffer", "in_flight", "name", "ready", "records", "service_seconds", "size")
+    __slots__ = ("buffer", "name", "ready", "records", "service_seconds", "size")
 
     def __init__(self, spec: ClassSpec[K], size: BatchSize) -> None:
         self.name = spec.name
         self.buffer: ClassBuffer[P, R] = ClassBuffer(spec.bound_bytes, spec.bound_records)
         self.size = size
-        self.in_flight = 0
-        self.batches = 0
         self.records = 0
         self.service_seconds = 0.0
 
@@ -246,8 +241,6 @@ class Scheduler(Generic[K, P, R]):
             lane.size.limit, self._max_batch_bytes, hold=True, partition=None if due is None else due[1]
         )
         self._in_flight += 1
-        lane.in_flight += 1
-        lane.batches += 1
         lane.records += len(records)
         if not buffer.ready:
             if len(buffer):
@@ -287,7 +280,6 @@ class Scheduler(Generic[K, P, R]):
         priority_class = dispatch.priority_class
         lane = self._lanes[priority_class]
         self._in_flight -= 1
-        lane.in_flight -= 1
         lane.service_seconds += service_seconds
         lane.size.learn(len(dispatch.records), service_seconds)
         self._window.add(priority_class, service_seconds)
@@ -326,11 +318,8 @@ class Scheduler(Generic[K, P, R]):
                 achieved_share=self._window.share(name),
                 buffered_records=len(lane.buffer),
                 buffered_bytes=lane.buffer.buffered_bytes,
-                dispatched_batches=lane.batches,
                 dispatched_records=lane.records,
                 service_seconds=lane.service_seconds,
-                in_flight=lane.in_flight,
-                batch_limit=lane.size.limit,
                 virtual_time=self._queue.start_tag(name),
             )
             for name, lane in self._lanes.items()

@@ -17,7 +17,7 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.log_lines import BOUNDED, LimitedLog
+from streams.log_lines import BOUNDED
 from streams.notifications.priority import Priority
 from streams.records import Record, UnreadableRecord
 from streams.retries import Backoff, Retries
@@ -111,7 +111,6 @@ class FetchLane(Lane):
         self._met: list[MetEpoch] = []
         self._diverged: set[int] = set()
         self._room = asyncio.Event()
-        self._log = LimitedLog(__name__)
         #: Partition -> offset that will be read next, as far as records were taken over.
         self.positions: dict[int, int] = {}
         self._started_at: dict[int, int] = {}
@@ -280,6 +279,3 @@ class FetchLane(Lane):
         )
         self.positions[partition] = max(offset, self.positions.get(partition, 0))
         self._on_never_read(partition, offset, offset - before)
-
-    def _warn(self, error: KafkaError) -> None:
-        self._log.warning("Fetching %s failed (%r); trying again.", self.topic, error)

@@ -9,8 +9,10 @@ from typing import Any
 
 import aiokafka
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from streams.cancellation import end
+from streams.log_lines import LimitedLog
 from streams.upstream.connections import disconnect
 from streams.upstream.fetch_by_id import OnDiverged, OnReset, fetch_by_id
 from streams.upstream.fetch_packing import install_fetch_packing
@@ -44,6 +46,7 @@ class Lane:
             "fetch_max_wait_ms": FETCH_WAIT_MS,
             "consumer_timeout_ms": LOOK_MS,
         }
+        self._log = LimitedLog(type(self).__module__)
         self._consumer: aiokafka.AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -85,6 +88,9 @@ class Lane:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._on_failed(error)
+
+    def _warn(self, error: KafkaError) -> None:
+        self._log.warning("Fetching %s failed (%r); trying again.", self.topic, error)
 
     async def _disconnect(self) -> None:
         task, self._task = self._task, None

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from streams.broker.admin import admin_client
 from streams.broker.client_options import client_options
+from streams.broker.topic_problems import topic_fault
 from streams.settings import ConfigurationError, Settings
 from streams.transport.topic_reader import MOST_RECORDS, TopicReader
 from streams.upstream.bulk_records import install_bulk_records
@@ -19,7 +20,7 @@ from streams.upstream.connections import disconnect
 from streams.upstream.corrupt_batches import LeavesOut
 from streams.upstream.lenient_records import MOST_UNPACKED, install_lenient_records
 from streams.upstream.refused_fetches import rest_after_refusals
-from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription, fetch_topics
+from streams.upstream.topic_ids import fetch_topics
 from streams.upstream.unpacking import limit_for
 
 #: Seconds in which brokers must have answered.
@@ -172,22 +173,6 @@ async def _partitions(settings: Settings, names: Sequence[str], all_needed: bool
         found = (await fetch_topics(admin, names)).values()
     usable = [topic for topic in found if topic.error is None and topic.may_read]
     for topic in found:
-        if topic not in usable and (all_needed or not usable):
-            raise ConfigurationError(
-                topic_fault(topic)
-                or f"The topic {topic.name} may not be read by this user: grant Read on it."
-            )
+        if (fault := topic_fault(topic, reads=True)) is not None and (all_needed or not usable):
+            raise ConfigurationError(fault)
     return [TopicPartition(topic.name, number) for topic in usable for number in range(topic.partitions)]
-
-
-def topic_fault(topic: TopicDescription) -> str | None:
-    """Why a topic is of no use, in one sentence; None when it can be used."""
-    if topic.error is None:
-        return None
-    if topic.error == UNKNOWN_TOPIC:
-        why, advice = "is missing", "run `tocsin topics apply`, or change its name in the settings"
-    elif topic.error == NOT_AUTHORISED:
-        why, advice = "may not be seen by this user", "grant Describe on it"
-    else:
-        why, advice = f"cannot be used, the broker says {topic.error}", "change its name in the settings"
-    return f"The topic {topic.name} {why}: {advice}."

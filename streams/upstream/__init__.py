@@ -7,11 +7,11 @@ an app, is a function called ``install_…``.
 Faust:
 
 - `faust_app`, `coordinator`: the app tells Tocsin when work may begin, when it must end, and of a crash.
-- `faust_consumer`: the group's consumer keeps membership, commits, and reads changelogs and internal topics.
-  It pauses notification topics, which lanes of our own fetch. Offsets of managed topics are committed from
-  what is durable, never from what agents acked, and with the id of their topic. Waiting for agents at a
-  rebalance or stop has a deadline, and ends with a flush. No call for records of an earlier assignment takes
-  any out of sight of a recovery.
+- `faust_consumer`, `faust_consumer_thread`: the group's consumer keeps membership, commits, and reads
+  changelogs and internal topics. It pauses notification topics, which lanes of our own fetch. Offsets of
+  managed topics are committed from what is durable, never from what agents acked, and with the id of their
+  topic. Waiting for agents at a rebalance or stop has a deadline, and ends with a flush. No call for records
+  of an earlier assignment takes any out of sight of a recovery.
 - `faust_producer`, `faust_transport`: consumer and producer wait for brokers that are away when they start.
 - `faust_messages`: hands batches of records to agents, past Faust's own fetching.
 - `faust_recovery`: ``install_observed_recovery``; recovery tells where it began and how far it is, and
@@ -27,6 +27,7 @@ aiokafka's consumers:
 - `corrupt_batches`: what of a batch that has changed on a broker's disk can be told, and where to go on.
 - `refused_fetches`: a partition that a broker refuses to send is asked for again after a pause.
 - `fetch_packing`: ``install_fetch_packing``; fetch requests and answers are packed a partition at a time.
+  `answer_bytes` takes answers apart.
 - `instance_watch`: notices that another process has taken over the instance id, and takes it back no more.
 - `whole_assignment`: an assignment that does not fit a member which came back is not taken; whether the group
   was given all partitions.

@@ -204,17 +204,12 @@ class LeavesOut:
 
     Args:
         told: called with the partition and what is left out.
-        stand_ins: called with a stand-in for each of its offsets, if that is wanted, once all records before
-            them were handed out.
     """
 
-    def __init__(
-        self,
-        told: Callable[[TopicPartition, Corrupt], None],
-        stand_ins: Callable[[TopicPartition, list[UnreadableRecord]], None] | None = None,
-    ) -> None:
+    def __init__(self, told: Callable[[TopicPartition, Corrupt], None]) -> None:
         self.told = told
-        self.stand_ins = stand_ins
+        #: Called with a stand-in for each of its offsets, once all records before them were handed out.
+        self.stand_ins: Callable[[TopicPartition, list[UnreadableRecord]], None] | None = None
 
     def __call__(self, value: bytes | None) -> bytes | None:
         """Change nothing."""

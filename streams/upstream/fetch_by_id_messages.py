@@ -15,6 +15,8 @@ from aiokafka.protocol.api import Request, RequestStruct
 from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v11, FetchResponse_v11
 from aiokafka.protocol.types import CompactArray, CompactString, Int8, Int32, Schema, TaggedFields
 
+from streams.upstream.answer_bytes import AnswerBytes
+
 ID_BYTES: Final = 16
 #: Of a request: partition, leader epoch, offset, last fetched epoch, log start, most bytes, no tagged fields.
 _WANTED: Final = Struct(">iiqiqib")
@@ -72,7 +74,7 @@ class FetchByIdResponse(FetchResponse_v11):
         Raises:
             ValueError: it ends too soon.
         """
-        answer = _Answer(data, 0) if isinstance(data, bytes) else _Answer(data.getvalue(), data.tell())
+        answer = _Answer(data)
         try:
             head = answer.read(_HEAD)
             topics = [answer.topic() for _ in range(answer.varint() - 1)]
@@ -144,18 +146,10 @@ class FetchById(Request[_FetchByIdStruct]):
         )
 
 
-class _Answer:
-    """Bytes of an answer, and how far they are read."""
-
-    def __init__(self, whole: bytes, at: int) -> None:
-        self.whole = whole
-        self._at = at
+class _Answer(AnswerBytes):
+    def __init__(self, data: BytesIO | bytes) -> None:
+        super().__init__(data)
         self.diverging: list[int] = []
-
-    def read(self, fields: Struct) -> tuple[Any, ...]:
-        found = fields.unpack_from(self.whole, self._at)
-        self._at += fields.size
-        return found
 
     def varint(self) -> int:
         byte = self.whole[self._at]
@@ -168,20 +162,13 @@ class _Answer:
             shift += 7
         return value
 
-    def _cut(self, length: int) -> bytes:
-        cut = self.whole[self._at : self._at + length]
-        if len(cut) != length:
-            raise error
-        self._at += length
-        return cut
-
     def skip_tags(self) -> None:
         for _ in range(self.varint()):
             self.varint()
-            self._cut(self.varint())
+            self.cut(self.varint())
 
     def topic(self) -> tuple[bytes, list[Any]]:
-        topic_id = self._cut(ID_BYTES)
+        topic_id = self.cut(ID_BYTES)
         parts = [self._partition() for _ in range(self.varint() - 1)]
         self.skip_tags()
         return topic_id, parts
@@ -192,9 +179,9 @@ class _Answer:
         aborted = None if transactions < 0 else list(self._aborted(range(transactions)))
         (replica,) = self.read(_REPLICA)
         length = self.varint() - 1
-        records = self._cut(max(length, 0))
+        records = self.cut(max(length, 0))
         for _ in range(self.varint()):
-            tag, content = self.varint(), self._cut(self.varint())
+            tag, content = self.varint(), self.cut(self.varint())
             if tag == _DIVERGING_TAG and _DIVERGING.unpack_from(content)[1] >= 0:
                 self.diverging.append(part[0])
         return *part, aborted, replica, records

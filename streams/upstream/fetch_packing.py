@@ -17,6 +17,8 @@ from typing import Any, Final
 from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
 from aiokafka.protocol.types import Array, Schema
 
+from streams.upstream.answer_bytes import AnswerBytes
+
 #: Length of a text, and of a list.
 _SHORT: Final = Struct(">h")
 _INT: Final = Struct(">i")
@@ -71,7 +73,7 @@ class QuickFetchResponse(FetchResponse_v11):
         Raises:
             ValueError: it ends too soon.
         """
-        answer = _Answer(data, 0) if isinstance(data, bytes) else _Answer(data.getvalue(), data.tell())
+        answer = _Answer(data)
         try:
             head = answer.read(_HEAD)
             return cls(*head, answer.topics())
@@ -79,39 +81,19 @@ class QuickFetchResponse(FetchResponse_v11):
             raise ValueError(f"a fetch answer of {len(answer.whole)} bytes ends too soon") from short
 
 
-class _Answer:
-    """Bytes of an answer, and how far they are read."""
-
-    def __init__(self, whole: bytes, at: int) -> None:
-        self.whole = whole
-        self._at = at
-
-    def read(self, fields: Struct) -> tuple[Any, ...]:
-        found = fields.unpack_from(self.whole, self._at)
-        self._at += fields.size
-        return found
-
-    def _cut(self, length: int) -> bytes | None:
-        if length < 0:
-            return None
-        cut = self.whole[self._at : self._at + length]
-        if len(cut) != length:
-            raise error
-        self._at += length
-        return cut
-
+class _Answer(AnswerBytes):
     def topics(self) -> list[Any]:
         found = []
         (topics,) = self.read(_INT)
         for _ in range(topics):
-            name = self._cut(*self.read(_SHORT))
+            (length,) = self.read(_SHORT)
+            name = None if length < 0 else self.cut(length).decode()
             (partitions,) = self.read(_INT)
-            parts = [self._partition() for _ in range(partitions)]
-            found.append((None if name is None else name.decode(), parts))
+            found.append((name, [self._partition() for _ in range(partitions)]))
         return found
 
     def _partition(self) -> tuple[Any, ...]:
         *part, transactions = self.read(_PART)
         aborted = None if transactions < 0 else [self.read(_ABORTED) for _ in range(transactions)]
         replica, length = self.read(_RECORDS)
-        return *part, aborted, replica, self._cut(length)
+        return *part, aborted, replica, None if length < 0 else self.cut(length)

@@ -17,6 +17,8 @@ from aiokafka.protocol.group import (
 )
 from aiokafka.protocol.types import Int32, Schema, String
 
+from streams.cancellation import look_at
+
 #: Kafka's error codes: it does not know the member; another one took over its instance id.
 UNKNOWN_MEMBER, FENCED_INSTANCE = 25, 82
 
@@ -84,7 +86,7 @@ class InstanceWatch:
             await asyncio.wait([coordinator._closing])
             # A commit may have been given up meanwhile. asyncio would log that nobody asks how it ended.
             if (task := asyncio.current_task()) is not None:
-                task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                task.add_done_callback(look_at)
             raise KafkaError("another process has the instance id")
         joins, member = isinstance(request, JoinGroupRequest), coordinator.member_id
         try:

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.broker.producers.client import ProducerClient, end_producer
+from streams.broker.producers.client import connected_producer, end_producer
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
 from streams.retries import Backoff, Retries
@@ -52,12 +53,12 @@ class StatusWriter:
         self._worker = worker
         self._state = state
         self._shows = shows
-        self._client = ProducerClient(
-            options,
-            linger_ms=0,
-            max_request_size=2 * MOST_BYTES,
-            request_timeout_ms=int(_CONFIRM_S * 500),
-        )
+        self._options = options | {
+            "linger_ms": 0,
+            "max_request_size": 2 * MOST_BYTES,
+            "request_timeout_ms": int(_CONFIRM_S * 500),
+        }
+        self._producer: AIOKafkaProducer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._latest: WorkerState | None = None
         self._news = asyncio.Event()
@@ -105,8 +106,8 @@ class StatusWriter:
             if self._latest is None:
                 continue
             try:
-                if self._client.current is None:
-                    await self._client.connect(_CONFIRM_S)
+                if self._producer is None:
+                    self._producer = await connected_producer(self._options, _CONFIRM_S)
                     await self._look()
                 await self._send(encode_state(self._latest), _CONFIRM_S)
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing else may suffer, and it is said
@@ -119,20 +120,19 @@ class StatusWriter:
 
     async def _look(self) -> None:
         """Look whether the topic can be used, before the client waits for it and complains."""
-        topic = (await fetch_topics(self._client.current, [self._topic]))[self._topic]
+        topic = (await fetch_topics(self._producer, [self._topic]))[self._topic]
         if topic.error is not None or not topic.may_write:
             raise KafkaError(topic.error or "it may not be written")
 
     async def _send(self, row: bytes | None, within_s: float) -> None:
-        producer = self._client.current
-        if producer is None:
+        if self._producer is None:
             return
         async with asyncio.timeout(within_s):
-            await producer.send_and_wait(self._topic, row, key=self._worker.encode())
+            await self._producer.send_and_wait(self._topic, row, key=self._worker.encode())
         self.written += 1
 
     async def _disconnect(self) -> None:
-        producer = self._client.release()
+        producer, self._producer = self._producer, None
         if producer is not None:
             await end_producer(producer, 0.5)
 

@@ -27,6 +27,14 @@ class KeptItem(msgspec.Struct, frozen=True):
     since: Time | None
 
 
+class StateOfAlerts(msgspec.Struct, frozen=True):
+    """Up to when all alerts that came are known, and whether they are of all partitions."""
+
+    as_of: Time | None
+    complete: bool
+    missing_partitions: list[PlaceItem]
+
+
 class AlertItem(msgspec.Struct, frozen=True):
     """An alert. ``at`` is when it was written to its topic, ``link`` the address of its page."""
 
@@ -42,15 +50,12 @@ class AlertItem(msgspec.Struct, frozen=True):
     link: str
 
 
-class AlertsBody(msgspec.Struct, frozen=True):
+class AlertsBody(StateOfAlerts, frozen=True):
     """Alerts, newest first. ``as_of`` is the time up to which all that came are among them.
 
     ``trouble`` says in a sentence why they cannot be read, or is null.
     """
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[PlaceItem]
     trouble: str | None
     kept: list[KeptItem]
     items: list[AlertItem]
@@ -84,12 +89,9 @@ class AlertGroupItem(msgspec.Struct, frozen=True):
     buckets: list[int]
 
 
-class AlertGroupsBody(msgspec.Struct, frozen=True, rename={"start": "from"}):
+class AlertGroupsBody(StateOfAlerts, frozen=True, rename={"start": "from"}):
     """Groups of alerts, the one with the newest alert first."""
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[PlaceItem]
     trouble: str | None
     kept: list[KeptItem]
     window: str
@@ -116,15 +118,12 @@ class AlertDeadLetterItem(msgspec.Struct, frozen=True):
     reason: str
 
 
-class AlertBody(msgspec.Struct, frozen=True):
+class AlertBody(StateOfAlerts, frozen=True):
     """One alert. ``notification`` is what was published, with secrets masked, where that may be shown.
 
     ``notification_left_out`` says in a sentence why there is none, or is null.
     """
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[PlaceItem]
     alert: AlertItem
     starts_at: str | None
     labels: dict[str, str]

@@ -39,7 +39,7 @@ from tables.views.alert_contents import AlertContents, contents_of
 from tables.views.alert_groups import AlertGroup, Span, publisher_of, summary_of
 from tables.views.alerts_query import AlertsQuery, alert_address, page_of, parse_alerts_query, parse_place
 from tables.views.answers import Answer, Answers, answered, json_answer
-from tables.views.counts_query import BadQueryError, parameters
+from tables.views.counts_query import parameters
 from tables.views.live_alerts import AlertsSnapshot, LiveAlerts
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem
@@ -87,10 +87,7 @@ class AlertsApi:
         return await self._listed(request, groups=True)
 
     async def _listed(self, request: web.Request, *, groups: bool) -> web.Response:
-        try:
-            query = parse_alerts_query(request.query, groups=groups)
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        query = parse_alerts_query(request.query, groups=groups)
         self._check_kept()
         snapshot, prefix = await self._alerts.snapshot(), self._prefix.public_prefix(request)
         make = self._groups_answer if groups else self._alerts_answer
@@ -104,11 +101,8 @@ class AlertsApi:
 
     async def alert(self, request: web.Request) -> web.Response:
         """One alert."""
-        try:
-            parameters(request.query, ())
-            place = parse_place(*(request.match_info[name] for name in ("topic", "partition", "offset")))
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        parameters(request.query, ())
+        place = parse_place(*(request.match_info[name] for name in ("topic", "partition", "offset")))
         self._check_kept()
         snapshot, prefix = await self._alerts.snapshot(), self._prefix.public_prefix(request)
         answer = await self._answers.get(

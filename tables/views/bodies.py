@@ -15,6 +15,14 @@ from tables.views.sources import ProfileSource, StallCause
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
+class StateOfCounts(msgspec.Struct, frozen=True):
+    """Up to when everything published is in an answer, and whether it is of all partitions."""
+
+    as_of: Time | None
+    complete: bool
+    missing_partitions: list[int]
+
+
 class CountItem(msgspec.Struct, frozen=True, gc=False):
     """How many notifications of one event type and priority there are."""
 
@@ -32,12 +40,9 @@ class LateItem(msgspec.Struct, frozen=True):
     hint: str
 
 
-class CountsBody(msgspec.Struct, frozen=True):
+class CountsBody(StateOfCounts, frozen=True):
     """Counts in a window. ``as_of`` is the time up to which everything published is in them."""
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[int]
     window: str
     items: list[CountItem]
     next: str | None
@@ -59,12 +64,9 @@ class MatrixItem(msgspec.Struct, frozen=True, gc=False):
     trend: list[int]
 
 
-class MatrixBody(msgspec.Struct, frozen=True):
+class MatrixBody(StateOfCounts, frozen=True):
     """Counts in a window, an item for each event type. ``matched`` is how many there are on all pages."""
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[int]
     window: str
     trend_from: Time | None
     trend_step_s: int
@@ -97,12 +99,9 @@ class SeriesItem(msgspec.Struct, frozen=True):
     buckets: list[BucketItem]
 
 
-class SeriesBody(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+class SeriesBody(StateOfCounts, frozen=True, rename={"start": "from", "end": "to"}):
     """The counts of one event type over time."""
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[int]
     event_type: str
     resolution_s: int
     start: Time | None
@@ -118,23 +117,17 @@ class RemovedItem(msgspec.Struct, frozen=True):
     priority: str
 
 
-class SnapshotEvent(msgspec.Struct, frozen=True):
+class SnapshotEvent(StateOfCounts, frozen=True):
     """The data of the event ``snapshot``: all counts that the stream is of."""
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[int]
     window: str
     items: list[CountItem]
     late: list[LateItem]
 
 
-class DeltaEvent(msgspec.Struct, frozen=True):
+class DeltaEvent(StateOfCounts, frozen=True):
     """The data of the event ``delta``: the counts that are other than before, and those that are gone."""
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[int]
     window: str
     items: list[CountItem]
     removed: list[RemovedItem]
@@ -258,16 +251,13 @@ class DeadLetterItem(msgspec.Struct, frozen=True):
     value: str | None
 
 
-class DeadLettersBody(msgspec.Struct, frozen=True):
+class DeadLettersBody(StateOfCounts, frozen=True):
     """The latest dead letters; ``complete`` is whether these are all that lie in their topic.
 
     ``listed`` is how many dead letters are listed, and ``records`` how many records lie there: dead letters,
     repeats of them, and notes of replays.
     """
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[int]
     records: int
     listed: int
     sums: list[DeadLetterSumItem]

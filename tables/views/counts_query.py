@@ -43,7 +43,10 @@ OrderKey = tuple[Any, ...]
 
 
 class BadQueryError(ValueError):
-    """The parameters are wrong; the message is one sentence that says what to change."""
+    """The parameters are wrong; the message is one sentence that says what to change.
+
+    A handler that lets it pass answers with status 400 and that sentence.
+    """
 
 
 class Parameters(Protocol):

@@ -19,8 +19,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from streams.dead_letters.latest import LettersUnavailableError, Replayed, Wanted
 from streams.dead_letters.memory import Latest, Letter
+from streams.dead_letters.reading import LettersUnavailableError, Replayed, Wanted
 from streams.notifications.notification import Reason
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
@@ -145,10 +145,7 @@ class DeadLettersApi:
 
     async def latest(self, request: web.Request) -> web.Response:
         """The latest dead letters."""
-        try:
-            reason, priority, limit = parse_letters_query(request.query)
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        reason, priority, limit = parse_letters_query(request.query)
         latest = await self._letters.look()
         _check_reason(reason, latest)
         items: list[DeadLetterItem] = []

@@ -8,27 +8,18 @@ it has missed, or a new snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
-from tables.views.connections import Connections
-from tables.views.counts_query import BadQueryError, parse_stream_query
-from tables.views.live_channel import Reader
+from tables.views.counts_query import parse_stream_query
+from tables.views.event_streams import GoingOn, send_events
 from tables.views.live_stream import LiveStream
-from tables.views.problems import Problem, harden
+from tables.views.problems import Problem
 
-#: Milliseconds after which a client comes back that was cut off.
-RETRY_MS: Final = 2000
 #: Seconds after which a client that was refused may try again.
 _RETRY_AFTER_S: Final = 5
-HEADERS: Final = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would keep events back until it has a few kilobytes of them
-}
 
 
 class Events:
@@ -36,14 +27,10 @@ class Events:
 
     Args:
         stream: what is sent.
-        going_on: the time for which what a request asks for may go on; left once a session has ended.
+        going_on: for how long that may go on.
     """
 
-    def __init__(
-        self,
-        stream: LiveStream,
-        going_on: Callable[[web.Request], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
-    ) -> None:
+    def __init__(self, stream: LiveStream, going_on: GoingOn = lambda _: nullcontext()) -> None:
         self._stream = stream
         self._going_on = going_on
 
@@ -53,10 +40,7 @@ class Events:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """The stream, for as long as the client reads it."""
-        try:
-            query = parse_stream_query(request.query)
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        query = parse_stream_query(request.query)
         if self._stream.is_full:
             self._stream.refused += 1
             raise Problem(
@@ -65,17 +49,7 @@ class Events:
                 "ask /api/v1/counts, or try again later.",
                 [("Retry-After", str(_RETRY_AFTER_S))],
             )
-        response = web.StreamResponse(headers=HEADERS)
-        response.force_close()
-        harden(response)
-        await response.prepare(request)
-        if request.method == "HEAD" or request.transport is None:
-            return response
-        await response.write(b"retry: %d\n\n" % RETRY_MS)  # and the headers
-        reader = Reader(request.transport, chunked=request.version >= HttpVersion11)
-        Connections.is_stream(request)
-        async with self._going_on(request):
-            await self._stream.read(query, reader, request.headers.get("Last-Event-ID", ""))
-        # A browser comes back by itself, and is let in if the session has not ended.
-        Connections.is_stream(request, goes_on=False)
-        return response
+        last_id = request.headers.get("Last-Event-ID", "")
+        return await send_events(
+            request, self._going_on, lambda reader: self._stream.read(query, reader, last_id)
+        )

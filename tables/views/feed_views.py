@@ -28,7 +28,7 @@ from streams.notifications.priority import Priority
 from tables.feeds import Feed
 from tables.views.answers import KEPT_BY_CLIENT
 from tables.views.atom import CONTENT_TYPE, Page, pages_of
-from tables.views.counts_query import BadQueryError, parameters
+from tables.views.counts_query import parameters
 from tables.views.prefix import Prefix
 from tables.views.problems import Problem
 from tables.views.reader_lane import ReaderLane
@@ -111,10 +111,7 @@ class FeedViews:
 
     async def _answer(self, request: web.Request, feed: Feed) -> web.Response:
         alerts = self._sources.alerts
-        try:
-            given = parameters(request.query, ("page",)).get("page", "1")
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        given = parameters(request.query, ("page",)).get("page", "1")
         if _PAGE.fullmatch(given) is None:
             raise Problem(400, "The page is a number from 1 to 9999.")
         if not alerts.most:

@@ -14,12 +14,10 @@ from aiohttp import web
 
 from tables.views.answers import Answer, Answers, answered, json_answer
 from tables.views.bodies import MatrixBody, MatrixItem
-from tables.views.counts_query import BadQueryError
 from tables.views.encoding import late_items
 from tables.views.live_counts import LiveCounts
 from tables.views.live_matrix import LiveMatrix
 from tables.views.matrix import MatrixQuery, MatrixRow, parse_matrix_query
-from tables.views.problems import Problem
 from tables.views.times import rfc3339
 
 #: Items that are put into JSON in one step.
@@ -47,10 +45,7 @@ class MatrixApi:
 
     async def matrix(self, request: web.Request) -> web.Response:
         """Counts in a window."""
-        try:
-            query = parse_matrix_query(request.query)
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        query = parse_matrix_query(request.query)
         answer = await self._answers.get(
             query, self._live.moment(), partial(self._made, query), len(request.query_string)
         )

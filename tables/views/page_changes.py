@@ -10,16 +10,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Hashable
-from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from streams.cancellation import end
-from tables.views.connections import Connections
-from tables.views.events import HEADERS, RETRY_MS
+from tables.views.event_streams import GoingOn, send_events
 from tables.views.live_channel import Reader, event
-from tables.views.problems import Problem, harden
+from tables.views.problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ class PageChanges:
     Args:
         basis: what pages are made of; something has changed when it is not equal to what it was.
         is_full: whether so many of these, with the readers of the live stream of the API, are too many.
-        going_on: the time for which what a request asks for may go on; left once a session has ended.
+        going_on: for how long a stream may go on.
         monotonic: seconds, only for differences.
     """
 
@@ -45,7 +43,7 @@ class PageChanges:
         self,
         basis: Callable[[], Hashable],
         is_full: Callable[[int], bool],
-        going_on: Callable[[web.Request], AbstractAsyncContextManager[None]],
+        going_on: GoingOn,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._basis = basis
@@ -82,26 +80,16 @@ class PageChanges:
                 "this page asks for itself now and then.",
                 [("Retry-After", "5")],
             )
-        response = web.StreamResponse(headers=HEADERS)
-        response.force_close()
-        harden(response)
-        await response.prepare(request)
-        if request.method == "HEAD" or request.transport is None:
-            return response
-        await response.write(b"retry: %d\n\n" % RETRY_MS)  # and the headers
-        reader = Reader(request.transport, chunked=request.version >= HttpVersion11)
-        Connections.is_stream(request)
+        return await send_events(request, self._going_on, self._read)
+
+    async def _read(self, reader: Reader) -> None:
         self._readers.add(reader)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="web-page-changes")
         try:
-            async with self._going_on(request):
-                await reader.gone.wait()
-            # A browser comes back by itself, and is let in if the session has not ended.
-            Connections.is_stream(request, goes_on=False)
+            await reader.gone.wait()
         finally:
             self._readers.discard(reader)
-        return response
 
     async def stop(self) -> None:
         """End all connections."""

@@ -19,6 +19,7 @@ from tables.views.answers import TAG, Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.changes import Changes
 from tables.views.connections import Connections
+from tables.views.counts_query import BadQueryError
 from tables.views.dead_letters import REPLAY_ROUTE, DeadLetters, DeadLettersApi
 from tables.views.events import Events
 from tables.views.feed_views import FeedViews
@@ -250,6 +251,8 @@ class ViewServer:
             response = await self._kept(request, await handler(request))
         except Problem as problem:
             return await self._told(request, problem)
+        except BadQueryError as error:
+            return await self._told(request, Problem(400, str(error)))
         except web.HTTPException as error:
             allow = error.headers.get("Allow")
             return await self._told(

@@ -18,8 +18,8 @@ from tables.totals import Totals
 from tables.views.worker_stats import WorkerStats
 
 if TYPE_CHECKING:  # Faust would come with it
-    from streams.dead_letters.latest import Replayed, Wanted
     from streams.dead_letters.memory import Latest
+    from streams.dead_letters.reading import Replayed, Wanted
     from streams.transport.traffic import ClassTraffic
 
 

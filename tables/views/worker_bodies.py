@@ -7,7 +7,7 @@ import msgspec
 from tables.fleet.memory import Member
 from tables.fleet.state import ClassState
 from tables.fleet.totals import ClassTotals, order_of
-from tables.views.bodies import BufferedBody, LagBody, Time
+from tables.views.bodies import BufferedBody, LagBody, StateOfCounts, Time
 from tables.views.times import rfc3339
 
 
@@ -80,15 +80,12 @@ class WorkerBody(msgspec.Struct, frozen=True):
     repairs: dict[str, int]
 
 
-class WorkersBody(msgspec.Struct, frozen=True):
+class WorkersBody(StateOfCounts, frozen=True):
     """All workers, and in ``classes``, ``dead_letters`` and ``repairs`` the sums of those heard from.
 
     ``trouble`` says why not all workers may be here; ``left_out`` counts rows that could not be read, by why.
     """
 
-    as_of: Time | None
-    complete: bool
-    missing_partitions: list[int]
     trouble: str | None
     left_out: dict[str, int]
     classes: list[WorkerClassBody]

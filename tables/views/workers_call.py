@@ -11,9 +11,8 @@ import msgspec
 from aiohttp import web
 
 from tables.views.answers import Answer, Answers, answered, json_answer
-from tables.views.counts_query import BadQueryError, parameters
+from tables.views.counts_query import parameters
 from tables.views.live_counts import LiveCounts
-from tables.views.problems import Problem
 from tables.views.sources import Sources
 from tables.views.times import rfc3339
 from tables.views.worker_bodies import WorkerDeadLettersBody, WorkersBody, class_body, worker_body
@@ -42,10 +41,7 @@ class WorkersCall:
 
     async def workers(self, request: web.Request) -> web.Response:
         """All workers."""
-        try:
-            parameters(request.query, ())
-        except BadQueryError as error:
-            raise Problem(400, str(error)) from None
+        parameters(request.query, ())
         answer = await self._answers.get(PATH, self._live.moment(), self._made)
         return await answered(request, answer)
 

@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
+from tests.admin import admin_of
 from tests.benchmarks.processes import BenchmarkError
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -60,9 +61,7 @@ def create_topics(brokers: str, names: list[str], partitions: int, *, compacted:
         )
 
     async def create() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
-        await admin.start()
-        try:
+        async with admin_of(brokers) as admin:
             wanted = [NewTopic(name, partitions, 1, topic_configs=configs) for name in names]
             answer = await admin.create_topics(wanted)
             for name, code, *_ in answer.topic_errors:
@@ -74,8 +73,6 @@ def create_topics(brokers: str, names: list[str], partitions: int, *, compacted:
                         await asyncio.sleep(_KNOWN_POLL_S)
             except TimeoutError as error:
                 raise BenchmarkError(f"Kafka does not tell of {', '.join(names)}.") from error
-        finally:
-            await admin.close()
 
     asyncio.run(create())
 
@@ -84,14 +81,10 @@ def delete_topics(brokers: str, prefix: str) -> None:
     """Delete every topic whose name begins with ``prefix``, to give the disk back."""
 
     async def delete() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
-        await admin.start()
-        try:
+        async with admin_of(brokers) as admin:
             names = [name for name in await admin.list_topics() if name.startswith(prefix)]
             if names:
                 await admin.delete_topics(names)
-        finally:
-            await admin.close()
 
     asyncio.run(delete())
 

@@ -11,6 +11,7 @@ from random import Random
 import orjson
 
 from streams.notifications import Priority
+from tests.admin import admin_of
 from tests.chaos import damage
 from tests.chaos.members import Member, until
 from tests.chaos.world import World
@@ -135,14 +136,9 @@ async def brokers_moved(world: World) -> None:
 
 async def _leader(world: World) -> int:
     """The broker that leads the first partition of CRITICAL."""
-    from aiokafka.admin import AIOKafkaAdminClient
 
     topic = world.settings.notification_topic(Priority.CRITICAL)
     await end_offsets(world.kafka.bootstrap, topic)
-    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap)
-    await admin.start()
-    try:
+    async with admin_of(world.kafka.bootstrap) as admin:
         (described,) = await admin.describe_topics([topic])
         return int(described["partitions"][0]["leader"])
-    finally:
-        await admin.close()

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import aiokafka
 import orjson
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.broker.topic_plan import planned_topics
 from streams.notifications import Priority, encode
 from tables.reserved_types import OVERFLOW
+from tests.admin import admin_of
 from tests.chaos.checker import FLOOD
 from tests.chaos.load import Hostile
 from tests.chaos.members import ChaosError, until
@@ -112,15 +112,11 @@ async def _keep_compression(world: World) -> None:
         for spec in planned_topics(world.settings)
         if spec.notifications
     ]
-    admin = AIOKafkaAdminClient(bootstrap_servers=world.settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(world.settings.brokers) as admin:
         for response in await admin.alter_configs(resources):
             for code, why, _, name in response.resources:
                 if code:
                     raise ChaosError(f"The settings of {name} could not be changed: {why}.")
-    finally:
-        await admin.close()
 
 
 async def _publish_hostile(world: World) -> int:

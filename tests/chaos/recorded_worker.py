@@ -26,7 +26,8 @@ from agents.effects import Effects
 from agents.ingest import Ingest
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.transport.traffic import Traffic
-from streams.upstream.faust_consumer import Consumer, PausingListener
+from streams.upstream.faust_consumer import Consumer
+from streams.upstream.faust_consumer_thread import PausingListener
 from tables import store_memory, totals
 from tables.buckets import FINE, RETENTION_S
 from tables.combined_counter import CombinedCounter

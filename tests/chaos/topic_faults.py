@@ -13,12 +13,13 @@ import signal
 from collections.abc import Iterable
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import NewPartitions
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from streams.broker.topic_plan import planned_topics
 from streams.broker.topics import apply_topics
 from streams.notifications import Priority
+from tests.admin import admin_of
 from tests.chaos.members import ChaosError, until
 from tests.chaos.truth import write_log_so_far, write_remade
 from tests.chaos.world import PARTITIONS, SESSION_S, World
@@ -136,12 +137,8 @@ async def partitions_raised(world: World) -> None:
 
 
 async def _raise_to(world: World, topics: Iterable[str], partitions: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap)
-    await admin.start()
-    try:
+    async with admin_of(world.kafka.bootstrap) as admin:
         answer = await admin.create_partitions({topic: NewPartitions(partitions) for topic in topics})
-    finally:
-        await admin.close()
     if any(code for _, code, *_ in answer.topic_errors):
         raise ChaosError(f"the broker adds no partitions: {answer}")
 
@@ -166,17 +163,13 @@ async def _publish(world: World, event_type: str, number: int) -> None:
 
 
 async def _delete(world: World, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap)
-    await admin.start()
-    try:
+    async with admin_of(world.kafka.bootstrap) as admin:
         await admin.delete_topics([topic])
 
         async def gone() -> bool:
             return topic not in await admin.list_topics()
 
         await until(f"{topic} is gone", gone, 30)
-    finally:
-        await admin.close()
 
 
 async def _publish_and_delete(world: World, event_type: str, number: int, unread: int) -> int:
@@ -187,13 +180,9 @@ async def _publish_and_delete(world: World, event_type: str, number: int, unread
     ends = await world.ends()
     if any(ends[place] - begin != number for place, begin in before.items()):
         raise ChaosError(f"not all of {event_type} was published")
-    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap)
-    await admin.start()
-    try:
+    async with admin_of(world.kafka.bootstrap) as admin:
         cut = {TopicPartition(*place): RecordsToDelete(begin + unread) for place, begin in before.items()}
         await admin.delete_records(cut)
-    finally:
-        await admin.close()
     for place, begin in before.items():
         world.history.write("deleted", t=topic, p=place.partition, o=begin + unread)
     return unread * len(before)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from streams.settings import Settings
-from tests.integration.reading import read_all
+from tests.integration.reading import check_counts_at_rest, read_all
 from tests.integration.writing import Place, Published
 
 
@@ -42,3 +42,9 @@ async def check_forwards(settings: Settings, published: Published, *, repeats: b
             assert repeats or len(records) == 1, f"{place} was forwarded {len(records)} times"
             identity = dict(records[0].headers)["ce_id"].decode()
             assert ids.setdefault(identity, place) == place, f"{identity} stands for two notifications"
+
+
+async def check_at_rest(settings: Settings, published: Published) -> None:
+    """Once all workers are gone: every count is exact, and every CRITICAL and ERROR is forwarded."""
+    await check_counts_at_rest(settings, published.counts)
+    await check_forwards(settings, published, repeats=True)

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.settings import Settings
 from tables.reserved_types import DEAD_LETTERS
 from tables.totals import Totals
+from tests.admin import admin_of
 from tests.integration.worker_process import BOUND_S, eventually
 from tests.window_counts import counts_in
 
@@ -62,13 +62,9 @@ async def end_offsets(bootstrap: str, *topics: str) -> dict[TopicPartition, int]
 
 async def committed_offsets(settings: Settings) -> dict[TopicPartition, int]:
     """What the group of the workers has committed."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(settings.brokers) as admin:
         found = await admin.list_consumer_group_offsets(settings.app_id)
         return {place: each.offset for place, each in found.items()}
-    finally:
-        await admin.close()
 
 
 def notification_topics(settings: Settings) -> list[str]:
@@ -155,6 +151,16 @@ async def published_by_bucket(settings: Settings) -> Counter[tuple[str, str, int
         bucket = int(moment.timestamp()) // 10 * 10
         found[message["priority"], message["event_type"], bucket] += 1
     return found
+
+
+async def check_counts_at_rest(settings: Settings, published: Counts) -> None:
+    """Once all workers are gone: every count is exact, in the totals and in the windows."""
+    at_rest = await counts_at_rest(settings)
+    assert at_rest.now() == published, difference(at_rest.now(), published)
+    expected = await published_by_bucket(settings)
+    buckets = [bucket for _, _, bucket in expected]
+    found = at_rest.by_bucket(published, min(buckets), max(buckets) + 10)
+    assert found == expected, difference(found, expected)
 
 
 def difference(found: Counter[Name], expected: Counter[Name]) -> str:

@@ -14,6 +14,7 @@ from aiokafka.admin import RecordsToDelete
 from streams.archive.replay import ArchiveFiles
 from streams.broker.topics import apply_topics
 from streams.notifications import Priority
+from tests.admin import admin_of
 from tests.breakable_kafka import BreakableKafka
 from tests.cut_logs import cut, end_of
 from tests.integration.archiving import (
@@ -28,7 +29,6 @@ from tests.integration.archiving import (
     replayed,
 )
 from tests.integration.test_corrupt_batches import SIZE, damage, publish
-from tests.integration.test_topic_changes import admin_of
 from tests.integration.worker_process import PARTITIONS, Deployment, eventually
 from tests.shared_kafka import START_S
 
@@ -85,7 +85,7 @@ async def test_what_was_deleted_before_it_was_archived_is_marked(
     topic = settings.notification_topic(Priority.ERROR)
 
     async def delete_before(offset: int) -> None:
-        async with admin_of(settings) as admin:
+        async with admin_of(settings.brokers) as admin:
             await admin.delete_records({TopicPartition(topic, 1): RecordsToDelete(offset)})
 
     one = archiver(deployment, folder, "one", instance=True).start()

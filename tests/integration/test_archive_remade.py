@@ -13,6 +13,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from streams.broker.topics import apply_topics
 from streams.notifications import Priority
 from streams.settings import Settings
+from tests.admin import admin_of
 from tests.integration.archiving import (
     Content,
     archiver,
@@ -25,7 +26,7 @@ from tests.integration.archiving import (
     ready,
     replayed,
 )
-from tests.integration.test_topic_changes import admin_of, delete, make
+from tests.integration.test_topic_changes import delete, make
 from tests.integration.worker_process import Deployment, eventually
 
 pytestmark = pytest.mark.kafka
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.kafka
 
 async def _commits(settings: Settings) -> Any:
     """What the archivers have committed, with what was committed with it."""
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         return await admin.list_consumer_group_offsets(f"{settings.app_id}-archive")
 
 
@@ -53,7 +54,7 @@ async def _remade(deployment: Deployment, folder: Path, command: list[str]) -> C
     former = await published(settings)
     await one.stop()
     commits = {tp: each for tp, each in (await _commits(settings)).items() if tp.topic == topic}
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await delete(admin, topic)
         await make(admin, topic)
 
@@ -111,7 +112,7 @@ async def test_a_topic_made_again_under_two_archivers(deployment: Deployment, tm
     await publish_values(settings, topic, "former", 40)
     await caught_up(deployment)
     former = await published(settings)
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await delete(admin, topic)
         await eventually("they are not ready", lambda: not any(is_ready(folder, each) for each in both))
         await make(admin, topic)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import NewPartitions
 
 from streams.broker.topic_plan import planned_topics
 from streams.notifications import Priority
 from streams.settings import load_settings
+from tests.admin import admin_of
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
@@ -65,13 +66,9 @@ async def test_it_reads_the_partitions_that_were_added(deployment: Deployment) -
     settings = deployment.settings
     worker = await deployment.worker("w", instance_id="w-0").start().ready()
     worker.kill()
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(settings.brokers) as admin:
         plan = [spec.name for spec in planned_topics(settings) if spec.notifications or spec.state]
         await admin.create_partitions({topic: NewPartitions(PARTITIONS + 2) for topic in plan})
-    finally:
-        await admin.close()
     worker = await worker.start().ready()
     assert "joining it anew" in worker.log()
     assert sources(worker) == (PARTITIONS + 2) * len(ALL.split(","))

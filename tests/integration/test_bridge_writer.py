@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from streams.bridges.to_kafka import KafkaWriter
 from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.notifications.priority import Priority
 from streams.settings import Settings
+from tests.admin import admin_of
 from tests.integration.reading import read_all
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
 
@@ -18,9 +19,7 @@ pytestmark = pytest.mark.kafka
 
 
 async def create(settings: Settings, name: str, **config: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(settings.brokers) as admin:
         topic = NewTopic(
             name,
             num_partitions=2,
@@ -28,8 +27,6 @@ async def create(settings: Settings, name: str, **config: str) -> None:
             topic_configs={key.replace("_", "."): value for key, value in config.items()},
         )
         assert [error[1] for error in (await admin.create_topics([topic])).topic_errors] == [0]
-    finally:
-        await admin.close()
 
 
 async def test_record_that_is_too_large_takes_no_other_of_its_batch_with_it(deployment: Deployment) -> None:

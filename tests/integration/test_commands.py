@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.structs import RecordMetadata
 from faust.types import TP
 
@@ -31,6 +31,7 @@ from streams.outgoing import Outgoing
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.row_bodies import TypeTotal
 from tests import children
+from tests.admin import admin_of
 from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
 from tocsin.local_kafka.cluster import LocalKafka
@@ -95,12 +96,8 @@ class Tocsin:
         )
 
     async def create(self, *topics: str, **config: str) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
+        async with admin_of(self.bootstrap) as admin:
             await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=config) for topic in topics])
-        finally:
-            await admin.close()
 
     async def produce(self, topic: str, *records: Record, partition: int = 0) -> list[RecordMetadata]:
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
@@ -387,14 +384,10 @@ async def test_a_missing_topic_is_a_wrong_configuration_and_stays_missing(tocsin
         assert ended.returncode == 78
         assert b"is missing" in ended.stderr
         assert b"tocsin topics apply" in ended.stderr
-    admin = AIOKafkaAdminClient(bootstrap_servers=tocsin.bootstrap)
-    await admin.start()
-    try:
+    async with admin_of(tocsin.bootstrap) as admin:
         assert not [
             topic for topic in await admin.list_topics() if topic.startswith(tocsin.env["TOCSIN_APP_ID"])
         ]
-    finally:
-        await admin.close()
 
 
 # ---------------------------------------------------------------- dead letters

@@ -15,8 +15,9 @@ from aiokafka import AIOKafkaConsumer
 from faust.types import TP
 
 from streams.broker.topics import apply_topics
-from streams.dead_letters.latest import LatestDeadLetters, LettersUnavailableError, Wanted
+from streams.dead_letters.latest import LatestDeadLetters
 from streams.dead_letters.letters import REPLAYED_FROM, dead_letter
+from streams.dead_letters.reading import LettersUnavailableError, Wanted
 from streams.notifications import Priority, Reason, Rejection
 from streams.records import UnreadableRecord
 from streams.settings import Settings

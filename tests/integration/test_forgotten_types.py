@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from streams.notifications import Priority, encode
 from streams.settings import Settings
 from tables.reserved_types import OVERFLOW
+from tests.admin import admin_of
 from tests.integration.reading import PublicCounts, all_committed, counts_at_rest, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, eventually
 
@@ -25,13 +26,9 @@ REAL = ["real.a", "real.b"]
 
 async def make_topic(settings: Settings, topic: str) -> None:
     """A topic that takes the times of publishers, so that days can be played in seconds."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(settings.brokers) as admin:
         configs = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}
         await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=configs)])
-    finally:
-        await admin.close()
 
 
 async def publish(producer: AIOKafkaProducer, topic: str, names: Sequence[str], time_ms: int) -> None:

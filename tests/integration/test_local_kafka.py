@@ -18,11 +18,12 @@ import orjson
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
 from streams.settings import ConfigurationError
 from tests import children
+from tests.admin import admin_of
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.worker_process import BOUND_S
 from tests.kafka_fixture import processes_of, wait_until_gone
@@ -75,12 +76,8 @@ def _tocsin(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProce
 
 
 async def _create_topic(bootstrap: str, name: str, partitions: int = 1, replicas: int = 1) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with admin_of(bootstrap) as admin:
         await admin.create_topics([NewTopic(name, partitions, replicas)])
-    finally:
-        await admin.close()
 
 
 async def _produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
@@ -123,14 +120,10 @@ async def test_accepts_900_kb_and_refuses_2_mb(kafka: LocalKafka, unique: str) -
 
 
 async def test_a_mistyped_topic_is_an_error_and_not_a_new_topic(kafka: LocalKafka, unique: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
+    async with admin_of(kafka.bootstrap) as admin:
         (found,) = await admin.describe_topics([unique])
         assert found["error_code"] == UnknownTopicOrPartitionError.errno
         assert unique not in await admin.list_topics()
-    finally:
-        await admin.close()
 
 
 async def test_allows_sessions_of_one_second(kafka: LocalKafka, unique: str) -> None:

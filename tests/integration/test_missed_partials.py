@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from tests.admin import admin_of
 from tests.integration.reading import (
+    check_counts_at_rest,
     counts_at_rest,
-    difference,
     end_offsets,
     public_counts,
-    published_by_bucket,
 )
 from tests.integration.worker_process import Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
@@ -29,23 +28,9 @@ async def delete_partials(deployment: Deployment) -> int:
     """Do what retention does after a day; how many messages there were."""
     settings = deployment.settings
     ends = await end_offsets(settings.brokers, settings.internal_topic("partials"))
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(settings.brokers) as admin:
         await admin.delete_records({place: RecordsToDelete(end) for place, end in ends.items()})
-    finally:
-        await admin.close()
     return sum(ends.values())
-
-
-async def check_at_rest(deployment: Deployment, published: Published) -> None:
-    """Every count is exact, in totals and in windows."""
-    at_rest = await counts_at_rest(deployment.settings)
-    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
-    expected = await published_by_bucket(deployment.settings)
-    buckets = [bucket for _, _, bucket in expected]
-    found = at_rest.by_bucket(published.counts, min(buckets), max(buckets) + 10)
-    assert found == expected, difference(found, expected)
 
 
 async def main_pool_away_for_a_day(deployment: Deployment, command: list[str] | None) -> Published:
@@ -91,7 +76,7 @@ async def _counted(counts: object, priorities: tuple[str, ...], number: int) -> 
 
 async def test_the_main_pool_was_away_for_longer_than_partials_are_kept(deployment: Deployment) -> None:
     published = await main_pool_away_for_a_day(deployment, None)
-    await check_at_rest(deployment, published)
+    await check_counts_at_rest(deployment.settings, published.counts)
 
 
 async def test_without_asking_again_counts_are_missing(deployment: Deployment) -> None:
@@ -135,4 +120,4 @@ async def test_an_upgrade_back_and_forth_is_exact(deployment: Deployment) -> Non
             await out.goes_on(500)
         await counts.reach(out.published.counts)
         await down.stop()
-    await check_at_rest(deployment, out.published)
+    await check_counts_at_rest(deployment.settings, out.published.counts)

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import NewPartitions
 
 from streams.broker.topic_plan import planned_topics, slices_topic
 from streams.broker.topics import check_topics
 from streams.notifications import Priority
 from streams.settings import Settings
+from tests.admin import admin_of
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import (
     Counts,
@@ -39,19 +39,9 @@ ODD = 11
 LEAVE_IT = "so the others stay empty: leave it as it is, and raise notification topics alone"
 
 
-@asynccontextmanager
-async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
-
-
 async def raise_to(settings: Settings, partitions: int, topics: Iterable[str]) -> None:
     """Give topics more partitions, as `kafka-topics.sh --alter` does."""
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         answer = await admin.create_partitions({topic: NewPartitions(partitions) for topic in topics})
         assert {code for _, code, *_ in answer.topic_errors} == {0}, answer
 
@@ -197,7 +187,7 @@ async def test_an_older_version_whose_topics_were_raised_already(deployment: Dep
         await out.made(made_load(seed=65, count=500))
         await counted(settings, out)
         await worker.stop()
-        async with admin_of(settings) as admin:
+        async with admin_of(settings.brokers) as admin:
             await admin.delete_topics([slices_topic(settings)])
             topic = slices_topic(settings)
 

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.partitioner import DefaultPartitioner
 from click.testing import CliRunner, Result
 
@@ -29,10 +29,11 @@ from streams.publishing.drivers.kafka import KafkaDriver
 from streams.publishing.notifier import AsyncNotifier, Notifier
 from streams.settings import Settings, load_settings
 from tests import children
+from tests.admin import admin_of
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
-from tocsin.cli.publish import command
+from tocsin.cli.publish.command import command
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
@@ -71,9 +72,7 @@ def create_five(settings: Settings) -> list[str]:
 
 def create(settings: Settings, *names: str, partitions: int = 3, **config: str) -> None:
     async def run() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-        await admin.start()
-        try:
+        async with admin_of(settings.brokers) as admin:
             made = await admin.create_topics(
                 [
                     NewTopic(
@@ -89,8 +88,6 @@ def create(settings: Settings, *names: str, partitions: int = 3, **config: str) 
             # A broker may not have heard yet of what it has just created, and clients say so.
             while any(topic["error_code"] for topic in await admin.describe_topics(list(names))):
                 await asyncio.sleep(0.02)
-        finally:
-            await admin.close()
         # Brokers name the leader of a partition before it takes anything, and the client of a service
         # would say so: who tells its end takes records, too.
         consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False)

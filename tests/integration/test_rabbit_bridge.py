@@ -14,7 +14,6 @@ from typing import Any
 
 import aio_pika
 import pytest
-import trustme
 
 from streams.bridges import rabbit as rabbit_bridge
 from streams.bridges.rabbit import RabbitBridge, RabbitSource
@@ -31,7 +30,14 @@ from tests import children
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.reading import Counts, counts_at_rest, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, ROOT, Deployment, Worker, eventually
-from tests.rabbit_server import RabbitServer, free_ports, in_own_loop, own_rabbit, rabbit, running
+from tests.rabbit_server import (
+    RabbitServer,
+    in_own_loop,
+    own_rabbit,
+    rabbit,
+    running,
+    speaking_tls,
+)
 
 __all__ = ["own_rabbit", "rabbit"]
 
@@ -487,18 +493,7 @@ async def test_process_says_when_it_is_ready_and_what_it_did_over_tls(
 ) -> None:
     settings = deployment.settings
     await apply_topics(settings)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
-    (port,) = free_ports(1)
-    lines = (
-        f"listeners.ssl.1 = 127.0.0.1:{port}",
-        f"ssl_options.cacertfile = {tmp_path}/ca.pem",
-        f"ssl_options.certfile = {tmp_path}/cert.pem",
-        f"ssl_options.keyfile = {tmp_path}/key.pem",
-    )
+    port, lines = speaking_tls(tmp_path)
 
     async def told(status: int, reason: str) -> bool:
         found, body = await asyncio.to_thread(bridge.get, "/readyz")

@@ -15,7 +15,6 @@ from typing import Any
 
 import aio_pika
 import pytest
-import trustme
 
 from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.notification import Notification
@@ -27,7 +26,14 @@ from streams.publishing.notifier import AsyncNotifier, Notifier
 from tests import children
 from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
-from tests.rabbit_server import RabbitServer, free_ports, in_own_loop, own_rabbit, rabbit, running
+from tests.rabbit_server import (
+    RabbitServer,
+    in_own_loop,
+    own_rabbit,
+    rabbit,
+    running,
+    speaking_tls,
+)
 
 __all__ = ["own_rabbit", "rabbit"]
 
@@ -368,18 +374,7 @@ def test_no_password_in_the_log(rabbit: RabbitServer, unique: str, caplog: pytes
 
 
 def test_tls_with_an_authority_of_ones_own(tmp_path: Any, unique: str, caplog: pytest.LogCaptureFixture):
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
-    (port,) = free_ports(1)
-    lines = (
-        f"listeners.ssl.1 = 127.0.0.1:{port}",
-        f"ssl_options.cacertfile = {tmp_path}/ca.pem",
-        f"ssl_options.certfile = {tmp_path}/cert.pem",
-        f"ssl_options.keyfile = {tmp_path}/key.pem",
-    )
+    port, lines = speaking_tls(tmp_path)
     with running(tmp_path / "rabbitmq", *lines) as server:
         url = f"amqps://guest:guest@127.0.0.1:{port}/"
         with RabbitDriver(url=f"{url}?cafile={tmp_path}/ca.pem") as driver:

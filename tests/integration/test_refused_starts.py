@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from confluent_kafka.admin import (
     AclBinding,
-    AclBindingFilter,
     AclOperation,
     AclPermissionType,
-    AdminClient,
     ResourcePatternType,
     ResourceType,
 )
 from faust.types import TP
 
 from streams.broker.self_check import self_check
-from streams.broker.topics import apply_topics, check_topics, planned_topics
-from streams.dead_letters.latest import LatestDeadLetters, LettersUnavailableError, Wanted
+from streams.broker.topic_plan import planned_topics
+from streams.broker.topics import apply_topics, check_topics
+from streams.dead_letters.latest import LatestDeadLetters
 from streams.dead_letters.letters import dead_letter
+from streams.dead_letters.reading import LettersUnavailableError, Wanted
 from streams.notifications import Priority, Reason, Rejection
 from streams.records import UnreadableRecord
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
+from tests.admin import admin_of
 from tests.configured_kafka import AUTHORIZER, configured_kafka
+from tests.integration.acls import add_rules, deny, remove_rules, rule
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
@@ -40,19 +41,9 @@ pytestmark = pytest.mark.kafka
 _LOST = "is {} while the group"
 
 
-@asynccontextmanager
-async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
 async def delete(settings: Settings, topic: str) -> None:
     """Delete a topic, and wait until it is gone."""
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await admin.delete_topics([topic])
 
         async def gone() -> bool:
@@ -64,7 +55,7 @@ async def delete(settings: Settings, topic: str) -> None:
 async def create(settings: Settings, topic: str, partitions: int) -> None:
     """Create a topic as it is planned, but for its number of partitions."""
     (config,) = (spec.config for spec in planned_topics(settings) if spec.name == topic)
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=config)])
 
         async def there() -> bool:
@@ -120,7 +111,7 @@ async def test_a_lost_changelog_is_not_created_anew(deployment: Deployment) -> N
         await refused(deployment.worker(name), changelog, _LOST.format("missing"), "TOCSIN_APP_ID")
     with pytest.raises(ConfigurationError, match="TOCSIN_APP_ID"):
         await apply_topics(settings)
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         assert (await fetch_topics(admin, [changelog]))[changelog].error == UNKNOWN_TOPIC
 
     # The one who follows the sentence gets all that is still there counted, once.
@@ -176,7 +167,7 @@ async def test_a_changelog_with_fewer_partitions_than_slices_is_refused(deployme
         f"{changelog} has {PARTITIONS - 1} partitions and counts are kept in {PARTITIONS} slices",
         f"--partitions {PARTITIONS}",
     )
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await admin.create_partitions({changelog: NewPartitions(PARTITIONS)})
     await works(deployment, worker)
 
@@ -209,15 +200,9 @@ def guarded(guarded_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[
         print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
 
 
-def rule(topic: str, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
-    return AclBinding(
-        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", operation, permission
-    )
-
-
 async def told(settings: Settings, topic: str, *, usable: bool) -> None:
     """Wait until the broker acts by its rules: it learns of them a moment after they are made."""
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
 
         async def acts() -> bool:
             found = (await fetch_topics(admin, [topic]))[topic]
@@ -248,34 +233,17 @@ async def test_topics_that_may_not_be_used_are_refused(
         if kind == "changelog"
         else settings.notification_topic(Priority.INFO)
     )
-    client = AdminClient({"bootstrap.servers": settings.brokers})
-    # With a rule on a topic, whatever no rule allows is denied: so allow all but the one.
-    rules = [
-        rule(topic, AclOperation.ALL, AclPermissionType.ALLOW),
-        rule(topic, operation, AclPermissionType.DENY),
-    ]
-    for made in client.create_acls(rules).values():
-        await asyncio.to_thread(made.result, 30)
+    await deny(settings.brokers, topic, operation)
     await told(settings, topic, usable=False)
     worker = guarded.worker()
     await refused(worker, f"{topic} {words}")
-    await allowed_again(client, settings, topic)
+    await allowed_again(settings, topic)
     await works(guarded, worker)
 
 
-async def allowed_again(client: AdminClient, settings: Settings, topic: str) -> None:
+async def allowed_again(settings: Settings, topic: str) -> None:
     """Remove all rules of a topic."""
-    everything = AclBindingFilter(
-        ResourceType.TOPIC,
-        topic,
-        ResourcePatternType.LITERAL,
-        None,
-        None,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
-    for removed in client.delete_acls([everything]).values():
-        await asyncio.to_thread(removed.result, 30)
+    await remove_rules(settings.brokers, topic)
     await told(settings, topic, usable=True)
 
 
@@ -292,7 +260,6 @@ async def test_tocsin_web_needs_no_right_but_to_read_the_counts(guarded: Deploym
     await worker.stop()
     topic = settings.event_counts_topic
     others = [spec.name for spec in planned_topics(settings, PARTITIONS, PARTITIONS) if spec.name != topic]
-    client = AdminClient({"bootstrap.servers": settings.brokers})
     group = AclBinding(
         ResourceType.GROUP,
         "*",
@@ -306,32 +273,19 @@ async def test_tocsin_web_needs_no_right_but_to_read_the_counts(guarded: Deploym
     # With a rule on a topic, whatever no rule allows is denied.
     rules += [group, rule(topic, AclOperation.READ, AclPermissionType.ALLOW)]
     try:
-        for made in client.create_acls(rules).values():
-            await asyncio.to_thread(made.result, 30)
+        await add_rules(settings.brokers, *rules)
         await told(settings, topic, usable=False)
         web = await guarded.worker("web", command=["tocsin", "web"]).start().ready()
         answer = orjson.loads(web.get("/api/v1/counts?window=total&limit=1000")[1])
         found = {(item["priority"], item["event_type"]): item["count"] for item in answer["items"]}
         assert found == out.published.counts
         await web.stop()
-        denied = rule(topic, AclOperation.READ, AclPermissionType.DENY)
-        for made in client.create_acls([denied]).values():
-            await asyncio.to_thread(made.result, 30)
+        await add_rules(settings.brokers, rule(topic, AclOperation.READ, AclPermissionType.DENY))
         web = guarded.worker("web", command=["tocsin", "web"]).start()
         assert await web.ended() == EXIT_CONFIG
         assert f"The topic {topic} may not be read by this user: grant Read on it." in web.log()
     finally:
-        everything = AclBindingFilter(
-            ResourceType.ANY,
-            None,
-            ResourcePatternType.ANY,
-            None,
-            None,
-            AclOperation.ANY,
-            AclPermissionType.ANY,
-        )
-        for removed in client.delete_acls([everything]).values():
-            await asyncio.to_thread(removed.result, 30)
+        await remove_rules(settings.brokers)
 
 
 @pytest.mark.xdist_group("guarded")
@@ -339,13 +293,7 @@ async def test_alerts_that_may_not_be_read_are_missing_in_feeds_alone(guarded: D
     settings = guarded.settings
     await apply_topics(settings)
     topic = settings.alert_topic(Priority.CRITICAL)
-    client = AdminClient({"bootstrap.servers": settings.brokers})
-    rules = [
-        rule(topic, AclOperation.ALL, AclPermissionType.ALLOW),
-        rule(topic, AclOperation.READ, AclPermissionType.DENY),
-    ]
-    for made in client.create_acls(rules).values():
-        await asyncio.to_thread(made.result, 30)
+    await deny(settings.brokers, topic, AclOperation.READ)
     await told(settings, topic, usable=False)
     worker = await guarded.worker().start().ready()
     words = f"This worker may not read {topic}: grant Read on it."
@@ -356,7 +304,7 @@ async def test_alerts_that_may_not_be_read_are_missing_in_feeds_alone(guarded: D
 
     await eventually("the feed says what is missing", lambda: feed_is(503, words))
     assert (await asyncio.to_thread(worker.get, "/readyz"))[0] == 200
-    await allowed_again(client, settings, topic)
+    await allowed_again(settings, topic)
     await eventually("the feed is there", lambda: feed_is(200, "</feed>"))
     await worker.stop()
 
@@ -383,13 +331,7 @@ async def test_dead_letters_say_which_right_is_missing(
     async with writer(settings) as out:
         await out.raw(letter.topic, letter.value, letter.headers or ())
     topic = settings.dead_letter_topic if topic_of == "dead letters" else source_topic
-    client = AdminClient({"bootstrap.servers": settings.brokers})
-    rules = [
-        rule(topic, AclOperation.ALL, AclPermissionType.ALLOW),
-        rule(topic, operation, AclPermissionType.DENY),
-    ]
-    for made in client.create_acls(rules).values():
-        await asyncio.to_thread(made.result, 30)
+    await deny(settings.brokers, topic, operation)
     await told(settings, topic, usable=False)
     source = LatestDeadLetters(settings)
     if operation == AclOperation.READ:
@@ -404,7 +346,7 @@ async def test_dead_letters_say_which_right_is_missing(
         replayed = await source.replay(Wanted())
         assert (replayed.done, replayed.failed) == (0, 1)
         assert words in replayed.sentences[0]
-    await allowed_again(client, settings, topic)
+    await allowed_again(settings, topic)
     replayed = await source.replay(Wanted())
     assert (replayed.done, replayed.failed, replayed.left_out) == (1, 0, 0)
     await source.stop()

@@ -6,24 +6,17 @@ CRITICAL of them.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaClient
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
     AclOperation,
     AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
 )
 
 from streams.broker.topics import apply_topics
@@ -31,7 +24,9 @@ from streams.notifications import Priority
 from streams.notifications.encoding import encode
 from streams.settings import Settings
 from tables.reserved_types import DEAD_LETTERS
+from tests.admin import admin_of
 from tests.configured_kafka import AUTHORIZER, configured_kafka
+from tests.integration.acls import add_rules, remove_rules, rule
 from tests.integration.reading import Counts, all_committed, public_counts, read_all
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Writer, writer
@@ -57,16 +52,6 @@ def strict(strict_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[De
     for worker in made.workers:
         worker.cleanup()
         print(f"---------------- end of the log of {worker.name}\n{worker.tail()}")
-
-
-@asynccontextmanager
-async def admin_of(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def delete(admin: AIOKafkaAdminClient, topic: str) -> None:
@@ -127,7 +112,7 @@ async def test_a_topic_made_again_under_a_running_worker(deployment: Deployment)
     settings = deployment.settings
     topic = settings.notification_topic(Priority.CRITICAL)
     worker = await deployment.worker().start().ready()
-    async with writer(settings) as out, admin_of(settings) as admin:
+    async with writer(settings) as out, admin_of(settings.brokers) as admin:
         await publish(out, topic, "a", 100, Priority.CRITICAL)
         await counted(settings, Counter({("CRITICAL", "a"): 100}))
         await delete(admin, topic)
@@ -163,7 +148,7 @@ async def test_a_topic_that_is_gone_and_comes_back(strict: Deployment) -> None:
         await publish(out, topic, "a", 40, Priority.CRITICAL)
         await publish(out, other, "w", 20, Priority.WARN)
     await counted(settings, expected)
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await delete(admin, topic)
         await says(worker, f"The topic {topic} is gone: make it again with `tocsin topics apply`.")
         assert worker.get("/livez")[0] == 200
@@ -197,7 +182,7 @@ async def test_an_alert_topic_that_is_gone(deployment: Deployment, comes_back: s
         settings.alert_topic(Priority.CRITICAL.value),
     )
     worker = await deployment.worker().start().ready()
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await delete(admin, alert_topic)
         async with writer(settings) as out:
             # Tidy ones, and some that go one by one; and all that come behind them wait, too.
@@ -226,7 +211,7 @@ async def test_an_alert_topic_that_is_gone(deployment: Deployment, comes_back: s
 
 async def test_stock_aiokafka_has_a_topic_created_by_asking(strict: Deployment, unique: str) -> None:
     """The control of the test above: this broker does, when a client asks as aiokafka does."""
-    async with admin_of(strict.settings) as admin:
+    async with admin_of(strict.settings.brokers) as admin:
         client = AIOKafkaClient(bootstrap_servers=strict.settings.brokers)
         await client.bootstrap()
         try:
@@ -238,12 +223,6 @@ async def test_stock_aiokafka_has_a_topic_created_by_asking(strict: Deployment, 
             return f"{unique}.asked" in await admin.list_topics()
 
         await eventually("the topic is there", made)
-
-
-def rule(topic: str, operation: AclOperation, permission: AclPermissionType) -> AclBinding:
-    return AclBinding(
-        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", operation, permission
-    )
 
 
 @pytest.mark.parametrize(
@@ -260,18 +239,13 @@ async def test_a_topic_whose_read_is_revoked_and_granted_again(
     settings = strict.settings
     topic, other = (settings.notification_topic(each) for each in (Priority.CRITICAL, Priority.WARN))
     worker = await strict.worker().start().ready()
-    client = AdminClient({"bootstrap.servers": settings.brokers})
     # With a rule on a topic, whatever no rule allows is denied: so allow all but the one.
-    rules = [rule(topic, AclOperation.ALL, AclPermissionType.ALLOW)]
-    denied = rule(topic, operation, AclPermissionType.DENY)
-    for made in client.create_acls(rules).values():
-        await asyncio.to_thread(made.result, 30)
+    await add_rules(settings.brokers, rule(topic, AclOperation.ALL, AclPermissionType.ALLOW))
     expected: Counts = Counter({("CRITICAL", "a"): 40})
     async with writer(settings) as out:
         await publish(out, topic, "a", 40, Priority.CRITICAL)
         await counted(settings, expected)
-        for made in client.create_acls([denied]).values():
-            await asyncio.to_thread(made.result, 30)
+        await add_rules(settings.brokers, rule(topic, operation, AclPermissionType.DENY))
         await says(worker, f"The topic {topic} {words}")
         # Who publishes may still do so where only Read is denied; nothing of it is read.
         if operation == AclOperation.READ:
@@ -281,17 +255,7 @@ async def test_a_topic_whose_read_is_revoked_and_granted_again(
         expected["WARN", "x"] = 30
         async with public_counts(settings) as counts:
             await counts.reach(Counter({name: n for name, n in expected.items() if name[1] != "b"}))
-        every = AclBindingFilter(
-            ResourceType.TOPIC,
-            topic,
-            ResourcePatternType.LITERAL,
-            None,
-            None,
-            AclOperation.ANY,
-            AclPermissionType.ANY,
-        )
-        for removed in client.delete_acls([every]).values():
-            await asyncio.to_thread(removed.result, 30)
+        await remove_rules(settings.brokers, topic)
         await worker.ready()
         await publish(out, topic, "c", 20, Priority.CRITICAL)
         expected["CRITICAL", "c"] = 20
@@ -310,7 +274,7 @@ async def test_a_topic_that_held_counts_and_is_made_again_ends_the_worker(deploy
     settings = deployment.settings
     topic = settings.internal_topic("partials")
     worker = await deployment.worker().start().ready()
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await delete(admin, topic)
         await make(admin, topic)
     assert await worker.ended() == 1

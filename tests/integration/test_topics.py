@@ -22,8 +22,8 @@ from confluent_kafka.admin import AdminClient
 
 from streams.broker.self_check import self_check
 from streams.broker.slices import keep_slices
-from streams.broker.topic_plan import slices_topic
-from streams.broker.topics import apply_topics, check_topics, planned_topics
+from streams.broker.topic_plan import planned_topics, slices_topic
+from streams.broker.topics import apply_topics, check_topics
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings, load_settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics

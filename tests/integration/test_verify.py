@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from streams.notifications import Priority
@@ -21,6 +20,7 @@ from tables.public_rows import decode_key
 from tables.reserved_types import DEAD_LETTERS
 from tables.rows import bucket_in
 from tests import children
+from tests.admin import admin_of
 from tests.integration.reading import Counts, all_committed, end_offsets, public_counts, read_all
 from tests.integration.worker_process import (
     BOUND_S,
@@ -179,14 +179,10 @@ async def test_verify_says_what_retention_has_left(deployment: Deployment) -> No
     await counted_load(deployment, 3000)
     topic = settings.notification_topic(Priority.DEBUG)
     ends = await end_offsets(settings.brokers, topic)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(settings.brokers) as admin:
         trimmed = {TopicPartition(topic, 1): RecordsToDelete(ends[TopicPartition(topic, 1)] // 2)}
         trimmed[TopicPartition(topic, 2)] = RecordsToDelete(ends[TopicPartition(topic, 2)])
         await admin.delete_records(trimmed)
-    finally:
-        await admin.close()
     code, report = await verify(deployment)
     assert (code, report["differences"]) == (0, []), report
     assert report["covered_from"].keys() == {f"{topic}/1", f"{topic}/2"}
@@ -250,14 +246,10 @@ async def run_text(deployment: Deployment, *arguments: str) -> tuple[int, str]:
 async def delete_before(settings: Settings, topic: str, left: int) -> int:
     """Delete all but the last records of each partition, as retention does; returns how many are gone."""
     ends = await end_offsets(settings.brokers, topic)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(settings.brokers) as admin:
         await admin.delete_records(
             {tp: RecordsToDelete(before_offset=end - left) for tp, end in ends.items()}
         )
-    finally:
-        await admin.close()
     return sum(end - left for end in ends.values())
 
 

@@ -8,8 +8,9 @@ import pytest
 from streams.notifications import Priority
 from streams.settings import Settings
 from tables.rows import base_name, bucket_in
+from tests.admin import admin_of
 from tests.integration.reading import all_committed, read_all
-from tests.integration.test_topic_changes import admin_of, delete, make
+from tests.integration.test_topic_changes import delete, make
 from tests.integration.test_topic_changes import publish as publish_type
 from tests.integration.test_verify import counted_load, delete_before, publish, verify
 from tests.integration.worker_process import Deployment, eventually
@@ -92,7 +93,7 @@ async def test_a_topic_made_again_is_compared_under_its_new_id(deployment: Deplo
     settings = deployment.settings
     old = await counted_load(deployment, 1000)
     topic = settings.notification_topic(Priority.WARN)
-    async with admin_of(settings) as admin:
+    async with admin_of(settings.brokers) as admin:
         await delete(admin, topic)
         await make(admin, topic)
     async with writer(settings) as out:

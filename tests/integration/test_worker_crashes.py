@@ -5,25 +5,22 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.notifications import Priority
 from streams.settings import Settings
-from tests.integration.forwards import check_forwards, read_forwards
+from tests.admin import admin_of
+from tests.integration.forwards import check_at_rest, read_forwards
 from tests.integration.reading import (
     PublicCounts,
     all_committed,
     committed_offsets,
-    counts_at_rest,
-    difference,
     end_offsets,
     notification_topics,
     public_counts,
-    published_by_bucket,
 )
 from tests.integration.worker_process import SHORT_SESSION_TIMEOUT_S, Deployment, Worker, eventually
-from tests.integration.writing import Published, made_load, writer
+from tests.integration.writing import made_load, writer
 
 pytestmark = pytest.mark.kafka
 
@@ -31,17 +28,6 @@ pytestmark = pytest.mark.kafka
 async def forwarded_so_far(deployment: Deployment) -> int:
     topics = [deployment.settings.alert_topic(p) for p in (Priority.CRITICAL, Priority.ERROR)]
     return sum((await end_offsets(deployment.settings.brokers, *topics)).values())
-
-
-async def check_at_rest(deployment: Deployment, published: Published) -> None:
-    """Once all workers are gone: every count is exact, in the totals and in the windows."""
-    at_rest = await counts_at_rest(deployment.settings)
-    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
-    expected = await published_by_bucket(deployment.settings)
-    buckets = [bucket for _, _, bucket in expected]
-    found = at_rest.by_bucket(published.counts, min(buckets), max(buckets) + 10)
-    assert found == expected, difference(found, expected)
-    await check_forwards(deployment.settings, published, repeats=True)
 
 
 async def more_counted(counts: PublicCounts, goal: int) -> None:
@@ -88,7 +74,7 @@ async def test_kill_9_in_the_middle(deployment: Deployment, fresh_folder: bool) 
         await counts.reach(out.published.counts)
         await eventually("the ends are committed", lambda: all_committed(settings))
         await third.stop()
-    await check_at_rest(deployment, out.published)
+    await check_at_rest(deployment.settings, out.published)
 
 
 async def test_second_worker_joins_and_leaves(deployment: Deployment) -> None:
@@ -106,7 +92,7 @@ async def test_second_worker_joins_and_leaves(deployment: Deployment) -> None:
             assert "Working on 10 partitions" in first.log()
         await counts.reach(out.published.counts)
         await first.stop()
-    await check_at_rest(deployment, out.published)
+    await check_at_rest(deployment.settings, out.published)
 
 
 async def test_nothing_is_committed_past_a_forward_that_is_not_confirmed(deployment: Deployment) -> None:
@@ -138,13 +124,11 @@ async def test_nothing_is_committed_past_a_forward_that_is_not_confirmed(deploym
         worker.start()
         await eventually("CRITICAL is committed, too", lambda: all_committed(settings))
         await worker.stop()
-    await check_at_rest(deployment, out.published)
+    await check_at_rest(deployment.settings, out.published)
 
 
 async def set_config(settings: Settings, topic: str, name: str, value: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(settings.brokers) as admin:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})
         for response in await admin.alter_configs([resource]):
             assert all(error == 0 for error, *_ in response.resources)
@@ -157,5 +141,3 @@ async def set_config(settings: Settings, topic: str, name: str, value: str) -> N
             return [entry[1] for entry in entries if entry[0] == name] == [value]
 
         await eventually(f"{name} is {value}", heard)
-    finally:
-        await admin.close()

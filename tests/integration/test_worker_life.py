@@ -11,9 +11,10 @@ from itertools import islice
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from streams.notifications import Priority, encode
+from tests.admin import admin_of
 from tests.integration.forwards import check_forwards, read_forwards
 from tests.integration.reading import (
     all_committed,
@@ -41,16 +42,12 @@ async def refusal(worker: Worker, code: int = 78) -> str:
 
 
 async def create(deployment: Deployment, **partitions: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.settings.brokers)
-    await admin.start()
-    try:
+    async with admin_of(deployment.settings.brokers) as admin:
         prefix = deployment.settings.notification_topic_prefix
         response = await admin.create_topics(
             [NewTopic(prefix + name, number, 1) for name, number in partitions.items()]
         )
         assert all(error == 0 for _, error, _ in response.topic_errors)
-    finally:
-        await admin.close()
 
 
 async def test_unreachable_broker(deployment: Deployment) -> None:

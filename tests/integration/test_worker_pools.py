@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 
 from streams.settings import EXIT_CONFIG, Settings, load_settings
-from tests.integration.forwards import check_forwards
+from tests.integration.forwards import check_at_rest, check_forwards
 from tests.integration.reading import (
     PublicCounts,
     all_committed,
     committed_offsets,
     counts_at_rest,
-    difference,
     end_offsets,
     notification_topics,
     public_counts,
-    published_by_bucket,
 )
 from tests.integration.worker_process import SHORT_SESSION_TIMEOUT_S, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
@@ -44,17 +42,6 @@ async def all_pools_committed(deployment: Deployment) -> bool:
         topics = set(notification_topics(settings))
         committed |= {place: offset for place, offset in mine.items() if place.topic in topics}
     return all(committed.get(place, 0) == end for place, end in ends.items())
-
-
-async def check_at_rest(deployment: Deployment, published: Published) -> None:
-    """Every count is exact in totals and windows, and every CRITICAL and ERROR is forwarded."""
-    at_rest = await counts_at_rest(deployment.settings)
-    assert at_rest.now() == published.counts, difference(at_rest.now(), published.counts)
-    expected = await published_by_bucket(deployment.settings)
-    buckets = [bucket for _, _, bucket in expected]
-    found = at_rest.by_bucket(published.counts, min(buckets), max(buckets) + 10)
-    assert found == expected, difference(found, expected)
-    await check_forwards(deployment.settings, published, repeats=True)
 
 
 def body_of(worker: Worker, path: str) -> Any:
@@ -117,7 +104,7 @@ async def test_two_pools_and_kill_9_of_each(deployment: Deployment) -> None:
             assert worker.get("/metrics")[0] == 200
         await urgent.stop()
         await rest.stop()
-    await check_at_rest(deployment, out.published)
+    await check_at_rest(deployment.settings, out.published)
 
 
 async def test_a_priority_moves_to_a_pool_of_its_own_and_back(deployment: Deployment) -> None:
@@ -230,4 +217,4 @@ async def test_pools_that_overlap_all_the_same_count_exactly(deployment: Deploym
         await counts.reach(out.published.counts)
         await urgent.stop()
         await main.stop()
-    await check_at_rest(deployment, out.published)
+    await check_at_rest(deployment.settings, out.published)

@@ -23,6 +23,7 @@ from streams.bridges.http_notifications import Accepted, Fault, RequestReader, t
 from streams.bridges.publishers import ANYBODY, Publisher, Publishers
 from streams.bridges.to_kafka import KafkaWriter
 from streams.broker.producers.errors import RecordRefusedForSizeError
+from streams.cancellation import look_at
 from streams.notifications.decoding import Limits
 from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import host_in_url, is_loopback, reachable_host
@@ -92,11 +93,7 @@ class BridgeServer:
         self._figures = figures
         self._clock = clock
         self._reader = RequestReader(
-            Limits(
-                max_bytes=settings.max_notification_bytes,
-                max_depth=settings.max_depth,
-                max_event_type_length=settings.max_event_type_length,
-            ),
+            Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length),
             settings.priorities,
             lambda: str(uuid.uuid4()),
         )
@@ -312,7 +309,7 @@ class BridgeServer:
             return
         _, waiting = await asyncio.wait(futures, timeout=CONFIRM_S)
         for future in waiting:
-            future.add_done_callback(_look)
+            future.add_done_callback(look_at)
         too_large = []
         for index, (each, future) in enumerate(zip(accepted, futures, strict=True)):
             if future in waiting or future.cancelled():
@@ -331,12 +328,6 @@ class BridgeServer:
                 "Kafka refuses what errors names for its size, and has taken the rest.",
                 more=_shown(too_large),
             )
-
-
-def _look(future: asyncio.Future[None]) -> None:
-    """Take note of a result that nobody waits for any more, so that nothing complains about it."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _refusal(media_type: str, headers: dict[str, str]) -> BodyError:

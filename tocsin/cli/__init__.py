@@ -24,7 +24,10 @@ _COMMANDS = {
     ),
     "worker": ("tocsin.cli.worker", "Run a worker: consume, count, forward, serve the web views."),
     "web": ("tocsin.cli.web", "Serve the web views of the counts from a process of their own."),
-    "publish": ("tocsin.cli.publish", "Publish notifications: one, a file of them, or a generated load."),
+    "publish": (
+        "tocsin.cli.publish.command",
+        "Publish notifications: one, a file of them, or a generated load.",
+    ),
     "bridge": ("tocsin.cli.bridge", "Put on Kafka what services publish elsewhere."),
     "archive": ("tocsin.cli.archive", "Write raw notifications to compressed files."),
     "tail": ("tocsin.cli.tail", "Follow alerts, notifications or counts."),

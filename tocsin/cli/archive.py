@@ -16,13 +16,13 @@ from streams.archive.archiver import Archiver, group_of
 from streams.archive.files import ArchiveWriter, finish_left_behind
 from streams.broker.admin import admin_client
 from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
+from streams.broker.topic_problems import topic_fault
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
 from streams.upstream.topic_ids import fetch_topics
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import Duration, brokers_option, examples
-from tocsin.cli.reading import topic_fault
 from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals
 
 log = logging.getLogger(__name__)
@@ -120,12 +120,8 @@ async def _check_topics(settings: Settings) -> bool:
     async with admin_client(settings, timeout_s=_CONNECT_S) as admin:
         found = await fetch_topics(admin, names)
     for topic in found.values():
-        if (sentence := topic_fault(topic)) is not None:
-            raise ConfigurationError(sentence)
-        if not topic.may_read:
-            raise ConfigurationError(
-                f"The topic {topic.name} may not be read by this user: grant Read on it."
-            )
+        if (fault := topic_fault(topic, reads=True)) is not None:
+            raise ConfigurationError(fault)
     return True
 
 

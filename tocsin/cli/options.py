@@ -14,6 +14,18 @@ from streams.notifications.priority import Priority
 brokers_option = click.option(
     "--brokers", metavar="HOST:PORT,...", show_default="TOCSIN_BROKERS", help="Kafka bootstrap addresses."
 )
+web_port_option = click.option(
+    "--web-port", type=int, show_default="TOCSIN_WEB_PORT", help="Port of the web views; 0 takes a free one."
+)
+log_level_option = click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
+    show_default="TOCSIN_LOG_LEVEL",
+    help="Least level that is logged.",
+)
+show_config_option = click.option(
+    "--show-config", is_flag=True, help="Print the settings with secrets masked, and exit."
+)
 
 
 def json_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

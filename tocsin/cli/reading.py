@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Final
 
 import click
 
-from streams.settings import Settings
-from streams.transport import reader_connections as reading
-from streams.transport.reader_connections import topic_fault
-from streams.transport.topic_reader import TopicReader
-
-__all__ = ["TopicReader", "partition_reader", "topic_fault", "topic_reader"]
+from streams.transport import reader_connections
 
 
 def tell(sentence: str) -> None:
@@ -20,25 +15,5 @@ def tell(sentence: str) -> None:
     click.echo(f"tocsin: {sentence}", err=True)
 
 
-def topic_reader(
-    settings: Settings,
-    names: Sequence[str],
-    *,
-    start_ms: int | None,
-    all_needed: bool = True,
-    only_partition: int | None = None,
-) -> AbstractAsyncContextManager[TopicReader]:
-    """Open topics to be read side by side; see ``streams.transport.reader_connections.topic_reader``."""
-    return reading.topic_reader(
-        settings,
-        names,
-        start_ms=start_ms,
-        tell=tell,
-        all_needed=all_needed,
-        only_partition=only_partition,
-    )
-
-
-def partition_reader(settings: Settings) -> AbstractAsyncContextManager[TopicReader]:
-    """Connect, to read one partition after another."""
-    return reading.partition_reader(settings, tell)
+topic_reader: Final = partial(reader_connections.topic_reader, tell=tell)
+partition_reader: Final = partial(reader_connections.partition_reader, tell=tell)

@@ -197,13 +197,8 @@ def _alerts(view: _View) -> Show:
 
 
 def _notifications(view: _View, settings: Settings, by_topic: dict[str, Priority]) -> Show:
-    decode = Decoder(
-        Limits(
-            max_bytes=settings.max_notification_bytes,
-            max_depth=settings.max_depth,
-            max_event_type_length=settings.max_event_type_length,
-        )
-    ).decode
+    limits = Limits(settings.max_notification_bytes, settings.max_depth, settings.max_event_type_length)
+    decode = Decoder(limits).decode
 
     def show(record: PlacedRecord, _: bool) -> Iterator[str]:
         if isinstance(record, UnreadableRecord):

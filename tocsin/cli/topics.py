@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from streams.broker.topics import apply_topics, check_topics, planned_topics
+from streams.broker.topic_plan import planned_topics
+from streams.broker.topics import apply_topics, check_topics
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.json_records import object_line

@@ -13,7 +13,7 @@ import click
 from streams.broker.self_check import patience_with_brokers_s
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import brokers_option, examples
+from tocsin.cli.options import brokers_option, examples, log_level_option, show_config_option, web_port_option
 from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals
 from tocsin.cli.worker import install_event_loop, tune_garbage_collection
 from tocsin.web.process import WebProcess
@@ -30,16 +30,9 @@ log = logging.getLogger(__name__)
 @click.option(
     "--web-host", show_default="TOCSIN_WEB_HOST", help="Address to listen on; * is every one of this machine."
 )
-@click.option(
-    "--web-port", type=int, show_default="TOCSIN_WEB_PORT", help="Port of the web views; 0 takes a free one."
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
-    show_default="TOCSIN_LOG_LEVEL",
-    help="Least level that is logged.",
-)
-@click.option("--show-config", is_flag=True, help="Print the settings with secrets masked, and exit.")
+@web_port_option
+@log_level_option
+@show_config_option
 @config_option
 def command(show_config: bool, **options: Any) -> None:
     """Serve page, API, live stream and metrics of the counts, so that no reader costs a worker anything.

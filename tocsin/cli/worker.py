@@ -20,7 +20,7 @@ from streams.broker.self_check import (
 )
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import examples
+from tocsin.cli.options import examples, log_level_option, show_config_option, web_port_option
 from tocsin.cli.running import begin_log, exit_code_of_errors
 from tocsin.unknown_settings import unknown_settings
 
@@ -43,19 +43,12 @@ log = logging.getLogger(__name__)
 @click.option(
     "--pool", show_default="TOCSIN_POOL", help="Name of a pool of workers with priorities of its own."
 )
-@click.option(
-    "--web-port", type=int, show_default="TOCSIN_WEB_PORT", help="Port of the web views; 0 takes a free one."
-)
+@web_port_option
 @click.option(
     "--data-dir", type=click.Path(), show_default="TOCSIN_DATA_DIR", help="Folder of the local state."
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
-    show_default="TOCSIN_LOG_LEVEL",
-    help="Least level that is logged.",
-)
-@click.option("--show-config", is_flag=True, help="Print the settings with secrets masked, and exit.")
+@log_level_option
+@show_config_option
 @config_option
 def command(show_config: bool, **options: Any) -> None:
     """Consume notifications by priority, count them, forward alerts, serve the web views.

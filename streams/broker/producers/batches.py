@@ -7,17 +7,26 @@ aiokafka's own batch builders, and the producer sees whole batches.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    UnknownProducerId,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.partitioner import murmur2
 
-from streams.broker.producers.client import ProducerClient, end_producer
-from streams.broker.producers.errors import NOT_TAKEN, NOT_WRITTEN, TOPIC_REFUSED
+from streams.broker.producers.client import connected_producer, end_producer
+from streams.broker.producers.errors import TOPIC_REFUSED
 from streams.cancellation import end
 from streams.outgoing import Outgoing, size_of
 from streams.retries import Backoff, Retries
@@ -28,31 +37,29 @@ OnResult = Callable[[list[Outgoing], Exception | None], None]
 logger = logging.getLogger("tocsin.publishing.batches")
 
 _MAX_ATTEMPTS: Final = 4
+#: The brokers did not write the batch, so that sending it again, by a fresh client, makes no duplicate.
+_NOT_WRITTEN: Final = (OutOfOrderSequenceNumber, UnknownProducerId)
 #: Between two tries to connect anew.
 _AGAIN: Final = Backoff(0.1, factor=2, most_s=5.0)
 
 
+@dataclass(slots=True, eq=False)
 class _Batch:
     """Records for one partition, open until it is full or has lingered."""
 
-    __slots__ = ("attempts", "builder", "messages")
-
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
-        self.messages: list[Outgoing] = []
-        self.attempts = 0
+    builder: Any
+    messages: list[Outgoing] = field(default_factory=list)
+    attempts: int = 0
 
 
+@dataclass(slots=True, eq=False)
 class _Lane:
     """What waits for one topic: open batches by partition; slot -1 has messages without a key."""
 
-    __slots__ = ("next", "open", "partitions", "waiting")
-
-    def __init__(self) -> None:
-        self.partitions: tuple[int, ...] = ()
-        self.waiting: list[Outgoing] = []
-        self.open: dict[int, _Batch] = {}
-        self.next = 0
+    partitions: tuple[int, ...] = ()
+    waiting: list[Outgoing] = field(default_factory=list)
+    open: dict[int, _Batch] = field(default_factory=dict)
+    next: int = 0
 
 
 class BatchSender:
@@ -86,18 +93,18 @@ class BatchSender:
         connect_s: float = 30.0,
         client_id: str = "tocsin-publisher",
     ) -> None:
-        self._client = ProducerClient(
-            options,
-            client_id=client_id,
-            compression_type=compression,
-            max_batch_size=batch_bytes,
-            linger_ms=0,  # batches linger here
-            retry_backoff_ms=250,
-        )
+        self._options = options | {
+            "client_id": client_id,
+            "compression_type": compression,
+            "max_batch_size": batch_bytes,
+            "linger_ms": 0,  # batches linger here
+            "retry_backoff_ms": 250,
+        }
         self._on_result = on_result
         self._linger_s = linger_s
         self._topic_wait_s = topic_wait_s
         self._connect_s = connect_s
+        self._producer: Any = None
         self._lanes: dict[str, _Lane] = {}
         self._queues: dict[tuple[str, int], deque[_Batch]] = {}
         self._again: list[tuple[tuple[str, int], _Batch]] = []
@@ -116,13 +123,8 @@ class BatchSender:
         Raises:
             KafkaError: no broker answered; may be called again.
         """
-        await self._client.connect(self._connect_s)
+        self._producer = await connected_producer(self._options, self._connect_s)
         self._ready.set()
-
-    @property
-    def _producer(self) -> Any:
-        """The producer in use; there is one once the sender is ready."""
-        return self._client.current
 
     def add(self, message: Outgoing) -> None:
         """Take ``message``; returns at once. The caller minds ``pending_bytes`` (see ``room``)."""
@@ -145,19 +147,15 @@ class BatchSender:
 
     async def flush(self, timeout: float) -> bool:  # noqa: ASYNC109 -- reports instead of raising
         """Send everything now, wait up to ``timeout`` seconds; True when nothing is on its way any more."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        while self.pending:
-            for topic, lane in self._lanes.items():
-                for slot in tuple(lane.open):
-                    self._seal(topic, lane, slot)
-            self._changed.clear()
-            try:
-                async with asyncio.timeout_at(deadline):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.pending:
+                    for topic, lane in self._lanes.items():
+                        for slot in tuple(lane.open):
+                            self._seal(topic, lane, slot)
+                    self._changed.clear()
                     await self._changed.wait()
-            except TimeoutError:
-                return not self.pending
-        return True
+        return not self.pending
 
     async def close(self, timeout: float) -> None:  # noqa: ASYNC109 -- gives up instead of raising
         """Flush for up to ``timeout`` seconds, disconnect, and report the rest as failed."""
@@ -253,16 +251,15 @@ class BatchSender:
         if slot < 0:
             partition = lane.partitions[lane.next % len(lane.partitions)]
             lane.next += 1
-        self._enqueue((topic, partition), batch)
+        self._queue((topic, partition)).append(batch)
 
-    def _enqueue(self, place: tuple[str, int], batch: _Batch) -> None:
+    def _queue(self, place: tuple[str, int]) -> deque[_Batch]:
+        """What waits for a partition; a task that works it off runs for as long as it is not empty."""
         queue = self._queues.get(place)
         if queue is None:
             queue = self._queues[place] = deque()
-            queue.append(batch)
             self._spawn(self._work(place, queue))
-        else:
-            queue.append(batch)
+        return queue
 
     # --- from batches to the brokers -------------------------------------------------------
 
@@ -276,7 +273,7 @@ class BatchSender:
             batch.attempts += 1
             try:
                 future = await self._producer.send_batch(batch.builder, topic, partition=partition)
-            except NOT_TAKEN:
+            except KafkaTimeoutError:
                 # It waited behind another batch and was not sent: the broker is away, not the batch wrong.
                 batch.attempts -= 1
                 del self._unconfirmed[batch]
@@ -304,7 +301,7 @@ class BatchSender:
         error = future.exception()
         if error is None:
             self._report(batch.messages, None)
-        elif isinstance(error, NOT_WRITTEN):
+        elif isinstance(error, _NOT_WRITTEN):
             self._retry(place, batch, error)
         else:
             self._report(batch.messages, error if isinstance(error, Exception) else KafkaError(repr(error)))
@@ -332,12 +329,11 @@ class BatchSender:
             if futures:
                 await asyncio.wait(futures)
             await asyncio.sleep(0 if futures else 0.02)  # callbacks run; or the producer takes the batch
-        failed = self._producer
-        await end_producer(failed, 1.0)
+        await end_producer(self._producer, 1.0)
         retries = Retries(_AGAIN)
         while True:
             try:
-                await self._client.replace(failed, self._connect_s)
+                self._producer = await connected_producer(self._options, self._connect_s)
                 break
             except (KafkaError, OSError) as error:
                 logger.debug("Cannot connect again: %r", error)
@@ -352,11 +348,7 @@ class BatchSender:
             for message in batch.messages:
                 self._put(fresh, message)
             fresh.builder.close()
-            queue = self._queues.get(place)
-            if queue is None:
-                self._enqueue(place, fresh)
-            else:
-                queue.appendleft(fresh)
+            self._queue(place).appendleft(fresh)
 
     def _report(self, messages: Iterable[Outgoing], error: Exception | None) -> None:
         done = list(messages)

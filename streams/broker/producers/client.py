@@ -1,4 +1,4 @@
-"""The aiokafka producer of a sender: connected, replaced when it cannot go on, and ended in bounded time."""
+"""The aiokafka producer of a sender: how it is connected, and ended in bounded time."""
 
 from __future__ import annotations
 
@@ -17,67 +17,34 @@ from streams.upstream.rebootstrap import let_bootstrap_again
 
 log = logging.getLogger(__name__)
 
-#: Seconds to close a producer that did not connect.
-_NOT_CONNECTED_S: Final = 0.5
+#: Seconds to close a producer that did not connect, or has taken nothing yet.
+NOT_CONNECTED_S: Final = 0.5
 
 
-class ProducerClient:
-    """The idempotent producer that is used at present, of those which follow each other.
+async def connected_producer(
+    options: Mapping[str, Any], within_s: float | None = None
+) -> aiokafka.AIOKafkaProducer:
+    """Connect a producer, which is idempotent and wants the confirmation of all replicas.
 
     Args:
-        options: of the aiokafka client, see ``client_options``.
-        more: options of the producer; every one is idempotent and wants the confirmation of all replicas.
+        options: of the aiokafka producer, with those of every client, see ``client_options``.
+        within_s: seconds to try for; None for as long as aiokafka does.
+
+    Raises:
+        KafkaError: it could not connect, and is closed.
     """
-
-    def __init__(self, options: Mapping[str, Any], **more: Any) -> None:
-        install_produce_packing()
-        self._options = {**options, **more, "acks": "all", "enable_idempotence": True}
-        self.current: aiokafka.AIOKafkaProducer | None = None
-
-    async def connect(self, within_s: float | None = None) -> None:
-        """Connect the first producer.
-
-        Args:
-            within_s: seconds to try for; None for as long as aiokafka does.
-
-        Raises:
-            KafkaError: it could not connect, and is closed; may be called again.
-        """
-        self.current = await self._connected(within_s)
-
-    async def replace(self, failed: aiokafka.AIOKafkaProducer, within_s: float | None = None) -> bool:
-        """Connect a producer, and use it from now on in the place of one that cannot go on.
-
-        Returns:
-            Whether it took the place; if not, ``failed`` was not in use any more. Ending it is the caller's.
-
-        Raises:
-            KafkaError: it could not connect, and is closed; ``failed`` stays in use.
-        """
-        fresh = await self._connected(within_s)
-        if self.current is not failed:
-            await end_producer(fresh, _NOT_CONNECTED_S)
-            return False
-        self.current = fresh
-        return True
-
-    def release(self) -> aiokafka.AIOKafkaProducer | None:
-        """Use none any more; returns the one that was used, which the caller ends."""
-        released, self.current = self.current, None
-        return released
-
-    async def _connected(self, within_s: float | None) -> aiokafka.AIOKafkaProducer:
-        producer = aiokafka.AIOKafkaProducer(**self._options)
-        let_bootstrap_again(producer.client)
-        try:
-            async with asyncio.timeout(within_s):
-                await producer.start()
-        except BaseException as error:
-            await end_producer(producer, _NOT_CONNECTED_S)
-            if within_s is not None and isinstance(error, TimeoutError):
-                raise KafkaConnectionError(f"no answer within {within_s:g} s") from None
-            raise
-        return producer
+    install_produce_packing()
+    producer = aiokafka.AIOKafkaProducer(**{**options, "acks": "all", "enable_idempotence": True})
+    let_bootstrap_again(producer.client)
+    try:
+        async with asyncio.timeout(within_s):
+            await producer.start()
+    except BaseException as error:
+        await end_producer(producer, NOT_CONNECTED_S)
+        if within_s is not None and isinstance(error, TimeoutError):
+            raise KafkaConnectionError(f"no answer within {within_s:g} s") from None
+        raise
+    return producer
 
 
 async def end_producer(

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import aiokafka
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from streams.broker.producers.client import ProducerClient, end_producer
-from streams.broker.producers.errors import REFUSED_FOR_SIZE, RecordRefusedForSizeError, client_goes_on
+from streams.broker.producers.client import NOT_CONNECTED_S, connected_producer, end_producer
+from streams.broker.producers.errors import RecordRefusedForSizeError
+from streams.cancellation import look_at
 from streams.log_lines import LimitedLog
 from streams.outgoing import Outgoing
 from streams.packed_records import PackedRecords
@@ -60,15 +61,15 @@ class ConfirmedProducer:
         self._name = name
         self._waits_for_size = waits_for_size
         self._on_failed = on_failed
-        self._client = ProducerClient(
-            options,
-            linger_ms=linger_ms,
-            compression_type=compression,
-            max_batch_size=batch_bytes,
-            max_request_size=largest_bytes,
-            request_timeout_ms=request_timeout_ms,
-        )
-        #: Of the producer in use; None before it is connected and once it is closed.
+        self._options = options | {
+            "linger_ms": linger_ms,
+            "compression_type": compression,
+            "max_batch_size": batch_bytes,
+            "max_request_size": largest_bytes,
+            "request_timeout_ms": request_timeout_ms,
+        }
+        #: The producer in use and its batches; None before it is connected and once it is closed.
+        self._producer: aiokafka.AIOKafkaProducer | None = None
         self._open: OpenBatches | None = None
         self._lock = asyncio.Lock()
         #: Calls that wait for the client to take a record, and what it has taken and not confirmed.
@@ -88,8 +89,10 @@ class ConfirmedProducer:
         Raises:
             KafkaError: it could not; may be called again.
         """
-        await self._client.connect()
-        self._open = OpenBatches(self._client.current)
+        self._use(await connected_producer(self._options))
+
+    def _use(self, producer: aiokafka.AIOKafkaProducer) -> None:
+        self._producer, self._open = producer, OpenBatches(producer)
 
     async def stop(self, within_s: float = _STOP_S) -> bool:
         """Send what is buffered, give up what cannot be sent within seconds, and disconnect.
@@ -97,7 +100,7 @@ class ConfirmedProducer:
         Returns:
             Whether all that was in good order.
         """
-        producer, self._open = self._client.release(), None
+        producer, self._producer, self._open = self._producer, None, None
         return producer is None or await self._end(producer, within_s)
 
     def put_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
@@ -139,7 +142,7 @@ class ConfirmedProducer:
             KafkaError: the client did not take it.
             RecordRefusedForSizeError: it is too large.
         """
-        producer = self._client.current
+        producer = self._producer
         if producer is None:
             raise KafkaError("the producer is closed")
         try:
@@ -152,9 +155,9 @@ class ConfirmedProducer:
                     self._entering.discard(scope)
         except TimeoutError:
             raise KafkaError("the client was replaced") from None
-        except REFUSED_FOR_SIZE as error:
+        except MessageSizeTooLargeError as error:
             raise RecordRefusedForSizeError(str(error)) from error
-        if self._client.current is not producer:
+        if self._producer is not producer:
             raise KafkaError("the client was replaced")
         return self._watched(future)
 
@@ -165,39 +168,29 @@ class ConfirmedProducer:
 
     def _settled(self, future: asyncio.Future[Any]) -> None:
         self._unconfirmed.discard(future)
-        if not future.cancelled():
-            # Whoever waits still gets it; where nobody does any more, asyncio would tell of it as forgotten.
-            future.exception()
+        look_at(future)  # whoever waits still gets it
 
     async def _hand_over(self, producer: aiokafka.AIOKafkaProducer, record: Outgoing) -> asyncio.Future[Any]:
-        if record.key is None and record.value is None:
-            return await self._enqueue_empty(producer, record)
-        future: asyncio.Future[Any] = await producer.send(
-            record.topic,
-            record.value,
-            key=record.key,
-            partition=record.partition,
-            headers=list(record.headers) or None,
-        )
-        return future
-
-    async def _enqueue_empty(
-        self, producer: aiokafka.AIOKafkaProducer, record: Outgoing
-    ) -> asyncio.Future[Any]:
-        """Send a record with neither key nor value, which Kafka takes and the client's ``send`` refuses."""
-        partition = record.partition
+        topic, value, key, partition, headers = record
+        future: asyncio.Future[Any]
+        if key is not None or value is not None:
+            future = await producer.send(
+                topic, value, key=key, partition=partition, headers=list(headers) or None
+            )
+            return future
+        # A record with neither is one that Kafka takes and the client's ``send`` refuses.
         if partition is None:
-            partition = random.choice(sorted(await producer.partitions_for(record.topic)))
+            partition = random.choice(sorted(await producer.partitions_for(topic)))
         batch = producer.create_batch()
-        batch.append(timestamp=None, key=None, value=None, headers=list(record.headers))
+        batch.append(timestamp=None, key=None, value=None, headers=list(headers))
         batch.close()
-        future: asyncio.Future[Any] = await producer.send_batch(batch, record.topic, partition=partition)
+        future = await producer.send_batch(batch, topic, partition=partition)
         return future
 
     @property
     def closed(self) -> bool:
         """Whether nothing more can be sent."""
-        return self._client.current is None
+        return self._producer is None
 
     async def send(self, records: Sequence[Outgoing]) -> list[Any]:
         """Send all records and return their metadata, in order, when the brokers have all of them.
@@ -210,7 +203,7 @@ class ConfirmedProducer:
         left = list(range(len(records)))
         retries = Retries(_AGAIN)
         while left:
-            producer = self._client.current
+            producer = self._producer
             futures = []
             error: BaseException | None = None
             for index in left:
@@ -222,7 +215,7 @@ class ConfirmedProducer:
             for index, future in futures:
                 try:
                     confirmed[index] = await future
-                except REFUSED_FOR_SIZE as refused:
+                except MessageSizeTooLargeError as refused:
                     topic = records[index].topic
                     if not self._waits_for_size:
                         raise RecordRefusedForSizeError(f"{topic}: {refused}") from refused
@@ -246,18 +239,21 @@ class ConfirmedProducer:
         )
         if self.closed:
             raise asyncio.CancelledError
-        if client_goes_on(error):
+        if getattr(error, "retriable", False):
             return
+        # After any other failure the client's sequence numbers may be out of step: a fresh one is needed.
         async with self._lock:
-            if failed is None or self._client.current is not failed:
+            if failed is None or self._producer is not failed:
                 return
             try:
-                replaced = await self._client.replace(failed)
+                fresh = await connected_producer(self._options)
             except KafkaError:
                 return
-            if replaced:
-                self._open = OpenBatches(self._client.current)
-                await self._end(failed, _STOP_S)
+            if self._producer is not failed:  # closed meanwhile
+                await end_producer(fresh, NOT_CONNECTED_S)
+                return
+            self._use(fresh)
+            await self._end(failed, _STOP_S)
 
     async def _end(self, producer: aiokafka.AIOKafkaProducer, within_s: float) -> bool:
         """End a producer for good: what it still holds is sent again only when it cannot send it itself."""

@@ -29,7 +29,7 @@ from tables.views.answers import tag
 from tables.views.counts_query import BadQueryError, parameters
 from tables.views.live_alerts import AlertsSnapshot, Kept
 from tables.views.pages.alert_rows import Known, alert_row, alert_rows, place_of
-from tables.views.pages.layout import Layout
+from tables.views.pages.layout import WINDOW_WORDS, Layout
 from tables.views.times import rfc3339
 
 #: What an alert's own address names.
@@ -42,14 +42,6 @@ _LISTED: Final = 20
 _MOST_LINKED: Final = 500
 #: Partitions that are named.
 _MOST_NAMED: Final = 10
-
-_WINDOWS: Final = {
-    "1m": "last minute",
-    "5m": "last 5 minutes",
-    "1h": "last hour",
-    "24h": "last 24 hours",
-    "30d": "last 30 days",
-}
 
 
 class AlertsPage:
@@ -96,7 +88,7 @@ class AlertsPage:
         is_first = query.after is None
         return {
             "asked": _asked(query),
-            "windows": _WINDOWS,
+            "windows": WINDOW_WORDS,
             "priorities": [each.value for each in alerts.priorities],
             "groups": items,
             "cursor": cursor,

@@ -10,11 +10,11 @@ from aiohttp import web
 
 from tables.buckets import WINDOWS
 from tables.reserved_types import DEAD_LETTERS, OVERFLOW
-from tables.views.counts_query import WINDOW_NAMES, BadQueryError
+from tables.views.counts_query import BadQueryError
 from tables.views.encoding import late_hint
 from tables.views.live_matrix import LiveMatrix
 from tables.views.matrix import SORTS, URGENT, Found, MatrixQuery, parse_matrix_query
-from tables.views.pages.layout import Layout
+from tables.views.pages.layout import WINDOW_WORDS, Layout
 from tables.views.pages.links import counts_address
 from tables.views.pages.matrix_rows import RowWriter
 from tables.views.trends import SPANS
@@ -23,14 +23,6 @@ from tables.views.trends import SPANS
 PAGE_ROWS: Final = 100
 _ROWS: Final = (50, 100, 500, 2000)
 _DEFAULTS: Final = MatrixQuery(limit=PAGE_ROWS)
-_WINDOWS: Final = {
-    "1m": "last minute",
-    "5m": "last 5 minutes",
-    "1h": "last hour",
-    "24h": "last 24 hours",
-    "30d": "last 30 days",
-    "total": "since the first",
-}
 #: What stands in the rows that are of no event type.
 _RESERVED: Final = {
     DEAD_LETTERS: f"{DEAD_LETTERS}: records that could not be read as notifications, each once, in the "
@@ -110,7 +102,7 @@ class CountsPage:
             "is_empty": not sources.counts.totals.priorities,
             "start": counts_address({}),
             "pages_of_table": self._pages(query, found),
-            "windows": {name: _WINDOWS[name] for name in WINDOW_NAMES},
+            "windows": WINDOW_WORDS | {"total": "since the first"},
             "limits": sorted({*_ROWS, query.limit}),
             "priorities": [priority.value for priority in sources.settings.priorities],
             "span": SPANS[query.window].words if not rows else span.words,

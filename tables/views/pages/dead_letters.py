@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from streams.dead_letters.latest import Replayed, Wanted
 from streams.dead_letters.memory import MOST_VALUE, Latest, Letter
+from streams.dead_letters.reading import Replayed, Wanted
 from streams.dead_letters.topic import NEW, STILL_BAD
 from streams.notifications.priority import Priority
 from streams.notifications.reasons import MEANINGS

@@ -35,6 +35,14 @@ PAGES: Final = {
     "flow": "Flow",
     "dead-letters": "Dead letters",
 }
+#: Name of a window -> what a page calls it.
+WINDOW_WORDS: Final = {
+    "1m": "last minute",
+    "5m": "last 5 minutes",
+    "1h": "last hour",
+    "24h": "last 24 hours",
+    "30d": "last 30 days",
+}
 
 
 class Layout:

@@ -51,11 +51,11 @@ def test_a_window_that_left_something_out_is_told_and_goes_on_until_a_quiet_one(
     limit = LineLimit(1, 60)
     for line in ("first", "second", "third"):
         limit.admits("a", 0, line)
-    assert not list(limit.ended(59.9))
-    assert [(window.left_out, window.last) for window in limit.ended(60)] == [(2, "third")]
+    assert not list(limit.ended(59.9, 9))
+    assert [(window.left_out, window.last) for window in limit.ended(60, 9)] == [(2, "third")]
     assert not limit.admits("a", 61, "fourth"), "the trouble has not ended"
-    assert [(window.left_out, window.last) for window in limit.ended(120)] == [(1, "fourth")]
-    assert not list(limit.ended(180))
+    assert [(window.left_out, window.last) for window in limit.ended(120, 9)] == [(1, "fourth")]
+    assert not list(limit.ended(180, 9))
     assert limit.admits("a", 181), "it was quiet for a window"
 
 

@@ -15,7 +15,8 @@ from streams.notifications import Priority
 from streams.settings import load_settings
 from tocsin.app import TocsinApp, make_app
 from tocsin.figures import SchedulerFigures, WorkerFigures
-from tocsin.worker import Starting, Worker
+from tocsin.starting import Starting
+from tocsin.worker import Worker
 
 ERROR = TP("notifications.error", 0)
 PARTIALS = TP("tocsin-partials", 0)

@@ -17,6 +17,7 @@ import orjson
 from streams.broker.admin import admin_client
 from streams.broker.slices import kept_slices
 from streams.broker.topic_plan import slices_topic
+from streams.broker.topic_problems import topic_fault
 from streams.cancellation import end
 from streams.notifications.priority import Priority
 from streams.notifications.rfc3339 import parse_rfc3339
@@ -25,6 +26,7 @@ from streams.publishing.driver import load_driver
 from streams.publishing.notifier import Notifier
 from streams.records import PlacedRecord
 from streams.settings import ConfigurationError, Settings
+from streams.transport.topic_reader import TopicReader
 from streams.upstream.topic_ids import fetch_topics
 from tables.partials import make_slicer
 from tables.public_rows import decode_key
@@ -33,7 +35,7 @@ from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option, examples, json_option
 from tocsin.cli.output import Output
 from tocsin.cli.probe.results import Probes, Report, keys_of, make_report
-from tocsin.cli.reading import TopicReader, topic_fault, topic_reader
+from tocsin.cli.reading import topic_reader
 from tocsin.cli.running import run
 
 _MOST_OPENING: Final = 64
@@ -137,13 +139,9 @@ class _Run:
             named = [source, settings.event_counts_topic]
             topics = await fetch_topics(admin, [*named, slices_topic(settings)])
             kept = await kept_slices(admin, settings, topics)
-        for topic in map(topics.__getitem__, named):
-            if (fault := topic_fault(topic)) is not None:
+        for name in named:
+            if (fault := topic_fault(topics[name], writes=name == source)) is not None:
                 raise ConfigurationError(fault)
-        if not topics[source].may_write:
-            raise ConfigurationError(
-                f"The topic {source} may not be written by this user: grant Write on it."
-            )
         slice_of = make_slicer(kept or topics[settings.event_counts_topic].partitions)
         partitions = topics[source].partitions
         answer_topic = settings.internal_topic("probes")

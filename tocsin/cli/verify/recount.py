@@ -21,9 +21,11 @@ from streams.broker.admin import admin_client
 from streams.broker.pools import group_names
 from streams.broker.slices import kept_slices
 from streams.broker.topic_plan import slices_topic
+from streams.broker.topic_problems import topic_fault
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings
 from streams.transport.batch import RecordBatch
+from streams.transport.topic_reader import TopicReader
 from streams.upstream.slice_assignor import slice_of
 from streams.upstream.topic_ids import fetch_topics, is_committed_of, never_read_of
 from tables.buckets import FINE, FUTURE_S, retention_s
@@ -43,7 +45,7 @@ from tables.verification import (
     TooManyCountsError,
     covered_from_s,
 )
-from tocsin.cli.reading import TopicReader, partition_reader, topic_fault
+from tocsin.cli.reading import partition_reader
 from tocsin.cli.verify.corrupt_records import CorruptRecords
 from tocsin.cli.verify.findings import Findings
 
@@ -171,11 +173,8 @@ class Verification:
         others = [settings.notification_topic(priority) for priority in Priority]
         topics = await fetch_topics(admin, [*wanted, *others, slices_topic(settings)])
         for name in wanted:
-            topic = topics[name]
-            if (fault := topic_fault(topic)) is not None:
+            if (fault := topic_fault(topics[name], reads=True)) is not None:
                 raise ConfigurationError(fault)
-            if not topic.may_read:
-                raise ConfigurationError(f"The topic {name} may not be read by this user: grant Read on it.")
         self._partitions = {name: topic.partitions for name, topic in topics.items() if topic.error is None}
         kept = await kept_slices(admin, settings, topics)
         # Before a worker of this version has started, there are as many as partitions.

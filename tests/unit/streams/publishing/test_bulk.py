@@ -18,7 +18,7 @@ from streams.publishing.bulk import Lines
 from streams.publishing.lines import make_line_reader
 from streams.publishing.pace import Pace
 from streams.settings import ConfigurationError
-from tocsin.cli.publish import command
+from tocsin.cli.publish.command import command
 
 read = make_line_reader(Priority.INFO, "me.host", Limits())
 

@@ -12,7 +12,8 @@ from streams.notifications.decoding import Decoder, Limits
 from streams.notifications.encoding import encode
 from streams.notifications.notification import Notification, Rejection
 from streams.notifications.priority import Priority
-from streams.publishing.generator import EVENT_TYPES, MIX, Made, generate
+from streams.publishing import generator as module
+from streams.publishing.generator import MIX, Made, generate
 
 decode = Decoder(Limits()).decode
 
@@ -49,8 +50,12 @@ def test_mix_of_priorities_is_as_stated():
 
 def test_many_event_types_on_many_hosts_and_no_other_than_listed():
     load = list(generate(3, 100_000))
-    assert {made.event_type for made in load} == EVENT_TYPES
-    assert 40 <= len(EVENT_TYPES) <= 80
+    listed = {f"{name}.{stage}" for name in module._OPERATIONS for stage in ("start", "end", "error")}
+    listed |= {f"{name}.progress" for name, (_, _, steps) in module._OPERATIONS.items() if steps}
+    listed |= {name for name, _, _ in (*module._DEBUG, *module._WARN, *module._CRITICAL)}
+    listed |= set(module._SINGLE)
+    assert {made.event_type for made in load} == listed
+    assert 40 <= len(listed) <= 80
     assert len({made.publisher_id.partition(".")[2] for made in load}) == 40
 
 

@@ -74,7 +74,7 @@ def test_done_of_a_revoked_partition_frees_the_slot_and_charges():
     assert scheduler.next() is None
     scheduler.done(dispatch, 0.5)
     snapshot = scheduler.snapshot()["debug"]
-    assert (snapshot.service_seconds, snapshot.in_flight, snapshot.buffered_records) == (0.5, 0, 0)
+    assert (snapshot.service_seconds, scheduler.in_flight, snapshot.buffered_records) == (0.5, 0, 0)
     scheduler.add("debug", 1, [3], 1)
     assert scheduler.next().records == [3]
 
@@ -117,13 +117,12 @@ def test_snapshot_adds_up():
     for _ in range(20):
         dispatch = scheduler.next()
         scheduler.done(dispatch, 0.001 * len(dispatch.records))
-    running = scheduler.next()
+    assert scheduler.next() is not None
     snapshot = scheduler.snapshot()
-    assert sum(one.dispatched_batches for one in snapshot.values()) == 21
     assert sum(one.dispatched_records + one.buffered_records for one in snapshot.values()) == 2000
     assert sum(one.achieved_share for one in snapshot.values()) == pytest.approx(1)
     assert sum(one.configured_share for one in snapshot.values()) == pytest.approx(1)
-    assert snapshot[running.priority_class].in_flight == 1
+    assert scheduler.in_flight == 1
     assert snapshot["critical"].configured_share == pytest.approx(16 / 17)
 
 

@@ -13,7 +13,7 @@ from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.upstream.faust_consumer import ConsumerThread, PausingListener
+from streams.upstream.faust_consumer_thread import ConsumerThread, PausingListener
 
 BEFORE, CHANGELOG = TP("before", 0), TP("changelog", 0)
 RECORDS = ["the first rows", "more rows"]

@@ -12,7 +12,7 @@ from aiokafka.consumer.subscription_state import SubscriptionState
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.upstream.faust_consumer import ConsumerThread
+from streams.upstream.faust_consumer_thread import ConsumerThread
 
 PARTITIONS = 20
 

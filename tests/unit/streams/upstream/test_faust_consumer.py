@@ -19,8 +19,9 @@ from faust.types import TP
 
 from streams.cancellation import end
 from streams.upstream import connections
-from streams.upstream import faust_consumer as module
-from streams.upstream.faust_consumer import Consumer, ConsumerThread, PausingListener, TopicGoneError
+from streams.upstream import faust_consumer_thread as module
+from streams.upstream.faust_consumer import Consumer
+from streams.upstream.faust_consumer_thread import ConsumerThread, PausingListener, TopicGoneError
 from streams.upstream.faust_messages import batch_message
 from streams.upstream.topic_ids import TopicDescription
 from tests.unit.streams.upstream.stand_ins import MANAGED, OTHER, FakeCoordinator

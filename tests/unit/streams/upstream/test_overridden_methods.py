@@ -13,7 +13,8 @@ import pytest
 
 import streams.upstream
 from streams.upstream.faust_app import App
-from streams.upstream.faust_consumer import Consumer, ConsumerThread
+from streams.upstream.faust_consumer import Consumer
+from streams.upstream.faust_consumer_thread import ConsumerThread
 from streams.upstream.faust_recovery import ObservedRecovery
 from streams.upstream.faust_tables import SharedTable
 from streams.upstream.slice_assignor import SliceAssignor

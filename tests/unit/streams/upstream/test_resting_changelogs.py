@@ -11,7 +11,8 @@ from aiokafka import TopicPartition
 from faust.tables.recovery import Recovery
 from faust.types import TP
 
-from streams.upstream.faust_consumer import Consumer, ConsumerThread
+from streams.upstream.faust_consumer import Consumer
+from streams.upstream.faust_consumer_thread import ConsumerThread
 from streams.upstream.faust_recovery import ObservedRecovery
 
 CHANGELOG, OTHER = TopicPartition("changelog", 0), TopicPartition("changelog", 1)

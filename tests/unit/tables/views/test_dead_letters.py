@@ -12,7 +12,7 @@ import pytest
 from lxml import html
 from yarl import URL
 
-from streams.dead_letters.latest import Wanted
+from streams.dead_letters.reading import Wanted
 from streams.dead_letters.topic import Note
 from streams.notifications.masking import Masker
 from streams.notifications.notification import Reason

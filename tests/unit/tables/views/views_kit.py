@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from agents.latencies import Latencies
 from agents.skew import Skew
-from streams.dead_letters.latest import LettersUnavailableError, Replayed, Wanted
 from streams.dead_letters.letters import DeadLetter
 from streams.dead_letters.memory import Latest, LetterMemory
+from streams.dead_letters.reading import LettersUnavailableError, Replayed, Wanted
 from streams.dead_letters.topic import Found
 from streams.notifications.notification import Reason, Repair
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority

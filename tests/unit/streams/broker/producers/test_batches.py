@@ -17,7 +17,7 @@ async def sender() -> Any:
     """One whose topic has three partitions, and whose producer is not connected."""
     producer = aiokafka.AIOKafkaProducer(bootstrap_servers="127.0.0.1:1")
     made = BatchSender({}, lambda *_: None, linger_s=3600)
-    made._client.current = producer
+    made._producer = producer
     yield made
     producer._closed = True
     await made.close(0)

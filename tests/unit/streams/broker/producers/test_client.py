@@ -1,4 +1,4 @@
-"""A producer is connected, replaced and ended in bounded time, and none is left open."""
+"""A producer is connected and ended in bounded time, and none is left open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.broker.producers import client as module
-from streams.broker.producers.client import ProducerClient, end_producer
+from streams.broker.producers.client import connected_producer, end_producer
 
 
 class Producer:
@@ -19,7 +19,6 @@ class Producer:
     made: list[Producer]
     how_to_start = "at once"
     how_to_stop = "at once"
-    may_start: asyncio.Event
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -33,8 +32,6 @@ class Producer:
             await asyncio.Event().wait()
         if self.how_to_start == "fails":
             raise KafkaConnectionError("no broker")
-        if self.how_to_start == "when told":
-            await self.may_start.wait()
 
     async def stop(self) -> None:
         if self.how_to_stop == "never":
@@ -50,60 +47,26 @@ class Producer:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
     monkeypatch.setattr(module.aiokafka, "AIOKafkaProducer", Producer)
-    monkeypatch.setattr(module, "_NOT_CONNECTED_S", 0.01)
+    monkeypatch.setattr(module, "NOT_CONNECTED_S", 0.01)
     monkeypatch.setattr(Producer, "made", [], raising=False)
-    monkeypatch.setattr(Producer, "may_start", asyncio.Event(), raising=False)
     return Producer.made
 
 
 async def test_every_producer_is_idempotent_whatever_it_is_given(made: list[Producer]) -> None:
-    client = ProducerClient({"acks": 1, "client_id": "a"}, linger_ms=5, enable_idempotence=False)
-    await client.connect()
+    options = {"acks": 1, "client_id": "a", "linger_ms": 5, "enable_idempotence": False}
+    producer = await connected_producer(options)
     assert made[0].options == {"client_id": "a", "linger_ms": 5, "acks": "all", "enable_idempotence": True}
-    assert client.current is made[0]
+    assert producer is made[0]
 
 
 @pytest.mark.parametrize(("how", "says"), [("fails", "no broker"), ("never", "no answer within 0.01 s")])
-async def test_one_that_cannot_connect_is_closed_and_the_one_before_stays(
+async def test_one_that_cannot_connect_is_closed(
     how: str, says: str, made: list[Producer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = ProducerClient({})
-    await client.connect()
-    failed = client.current
-    assert failed is not None
     monkeypatch.setattr(Producer, "how_to_start", how)
     with pytest.raises(KafkaConnectionError, match=says):
-        await client.replace(failed, 0.01)
-    assert [producer.closed for producer in made] == [False, True]
-    assert client.current is failed
-
-
-async def test_the_fresh_one_takes_the_place_of_the_failed_one(made: list[Producer]) -> None:
-    client = ProducerClient({})
-    await client.connect()
-    failed = client.current
-    assert failed is not None
-    assert await client.replace(failed)
-    assert client.current is made[1]
-    assert not made[0].closed, "ending it is the caller's"
-
-
-async def test_a_replacement_that_comes_after_the_end_is_closed(
-    made: list[Producer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It used to open the sender again, which nobody closed then."""
-    client = ProducerClient({})
-    await client.connect()
-    failed = client.current
-    assert failed is not None
-    monkeypatch.setattr(Producer, "how_to_start", "when told")
-    replacing = asyncio.create_task(client.replace(failed))
-    await asyncio.sleep(0)
-    assert client.release() is failed
-    Producer.may_start.set()
-    assert not await replacing
-    assert client.current is None
-    assert made[1].closed
+        await connected_producer({}, 0.01)
+    assert [producer.closed for producer in made] == [True]
 
 
 @pytest.mark.parametrize(("how", "in_order"), [("at once", True), ("fails", False), ("never", False)])
@@ -120,7 +83,7 @@ async def test_who_is_cancelled_while_one_connects_ends_and_leaves_none_open(
     made: list[Producer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Producer, "how_to_start", "never")
-    task = asyncio.create_task(ProducerClient({}).connect())
+    task = asyncio.create_task(connected_producer({}))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -27,6 +27,7 @@ class FakeClient:
 
     made: list[FakeClient]
     cannot_start: set[int]
+    may_start: asyncio.Event | None = None
 
     def __init__(self, **_options: Any) -> None:
         self.number = len(self.made)
@@ -44,6 +45,8 @@ class FakeClient:
     async def start(self) -> None:
         if self.number in self.cannot_start:
             raise KafkaConnectionError("no broker")
+        if self.number > 0 and self.may_start is not None:
+            await self.may_start.wait()
 
     async def stop(self) -> None:
         if self.number == 0:
@@ -116,7 +119,7 @@ async def test_what_is_refused_for_its_size_is_an_error_or_waits_for_the_limit(
 
 
 async def test_all_are_confirmed_in_order_when_nothing_fails(producer: ConfirmedProducer) -> None:
-    producer._client.current = FakeClient()  # the second one confirms at once
+    producer._producer = FakeClient()  # type: ignore[assignment]  # the second one confirms at once
     sent = await producer.send([Outgoing("t", b"a"), Outgoing("t", b"b")])
     assert [metadata.offset for metadata in sent] == [1, 2]
     assert producer.failures == 0
@@ -137,6 +140,26 @@ async def test_a_client_that_cannot_connect_is_closed_and_the_one_before_stays(
     assert not first.closed
     first.futures[1].set_result(SimpleNamespace(offset=7))
     assert [metadata.offset for metadata in await sending] == [7]
+
+
+async def test_a_replacement_that_comes_after_the_end_is_closed(
+    producer: ConfirmedProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It used to open the sender again, which nobody closed then."""
+    monkeypatch.setattr(FakeClient, "may_start", asyncio.Event())
+    sending = asyncio.create_task(producer.send([Outgoing("t", b"a")]))
+    await settle()
+    FakeClient.made[0].futures[0].set_exception(InvalidTimestampError())
+    async with asyncio.timeout(20):
+        while len(FakeClient.made) < 2:
+            await asyncio.sleep(0)
+        await producer.stop(0.01)
+        assert FakeClient.may_start is not None
+        FakeClient.may_start.set()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+    assert producer.closed
+    assert FakeClient.made[1].closed
 
 
 async def test_what_nobody_waits_for_any_more_is_not_told_of_as_forgotten(

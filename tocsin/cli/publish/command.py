@@ -1,17 +1,14 @@
-"""``tocsin publish``: one notification, a file of them, or a made load."""
+"""The command ``tocsin publish``."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import socket
 import sys
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,47 +16,19 @@ import click
 import orjson
 from aiokafka.errors import KafkaError
 
-from streams.archive.lines import Archived
-from streams.archive.replay import ArchiveFiles, is_archive
+from streams.archive.replay import is_archive
 from streams.broker.admin import check_refusals
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
-from streams.notifications.decoding import Limits
 from streams.notifications.encoding import EncodingError, encode
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
-from streams.outgoing import Outgoing
-from streams.publishing.bulk import Bulk, Lines, Tally, chunked
-from streams.publishing.generator import generate
-from streams.publishing.lines import make_line_reader
-from streams.settings import Settings
+from streams.publishing.bulk import Bulk, Tally
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.json_records import object_line
 from tocsin.cli.options import PriorityName, brokers_option, examples, json_option
+from tocsin.cli.publish.source import BadLines, Job, Source, now_ms
 from tocsin.cli.running import on_signals, silence_client
-
-_SHOWN_LINES = 20
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What the options ask for."""
-
-    settings: Settings
-    priority: Priority
-    publisher_id: str
-    event_type: str | None
-    payload: Any
-    file: IO[bytes] | None
-    archives: tuple[Path, ...]
-    raw: bool
-    count: int | None
-    seconds: float | None
-    seed: int
-    bad_share: float
-    rate: float | None
-    timeout_s: float
-    as_json: bool
 
 
 class _Input(click.File):
@@ -178,12 +147,12 @@ def command(
     try:
         value = orjson.loads(payload)
         if event_type is not None:
-            encode(publisher_id or "", event_type, priority, value, _now_ms(), "")
+            encode(publisher_id or "", event_type, priority, value, now_ms(), "")
     except orjson.JSONDecodeError as error:
         raise click.UsageError(f"--payload is not JSON: {error}.") from None
     except EncodingError as error:
         raise click.UsageError(str(error)) from None
-    job = _Job(
+    job = Job(
         settings=command_settings(brokers=brokers),
         priority=priority,
         publisher_id=publisher_id or f"publish.{socket.gethostname()}",
@@ -203,11 +172,11 @@ def command(
     sys.exit(asyncio.run(_publish(job)))
 
 
-async def _publish(job: _Job) -> int:
+async def _publish(job: Job) -> int:
     """Do the job, print the count, and return the exit code."""
     tally = Tally()
-    bad_lines = _BadLines(tally)
-    source = _Source(job, bad_lines)
+    bad_lines = BadLines(tally)
+    source = Source(job, bad_lines)
     stop = asyncio.Event()
     silence_client()
     sender = BatchSender(
@@ -277,125 +246,8 @@ async def _connected(sender: Any) -> Exception | None:
     return None
 
 
-class _Source:
-    """Where the messages come from: chunks of items, and how to make a message of one."""
-
-    def __init__(self, job: _Job, bad_lines: _BadLines) -> None:
-        self._job = job
-        self._bad_lines = bad_lines
-        self._topics = {priority: job.settings.notification_topic(priority) for priority in Priority}
-        self._lines = Lines(job.file) if job.file is not None else None
-        limits = Limits(
-            max_bytes=job.settings.max_notification_bytes,
-            max_depth=job.settings.max_depth,
-            max_event_type_length=job.settings.max_event_type_length,
-        )
-        self._read = make_line_reader(job.priority, job.publisher_id, limits)
-        self._ids = _message_ids()
-        self.make: Callable[[Any], Outgoing | None] = self._made
-        if job.event_type is not None:
-            self.make = self._one
-        elif job.file is not None:
-            self.make = self._raw_line if job.raw else self._line
-        self._archives: ArchiveFiles | None = None
-        if job.archives:
-            self.make = self._archived
-            self._archives = ArchiveFiles(job.archives, bad_lines.lost, _note)
-
-    @property
-    def repeats(self) -> int:
-        """Records that were left out, having been sent before."""
-        return 0 if self._archives is None else self._archives.repeats
-
-    def chunks(self) -> AsyncIterator[Sequence[Any]]:
-        """The items."""
-        job = self._job
-        if self._lines is not None:
-            return self._lines.chunks()
-        if self._archives is not None:
-            return chunked(self._archives.records())
-        if job.event_type is not None:
-            return chunked([job.event_type])
-        return chunked(generate(job.seed, job.count, _now_ms(), bad_share=job.bad_share))
-
-    def stop(self) -> None:
-        """End the chunks, even in the middle of a wait for some."""
-        if self._lines is not None:
-            self._lines.stop()
-
-    def _made(self, made: Any) -> Outgoing:
-        value = made.raw
-        if value is None:
-            value = encode(
-                made.publisher_id, made.event_type, made.priority, made.payload, _now_ms(), next(self._ids)
-            )
-        return Outgoing(self._topics[made.priority], value)
-
-    def _one(self, event_type: str) -> Outgoing:
-        job = self._job
-        value = encode(job.publisher_id, event_type, job.priority, job.payload, _now_ms(), next(self._ids))
-        return Outgoing(self._topics[job.priority], value)
-
-    def _raw_line(self, item: tuple[int, bytes | None]) -> Outgoing | None:
-        number, line = item
-        if line is None:
-            self._bad_lines.add(number, "The line is too long.")
-            return None
-        return Outgoing(self._topics[self._job.priority], line)
-
-    def _archived(self, record: Archived) -> Outgoing:
-        # Kafka allows a header without a value, and so does the client.
-        headers: Any = record.headers
-        return Outgoing(self._topics[record.priority], record.value, record.key, headers=headers)
-
-    def _line(self, item: tuple[int, bytes | None]) -> Outgoing | None:
-        number, line = item
-        found = "The line is too long." if line is None else self._read(line, _now_ms(), next(self._ids))
-        if isinstance(found, str):
-            self._bad_lines.add(number, found)
-            return None
-        priority, value = found
-        return Outgoing(self._topics[priority], value)
-
-
-class _BadLines:
-    """Counts lines that cannot be sent, and shows the first ones."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._count = 0
-
-    def add(self, number: int, why: str) -> None:
-        self.lost(1, f"line {number}: {why}")
-
-    def lost(self, number: int, sentence: str) -> None:
-        """Count some records that cannot be sent, and show the sentence on them."""
-        self._tally.failed += number
-        self._count += 1
-        if self._count <= _SHOWN_LINES:
-            click.echo(f"tocsin publish: {visible(sentence)}", err=True)
-
-    def show_rest(self) -> None:
-        if self._count > _SHOWN_LINES:
-            click.echo(f"tocsin publish: and {self._count - _SHOWN_LINES} more broken lines", err=True)
-
-
-def _note(sentence: str) -> None:
-    click.echo(f"tocsin publish: {visible(sentence)}", err=True)
-
-
-def _message_ids() -> Iterator[str]:
-    """Ids in the form of UUIDs, unique like those, made faster: a random start, then counted on."""
-    start = str(uuid.uuid4())[:24]
-    return (f"{start}{number:012x}" for number in itertools.count())
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @contextlib.contextmanager
-def _progress(job: _Job) -> Iterator[Callable[[int], None]]:
+def _progress(job: Job) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error if that is a terminal; gives what tells it of items taken."""
     if not sys.stderr.isatty() or job.event_type is not None:
         yield lambda _: None

@@ -1,0 +1,1 @@
+"""``tocsin publish``: one notification, a file of them, or a made load."""
