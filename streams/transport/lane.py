@@ -10,7 +10,7 @@ from typing import Any
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.cancellation import end
+from streams.cancellation import end, to_the_end
 from streams.upstream.connections import disconnect
 from streams.upstream.fetch_by_id import OnDiverged, OnReset, fetch_by_id
 from streams.upstream.fetch_packing import install_fetch_packing
@@ -87,8 +87,12 @@ class Lane:
             self._on_failed(error)
 
     async def _disconnect(self) -> None:
-        task, self._task = self._task, None
+        # Both are kept until they have ended: a call beside this one, or after it was cancelled, waits too.
+        task, consumer = self._task, self._consumer
         await end(task)
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            await disconnect(consumer)
+        if self._task is task:
+            self._task = None
+        if consumer is not None:
+            await to_the_end(consumer, lambda: disconnect(consumer))
+            if self._consumer is consumer:
+                self._consumer = None
