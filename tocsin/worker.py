@@ -44,6 +44,7 @@ from streams.broker.topic_plan import planned_topics
 from streams.broker.topic_watch import TopicStates, TopicWatch
 from streams.dead_letters.latest import LatestDeadLetters
 from streams.log_lines import BOUNDED
+from streams.quantities import quantity
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.traffic import Traffic
@@ -156,7 +157,8 @@ class Starting:
         topic_ids: Mapping[str, str],  # noqa: ARG002
     ) -> None:
         """Cannot be: the group is joined by a worker that has been made."""
-        raise RuntimeError(f"{len(assigned)} partitions of {len(committed)} came before the worker was made")
+        partitions = quantity(len(assigned), "partition")
+        raise RuntimeError(f"{partitions}, {len(committed)} committed, came before the worker was made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,5 +488,5 @@ class Worker:
             and offset > (committed.get(tp) or 0)
         }
         if further:
-            log.info("Going on from where another pool was, in %d partitions.", len(further))
+            log.info("Going on from where another pool was, in %s.", quantity(len(further), "partition"))
         return further

@@ -28,6 +28,7 @@ from streams.broker.topic_plan import TopicSpec
 from streams.broker.topic_watch import TopicStates, TopicWatch
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
+from streams.quantities import either, quantity
 from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.committed import Committed
@@ -181,7 +182,11 @@ class Archiver:
             else:
                 break
         self._say_former(found)
-        log.info("Archiving %d partitions of %d topics.", len(tps), len({tp.topic for tp in tps}))
+        log.info(
+            "Archiving %s of %s.",
+            quantity(len(tps), "partition"),
+            quantity(len({tp.topic for tp in tps}), "topic"),
+        )
         self._begun = True
         self._look()
 
@@ -207,9 +212,11 @@ class Archiver:
                     await self._out.write(wanted=lambda: False)
             if left := self._out.forget():
                 log.error(
-                    "%d records that were read could not be written: they are not committed, so they are "
-                    "archived when an archiver has their partitions again.",
-                    left,
+                    "%s read could not be written: %s not committed, so %s archived when an archiver has the "
+                    "partitions again.",
+                    quantity(left, "record that was", "records that were"),
+                    either(left, "it is", "they are"),
+                    either(left, "it is", "they are"),
                     extra=BOUNDED,
                 )
 
@@ -264,10 +271,10 @@ class Archiver:
             if not offsets:
                 continue
             log.error(
-                "The topic %s was deleted with %d records of partition %d that were not archived yet "
-                "(offsets %d to %d). The archive has a mark in their place.",
+                "The topic %s was deleted with %s of partition %d not archived yet (offsets %d to %d). The "
+                "archive has a mark in their place.",
                 topic,
-                len(offsets),
+                quantity(len(offsets), "record"),
                 partition,
                 offsets.start,
                 offsets.stop - 1,
@@ -338,8 +345,8 @@ class Archiver:
         now = time.monotonic()
         self._reported = self.records, self._writer.written, now
         log.info(
-            "Archived %d records in %.0f s, %.0f/s, as %.1f MiB; %d are waiting in the topics.",
-            self.records - records,
+            "Archived %s in %.0f s, %.0f/s, as %.1f MiB; waiting in the topics: %d.",
+            quantity(self.records - records, "record"),
             now - at,
             (self.records - records) / max(now - at, 0.001),
             (self._writer.written - written) / 2**20,

@@ -25,6 +25,7 @@ from streams.dead_letters.topic import Skipped, dead_letters
 from streams.log_lines import BOUNDED
 from streams.notifications.masking import Masker
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import ConfigurationError, Settings
 from streams.transport.reader_connections import modest_reader, topic_fault
@@ -351,7 +352,7 @@ class _Reading:
             result.done = replay.done
             result.failed += replay.failed
         if told > _SHOWN_FAILURES:
-            result.sentences.append(f"{told - _SHOWN_FAILURES} more have failed.")
+            result.sentences.append(quantity(told - _SHOWN_FAILURES, "more has failed.", "more have failed."))
         # They name dead letters and topics, which anybody may have named.
         result.sentences = [visible(sentence) for sentence in result.sentences]
         return result

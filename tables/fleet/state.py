@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from streams.settings import Settings
 
 #: Version of the rows that are written and read.
@@ -215,7 +216,7 @@ def decode_key(key: bytes | None) -> str:
         LeftOutError: it has none.
     """
     if not key or len(key) > MOST_KEY_BYTES:
-        raise LeftOutError("unreadable", f"a key of {len(key or b'')} bytes")
+        raise LeftOutError("unreadable", f"a key of {quantity(len(key or b''), 'byte')}")
     try:
         return visible(key.decode())
     except UnicodeDecodeError:

@@ -16,6 +16,7 @@ from streams.archive.archiver import Archiver, group_of
 from streams.archive.files import ArchiveWriter, finish_left_behind
 from streams.broker.admin import admin_client
 from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
+from streams.quantities import quantity
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
@@ -105,7 +106,9 @@ async def _archive(settings: Settings, writer: ArchiveWriter, group: str, ready_
         except Exception:
             log.critical("The archiver has failed.", exc_info=True)
             return 1
-    log.info("Archived %d records, %.1f MiB compressed.", archiver.records, writer.written / 2**20)
+    log.info(
+        "Archived %s, %.1f MiB compressed.", quantity(archiver.records, "record"), writer.written / 2**20
+    )
     return 0
 
 

@@ -16,6 +16,7 @@ from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
 from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
 from streams.publishing.rabbit_urls import rabbit_urls
+from streams.quantities import quantity
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
@@ -172,7 +173,11 @@ async def _bridge(settings: Settings, source: RabbitSource, patience_s: float) -
             finally:
                 await brokers.stop()
                 await writer.stop(0.0)
-        log.info("%d messages were confirmed, %d of them as dead letters.", bridge.confirmed, bridge.refused)
+        log.info(
+            "%s confirmed, %d of that as dead letters.",
+            quantity(bridge.confirmed, "message was", "messages were"),
+            bridge.refused,
+        )
 
 
 async def _check_topics(settings: Settings, source: RabbitSource) -> bool:

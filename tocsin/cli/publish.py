@@ -32,6 +32,7 @@ from streams.outgoing import Outgoing
 from streams.publishing.bulk import Bulk, Lines, Tally, chunked
 from streams.publishing.generator import generate
 from streams.publishing.lines import make_line_reader
+from streams.quantities import quantity
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.json_records import object_line
@@ -377,7 +378,8 @@ class _BadLines:
 
     def show_rest(self) -> None:
         if self._count > _SHOWN_LINES:
-            click.echo(f"tocsin publish: and {self._count - _SHOWN_LINES} more broken lines", err=True)
+            rest = quantity(self._count - _SHOWN_LINES, "more broken line")
+            click.echo(f"tocsin publish: and {rest}", err=True)
 
 
 def _note(sentence: str) -> None:

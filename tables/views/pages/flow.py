@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from tables.fleet.memory import FORGET_S, SILENT_S, Member
 from tables.fleet.state import Partitions
 from tables.fleet.totals import order_of
@@ -141,7 +142,7 @@ def _partitions(partitions: Sequence[Partitions]) -> list[dict[str, str]]:
     for each in sorted(partitions, key=lambda part: part.priority is None):
         numbers = ranges(each.numbers)
         if each.more:
-            numbers = f"{numbers} and {each.more} more" if numbers else f"{each.more} partitions"
+            numbers = f"{numbers} and {each.more} more" if numbers else quantity(each.more, "partition")
         shown.append(
             {
                 "name": each.priority or each.topic,

@@ -115,7 +115,7 @@ async def test_what_is_not_current_is_said() -> None:
         fake.fleet.memory.take(b"a", b"nonsense", NOW_S, 0.0, live=True)
     seen = words(await load(fake))
     assert "There is no topic tocsin-status." in seen
-    assert "1 rows that could not be read were left out." in seen
+    assert "1 row that could not be read was left out." in seen
 
 
 @pytest.mark.parametrize("text", HOSTILE)
