@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, NoReturn
 
 import aiokafka
@@ -86,9 +86,13 @@ class FleetReader(Follower):
         """Time, in seconds since 1970, up to which the topic was read; 0 before it was."""
         return self._ends.as_of
 
-    def look(self) -> Fleet:
-        """All workers, as of then."""
-        return self._memory.look(*self._read_until())
+    def moment(self) -> object:
+        """Something that is equal for as long as all workers are as they were."""
+        return self._memory.moment(*self._read_until())
+
+    def looking(self) -> Generator[None, None, Fleet]:
+        """All workers, as of then, found in short steps."""
+        return self._memory.looking(*self._read_until())
 
     @property
     def silent_s(self) -> float:

@@ -174,7 +174,7 @@ class ViewServer:
             sources.counts.totals.applied,
             sources.counts.complete,
             sources.alerts.changes,
-            sources.fleet.look(),
+            sources.fleet.moment(),
             (ready.ok, *ready.reasons, live.ok, *live.reasons),
             sum(sources.stats.dead_letters.values()),
             self._letters.changes.counts.total(),

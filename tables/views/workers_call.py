@@ -52,8 +52,8 @@ class WorkersCall:
     async def _made(self) -> Answer:
         async with self._live.lane.work() as pieces:
             source = self._sources.fleet
-            fleet, as_of = source.look(), rfc3339(source.as_of)
-            await pieces.rest()
+            as_of = rfc3339(source.as_of)
+            fleet = await pieces.outcome(source.looking())
             workers = []
             for member in fleet.members:
                 workers.append(msgspec.Raw(_encode(worker_body(member))))

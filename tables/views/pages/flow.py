@@ -66,8 +66,8 @@ class FlowPage:
         sources = self._layout.sources
         settings, source = sources.settings, sources.fleet
         async with self._layout.live.lane.work() as pieces:
-            fleet, as_of = source.look(), source.as_of
-            await pieces.rest()
+            as_of = source.as_of
+            fleet = await pieces.outcome(source.looking())
             totals = fleet.totals
             topics = {each.value: settings.notification_topic(each) for each in settings.priorities}
             names = sorted({*topics, *totals.classes}, key=order_of)

@@ -118,9 +118,13 @@ class FakeFleet:
         """Seconds for which none was heard from."""
         return self.memory.silent_s(0.0, NOW_S)
 
-    def look(self) -> Fleet:
-        """All workers."""
-        return self.memory.look(0.0, NOW_S)
+    def moment(self) -> object:
+        """Something that is equal for as long as all workers are as they were."""
+        return self.memory.moment(0.0, NOW_S)
+
+    def looking(self) -> Generator[None, None, Fleet]:
+        """All workers, in steps."""
+        return self.memory.looking(0.0, NOW_S)
 
 
 def run(steps: Generator[None, None, Ended]) -> Ended:
