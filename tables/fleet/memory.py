@@ -92,6 +92,8 @@ class FleetMemory:
         self._own: tuple[str, WorkerState, int] | None = None
         #: Brokers' time of the newest row, and when it was taken.
         self._newest: tuple[float, float] | None = None
+        #: Brokers' time of the newest row of a worker that combines counts: one of the main pool.
+        self._newest_combiner_s: float | None = None
         self._live = False
         self.left_out: Counter[LeftOut] = Counter()
         #: Grows with all that is taken.
@@ -138,6 +140,8 @@ class FleetMemory:
         if state is None or value is None:
             self._forget(worker)
             return
+        if not state.pool:
+            self._newest_combiner_s = written_s
         runs = self._rows[worker] = self._rows.pop(worker, {})
         before = runs.pop(state.run, None)
         if before is None:
@@ -254,6 +258,14 @@ class FleetMemory:
             return math.inf
         return max(0.0, self.now_s(steady, wall_s) - self._newest[0])
 
+    def combiners_silent_s(self, steady: float, wall_s: float) -> float:
+        """Do as `silent_s` of those that combine counts: the workers of the main pool."""
+        if self._own is not None and not self._own[1].pool:
+            return 0.0
+        if self._newest_combiner_s is None:
+            return math.inf
+        return max(0.0, self.now_s(steady, wall_s) - self._newest_combiner_s)
+
     def _is_own(self, worker: str, row: _Row) -> bool:
         """Whether a row is of the worker that has this memory, or of a process in whose place it is."""
         if self._own is None:
@@ -274,6 +286,7 @@ class NoFleet:
     trouble: str | None = None
     as_of = 0.0
     silent_s = 0.0
+    combiners_silent_s = 0.0
     _nobody: Final = Fleet()
 
     def moment(self) -> object:
@@ -282,5 +295,5 @@ class NoFleet:
 
     def looking(self) -> Generator[None, None, Fleet]:
         """Nobody."""
+        yield from ()
         return self._nobody
-        yield

@@ -99,6 +99,11 @@ class FleetReader(Follower):
         """Seconds for which no worker was heard from, as of then; infinite where there is no row of any."""
         return self._memory.silent_s(*self._read_until())
 
+    @property
+    def combiners_silent_s(self) -> float:
+        """Seconds for which no worker was heard from that combines counts, likewise."""
+        return self._memory.combiners_silent_s(*self._read_until())
+
     def _read_until(self) -> tuple[float, float]:
         """Up to when the topic was read, by the steady clock and by the reader's own."""
         # While brokers are away nobody can be heard, which says nothing of the workers.

@@ -300,6 +300,10 @@ class FleetSource(Protocol):
     def silent_s(self) -> float:
         """Seconds up to ``as_of`` for which no worker was heard from; infinite where none ever was."""
 
+    @property
+    def combiners_silent_s(self) -> float:
+        """The same of those that combine counts: the workers of the main pool."""
+
     def moment(self) -> object:
         """Something that is equal for as long as all workers are as they were."""
 

@@ -108,6 +108,8 @@ class FakeFleet:
         self.missing: set[int] = set()
         self.trouble: str | None = None
         self.as_of = NOW_S - 0.5
+        #: Whether they are read by a worker of the main pool.
+        self.combines = True
 
     def write(self, worker: str, state: WorkerState, ago_s: float = 1.0) -> None:
         """A row that a worker wrote so long ago."""
@@ -117,6 +119,11 @@ class FakeFleet:
     def silent_s(self) -> float:
         """Seconds for which none was heard from."""
         return self.memory.silent_s(0.0, NOW_S)
+
+    @property
+    def combiners_silent_s(self) -> float:
+        """Seconds for which none of the main pool was heard from."""
+        return 0.0 if self.combines else self.memory.combiners_silent_s(0.0, NOW_S)
 
     def moment(self) -> object:
         """Something that is equal for as long as all workers are as they were."""
