@@ -28,6 +28,7 @@ from streams.broker.topic_plan import TopicSpec
 from streams.broker.topic_watch import TopicStates, TopicWatch
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
+from streams.notifications.priority import Priority
 from streams.quantities import either, quantity
 from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings
@@ -103,11 +104,27 @@ class Archiver:
         self._letting_go = asyncio.Lock()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reported = 0, 0, time.monotonic()
+        #: Records that have a mark in their place, as of what was taken.
+        self.missing = 0
 
     @property
     def records(self) -> int:
         """Records that are durable."""
         return self._out.records
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of lines that are not durable yet."""
+        return self._out.held_bytes
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of its share."""
+        return len(self._tps) if self._begun else 0
+
+    def waiting(self) -> dict[Priority, int]:
+        """Records of its share that were not read yet, as far as is known."""
+        return {self._topics[topic]: lane.behind() for topic, lane in self._lanes.items()}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Archive until ``stop`` is set; then write, commit and finish what was read, and leave the group.
@@ -290,6 +307,7 @@ class Archiver:
         priority, topic_id = self._topics[topic], self._lanes[topic].topic_id
         tp = TopicPartition(topic, taken.partition)
         if isinstance(taken.records, Missing):
+            self.missing += len(taken.records.offsets)
             line = missing_line(
                 topic, priority, tp.partition, taken.records.offsets, taken.records.why, topic_id
             )
@@ -350,5 +368,5 @@ class Archiver:
             now - at,
             (self.records - records) / max(now - at, 0.001),
             (self._writer.written - written) / 2**20,
-            sum(lane.behind() for lane in self._lanes.values()),
+            sum(self.waiting().values()),
         )
