@@ -17,7 +17,7 @@ from markupsafe import Markup
 from streams.notifications.visible import visible
 from streams.quantities import quantity
 from tables.fleet.totals import ClassTotals
-from tables.views.pages.templating import cut, number, rate
+from tables.views.pages.templating import cut, number, percent, rate
 from tables.views.times import age
 
 _ROW: Final = 56
@@ -133,7 +133,9 @@ def _class_row(top: float, name: str, topic: str, totals: ClassTotals | None) ->
             due=x + (bar - 1.5) * totals.configured_share,
         ),
         share.format(
-            x, middle - 2, f"{100 * totals.achieved_share:.1f} %, due {100 * totals.configured_share:.1f}"
+            x,
+            middle - 2,
+            f"{percent(100 * totals.achieved_share)}, due {percent(100 * totals.configured_share)}",
         ),
     ]
 

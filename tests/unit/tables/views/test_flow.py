@@ -83,7 +83,7 @@ async def test_the_page_shows_all_workers_and_what_they_have_together() -> None:
     assert seen.count("2 000") == 2
     assert seen.count("10 000") == 2
     assert "75.0 % due 25.0 %" in seen
-    assert "75.0 %, due 25.0" in seen  # in the drawing
+    assert "75.0 %, due 25.0 %" in seen  # in the drawing
     assert "Counted are all records, dead letters among them." in seen
     assert "CRITICAL 0\u20132, 7" in seen
     assert "DEBUG 3 and 4 more given to nobody" in seen
