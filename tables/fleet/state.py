@@ -98,11 +98,16 @@ class Partitions(msgspec.Struct, frozen=True):
 
 
 class DeadLetters(msgspec.Struct, frozen=True):
-    """Dead letters that a worker has made since it started, of one priority and reason."""
+    """Dead letters that a worker has made since it started, of one priority and reason.
+
+    Attributes:
+        bytes: of their values; None where an older worker does not say it.
+    """
 
     priority: Annotated[str, msgspec.Meta(max_length=50)]
     reason: Annotated[str, msgspec.Meta(max_length=100)]
     count: _Count
+    bytes: _Count | None = None
 
 
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):

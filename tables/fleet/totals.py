@@ -55,6 +55,7 @@ class FleetTotals:
         ready: how many of them work on their share.
         classes: by priority, the most urgent first, then any that are not known here.
         dead_letters: by priority and reason, the most frequent ones, since each worker started.
+        dead_letter_bytes: of the values of these; None where a worker does not say it.
         repairs: by name, the most frequent ones, since each worker started.
     """
 
@@ -62,6 +63,7 @@ class FleetTotals:
     ready: int = 0
     classes: dict[str, ClassTotals] = field(default_factory=dict)
     dead_letters: dict[tuple[str, str], int] = field(default_factory=dict)
+    dead_letter_bytes: dict[tuple[str, str], int | None] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
 
 
@@ -90,6 +92,7 @@ def merging(workers: Iterable[WorkerState]) -> Generator[None, None, FleetTotals
     """Do as `merged`, a step for each worker and for each class: with many workers it takes milliseconds."""
     states = list(workers)
     dead: Counter[tuple[str, str]] = Counter()
+    sizes: dict[tuple[str, str], int | None] = {}
     repairs: Counter[str] = Counter()
     #: Class -> the workers that serve it, by their places in ``states``.
     serving: defaultdict[str, list[tuple[int, ClassState]]] = defaultdict(list)
@@ -100,7 +103,9 @@ def merging(workers: Iterable[WorkerState]) -> Generator[None, None, FleetTotals
         for name, count in state.repairs.items():
             repairs[name] += count
         for each in state.dead_letters:
-            dead[each.priority, each.reason] += each.count
+            key = each.priority, each.reason
+            dead[key] += each.count
+            sizes[key] = _added(sizes.get(key, 0), each.bytes)
         service.append(math.fsum(each.service_per_s for each in state.classes.values()))
         yield
     all_service = math.fsum(service)
@@ -115,18 +120,28 @@ def merging(workers: Iterable[WorkerState]) -> Generator[None, None, FleetTotals
         share = min(1.0, due / all_weights) if all_weights > 0 else 0.0
         yield
         classes[name] = yield from _class_totals([each for _, each in serving[name]], share, all_service)
+    letters = dict(
+        sorted(
+            _bounded(dead, MOST_DEAD_LETTERS, (OTHER, OTHER)).items(),
+            key=lambda each: (*order_of(each[0][0]), each[0][1]),
+        )
+    )
+    shown: dict[tuple[str, str], int | None] = dict.fromkeys(letters, 0)
+    for key, size in sizes.items():
+        listed = key if key in shown else (OTHER, OTHER)
+        shown[listed] = _added(shown[listed], size)
     return FleetTotals(
         workers=len(states),
         ready=sum(state.ready for state in states),
         classes=classes,
-        dead_letters=dict(
-            sorted(
-                _bounded(dead, MOST_DEAD_LETTERS, (OTHER, OTHER)).items(),
-                key=lambda each: (*order_of(each[0][0]), each[0][1]),
-            )
-        ),
+        dead_letters=letters,
+        dead_letter_bytes=shown,
         repairs=dict(sorted(_bounded(repairs, MOST_REPAIRS, OTHER).items())),
     )
+
+
+def _added(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def _bounded(counts: Counter[_Name], most: int, other: _Name) -> Counter[_Name]:

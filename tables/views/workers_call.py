@@ -67,8 +67,8 @@ class WorkersCall:
                 left_out=dict(sorted(fleet.left_out.items())),
                 classes=[class_body(priority, found) for priority, found in totals.classes.items()],
                 dead_letters=[
-                    WorkerDeadLettersBody(priority, reason, count)
-                    for (priority, reason), count in totals.dead_letters.items()
+                    WorkerDeadLettersBody(*key, count, totals.dead_letter_bytes[key])
+                    for key, count in totals.dead_letters.items()
                 ],
                 repairs=totals.repairs,
                 workers=workers,  # type: ignore[arg-type]  # encoded already, in pieces

@@ -95,7 +95,7 @@ class FlowPage:
             "silent_s": round(SILENT_S),
             "forget_min": round(FORGET_S / 60),
             "dead_letters": [
-                (visible(priority), visible(reason), count)
+                (visible(priority), visible(reason), count, totals.dead_letter_bytes[priority, reason])
                 for (priority, reason), count in sorted(
                     totals.dead_letters.items(),
                     key=lambda each: (-each[1], *order_of(each[0][0]), each[0][1]),

@@ -62,7 +62,7 @@ def busy(run: str = "a", **values: object) -> WorkerState:
             Partitions("notifications.debug", "unassigned", [3], "DEBUG", more=4),
             Partitions("tocsin-partials", "resting", [5]),
         ],
-        "dead_letters": [DeadLetters("DEBUG", "not-json", 3)],
+        "dead_letters": [DeadLetters("DEBUG", "not-json", 3, 4608)],
         "repairs": {"timestamp-repaired": 2},
     }
     return worker_state(run, **made | values)
@@ -88,7 +88,7 @@ async def test_the_page_shows_all_workers_and_what_they_have_together() -> None:
     assert "CRITICAL 0\u20132, 7" in seen
     assert "DEBUG 3 and 4 more given to nobody" in seen
     assert "tocsin-partials 5 resting" in seen  # a state of a newer worker
-    assert "not-json DEBUG 6" in seen
+    assert "not-json DEBUG 6 9.0 KiB" in seen
     assert "timestamp-repaired 4" in seen
     assert 'href="dead-letters"' in page
     assert 'href="api/v1/workers"' in page

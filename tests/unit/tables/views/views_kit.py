@@ -212,6 +212,7 @@ class FakeSources:
         self.counted = Counter({Priority.ERROR: 7})
         self.forwarded = Counter({Priority.ERROR: 6})
         self.dead_letters = Counter({(Priority.ERROR, Reason.NOT_JSON): 2})
+        self.dead_letter_bytes = Counter({(Priority.ERROR, Reason.NOT_JSON): 1234})
         self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
         self.counted_latencies = {priority: Latencies() for priority in DEFAULT_PRIORITIES}
         self.alerted_latencies = {priority: Latencies() for priority in FORWARDED}
