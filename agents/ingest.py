@@ -57,6 +57,8 @@ class IngestStats:
     counted: Counter[Priority] = field(default_factory=Counter)
     forwarded: Counter[Priority] = field(default_factory=Counter)
     dead_letters: Counter[tuple[Priority, Reason]] = field(default_factory=Counter)
+    #: Bytes of the values of these.
+    dead_letter_bytes: Counter[tuple[Priority, Reason]] = field(default_factory=Counter)
     repairs: Counter[Repair] = field(default_factory=Counter)
     #: Records whose stated time lies too far from the broker's.
     time_replaced: int = 0
@@ -191,6 +193,7 @@ class Ingest:
         event_ms, _ = self._event_time(reading, None, record, priority)
         letter = dead_letter(self._dead_letter_topic, tp, record, counter.source, why)
         self.stats.dead_letters[priority, why.reason] += 1
+        self.stats.dead_letter_bytes[priority, why.reason] += len(record.value or b"")
         await self._effects.send(tp, record.offset, letter, truncated)
         if priority in self._alert_topics:
             alerts = self._unreadable_of(tp, priority, counter.source)

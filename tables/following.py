@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.cancellation import end
+from streams.cancellation import end, to_the_end
 from streams.retries import Backoff, Retries
 from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
@@ -148,9 +148,12 @@ class Follower(ABC):
         return consumer
 
     async def _disconnect(self) -> None:
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            await disconnect(consumer)
+        # Kept until it is disconnected: a call beside this one, or after one that was cancelled, waits too.
+        consumer = self._consumer
+        if consumer is not None:
+            await to_the_end(consumer, lambda: disconnect(consumer))
+            if self._consumer is consumer:
+                self._consumer = None
 
     @abstractmethod
     async def _read(self, consumer: aiokafka.AIOKafkaConsumer) -> NoReturn:

@@ -92,6 +92,7 @@ class WorkerFigures:
         self.counted_lost: Mapping[Priority, int] = worker.lives.counted_lost
         #: Records that could not be read, by priority and reason; repairs of those that could, by name.
         self.dead_letters: Mapping[tuple[Priority, Reason], int] = stats.dead_letters
+        self.dead_letter_bytes: Mapping[tuple[Priority, Reason], int] = stats.dead_letter_bytes
         self.repairs: Mapping[Repair, int] = stats.repairs
         #: Record times that are not the brokers'; notifications dated long before their record's.
         self.record_times: Mapping[tuple[Priority, RecordTime], int] = stats.record_times

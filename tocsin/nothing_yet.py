@@ -28,6 +28,7 @@ class NothingYet:
     counted_latencies: Mapping[Priority, Histogram] = field(default_factory=dict)
     alerted_latencies: Mapping[Priority, Histogram] = field(default_factory=dict)
     dead_letters: Mapping[tuple[Priority, Reason], int] = field(default_factory=dict)
+    dead_letter_bytes: Mapping[tuple[Priority, Reason], int] = field(default_factory=dict)
     repairs: Mapping[Repair, int] = field(default_factory=dict)
     never_read: Mapping[Priority, int] = field(default_factory=dict)
     counted_lost: Mapping[Priority, int] = field(default_factory=dict)

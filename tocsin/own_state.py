@@ -159,7 +159,9 @@ class OwnState:
             },
             partitions=self._partitions(),
             dead_letters=[
-                DeadLetters(priority.value, reason.value, count)
+                DeadLetters(
+                    priority.value, reason.value, count, stats.dead_letter_bytes.get((priority, reason), 0)
+                )
                 for (priority, reason), count in sorted(stats.dead_letters.items())
                 if count
             ],

@@ -14,6 +14,7 @@ from streams.broker.clock_check import ClockCheck
 from streams.broker.outage import BrokerWatch
 from streams.broker.topic_watch import TopicWatch
 from streams.dead_letters.latest import LatestDeadLetters
+from streams.quantities import quantity
 from streams.settings import Settings
 from streams.upstream.recovery_progress import RecoveryProgress
 from tables.alerts_reader import AlertsReader
@@ -111,4 +112,5 @@ class Starting:
         topic_ids: Mapping[str, str],  # noqa: ARG002
     ) -> None:
         """Cannot be: the group is joined by a worker that has been made."""
-        raise RuntimeError(f"{len(assigned)} partitions of {len(committed)} came before the worker was made")
+        partitions = quantity(len(assigned), "partition")
+        raise RuntimeError(f"{partitions}, {len(committed)} committed, came before the worker was made")

@@ -38,6 +38,7 @@ from streams.broker.self_check import CheckedCluster
 from streams.broker.topic_plan import planned_topics
 from streams.broker.topic_watch import TopicStates
 from streams.log_lines import BOUNDED
+from streams.quantities import quantity
 from streams.transport.committable import CommittableOffsets
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
@@ -392,5 +393,5 @@ class Worker:
             and offset > (committed.get(tp) or 0)
         }
         if further:
-            log.info("Going on from where another pool was, in %d partitions.", len(further))
+            log.info("Going on from where another pool was, in %s.", quantity(len(further), "partition"))
         return further

@@ -28,6 +28,8 @@ from streams.broker.topic_plan import TopicSpec
 from streams.broker.topic_watch import TopicStates, TopicWatch
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
+from streams.notifications.priority import Priority
+from streams.quantities import either, quantity
 from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.committed import Committed
@@ -102,11 +104,27 @@ class Archiver:
         self._letting_go = asyncio.Lock()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reported = 0, 0, time.monotonic()
+        #: Records that have a mark in their place, as of what was taken.
+        self.missing = 0
 
     @property
     def records(self) -> int:
         """Records that are durable."""
         return self._out.records
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of lines that are not durable yet."""
+        return self._out.held_bytes
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of its share."""
+        return len(self._tps) if self._begun else 0
+
+    def waiting(self) -> dict[Priority, int]:
+        """Records of its share that were not read yet, as far as is known."""
+        return {self._topics[topic]: lane.behind() for topic, lane in self._lanes.items()}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Archive until ``stop`` is set; then write, commit and finish what was read, and leave the group.
@@ -181,7 +199,11 @@ class Archiver:
             else:
                 break
         self._say_former(found)
-        log.info("Archiving %d partitions of %d topics.", len(tps), len({tp.topic for tp in tps}))
+        log.info(
+            "Archiving %s of %s.",
+            quantity(len(tps), "partition"),
+            quantity(len({tp.topic for tp in tps}), "topic"),
+        )
         self._begun = True
         self._look()
 
@@ -207,9 +229,11 @@ class Archiver:
                     await self._out.write(wanted=lambda: False)
             if left := self._out.forget():
                 log.error(
-                    "%d records that were read could not be written: they are not committed, so they are "
-                    "archived when an archiver has their partitions again.",
-                    left,
+                    "%s read could not be written: %s not committed, so %s archived when an archiver has the "
+                    "partitions again.",
+                    quantity(left, "record that was", "records that were"),
+                    either(left, "it is", "they are"),
+                    either(left, "it is", "they are"),
                     extra=BOUNDED,
                 )
 
@@ -264,10 +288,10 @@ class Archiver:
             if not offsets:
                 continue
             log.error(
-                "The topic %s was deleted with %d records of partition %d that were not archived yet "
-                "(offsets %d to %d). The archive has a mark in their place.",
+                "The topic %s was deleted with %s of partition %d not archived yet (offsets %d to %d). The "
+                "archive has a mark in their place.",
                 topic,
-                len(offsets),
+                quantity(len(offsets), "record"),
                 partition,
                 offsets.start,
                 offsets.stop - 1,
@@ -283,6 +307,7 @@ class Archiver:
         priority, topic_id = self._topics[topic], self._lanes[topic].topic_id
         tp = TopicPartition(topic, taken.partition)
         if isinstance(taken.records, Missing):
+            self.missing += len(taken.records.offsets)
             line = missing_line(
                 topic, priority, tp.partition, taken.records.offsets, taken.records.why, topic_id
             )
@@ -338,10 +363,10 @@ class Archiver:
         now = time.monotonic()
         self._reported = self.records, self._writer.written, now
         log.info(
-            "Archived %d records in %.0f s, %.0f/s, as %.1f MiB; %d are waiting in the topics.",
-            self.records - records,
+            "Archived %s in %.0f s, %.0f/s, as %.1f MiB; waiting in the topics: %d.",
+            quantity(self.records - records, "record"),
             now - at,
             (self.records - records) / max(now - at, 0.001),
             (self._writer.written - written) / 2**20,
-            sum(lane.behind() for lane in self._lanes.values()),
+            sum(self.waiting().values()),
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from streams.archive.members import pack, whole_end
+from streams.quantities import quantity
 
 log = logging.getLogger(__name__)
 
@@ -264,7 +265,11 @@ def _finish_one(path: Path) -> str | None:
         os.fsync(descriptor)
         path.rename(_finished(path))
         disk.sync_folder(path.parent)
-        torn = f", less its torn end of {size - end} bytes, which was not committed" if size > end else ""
+        torn = (
+            f", less its torn end of {quantity(size - end, 'byte')}, which was not committed"
+            if size > end
+            else ""
+        )
         return f"{path} was left behind by an archiver that crashed: finished{torn}."
     finally:
         os.close(descriptor)

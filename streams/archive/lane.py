@@ -14,6 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.log_lines import BOUNDED
+from streams.quantities import either, quantity
 from streams.records import Record
 from streams.retries import Backoff, Retries
 from streams.transport.lane import Lane
@@ -226,11 +227,12 @@ class ArchiveLane(Lane):
         if offset <= first:
             return
         log.error(
-            "%d records of %s, partition %d, were deleted before they were archived (offsets %d to %d): give "
-            "the topic a longer retention.ms, or run more archivers. The archive has a mark in their place.",
-            offset - first,
+            "%s of %s, partition %d, %s archived (offsets %d to %d): give the topic a longer retention.ms, "
+            "or run more archivers. The archive has a mark in their place.",
+            quantity(offset - first, "record"),
             self.topic,
             partition,
+            either(offset - first, "was deleted before it was", "were deleted before they were"),
             first,
             offset - 1,
             extra=BOUNDED,

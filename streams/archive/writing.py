@@ -97,10 +97,17 @@ class DurableThenCommit:
         #: Counts what was forgotten: what was taken before is not committed any more.
         self._assignment = 0
         self.pending = Pending()
+        #: Bytes that are being written.
+        self._writing = 0
         #: Why the disk takes nothing; None while it does.
         self.fault: str | None = None
         #: Records that are durable.
         self.records = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of lines that were taken and are not durable."""
+        return len(self.pending.lines) + self._writing
 
     def take(self, tp: TopicPartition, lines: bytes | bytearray, number: int, after: Position) -> None:
         """Take lines of a partition.
@@ -147,10 +154,12 @@ class DurableThenCommit:
             self._much.clear()
             self._room.set()
             assignment, durable, cancelled = self._assignment, not batch.lines, False
+            self._writing = len(batch.lines)
             try:
                 if not durable:
                     durable, cancelled = await self._append(bytes(batch.lines), wanted)
             finally:
+                self._writing = 0
                 if not durable and assignment == self._assignment:
                     self._put_back(batch)
             if durable:

@@ -21,6 +21,7 @@ from streams.broker.topic_problems import TopicProblem, likely_slices, listed
 from streams.broker.topics import EnsuredTopics, ensure_topics, examine_topics
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
+from streams.quantities import quantity
 from streams.retries import Backoff, Retries
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 
@@ -184,8 +185,8 @@ async def _checked(settings: Settings, timeout_s: float, patience_s: float) -> C
         _log.info("Created the topics %s.", ", ".join(ensured.created))
     if partitions != settings.partitions:
         _log.info(
-            "The notification topics have %d partitions, so TOCSIN_PARTITIONS=%d is not used.",
-            partitions,
+            "The notification topics have %s, so TOCSIN_PARTITIONS=%d is not used.",
+            quantity(partitions, "partition"),
             settings.partitions,
         )
     return CheckedCluster(

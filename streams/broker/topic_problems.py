@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streams.broker.topic_plan import TopicSpec, access
+from streams.quantities import quantity
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, TopicDescription
 
 #: Errors that are told in full.
@@ -104,7 +105,7 @@ class _Finder:
         if topic.leaderless:
             self.error(
                 spec,
-                f"has no leader for {topic.leaderless} of its {topic.partitions} partitions: "
+                f"has no leader for {topic.leaderless} of its {quantity(topic.partitions, 'partition')}: "
                 "start the brokers that hold them",
             )
         if spec.state:
@@ -113,13 +114,13 @@ class _Finder:
             others = "other notification topics" if spec.notifications else "notification topics"
             self.warning(
                 spec,
-                f"has {topic.partitions} partitions where {others} have {self.target}: "
+                f"has {quantity(topic.partitions, 'partition')} where {others} have {self.target}: "
                 f"raise it to {self.target} with `kafka-topics.sh --alter --partitions {self.target}`",
             )
         if topic.replication < spec.replication_factor:
             self.warning(
                 spec,
-                f"has {topic.replication} replicas where TOCSIN_REPLICATION_FACTOR wants "
+                f"has {quantity(topic.replication, 'replica')} where TOCSIN_REPLICATION_FACTOR wants "
                 f"{spec.replication_factor}: add some with `kafka-reassign-partitions.sh`",
             )
 
@@ -127,14 +128,16 @@ class _Finder:
         if topic.partitions < spec.partitions:
             self.error(
                 spec,
-                f"has {topic.partitions} partitions and counts are kept in {spec.partitions} slices: raise "
-                f"it with `kafka-topics.sh --alter --partitions {spec.partitions}`",
+                f"has {quantity(topic.partitions, 'partition')} and counts are kept in "
+                f"{quantity(spec.partitions, 'slice')}: raise it with "
+                f"`kafka-topics.sh --alter --partitions {spec.partitions}`",
             )
         elif topic.partitions > spec.partitions:
             self.warning(
                 spec,
-                f"has {topic.partitions} partitions and counts are kept in {spec.partitions} slices, so the "
-                "others stay empty: leave it as it is, and raise notification topics alone",
+                f"has {quantity(topic.partitions, 'partition')} and counts are kept in "
+                f"{quantity(spec.partitions, 'slice')}, so the others stay empty: leave it as it is, and "
+                "raise notification topics alone",
             )
 
     def look_at_config(self, spec: TopicSpec, config: Mapping[str, str]) -> None:
@@ -266,8 +269,8 @@ def find_few_partitions(
         TopicProblem(
             "warning",
             name,
-            f"has {found[name].partitions} partitions and TOCSIN_PARTITIONS={wanted} is for new topics "
-            "alone: docs/operations.md says how a topic is given more",
+            f"has {quantity(found[name].partitions, 'partition')} and TOCSIN_PARTITIONS={wanted} is for new "
+            "topics alone: docs/operations.md says how a topic is given more",
         )
         for name in names
         if name in found and found[name].error is None and found[name].partitions < wanted

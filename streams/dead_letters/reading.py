@@ -19,6 +19,7 @@ from streams.dead_letters.replay import Replay, ReplayStoppedError
 from streams.dead_letters.topic import Skipped, dead_letters
 from streams.notifications.masking import Masker
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import Settings
 from streams.transport.topic_reader import TopicReader
@@ -204,7 +205,7 @@ class Reading:
             result.done = replay.done
             result.failed += replay.failed
         if told > _SHOWN_FAILURES:
-            result.sentences.append(f"{told - _SHOWN_FAILURES} more have failed.")
+            result.sentences.append(quantity(told - _SHOWN_FAILURES, "more has failed.", "more have failed."))
         # They name dead letters and topics, which anybody may have named.
         result.sentences = [visible(sentence) for sentence in result.sentences]
         return result

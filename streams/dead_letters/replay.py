@@ -16,6 +16,7 @@ from streams.dead_letters.choice import Choice
 from streams.dead_letters.letters import replay_headers, replay_note
 from streams.dead_letters.topic import Found
 from streams.outgoing import Outgoing
+from streams.quantities import quantity
 from streams.settings import Settings
 from streams.upstream.topic_ids import TopicDescription, fetch_topics
 
@@ -123,7 +124,7 @@ class Replay:
             return
         if self._producer is None:  # a dry run
             before = f", its replay {times + 1}" if times else ""
-            what = f"{letter.id} ({letter.reason}, {len(letter.value or b'')} bytes{before})"
+            what = f"{letter.id} ({letter.reason}, {quantity(len(letter.value or b''), 'byte')}{before})"
             self._would_send(f"would send {what} to {topic}")
             self.done += 1
             return

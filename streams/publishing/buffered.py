@@ -24,6 +24,7 @@ from streams.outgoing import Outgoing, size_of
 from streams.publishing.backlog import Backlog, priority_of
 from streams.publishing.driver import Driver, Stats
 from streams.publishing.surroundings import check_threads, threads_are_green
+from streams.quantities import quantity
 
 #: Bytes that may be on their way at a time; the rest waits in the buffer.
 _AHEAD_BYTES = 4 * 2**20
@@ -336,7 +337,10 @@ class BufferedDriver(Driver):
         if error is not None:
             reason = str(error) or type(error).__name__
             self._log.warning(
-                "%d messages to %s could not be delivered: %s", len(messages), messages[0].topic, reason
+                "%s to %s could not be delivered: %s",
+                quantity(len(messages), "message"),
+                messages[0].topic,
+                reason,
             )
 
 

@@ -12,7 +12,7 @@ from pydantic_settings import NoDecode
 from streams.notifications.masking import plain_word
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from streams.settings.addresses import is_loopback, listening_host, networks, path_prefix
-from streams.settings.http_bridge import HttpBridgeSettings
+from streams.settings.archive import ArchiveSettings
 from streams.settings.profiles import (
     PROFILE_MODES,
     PROFILES,
@@ -31,7 +31,7 @@ _LEAST_FORGET_S = 3 * 86_400
 _MASKED = "********"
 
 
-class Settings(HttpBridgeSettings):
+class Settings(ArchiveSettings):
     """All settings; immutable once read."""
 
     # --- Topics ----------------------------------------------------------------------------

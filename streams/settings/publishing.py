@@ -57,7 +57,7 @@ class PublishingSettings(KafkaSettings):
     @field_validator("rabbit_bridge_host")
     @classmethod
     def _check_rabbit_bridge_host(cls, value: str) -> str:
-        return listening_host(value)
+        return listening_host(value, port_setting="TOCSIN_RABBIT_BRIDGE_PORT")
 
     @field_validator("routes", "driver_options", mode="before")
     @classmethod

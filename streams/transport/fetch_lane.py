@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from streams.log_lines import BOUNDED
 from streams.notifications.priority import Priority
+from streams.quantities import either, quantity
 from streams.records import Record, UnreadableRecord
 from streams.retries import Backoff, Retries
 from streams.scheduling.scheduler import Scheduler
@@ -270,11 +271,12 @@ class FetchLane(Lane):
             self._parts(partition)
             return
         log.warning(
-            "%d records of %s, partition %d, were deleted before they were read: give the topic a longer "
-            "retention.ms, or its priority more workers.",
-            offset - before,
+            "%s of %s, partition %d, %s read: give the topic a longer retention.ms, or its priority more "
+            "workers.",
+            quantity(offset - before, "record"),
             self.topic,
             partition,
+            either(offset - before, "was deleted before it was", "were deleted before they were"),
             extra=BOUNDED,  # one a partition, each with a number of its own
         )
         self.positions[partition] = max(offset, self.positions.get(partition, 0))

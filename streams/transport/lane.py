@@ -11,7 +11,7 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.cancellation import end
+from streams.cancellation import end, to_the_end
 from streams.log_lines import LimitedLog
 from streams.upstream.connections import disconnect
 from streams.upstream.fetch_by_id import OnDiverged, OnReset, fetch_by_id
@@ -93,8 +93,12 @@ class Lane:
         self._log.warning("Fetching %s failed (%r); trying again.", self.topic, error)
 
     async def _disconnect(self) -> None:
-        task, self._task = self._task, None
+        # Both are kept until they have ended: a call beside this one, or after it was cancelled, waits too.
+        task, consumer = self._task, self._consumer
         await end(task)
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            await disconnect(consumer)
+        if self._task is task:
+            self._task = None
+        if consumer is not None:
+            await to_the_end(consumer, lambda: disconnect(consumer))
+            if self._consumer is consumer:
+                self._consumer = None

@@ -21,6 +21,7 @@ from faust.types import TP
 from streams.cancellation import end
 from streams.notifications.priority import Priority
 from streams.notifications.record_time import record_time
+from streams.quantities import quantity
 from streams.records import PlacedRecord, Record
 from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Scheduler
@@ -248,8 +249,8 @@ class Traffic:
             self.ready.set()
         self._wake()
         log.info(
-            "Working on %d partitions of notification topics.",
-            sum(tp.topic in self._topics for tp in assigned),
+            "Working on %s of notification topics.",
+            quantity(sum(tp.topic in self._topics for tp in assigned), "partition"),
         )
 
     def _holds(self, generation: int) -> bool:

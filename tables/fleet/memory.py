@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from streams.notifications.visible import visible
 from tables.fleet.state import LeftOut, LeftOutError, WorkerState, decode_key, decode_state
-from tables.fleet.totals import FleetTotals, merged
+from tables.fleet.totals import FleetTotals, at_once, merging
 
 #: Seconds after which a worker counts as not heard from, and after which it is forgotten.
 SILENT_S: Final = 15.0
@@ -67,6 +67,8 @@ class _Row:
     number: int
     #: Another process wrote under the same id since.
     replaced: bool = False
+    #: As it was shown last.
+    member: Member | None = None
 
 
 class FleetMemory:
@@ -90,6 +92,8 @@ class FleetMemory:
         self._own: tuple[str, WorkerState, int] | None = None
         #: Brokers' time of the newest row, and when it was taken.
         self._newest: tuple[float, float] | None = None
+        #: Brokers' time of the newest row of a worker that combines counts: one of the main pool.
+        self._newest_combiner_s: float | None = None
         self._live = False
         self.left_out: Counter[LeftOut] = Counter()
         #: Grows with all that is taken.
@@ -136,6 +140,8 @@ class FleetMemory:
         if state is None or value is None:
             self._forget(worker)
             return
+        if not state.pool:
+            self._newest_combiner_s = written_s
         runs = self._rows[worker] = self._rows.pop(worker, {})
         before = runs.pop(state.run, None)
         if before is None:
@@ -171,6 +177,17 @@ class FleetMemory:
         now = written_s + max(0.0, steady - at)
         return now if self._live else max(now, wall_s)
 
+    def moment(self, steady: float, wall_s: float) -> object:
+        """Something that is equal for as long as what `look` returns is the same.
+
+        Args:
+            steady: up to when the topic was read to its end.
+            wall_s: the same by the reader's own clock.
+        """
+        now = self.now_s(steady, wall_s)
+        ages = [now - row.written_s for runs in self._rows.values() for row in runs.values()]
+        return self.changes, sum(age <= SILENT_S for age in ages), sum(age <= FORGET_S for age in ages)
+
     def look(self, steady: float, wall_s: float) -> Fleet:
         """All workers, with what was read until then.
 
@@ -178,25 +195,53 @@ class FleetMemory:
             steady: up to when the topic was read to its end.
             wall_s: the same by the reader's own clock.
         """
-        now = self.now_s(steady, wall_s)
+        return at_once(self.looking(steady, wall_s))
+
+    def looking(self, steady: float, wall_s: float) -> Generator[None, None, Fleet]:
+        """Do as `look`, a step for each worker: rows that are taken meanwhile are in the next look."""
+        moment = self.moment(steady, wall_s)
+        if self._shown is not None and self._shown[0] == moment:
+            return self._shown[1]
+        yield
+        now, rows = self.now_s(steady, wall_s), self._remembered(steady, wall_s)
+        left_out, own = dict(self.left_out), self._own
+        yield
         members = []
-        for worker, runs in list(self._rows.items()):
-            for run, row in list(runs.items()):
-                if now - row.written_s > FORGET_S:
-                    self._nbytes -= runs.pop(run).nbytes
-                elif not row.replaced and not self._is_own(worker, row):
-                    members.append(Member(worker, row.state, row.written_s, now - row.written_s <= SILENT_S))
+        for worker, row in rows:
+            heard = now - row.written_s <= SILENT_S
+            if row.member is None or row.member.heard != heard:
+                row.member = Member(worker, row.state, row.written_s, heard)
+            members.append(row.member)
+            yield
+        if own is not None:
+            members.append(Member(own[0], own[1], own[1].written_s, heard=True))
+        members.sort(key=_order)
+        yield
+        totals = yield from merging(each.state for each in members if each.heard)
+        if self._shown is None or self._shown[0] != moment:
+            self._shown = moment, Fleet(tuple(members), totals, left_out)
+        return self._shown[1]
+
+    def _remembered(self, steady: float, wall_s: float) -> list[tuple[str, _Row]]:
+        """The rows to show; those that are too old are forgotten."""
+        now = self.now_s(steady, wall_s)
+        old = [
+            (worker, run)
+            for worker, runs in self._rows.items()
+            for run, row in runs.items()
+            if now - row.written_s > FORGET_S
+        ]
+        for worker, run in old:
+            runs = self._rows[worker]
+            self._nbytes -= runs.pop(run).nbytes
             if not runs:
                 del self._rows[worker]
-        if self._own is not None:
-            own, state, _ = self._own
-            members.append(Member(own, state, state.written_s, heard=True))
-        members.sort(key=lambda each: (each.state.pool, each.id, each.state.run))
-        basis = self.changes, [(each.id, each.state.run, each.heard) for each in members]
-        if self._shown is None or self._shown[0] != basis:
-            heard = [each.state for each in members if each.heard]
-            self._shown = basis, Fleet(tuple(members), merged(heard), dict(self.left_out))
-        return self._shown[1]
+        return [
+            (worker, row)
+            for worker, runs in self._rows.items()
+            for row in runs.values()
+            if not row.replaced and not self._is_own(worker, row)
+        ]
 
     def silent_s(self, steady: float, wall_s: float) -> float:
         """Seconds for which no worker was heard from, by what was read until then.
@@ -213,12 +258,24 @@ class FleetMemory:
             return math.inf
         return max(0.0, self.now_s(steady, wall_s) - self._newest[0])
 
+    def combiners_silent_s(self, steady: float, wall_s: float) -> float:
+        """Do as `silent_s` of those that combine counts: the workers of the main pool."""
+        if self._own is not None and not self._own[1].pool:
+            return 0.0
+        if self._newest_combiner_s is None:
+            return math.inf
+        return max(0.0, self.now_s(steady, wall_s) - self._newest_combiner_s)
+
     def _is_own(self, worker: str, row: _Row) -> bool:
         """Whether a row is of the worker that has this memory, or of a process in whose place it is."""
         if self._own is None:
             return False
         own, state, since = self._own
         return worker == own and (row.number <= since or row.state.run == state.run)
+
+
+def _order(member: Member) -> tuple[str, str, str]:
+    return member.state.pool, member.id, member.state.run
 
 
 class NoFleet:
@@ -229,8 +286,14 @@ class NoFleet:
     trouble: str | None = None
     as_of = 0.0
     silent_s = 0.0
+    combiners_silent_s = 0.0
     _nobody: Final = Fleet()
 
-    def look(self) -> Fleet:
+    def moment(self) -> object:
+        """Always the same."""
+        return None
+
+    def looking(self) -> Generator[None, None, Fleet]:
         """Nobody."""
+        yield from ()
         return self._nobody

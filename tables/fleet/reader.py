@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, NoReturn
 
 import aiokafka
@@ -86,14 +86,23 @@ class FleetReader(Follower):
         """Time, in seconds since 1970, up to which the topic was read; 0 before it was."""
         return self._ends.as_of
 
-    def look(self) -> Fleet:
-        """All workers, as of then."""
-        return self._memory.look(*self._read_until())
+    def moment(self) -> object:
+        """Something that is equal for as long as all workers are as they were."""
+        return self._memory.moment(*self._read_until())
+
+    def looking(self) -> Generator[None, None, Fleet]:
+        """All workers, as of then, found in short steps."""
+        return self._memory.looking(*self._read_until())
 
     @property
     def silent_s(self) -> float:
         """Seconds for which no worker was heard from, as of then; infinite where there is no row of any."""
         return self._memory.silent_s(*self._read_until())
+
+    @property
+    def combiners_silent_s(self) -> float:
+        """Seconds for which no worker was heard from that combines counts, likewise."""
+        return self._memory.combiners_silent_s(*self._read_until())
 
     def _read_until(self) -> tuple[float, float]:
         """Up to when the topic was read, by the steady clock and by the reader's own."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from streams.settings import Settings
 
 #: Version of the rows that are written and read.
@@ -97,11 +98,16 @@ class Partitions(msgspec.Struct, frozen=True):
 
 
 class DeadLetters(msgspec.Struct, frozen=True):
-    """Dead letters that a worker has made since it started, of one priority and reason."""
+    """Dead letters that a worker has made since it started, of one priority and reason.
+
+    Attributes:
+        bytes: of their values; None where an older worker does not say it.
+    """
 
     priority: Annotated[str, msgspec.Meta(max_length=50)]
     reason: Annotated[str, msgspec.Meta(max_length=100)]
     count: _Count
+    bytes: _Count | None = None
 
 
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,7 +221,7 @@ def decode_key(key: bytes | None) -> str:
         LeftOutError: it has none.
     """
     if not key or len(key) > MOST_KEY_BYTES:
-        raise LeftOutError("unreadable", f"a key of {len(key or b'')} bytes")
+        raise LeftOutError("unreadable", f"a key of {quantity(len(key or b''), 'byte')}")
     try:
         return visible(key.decode())
     except UnicodeDecodeError:

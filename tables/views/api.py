@@ -48,7 +48,7 @@ from tables.views.counts_query import (
     parse_series_query,
 )
 from tables.views.encoding import encoded_items, late_items
-from tables.views.live_counts import Freshness, LiveCounts, Snapshot
+from tables.views.live_counts import LiveCounts, Snapshot
 from tables.views.problems import Problem, json_response
 from tables.views.scheduler_call import change_scheduler
 from tables.views.sources import Sources
@@ -177,8 +177,7 @@ class Api:
         return await answered(request, answer)
 
     async def _event_type(self, event_type: str, query: SeriesQuery) -> Answer:
-        source = self._sources.counts
-        known, fresh = source.totals.known(event_type), Freshness.of(source)
+        known, fresh = self._sources.counts.totals.known(event_type), self._live.freshness()
         series = []
         for priority in known if query.priority is None else [query.priority]:
             points = await self._live.series(event_type, priority, query)

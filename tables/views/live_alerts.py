@@ -207,10 +207,4 @@ class LiveAlerts:
     async def run(self, steps: Generator[None, None, _Result]) -> _Result:
         """Run all of ``steps`` in the lane, and return what they end in."""
         async with self.lane.work() as pieces:
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as ended:
-                    found: _Result = ended.value
-                    return found
-                await pieces.rest()
+            return await pieces.outcome(steps)

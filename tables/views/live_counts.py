@@ -35,8 +35,8 @@ class Freshness:
 
     Attributes:
         as_of_s: seconds since 1970 up to which everything is in it; 0 while that cannot be said.
-        complete: False while something older than some seconds may be missing: this worker still reads, or
-            brokers do not answer.
+        complete: False while something that was counted, and is older than some seconds, may be missing: this
+            worker still reads, brokers do not answer, or nobody combines counts.
         missing: the partitions of the public topic that this is true of.
     """
 
@@ -103,6 +103,10 @@ class LiveCounts:
         """End of all windows: the time as of which counts are known, else the time now."""
         return self._source.as_of or self._clock()
 
+    def freshness(self) -> Freshness:
+        """What an answer is worth now."""
+        return Freshness.of(self._source)
+
     def moment(self) -> Moment:
         """The same object for as long as what was computed at its time serves."""
         if self._moment is None or self._outdated(self._moment):
@@ -154,7 +158,7 @@ class LiveCounts:
             began, applied, freshness, now_s = (
                 self._monotonic(),
                 totals.applied,
-                Freshness.of(self._source),
+                self.freshness(),
                 self.now_s,
             )
             if window != "total":

@@ -17,6 +17,10 @@ from streams.settings import Settings
 from streams.settings.addresses import networks, path_prefix
 from tables.views.proxies import is_in
 
+#: Name of the route that leads from the path without a "/" to the page. No token is asked for there: browsers
+#: do not send the cookie of a session to it.
+SLASH_ROUTE: Final = "prefix-slash"
+
 _HEADER: Final = "X-Forwarded-Prefix"
 _SCHEME_HEADER: Final = "X-Forwarded-Proto"
 
@@ -36,7 +40,7 @@ class Prefix:
         """Serve everything under the path, too; at the root it is anyway, for probes and scrapers."""
         if not self._own:
             return
-        app.router.add_get(self._own, self._to_the_page)
+        app.router.add_get(self._own, self._to_the_page, name=SLASH_ROUTE)
         under = web.Application()
         add_routes(under.router)
         app.add_subapp(self._own, under)

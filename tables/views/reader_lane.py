@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from streams.transport.turns import let_others_pass
 
 #: Seconds after which a piece ends. One step of the work may come on top, and no step takes as long.
 PIECE_S: Final = 0.0005
+
+Ended = TypeVar("Ended")
 
 
 class Pieces:
@@ -43,6 +45,16 @@ class Pieces:
     async def run(self, steps: Iterator[object]) -> None:
         """Run all of ``steps``."""
         for _ in steps:
+            await self.rest()
+
+    async def outcome(self, steps: Generator[object, None, Ended]) -> Ended:
+        """Run all of ``steps``, and return what they end in."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as ended:
+                found: Ended = ended.value
+                return found
             await self.rest()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from streams.listening import BACKLOG, listening_sockets, why_not_listening
 from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import WILDCARDS, host_in_url, reachable_host
 from tables.views.access import Access
@@ -18,13 +19,13 @@ from tables.views.alerts_api import AlertsApi
 from tables.views.answers import TAG, Answer, Answers, answered, tag
 from tables.views.api import CHANGE_ROUTE, Api
 from tables.views.changes import Changes
+from tables.views.combined_counts import CombinedCounts
 from tables.views.connections import Connections
 from tables.views.counts_query import BadQueryError
 from tables.views.dead_letters import REPLAY_ROUTE, DeadLetters, DeadLettersApi
 from tables.views.events import Events
 from tables.views.feed_views import FeedViews
 from tables.views.healthz import HEALTHZ_PATHS, Healthz, ask
-from tables.views.listening import BACKLOG, listening_sockets, why_not_listening
 from tables.views.live_counts import LiveCounts
 from tables.views.live_matrix import LiveMatrix
 from tables.views.live_stream import LiveStream
@@ -117,7 +118,7 @@ class ViewServer:
         )
         if fleet is not None:
             sources.fleet = fleet
-        live = LiveCounts(counts, clock)
+        live = LiveCounts(CombinedCounts(counts, sources.fleet), clock)
         matrix = LiveMatrix(counts, live)
         self.app = web.Application(middlewares=[self._answer], client_max_size=1024)
         self.stream = LiveStream(live, settings.web_live_clients, others=lambda: self.changes.readers)
@@ -175,7 +176,7 @@ class ViewServer:
             sources.counts.totals.applied,
             sources.counts.complete,
             sources.alerts.changes,
-            sources.fleet.look(),
+            sources.fleet.moment(),
             (ready.ok, *ready.reasons, live.ok, *live.reasons),
             sum(sources.stats.dead_letters.values()),
             self._letters.changes.counts.total(),

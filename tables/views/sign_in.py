@@ -16,7 +16,7 @@ from jinja2 import Environment
 
 from tables.views.access import Access
 from tables.views.origin import check_origin
-from tables.views.prefix import Prefix
+from tables.views.prefix import SLASH_ROUTE, Prefix
 from tables.views.problems import posted
 from tables.views.rights import Right
 from tables.views.sessions import COOKIE, SESSION_S, WrongTokens
@@ -25,8 +25,14 @@ _FORM_ROUTE: Final = "session-form"
 _IN_ROUTE: Final = "session-begin"
 _OUT_ROUTE: Final = "session-end"
 _FILE_ROUTE: Final = "static"
+#: Of the page, the parameter that says whence a browser was led under the path of a proxy, where the cookie
+#: of a session is sent: from a page, which it may read with any session; or from the page to sign in on, on
+#: which one who may read can gain something. Nobody is led there twice, for a proxy may take the path out.
+_LED: Final = "led"
+_FROM_PAGE: Final = "page"
+_FROM_FORM: Final = "form"
 #: Of these, and of the files that the page needs, nobody is asked for a token.
-OPEN_ROUTES: Final = frozenset({_FORM_ROUTE, _IN_ROUTE, _OUT_ROUTE, _FILE_ROUTE})
+OPEN_ROUTES: Final = frozenset({_FORM_ROUTE, _IN_ROUTE, _OUT_ROUTE, _FILE_ROUTE, SLASH_ROUTE})
 #: Where to go on: a path and query within the web views, so that a link can lead nowhere else. Nothing that
 #: has matched is tried another way (the last "+" of each repetition): else 40 characters that do not match
 #: would hold the event loop for hours, and nobody has to sign in to send them.
@@ -59,10 +65,14 @@ class SignIn:
 
     async def form(self, request: web.Request) -> web.Response:
         """The page; who can gain nothing by signing in is sent on."""
-        onward = _within(request.query.get("next", ""))
-        known = None if self._sessions is None else self._sessions.visitor(request)
-        most = Right.READ if self._access.admin_token is None else Right.CHANGE
-        if self._sessions is None or (known is not None and known.right in (most, Right.CHANGE)):
+        onward, led = _within(request.query.get("next", "")), request.query.get(_LED)
+        if self._sessions is None:
+            return _see_other(f"./{onward}")
+        known = self._sessions.visitor(request)
+        if known is None and led is None and (up := self._prefix.onward_from(request)):
+            return _see_other(f"{up}{_form(onward, _FROM_FORM)}")
+        enough = Right.READ if self._access.admin_token is None or led == _FROM_PAGE else Right.CHANGE
+        if known is not None and known.right in (enough, Right.CHANGE):
             return _see_other(f"./{onward}")
         return self._shown(onward)
 
@@ -111,13 +121,13 @@ class SignIn:
         if request.query_string:
             onward += f"?{request.rel_url.raw_query_string}"
         onward = _within(onward)
+        above = "../" * self._prefix.path_within(request).lstrip("/").count("/")
         if request.headers.get("Sec-Fetch-Site") == "cross-site":
-            name = onward.rpartition("/")[2] if "?" not in onward else onward
-            return web.Response(text=self._again_template.render(to=f"./{name}"), content_type="text/html")
-        up = self._prefix.onward_from(request)
-        if not up:
-            up = "../" * self._prefix.path_within(request).lstrip("/").count("/")
-        return _see_other(f"{up}sign-in" + (f"?next={quote(onward, safe='')}" if onward else ""))
+            to = f"{above or './'}{onward}"
+            return web.Response(text=self._again_template.render(to=to), content_type="text/html")
+        if up := self._prefix.onward_from(request):
+            return _see_other(f"{up}{_form(onward, _FROM_PAGE)}")
+        return _see_other(f"{above}{_form(onward)}")
 
     def _shown(self, onward: str, *, status: int = 200, wait_s: int = 0) -> web.Response:
         text = self._template.render(
@@ -148,6 +158,14 @@ def _within(onward: str) -> str:
         return ""
     path = onward.partition("?")[0]
     return "" if any(part in (".", "..") for part in path.split("/")) else onward
+
+
+def _form(onward: str, led: str | None = None) -> str:
+    """The address of the page to sign in on, from the web views' own."""
+    given = ([] if led is None else [f"{_LED}={led}"]) + (
+        [f"next={quote(onward, safe='')}"] if onward else []
+    )
+    return "sign-in" + (f"?{'&'.join(given)}" if given else "")
 
 
 def _see_other(location: str) -> web.Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
@@ -300,8 +300,15 @@ class FleetSource(Protocol):
     def silent_s(self) -> float:
         """Seconds up to ``as_of`` for which no worker was heard from; infinite where none ever was."""
 
-    def look(self) -> Fleet:
-        """All workers; the same object for as long as nothing is other."""
+    @property
+    def combiners_silent_s(self) -> float:
+        """The same of those that combine counts: the workers of the main pool."""
+
+    def moment(self) -> object:
+        """Something that is equal for as long as all workers are as they were."""
+
+    def looking(self) -> Generator[None, None, Fleet]:
+        """All workers, found in short steps; the same object for as long as nothing is other."""
 
 
 @dataclass(slots=True)

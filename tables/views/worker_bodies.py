@@ -48,11 +48,12 @@ class PartitionsBody(msgspec.Struct, frozen=True):
 
 
 class WorkerDeadLettersBody(msgspec.Struct, frozen=True):
-    """Dead letters since the start."""
+    """Dead letters since the start; ``bytes`` of their values, null where a worker does not say it."""
 
     priority: str
     reason: str
     count: int
+    bytes: int | None
 
 
 class WorkerBody(msgspec.Struct, frozen=True):
@@ -139,7 +140,8 @@ def worker_body(member: Member) -> WorkerBody:
             for each in state.partitions
         ],
         dead_letters=[
-            WorkerDeadLettersBody(each.priority, each.reason, each.count) for each in state.dead_letters
+            WorkerDeadLettersBody(each.priority, each.reason, each.count, each.bytes)
+            for each in state.dead_letters
         ],
         repairs=state.repairs,
     )

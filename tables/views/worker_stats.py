@@ -57,7 +57,7 @@ class StoreSize(Protocol):
 class WorkerStats(Protocol):
     """What this worker did since it started, for the metrics.
 
-    The first five fit ``agents.ingest.IngestStats``. Counters may not fall while the process lives.
+    The first six fit ``agents.ingest.IngestStats``. Counters may not fall while the process lives.
     """
 
     @property
@@ -71,6 +71,10 @@ class WorkerStats(Protocol):
     @property
     def dead_letters(self) -> Mapping[tuple[Priority, Reason], int]:
         """Records that could not be read, by the priority of their topic and why."""
+
+    @property
+    def dead_letter_bytes(self) -> Mapping[tuple[Priority, Reason], int]:
+        """Bytes of the values of these."""
 
     @property
     def repairs(self) -> Mapping[Repair, int]:

@@ -48,8 +48,8 @@ class WorkersCall:
     async def _made(self) -> Answer:
         async with self._live.lane.work() as pieces:
             source = self._sources.fleet
-            fleet, as_of = source.look(), rfc3339(source.as_of)
-            await pieces.rest()
+            as_of = rfc3339(source.as_of)
+            fleet = await pieces.outcome(source.looking())
             workers = []
             for member in fleet.members:
                 workers.append(msgspec.Raw(_encode(worker_body(member))))
@@ -63,8 +63,8 @@ class WorkersCall:
                 left_out=dict(sorted(fleet.left_out.items())),
                 classes=[class_body(priority, found) for priority, found in totals.classes.items()],
                 dead_letters=[
-                    WorkerDeadLettersBody(priority, reason, count)
-                    for (priority, reason), count in totals.dead_letters.items()
+                    WorkerDeadLettersBody(*key, count, totals.dead_letter_bytes[key])
+                    for key, count in totals.dead_letters.items()
                 ],
                 repairs=totals.repairs,
                 workers=workers,  # type: ignore[arg-type]  # encoded already, in pieces

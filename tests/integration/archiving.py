@@ -33,6 +33,7 @@ def archiver(
     *options: str,
     instance: bool = False,
     command: Sequence[str] = ("tocsin", "archive"),
+    port: int = 0,
 ) -> Worker:
     """An archiver that is not started yet; its ready file is beside the folder.
 
@@ -43,10 +44,13 @@ def archiver(
         options: of the command.
         instance: whether the name is its instance id too: killed, it has its partitions back at once.
         command: module, and arguments before these.
+        port: of its probes and metrics; 0 for any that is free.
     """
     ready_file = str(folder.with_suffix(f".{name}"))
     whole = [*command, str(folder), "--ready-file", ready_file, *options]
-    values = {"session_timeout_s": f"{SHORT_SESSION_TIMEOUT_S}"} | ({"instance_id": name} if instance else {})
+    values = {"session_timeout_s": f"{SHORT_SESSION_TIMEOUT_S}", "archive_port": str(port)} | (
+        {"instance_id": name} if instance else {}
+    )
     return deployment.worker(name, command=whole, **values)
 
 
@@ -82,6 +86,16 @@ def kept(*paths: Path) -> Counter[Content]:
         (each.topic, each.partition, each.offset, each.key, each.value, each.headers, each.timestamp_ms)
         for each in in_files(*paths)[0]
     )
+
+
+def kept_now(folder: Path) -> Counter[Content]:
+    """What the files of an archive hold at present, while archivers write to it."""
+    while folder.exists():
+        try:
+            return kept(*files(folder))
+        except FileNotFoundError:
+            continue  # one that was finished meanwhile has another name
+    return Counter()
 
 
 async def published(settings: Settings) -> Counter[Content]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from tables.views import listening, live_channel, live_stream, server
+from streams import listening
+from tables.views import live_channel, live_stream, server
 from tocsin.__main__ import main
 
 

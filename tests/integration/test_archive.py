@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.integration.archiving import (
     files,
     in_files,
     kept,
+    kept_now,
+    publish_values,
     published,
     ready,
 )
@@ -27,7 +30,7 @@ _ODD = b"\xff\x00 no UTF-8 \x80"
 
 
 def _has_more(folder: Path, than: int) -> bool:
-    return folder.exists() and kept(*files(folder)).total() > than
+    return kept_now(folder).total() > than
 
 
 async def test_killed_under_load_the_files_hold_what_the_topics_do(
@@ -45,7 +48,7 @@ async def test_killed_under_load_the_files_hold_what_the_topics_do(
         ]
         async with out.steadily(made_load(seed=3)):
             for turn in range(2):
-                before = kept(*files(folder)).total() if folder.exists() else 0
+                before = kept_now(folder).total()
                 await eventually("more is archived", partial(_has_more, folder, before))
                 archivers[turn].kill()
                 archivers[turn].start()
@@ -81,3 +84,30 @@ async def test_members_that_come_and_go_in_order_archive_each_record_once(
     repeats = in_files(*files(folder))[1]
     assert (kept(*files(folder)), repeats) == (await published(deployment.settings), 0)
     assert second.log().count("Archiving 10 partitions") == 2
+
+
+async def test_its_probes_and_metrics_tell_how_it_is(deployment: Deployment, tmp_path: Path) -> None:
+    settings, folder = deployment.settings, tmp_path / "archive"
+    topic = settings.notification_topic(Priority.ERROR)
+    await apply_topics(settings)
+    one = archiver(deployment, folder, "one", instance=True).start()
+    await one.ready()
+    await publish_values(settings, topic, "archived", 40)
+    await caught_up(deployment)
+
+    text = (await asyncio.to_thread(one.get, "/metrics"))[1].decode()
+    for line in (
+        "tocsin_archive_records_total 40.0",
+        'tocsin_archive_waiting_records{priority="ERROR"} 0.0',
+        "tocsin_archive_held_bytes 0.0",
+        "tocsin_archive_missing_records_total 0.0",
+        "tocsin_archive_ready 1.0",
+    ):
+        assert line in text
+    assert (await asyncio.to_thread(one.get, "/livez"))[0] == 200
+    taken = one.address
+    assert taken is not None
+    other = archiver(deployment, tmp_path / "other", "other", port=taken[1]).start()
+    assert await other.ended() == 78
+    assert "set TOCSIN_ARCHIVE_HOST, or TOCSIN_ARCHIVE_PORT, to 0" in other.log().splitlines()[-1]
+    await one.stop()

@@ -23,6 +23,7 @@ from tests.integration.archiving import (
     files,
     in_files,
     kept,
+    kept_now,
     publish_values,
     published,
     ready,
@@ -138,7 +139,7 @@ async def test_a_log_that_has_lost_its_end_is_archived_again(
         for folder in folders.values():
             await eventually(
                 f"{number} in {folder.name}",
-                lambda folder=folder: kept(*files(folder)).total() >= number,  # type: ignore[misc]
+                lambda folder=folder: kept_now(folder).total() >= number,  # type: ignore[misc]
             )
 
     for how, each in archivers.items():

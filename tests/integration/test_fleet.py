@@ -33,7 +33,8 @@ async def test_every_process_shows_all_workers_and_what_became_of_them(deploymen
         return all(
             sum(each["counted"] for each in answer["classes"]) >= sum(published.counts.values())
             and sum(each["forwarded"] for each in answer["classes"]) == published.number_forwarded
-            and [(each["reason"], each["count"]) for each in answer["dead_letters"]] == [("not-json", 1)]
+            and [tuple(each.values())[1:] for each in answer["dead_letters"]]
+            == [("not-json", 1, len(b"no JSON"))]
             and answer["complete"]
             for answer in answers
         )

@@ -445,7 +445,7 @@ def test_commands_apply_and_check(kafka: LocalKafka, tocsin: Any, unique: str) -
     code, out, _ = tocsin("check", "--brokers", kafka.bootstrap)
     assert code == 1
     assert f"error   {unique}.dead is missing" in out
-    assert "15 topics: 14 errors, 1 warnings." in out
+    assert "15 topics: 14 errors, 1 warning." in out
 
     code, out, _ = tocsin("apply", "--brokers", kafka.bootstrap)
     assert code == 0

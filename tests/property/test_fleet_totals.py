@@ -48,6 +48,7 @@ _STATES = st.builds(
             priority=st.sampled_from(["ERROR", "DEBUG"]),
             reason=st.sampled_from(["not-json", "too-large"]),
             count=_COUNTS,
+            bytes=st.one_of(st.none(), _COUNTS),
         ),
         max_size=3,
     ),
@@ -83,6 +84,11 @@ def check(merge: Merge, states: Sequence[WorkerState], cut: int) -> None:
         both = [getattr(each, sums) for each in (one, other)]
         wanted = {key: sum(each.get(key, 0) for each in both) for key in {*both[0], *both[1]}}
         assert getattr(whole, sums) == wanted, sums
+    for key, size in whole.dead_letter_bytes.items():
+        letters = [each for state in states for each in state.dead_letters]
+        sizes = [each.bytes for each in letters if (each.priority, each.reason) == key]
+        assert size == (None if None in sizes else sum(filter(None, sizes))), key
+    assert whole.dead_letter_bytes.keys() == whole.dead_letters.keys()
     served = math.fsum(totals.service_per_s for totals in whole.classes.values())
     shares = math.fsum(totals.achieved_share for totals in whole.classes.values())
     assert shares == pytest.approx(1.0 if served else 0.0)
@@ -141,6 +147,14 @@ def _one_reason(states: Sequence[WorkerState]) -> FleetTotals:
     return replace(merged(states), dead_letters=dead)
 
 
+def _unknown_is_none_at_all(states: Sequence[WorkerState]) -> FleetTotals:
+    """Broken: bytes that a worker does not tell are left out of the sum, as if it had none."""
+    totals = merged(states)
+    return replace(
+        totals, dead_letter_bytes={key: size or 0 for key, size in totals.dead_letter_bytes.items()}
+    )
+
+
 def _two_workers() -> list[WorkerState]:
     base = merged([])
     assert base == FleetTotals()
@@ -157,7 +171,7 @@ def _two_workers() -> list[WorkerState]:
     return made
 
 
-@pytest.mark.parametrize("broken", [_mean_of_shares, _last_age, _one_reason])
+@pytest.mark.parametrize("broken", [_mean_of_shares, _last_age, _one_reason, _unknown_is_none_at_all])
 def test_broken_sums_are_found(broken: Merge) -> None:
     check(merged, _two_workers(), 1)
     with pytest.raises(AssertionError):

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from streams.bridges.to_kafka import KafkaWriter
 from streams.notifications.priority import Priority
-from tocsin.bridge_metrics import registry_of
+from tocsin.small_metrics import registry_of
 
 #: Name, type, labels and meaning of each metric.
 METRICS: Final = (

@@ -16,6 +16,7 @@ from streams.broker.admin import admin_client
 from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
 from streams.broker.self_check import wait_for_brokers
+from streams.quantities import quantity
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from streams.settings.addresses import is_loopback
 from streams.settings.files import CONFIG_BYTES, read_text
@@ -118,7 +119,10 @@ class BridgeProcess:
             await self._writer.stop(_LAST_S)
             await self._server.stop()
             await self._brokers.stop()
-        log.info("The bridge has stopped: Kafka confirmed %d notifications.", self.figures.confirmed.total())
+        log.info(
+            "The bridge has stopped: Kafka confirmed %s.",
+            quantity(self.figures.confirmed.total(), "notification"),
+        )
 
 
 def _publishers(settings: Settings) -> Publishers | None:

@@ -24,13 +24,13 @@ from streams.bridges.publishers import ANYBODY, Publisher, Publishers
 from streams.bridges.to_kafka import KafkaWriter
 from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.cancellation import look_at
+from streams.listening import BACKLOG, listening_sockets, why_not_listening
 from streams.notifications.decoding import Limits
 from streams.settings import ConfigurationError, Settings
 from streams.settings.addresses import host_in_url, is_loopback, reachable_host
 from tables.views.access import METRICS_ROUTE, Access, carries, token_of
 from tables.views.connections import Connections
 from tables.views.healthz import Healthz
-from tables.views.listening import BACKLOG, listening_sockets, why_not_listening
 from tables.views.metrics import Metrics
 from tables.views.problems import Problem, harden, problem_response, route_of
 from tables.views.reader_lane import ReaderLane

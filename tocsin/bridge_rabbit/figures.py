@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from streams.bridges.rabbit import RabbitBridge
 from streams.bridges.to_kafka import KafkaWriter
-from tocsin.bridge_metrics import registry_of
+from tocsin.small_metrics import registry_of
 
 #: Name, type, labels and meaning of each metric.
 METRICS: Final = (

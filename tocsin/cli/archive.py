@@ -17,13 +17,16 @@ from streams.archive.files import ArchiveWriter, finish_left_behind
 from streams.broker.admin import admin_client
 from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
 from streams.broker.topic_problems import topic_fault
+from streams.quantities import quantity
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
 from streams.upstream.topic_ids import fetch_topics
+from tocsin.archive.probes import ArchiveHealth, make_app
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import Duration, brokers_option, examples
 from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals
+from tocsin.small_server import listening
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,8 @@ def command(
     Each record is a line with its topic, partition, offset, time, key, value and headers. Offsets are
     committed once the lines are on the disk, so that a crash loses nothing. What cannot be had any more has a
     mark in its place. Several archivers share the work, and may share DIR; with a TOCSIN_INSTANCE_ID of its
-    own each, one that restarts goes on at once. A file that is written to ends in .part.
+    own each, one that restarts goes on at once. On one machine, give each its own TOCSIN_ARCHIVE_PORT for
+    /livez, /readyz and /metrics. A file that is written to ends in .part.
 
     Exit codes: 0 ended by a signal, 1 failed, 75 Kafka away at the start, 78 wrong configuration.
     """
@@ -93,19 +97,32 @@ async def _archive(settings: Settings, writer: ArchiveWriter, group: str, ready_
     install_no_topic_creation()
     install_rebootstrap()
     patience_s = patience_with_brokers_s(settings, terminal=sys.stderr.isatty())
+    health = ArchiveHealth(stop.is_set)
+    web = listening(
+        make_app(health, writer),
+        settings.archive_host,
+        settings.archive_port,
+        of="the archiver",
+        setting="TOCSIN_ARCHIVE",
+    )
     with on_signals(stop.set):
-        there = await wait_for_brokers(lambda: _check_topics(settings), patience_s, lambda: not stop.is_set())
-        if there is None:
-            return 0
-        archiver = Archiver(settings, writer, group, _ready_file(ready_file))
-        try:
-            await archiver.run(stop)
-        except ConfigurationError:
-            raise
-        except Exception:
-            log.critical("The archiver has failed.", exc_info=True)
-            return 1
-    log.info("Archived %d records, %.1f MiB compressed.", archiver.records, writer.written / 2**20)
+        async with web:
+            there = await wait_for_brokers(
+                lambda: _check_topics(settings), patience_s, lambda: not stop.is_set()
+            )
+            if there is None:
+                return 0
+            archiver = health.archiver = Archiver(settings, writer, group, _ready_file(ready_file))
+            try:
+                await archiver.run(stop)
+            except ConfigurationError:
+                raise
+            except Exception:
+                log.critical("The archiver has failed.", exc_info=True)
+                return 1
+    log.info(
+        "Archived %s, %.1f MiB compressed.", quantity(archiver.records, "record"), writer.written / 2**20
+    )
     return 0
 
 

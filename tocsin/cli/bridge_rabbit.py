@@ -16,14 +16,16 @@ from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
 from streams.broker.self_check import patience_with_brokers_s, wait_for_brokers
 from streams.publishing.rabbit_urls import rabbit_urls
+from streams.quantities import quantity
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
-from tocsin.bridge_rabbit.probes import BridgeHealth, listening, make_app
+from tocsin.bridge_rabbit.probes import BridgeHealth, make_app
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import brokers_option, examples
 from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals, silence_client
 from tocsin.cli.worker import install_event_loop
+from tocsin.small_server import listening
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +157,13 @@ async def _bridge(settings: Settings, source: RabbitSource, patience_s: float) -
         settings.brokers, client_options(settings), settings.notification_topic(next(iter(source.weights)))
     )
     health = BridgeHealth(bridge, writer, brokers, stop.is_set)
-    web = listening(make_app(health), settings.rabbit_bridge_host, settings.rabbit_bridge_port)
+    web = listening(
+        make_app(health),
+        settings.rabbit_bridge_host,
+        settings.rabbit_bridge_port,
+        of="the bridge",
+        setting="TOCSIN_RABBIT_BRIDGE",
+    )
     with on_signals(stop.set):
         async with web:
             there = await wait_for_brokers(
@@ -172,7 +180,11 @@ async def _bridge(settings: Settings, source: RabbitSource, patience_s: float) -
             finally:
                 await brokers.stop()
                 await writer.stop(0.0)
-        log.info("%d messages were confirmed, %d of them as dead letters.", bridge.confirmed, bridge.refused)
+        log.info(
+            "%s confirmed, %d of that as dead letters.",
+            quantity(bridge.confirmed, "message was", "messages were"),
+            bridge.refused,
+        )
 
 
 async def _check_topics(settings: Settings, source: RabbitSource) -> bool:

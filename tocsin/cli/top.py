@@ -1,4 +1,4 @@
-"""``tocsin top``: a live table of what a worker does, from its HTTP API."""
+"""``tocsin top``: a live table of what a worker does, or all workers together, from the HTTP API."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import urllib.parse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from streams.settings import Settings
 from streams.settings.addresses import host_in_url, reachable_host
 from tables.views.units import byte_size
@@ -29,12 +31,24 @@ from tocsin.cli.web_views import NoAnswerError, WebViews
 
 _COUNTS: Final = "/api/v1/counts?window=1m&sort=priority&limit=20"
 _SCHEDULER: Final = "/api/v1/scheduler"
+_WORKERS: Final = "/api/v1/workers"
+#: Workers that are listed.
+_MOST_WORKERS: Final = 20
 #: Columns of a table that is not shown on a terminal.
 _PIPE_WIDTH: Final = 140
 
 
 class _NothingToShowError(Exception):
     """One sentence that says why there is nothing to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What the web views say; of ``tocsin web``, which schedules nothing, also what it knows of workers."""
+
+    scheduler: dict[str, Any]
+    counts: dict[str, Any]
+    workers: dict[str, Any] | None
 
 
 @click.command(
@@ -45,13 +59,13 @@ class _NothingToShowError(Exception):
 @click.option(
     "--url",
     show_default="TOCSIN_WEB_HOST and TOCSIN_WEB_PORT",
-    help="Address of the worker's web views.",
+    help="Address of the worker's web views, or of tocsin web.",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     show_default="TOCSIN_WEB_TOKEN",
-    help="File that holds the web token of the worker.",
+    help="File that holds the web token.",
 )
 @click.option("--once", is_flag=True, help="Show it once and exit.")
 @click.option(
@@ -65,8 +79,9 @@ class _NothingToShowError(Exception):
 def command(url: str | None, token_file: Path | None, once: bool, interval: float, as_json: bool) -> None:
     """Show a worker's priorities with their shares and lags, and the counts of the last minute, live.
 
-    Ends on Ctrl-C. Exit code 1 when no worker answers. With --json an object has two keys: "scheduler" is the
-    answer at /api/v1/scheduler, "counts" the one at /api/v1/counts.
+    At the address of tocsin web it shows all workers together. Ends on Ctrl-C. Exit code 1 when nothing
+    answers. With --json an object has two keys: "scheduler" is the answer at /api/v1/scheduler, "counts" the
+    one at /api/v1/counts; of tocsin web a third, "workers", is the one at /api/v1/workers.
     """
     settings = command_settings()
     token = _token(token_file, settings)
@@ -86,8 +101,9 @@ def command(url: str | None, token_file: Path | None, once: bool, interval: floa
 
 def _print_json(views: WebViews, has_token: bool, once: bool, interval: float) -> None:
     while True:
-        scheduler, counts = _read(views, has_token)
-        click.echo(object_line({"scheduler": scheduler, "counts": counts}))
+        answers = _read(views, has_token)
+        more = {} if answers.workers is None else {"workers": answers.workers}
+        click.echo(object_line({"scheduler": answers.scheduler, "counts": answers.counts} | more))
         if once:
             return
         sys.stdout.flush()
@@ -100,21 +116,21 @@ def _show(views: WebViews, has_token: bool, once: bool, interval: float) -> None
         console.width = _PIPE_WIDTH
     answers = _read(views, has_token)
     if once:
-        console.print(frame(*answers, views.address))
+        console.print(_frame(answers, views.address))
         return
     if threading.current_thread() is threading.main_thread():
         # Leave the terminal as it was.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not console.is_terminal:
         while True:
-            console.print(frame(*answers, views.address))
+            console.print(_frame(answers, views.address))
             sys.stdout.flush()
             time.sleep(interval)
             answers = _read(views, has_token)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         fault = ""
         while True:
-            live.update(frame(*answers, views.address, fault), refresh=True)
+            live.update(_frame(answers, views.address, fault), refresh=True)
             time.sleep(interval)
             try:
                 answers, fault = _read(views, has_token), ""
@@ -126,14 +142,16 @@ def _show(views: WebViews, has_token: bool, once: bool, interval: float) -> None
 # ---------------------------------------------------------------- asking the worker
 
 
-def _read(views: WebViews, has_token: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Answers on the scheduler and on the counts.
+def _read(views: WebViews, has_token: bool) -> _Answers:
+    """What there is to show.
 
     Raises:
-        _NothingToShowError: there is none.
+        _NothingToShowError: there is nothing.
     """
     try:
-        return views.get(_SCHEDULER), views.get(_COUNTS)
+        scheduler = views.get(_SCHEDULER)
+        of_worker = scheduler.get("scope") != "no worker"
+        return _Answers(scheduler, views.get(_COUNTS), None if of_worker else views.get(_WORKERS))
     except NoAnswerError as error:
         raise _NothingToShowError(_sentence(error, views.address, has_token)) from None
 
@@ -181,22 +199,28 @@ def _token(path: Path | None, settings: Settings) -> str | None:
 # ---------------------------------------------------------------- the frame
 
 
-def frame(scheduler: dict[str, Any], counts: dict[str, Any], url: str, fault: str = "") -> RenderableType:
-    """One picture of a worker.
+def _frame(answers: _Answers, url: str, fault: str = "") -> RenderableType:
+    """One picture.
 
     Args:
-        scheduler: answer of ``/api/v1/scheduler``.
-        counts: answer of ``/api/v1/counts``.
+        answers: what to show.
         url: where they come from.
         fault: why they are not of now; empty when they are.
     """
+    counts, workers = answers.counts, answers.workers
     head = Text.assemble(("Tocsin", "bold"), f"  {visible(url)}  as of {_text(counts.get('as_of'))}")
     if not counts.get("complete", True):
         head.append("  counts are not complete yet", "yellow")
     parts: list[RenderableType] = [head]
     if fault:
         parts.append(Text(visible(fault), "bold red"))
-    return Group(*parts, _scheduler_table(scheduler), _counts_table(counts))
+    if workers is None:
+        return Group(*parts, _scheduler_table(answers.scheduler), _counts_table(counts))
+    if trouble := workers.get("trouble"):
+        parts.append(Text(_text(trouble), "yellow"))
+    elif not workers.get("complete", True):
+        parts.append(Text("The states of the workers are not read to their end yet.", "yellow"))
+    return Group(*parts, _together_table(workers), _workers_table(workers), _counts_table(counts))
 
 
 def _scheduler_table(scheduler: dict[str, Any]) -> RenderableType:
@@ -220,6 +244,60 @@ def _scheduler_table(scheduler: dict[str, Any]) -> RenderableType:
             _seconds(row.get("service_seconds")),
         )
     return table
+
+
+def _together_table(workers: dict[str, Any]) -> RenderableType:
+    table = Table(title="Classes, all workers together", title_justify="left", title_style="bold")
+    table.add_column("class", no_wrap=True)
+    for name in ("workers", "share", "of", "buffered", "bytes", "lag", "oldest", "counted/s", "forwarded/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in _items(workers, "classes"):
+        share, buffered, lag = _dict(row.get("share")), _dict(row.get("buffered")), _dict(row.get("lag"))
+        name = _text(row.get("priority"))
+        table.add_row(
+            Text(name, rich_style(name)),
+            _number(row.get("workers")),
+            _percent(share.get("achieved")),
+            _percent(share.get("configured")),
+            _number(buffered.get("records")),
+            _bytes(buffered.get("bytes")),
+            _number(lag.get("records")),
+            _seconds(lag.get("seconds")),
+            _rate(row.get("counted_per_s")),
+            _rate(row.get("forwarded_per_s")),
+        )
+    return table
+
+
+def _workers_table(workers: dict[str, Any]) -> RenderableType:
+    found = _items(workers, "workers")
+    if not found:
+        return Text("No worker was heard from: start one with `tocsin worker`.", "yellow")
+    table = Table(title="Workers", title_justify="left", title_style="bold")
+    table.add_column("worker", overflow="fold")
+    for name in ("pool", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("lag", "counted/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found[:_MOST_WORKERS]:
+        classes = _items(row, "classes")
+        table.add_row(
+            Text(_text(row.get("id"))),
+            Text(_text(row.get("pool"))),
+            _state(row),
+            _number(sum(_amount(_dict(each.get("lag")).get("records")) for each in classes)),
+            _rate(sum(_amount(each.get("counted_per_s")) for each in classes)),
+        )
+    if (more := len(found) - _MOST_WORKERS) > 0:
+        table.caption = f"and {quantity(more, 'more worker')}"
+        table.caption_justify = "left"
+    return table
+
+
+def _state(worker: dict[str, Any]) -> Text:
+    if not worker.get("heard"):
+        return Text("not heard from", "bold red")
+    return Text("ready", "green") if worker.get("ready") else Text("not ready", "bold red")
 
 
 def _counts_table(counts: dict[str, Any]) -> RenderableType:
@@ -260,6 +338,14 @@ def _number(value: Any) -> str:
     if not _is_number(value):
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _amount(value: Any) -> float:
+    return value if _is_number(value) else 0
+
+
+def _rate(value: Any) -> str:
+    return f"{value:,.1f}" if _is_number(value) else "-"
 
 
 def _percent(value: Any) -> str:

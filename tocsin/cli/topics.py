@@ -9,6 +9,7 @@ import click
 
 from streams.broker.topic_plan import planned_topics
 from streams.broker.topics import apply_topics, check_topics
+from streams.quantities import quantity
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.json_records import object_line
@@ -57,7 +58,9 @@ def check(ctx: click.Context, as_json: bool, brokers: str | None) -> None:
     else:
         for problem in problems:
             click.echo(f"{problem.severity:8}{problem}.")
-        click.echo(f"{number} topics: {errors} errors, {warnings} warnings.")
+        click.echo(
+            f"{quantity(number, 'topic')}: {quantity(errors, 'error')}, {quantity(warnings, 'warning')}."
+        )
     ctx.exit(1 if errors else 0)
 
 

@@ -15,6 +15,7 @@ from streams.broker.client_options import client_options
 from streams.broker.outage import BrokerWatch
 from streams.broker.self_check import wait_for_brokers
 from streams.dead_letters.latest import LatestDeadLetters
+from streams.quantities import quantity
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
@@ -112,7 +113,9 @@ class WebProcess:
             await self._reader.start(partitions)
             self._alerts.start()
             self._fleet.start()
-            log.info("Reading the %d partitions of %s.", partitions, self._settings.event_counts_topic)
+            log.info(
+                "Reading %s of %s.", quantity(partitions, "partition"), self._settings.event_counts_topic
+            )
             await stop.wait()
         finally:
             self.health.stopping()

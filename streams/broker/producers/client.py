@@ -10,7 +10,7 @@ from typing import Any, Final
 import aiokafka
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from streams.cancellation import cancellable
+from streams.cancellation import cancellable, to_the_end
 from streams.upstream.produce_packing import install_produce_packing
 from streams.upstream.producers import close_at_once
 from streams.upstream.rebootstrap import let_bootstrap_again
@@ -59,7 +59,13 @@ async def end_producer(
 
     Returns:
         Whether it stopped in good order.
+
+    It is disconnected though the caller is cancelled meanwhile. A second call waits for the first.
     """
+    return await to_the_end(producer, lambda: _end_producer(producer, within_s, answers_s))
+
+
+async def _end_producer(producer: aiokafka.AIOKafkaProducer, within_s: float, answers_s: float) -> bool:
     try:
         async with asyncio.timeout(within_s):
             with cancellable():

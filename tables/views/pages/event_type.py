@@ -10,6 +10,7 @@ from aiohttp import web
 
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from tables.recent_alerts import Alert
 from tables.views.counts_query import BadQueryError, rank_of
 from tables.views.event_query import EventQuery, parse_event_query
@@ -49,11 +50,12 @@ def chart(name: str, values: Sequence[int], times: Sequence[str]) -> dict[str, A
     """
     largest = max(values, default=0)
     most = f", at most {number(largest)} in {times[values.index(largest)]} UTC" if largest else ""
+    all_of_them = quantity(sum(values), "notification", show=number)
     return {
         "name": name,
         "total": sum(values),
         "largest": largest,
-        "label": f"{name}: {number(sum(values))} notifications{most}. The values are in the table below.",
+        "label": f"{name}: {all_of_them}{most}. The values are in the table below.",
         "path": step_path(values, largest, _HEIGHT),
         "titles": [f"{time}: {number(value)} {name}" for time, value in zip(times, values, strict=True)],
     }

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from tables.fleet.memory import FORGET_S, SILENT_S, Member
 from tables.fleet.state import Partitions
 from tables.fleet.totals import order_of
@@ -65,8 +66,8 @@ class FlowPage:
         sources = self._layout.sources
         settings, source = sources.settings, sources.fleet
         async with self._layout.live.lane.work() as pieces:
-            fleet, as_of = source.look(), source.as_of
-            await pieces.rest()
+            as_of = source.as_of
+            fleet = await pieces.outcome(source.looking())
             totals = fleet.totals
             topics = {each.value: settings.notification_topic(each) for each in settings.priorities}
             names = sorted({*topics, *totals.classes}, key=order_of)
@@ -94,7 +95,7 @@ class FlowPage:
             "silent_s": round(SILENT_S),
             "forget_min": round(FORGET_S / 60),
             "dead_letters": [
-                (visible(priority), visible(reason), count)
+                (visible(priority), visible(reason), count, totals.dead_letter_bytes[priority, reason])
                 for (priority, reason), count in sorted(
                     totals.dead_letters.items(),
                     key=lambda each: (-each[1], *order_of(each[0][0]), each[0][1]),
@@ -141,7 +142,7 @@ def _partitions(partitions: Sequence[Partitions]) -> list[dict[str, str]]:
     for each in sorted(partitions, key=lambda part: part.priority is None):
         numbers = ranges(each.numbers)
         if each.more:
-            numbers = f"{numbers} and {each.more} more" if numbers else f"{each.more} partitions"
+            numbers = f"{numbers} and {each.more} more" if numbers else quantity(each.more, "partition")
         shown.append(
             {
                 "name": each.priority or each.topic,

@@ -15,8 +15,9 @@ from typing import Final
 from markupsafe import Markup
 
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from tables.fleet.totals import ClassTotals
-from tables.views.pages.templating import cut, number, rate
+from tables.views.pages.templating import cut, number, percent, rate
 from tables.views.times import age
 
 _ROW: Final = 56
@@ -89,9 +90,8 @@ def flow_drawing(drawn: Drawn) -> Markup:
         else "how many are counted and forwarded is not known"
     )
     label = (
-        f"The way of a notification: {len(drawn.classes)} topics of notifications, {workers} workers of "
-        f"which {ready} are ready, {rates}. "
-        "The tables below say the same."
+        f"The way of a notification: {quantity(len(drawn.classes), 'topic')} of notifications, "
+        f"{quantity(workers, 'worker')}, {ready} ready, {rates}. The tables below say the same."
     )
     return Markup(
         '<svg class="flow" viewBox="0 0 {} {:.0f}" role="img" focusable="false" aria-label="{}">{}</svg>'
@@ -133,7 +133,9 @@ def _class_row(top: float, name: str, topic: str, totals: ClassTotals | None) ->
             due=x + (bar - 1.5) * totals.configured_share,
         ),
         share.format(
-            x, middle - 2, f"{100 * totals.achieved_share:.1f} %, due {100 * totals.configured_share:.1f}"
+            x,
+            middle - 2,
+            f"{percent(100 * totals.achieved_share)}, due {percent(100 * totals.configured_share)}",
         ),
     ]
 

@@ -12,10 +12,11 @@ from jinja2 import Environment
 from streams import __version__
 from tables.fleet.memory import SILENT_S
 from tables.views.answers import TAG, Answer, Answers, tag
+from tables.views.combined_counts import combiners_silent_s
 from tables.views.healthz import ask
 from tables.views.live_alerts import LiveAlerts
 from tables.views.live_counts import Freshness, LiveCounts
-from tables.views.sources import FleetSource, Sources
+from tables.views.sources import Sources
 from tables.views.times import age, rfc3339
 
 #: Counts that are older than this many seconds are called old.
@@ -140,6 +141,25 @@ class Layout:
             tags.append(tag(body[-1]))
         return Answer(b"".join(body), tag("".join(tags).encode()), "text/html; charset=utf-8")
 
+    def _silence(self) -> tuple[str, str] | None:
+        """Who is not heard from, in some words and in a sentence; None where that is not so, or not known."""
+        fleet = self.sources.fleet
+        if not self._of_worker and fleet.complete and not fleet.trouble and fleet.silent_s > SILENT_S:
+            who, silent_s = "no worker", fleet.silent_s
+            never = "so it is not known whether what is published is counted"
+            since = "what is published since is not counted yet"
+        elif (silent_s := combiners_silent_s(fleet)) > SILENT_S:
+            who, never = "no worker of the main pool", "so what others count is not in these counts"
+            since = "what others count since is not in these counts yet"
+        else:
+            return None
+        words = f"{who} heard from"
+        if math.isinf(silent_s):
+            return words, f"{who.capitalize()} has been heard from, {never}."
+        # It is read out when it changes, so the time in it is a coarse one.
+        past = age(silent_s - silent_s % STALE_S)
+        return words, f"{who.capitalize()} has been heard from for {past}: {since}."
+
     def _head(self, here: str, *, signed_in: bool) -> dict[str, Any]:
         sources = self.sources
         fresh = Freshness.of(sources.counts)
@@ -159,7 +179,7 @@ class Layout:
             # It is read out when it changes, so it is a coarse one.
             "as_of_old": age(behind_s - behind_s % STALE_S) if fresh.as_of_s and behind_s > STALE_S else None,
             "complete": fresh.complete,
-            "silence": None if self._of_worker else _silence(sources.fleet),
+            "silence": self._silence(),
             "missing": fresh.missing,
             "skew": f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'}"
             if abs(ahead_s) >= _SKEW_S
@@ -167,15 +187,3 @@ class Layout:
             "version": __version__,
             "signed_in": signed_in,
         }
-
-
-def _silence(fleet: FleetSource) -> str | None:
-    """That no worker was heard from, in a sentence; None where one was, or where that is not known."""
-    silent_s = fleet.silent_s
-    if not fleet.complete or fleet.trouble or silent_s <= SILENT_S:
-        return None
-    if math.isinf(silent_s):
-        return "No worker has been heard from, so it is not known whether what is published is counted."
-    # It is read out when it changes, so the time in it is a coarse one.
-    past = age(silent_s - silent_s % STALE_S)
-    return f"No worker has been heard from for {past}: what is published since is not counted yet."

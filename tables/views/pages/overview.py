@@ -56,7 +56,8 @@ class OverviewPage:
         sources = self._layout.sources
         hour = await self._minutes.hour()
         # Of all workers that were heard from, else of this one.
-        fleet = sources.fleet.look().totals.classes
+        async with self._layout.live.lane.work() as pieces:
+            fleet = (await pieces.outcome(sources.fleet.looking())).totals.classes
         figures: Mapping[str, Figures] = fleet or {
             priority.value: state for priority, state in sources.scheduler.snapshot().items()
         }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from streams.notifications.visible import visible
+from streams.quantities import either, quantity
 from tables.views.pages.charts import sparkline
 from tables.views.pages.links import event_address
 from tables.views.times import age
@@ -83,9 +84,11 @@ def make_environment() -> Environment:
         "breakable": breakable,
         "byte_size": byte_size,
         "cut": cut,
+        "either": either,
         "event_address": event_address,
         "number": number,
         "percent": percent,
+        "quantity": partial(quantity, show=number),
         "rate": rate,
         "short": short,
         "sparkline": sparkline,

@@ -245,7 +245,7 @@ const look = async () => {
     wanted = true; // the stream may lead nowhere: a page that is asked for tells
     unreached();
   }
-  if (wanted && isSelecting() && !document.hidden && !isPaused) say("waits while text is selected");
+  if (wanted && isSelecting() && !document.hidden && !isPaused) say("waits: text is selected");
   if (!wanted || isRefreshing || isBusy()) return;
   const earlyMs = refreshedAt + waitMs - performance.now();
   if (earlyMs > 0) {

@@ -89,6 +89,25 @@ def test_records_without_a_time_are_counted() -> None:
     assert asyncio.run(count()).totals.counts == {"a": 2, "b": 1}
 
 
+def test_dead_letters_are_counted_with_the_bytes_of_their_values() -> None:
+    ingest = Ingest(SETTINGS, Nowhere())  # type: ignore[arg-type]
+    counter = SourceCounter(
+        "s:0", VersionedRows(Nothing(), "w"), max_event_types=3, lateness_s=3600, forget_s=8 * 86_400
+    )
+    some = [record(offset, "a", NOW_MS) for offset in range(4)]
+    some[1].value, some[2].value, some[3].value = b"no JSON", b"none", None
+    asyncio.run(ingest.handle(RecordBatch(Priority.INFO, "notifications.info", 0, some, None), counter))
+    stats = ingest.stats
+    assert {(reason.value, number) for (_, reason), number in stats.dead_letters.items()} == {
+        ("not-json", 2),
+        ("null-value", 1),
+    }
+    assert {reason.value: size for (_, reason), size in stats.dead_letter_bytes.items()} == {
+        "not-json": 11,
+        "null-value": 0,
+    }
+
+
 class Assigned:
     """One partition and what it is handled by, which raises once it was given away, or at once."""
 

@@ -19,6 +19,7 @@ from streams.settings import Settings
 from tables.views.histogram_defs import HISTOGRAMS
 from tables.views.metric_defs import METRICS
 from tests.paths import ROOT
+from tocsin.archive.figures import METRICS as ARCHIVE_METRICS
 from tocsin.bridge_http.figures import METRICS as BRIDGE_METRICS
 from tocsin.bridge_rabbit.figures import METRICS as RABBIT_BRIDGE_METRICS
 from tocsin.cli import cli
@@ -65,15 +66,20 @@ def metrics_table() -> str:
 
 def rabbit_bridge_metrics_table() -> str:
     """Every metric of a bridge from RabbitMQ."""
-    return _bridge_table(RABBIT_BRIDGE_METRICS)
+    return _small_table(RABBIT_BRIDGE_METRICS)
+
+
+def archive_metrics_table() -> str:
+    """Every metric of an archiver."""
+    return _small_table(ARCHIVE_METRICS)
 
 
 def bridge_metrics_table() -> str:
     """Every metric of the bridge for HTTP."""
-    return _bridge_table(BRIDGE_METRICS)
+    return _small_table(BRIDGE_METRICS)
 
 
-def _bridge_table(metrics: Sequence[tuple[str, str, Sequence[str], str]]) -> str:
+def _small_table(metrics: Sequence[tuple[str, str, Sequence[str], str]]) -> str:
     rows = _table("metric", "type", "labels", "meaning")
     for name, kind, labels, meaning in metrics:
         rows.append(_row(f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), _plain(meaning)))
@@ -145,6 +151,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "metrics": metrics_table,
         "rabbit bridge metrics": rabbit_bridge_metrics_table,
         "metrics of the bridge for HTTP": bridge_metrics_table,
+        "metrics of the archiver": archive_metrics_table,
         "topics": topics_table,
     }
     for path, context in commands():

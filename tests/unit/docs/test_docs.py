@@ -23,6 +23,7 @@ from tables.views.metric_defs import METRICS
 from tests.paths import ROOT
 from tests.unit.docs import checks, generated
 from tests.unit.tables.views.views_kit import FakeSources
+from tocsin.archive.figures import METRICS as ARCHIVE_METRICS
 from tocsin.bridge_http.figures import METRICS as BRIDGE_METRICS
 from tocsin.bridge_rabbit.figures import METRICS as RABBIT_BRIDGE_METRICS
 from tocsin.cli import cli
@@ -172,7 +173,7 @@ def test_settings_that_documents_name_are_settings() -> None:
 
 def test_metrics_that_documents_name_are_metrics() -> None:
     known = {metric.name for metric in (*METRICS, *HISTOGRAMS)}
-    known |= {name for name, *_ in (*RABBIT_BRIDGE_METRICS, *BRIDGE_METRICS)}
+    known |= {name for name, *_ in (*RABBIT_BRIDGE_METRICS, *BRIDGE_METRICS, *ARCHIVE_METRICS)}
     assert checks.unknown_metrics(TEXTS, known) == []
 
 

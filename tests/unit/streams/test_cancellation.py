@@ -12,7 +12,7 @@ from aiokafka.client import AIOKafkaClient
 from streams import cancellation
 from streams.broker.producers import client
 from streams.broker.producers.batches import BatchSender
-from streams.cancellation import cancellable, end
+from streams.cancellation import cancellable, end, to_the_end
 
 
 async def _let_it_run() -> None:
@@ -146,6 +146,59 @@ async def test_who_is_not_cancelled_goes_on_and_errors_pass() -> None:
         await asyncio.sleep(0)
     with pytest.raises(OSError, match="disk full"), cancellable():
         raise OSError("disk full")
+
+
+# ---------------------------------------------------------------- to_the_end
+
+
+class _Closed:
+    """What is closed when it may be."""
+
+    def __init__(self) -> None:
+        self.may_close = asyncio.Event()
+        self.begun = 0
+        self.ended = 0
+
+    async def close(self) -> int:
+        self.begun += 1
+        await self.may_close.wait()
+        self.ended += 1
+        return self.begun
+
+
+async def test_what_is_closed_is_closed_once_and_to_the_end_whoever_is_cancelled() -> None:
+    it = _Closed()
+    callers = [asyncio.create_task(to_the_end(it, it.close)) for _ in range(3)]
+    await _let_it_run()
+    callers[0].cancel()
+    await asyncio.wait([callers[0]])
+    assert (callers[0].cancelled(), it.begun, it.ended) == (True, 1, 0)
+    late = asyncio.create_task(to_the_end(it, it.close))
+    await _let_it_run()
+    assert not late.done()
+    it.may_close.set()
+    assert await asyncio.gather(*callers[1:], late) == [1, 1, 1]
+    assert (it.begun, it.ended) == (1, 1)
+
+
+async def test_two_things_are_closed_each_on_its_own_and_what_is_closed_may_be_closed_again() -> None:
+    one, other = _Closed(), _Closed()
+    one.may_close.set()
+    assert await to_the_end(one, one.close) == 1
+    assert await to_the_end(one, one.close) == 2
+    waiting = asyncio.create_task(to_the_end(other, other.close))
+    await _let_it_run()
+    assert not waiting.done()
+    other.may_close.set()
+    assert await waiting == 1
+
+
+async def test_why_it_could_not_be_closed_is_told() -> None:
+    async def fails() -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        await to_the_end(_Closed(), fails)
 
 
 # ---------------------------------------------------------------- where it was found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -58,6 +59,22 @@ def test_what_pages_show_is_asked_for_again_soon_however_long_brokers_were_away(
     assert max(retries.next_pause_s() or 0.0 for _ in range(100)) <= 5.0
 
 
+class _SlowToStop:
+    """A consumer that stops when it may; like aiokafka's, it does nothing when it is stopped once more."""
+
+    def __init__(self) -> None:
+        self.may_stop = asyncio.Event()
+        self.began = asyncio.Event()
+        self.open = True
+
+    async def stop(self) -> None:
+        if self.began.is_set():
+            return
+        self.began.set()
+        await self.may_stop.wait()
+        self.open = False
+
+
 class _Failing(Follower):
     """Reads for some seconds, fails, and reads again with another consumer."""
 
@@ -71,8 +88,10 @@ class _Failing(Follower):
         self.third = asyncio.Event()
 
     async def _connected(self) -> Any:
-        self._consumer = object()
-        return self._consumer
+        consumer: Any = _SlowToStop()
+        consumer.may_stop.set()
+        self._consumer = consumer
+        return consumer
 
     async def _read(self, consumer: Any) -> NoReturn:
         self.read_with.append(consumer)
@@ -116,3 +135,34 @@ async def test_a_follower_reads_again_with_another_consumer_until_it_is_stopped(
     assert len(begun) == pauses_begun
     await follower.stop()
     assert len(disconnected) == 3, "stopping twice disconnects once"
+
+
+async def _left_open() -> bool:
+    """Whether a consumer is open after a second ``stop``, where the first was cancelled in its midst."""
+    follower = _Failing(1.0)
+    consumer: Any = _SlowToStop()
+    follower._consumer = consumer
+    first = asyncio.create_task(follower.stop())
+    await consumer.began.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    second, beside = asyncio.create_task(follower.stop()), asyncio.create_task(follower.stop())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    ended_early = second.done() or beside.done()
+    consumer.may_stop.set()
+    await asyncio.gather(second, beside)
+    return ended_early or consumer.open
+
+
+async def test_a_stop_that_is_cancelled_leaves_no_consumer_open_and_the_next_one_waits_for_it() -> None:
+    assert not await _left_open()
+
+
+async def test_control_a_consumer_whose_stop_is_cut_short_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cut_short(_: object, close: Callable[[], Awaitable[None]]) -> None:
+        await close()
+
+    monkeypatch.setattr(following, "to_the_end", cut_short)
+    assert await _left_open()

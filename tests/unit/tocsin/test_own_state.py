@@ -70,6 +70,7 @@ def test_a_state_says_what_the_worker_has_and_a_row_holds_it() -> None:
     worker.stats = {
         "forwarded": {Priority.DEBUG: 7},
         "dead_letters": {(Priority.DEBUG, Reason.NOT_JSON): 2, (Priority.DEBUG, Reason.TOO_DEEP): 0},
+        "dead_letter_bytes": {(Priority.DEBUG, Reason.NOT_JSON): 4608},
         "repairs": {Repair.DOUBLE_ENCODED: 3},
         "clock_ahead_s": -90.5,
         "rebalances": 4,
@@ -91,8 +92,8 @@ def test_a_state_says_what_the_worker_has_and_a_row_holds_it() -> None:
     debug = state.classes["DEBUG"]
     assert (debug.counted, debug.forwarded, debug.lag_records, debug.oldest_age_s) == (1000, 7, 70, 9.5)
     assert (debug.buffered_records, debug.buffered_bytes, debug.achieved_share) == (5, 600, 1.0)
-    assert [(each.priority, each.reason, each.count) for each in state.dead_letters] == [
-        ("DEBUG", "not-json", 2)
+    assert [(each.priority, each.reason, each.count, each.bytes) for each in state.dead_letters] == [
+        ("DEBUG", "not-json", 2, 4608)
     ]
     assert state.repairs == {"double-encoded": 3}
 

@@ -25,6 +25,7 @@ from streams.dead_letters.topic import (
 )
 from streams.notifications.notification import Reason
 from streams.notifications.visible import visible
+from streams.quantities import quantity
 from streams.settings import Settings
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.dead_letters.replay import ReplayCommand
@@ -138,7 +139,7 @@ async def _list(settings: Settings, only: Filter, start_ms: int, limit: int | No
     else:
         output.lines(_table([entry.fields for entry in entries]))
     total = by_reason.total()
-    lines = [f"{total} dead letter{'' if total == 1 else 's'}"]
+    lines = [quantity(total, "dead letter")]
     if len(entries) < total:
         lines[0] += f", the newest {len(entries)} listed"
     lines += [f"{number:7}  {visible(reason)}" for reason, number in by_reason.most_common()]
@@ -267,7 +268,7 @@ async def _show(settings: Settings, which: str, raw: bool, as_json: bool) -> int
         }
         Output().lines([object_line(_fields(found) | _replays(letter.id, letter.replays, history) | parts)])
         return 0
-    size = "no value" if letter.value is None else f"{len(letter.value)} bytes"
+    size = "no value" if letter.value is None else quantity(len(letter.value), "byte")
     lines = [
         f"id         {visible(letter.id)}",
         f"reason     {visible(letter.reason)}",

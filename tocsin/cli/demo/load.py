@@ -20,6 +20,7 @@ from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
 from streams.publishing.bulk import Bulk, Tally
 from streams.publishing.generator import Made, generate
+from streams.quantities import quantity, thousands
 from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import Settings
 from tocsin.cli.demo.worker_process import DemoError
@@ -80,7 +81,8 @@ class Load:
             raise DemoError(f"Kafka has confirmed nothing for {_TIMEOUT_S:.0f} s.")
         if self._tally.failed:
             why = "; ".join(self._tally.troubles)
-            raise DemoError(f"{self._tally.failed:,} notifications could not be published ({why}).")
+            failed = quantity(self._tally.failed, "notification", show=thousands)
+            raise DemoError(f"{failed} could not be published ({why}).")
 
     async def _chunks(self, seconds: float | None) -> AsyncIterator[Sequence[Made]]:
         loop = asyncio.get_running_loop()

@@ -24,6 +24,7 @@ from streams.notifications.rfc3339 import parse_rfc3339
 from streams.notifications.visible import visible
 from streams.publishing.driver import load_driver
 from streams.publishing.notifier import Notifier
+from streams.quantities import quantity
 from streams.records import PlacedRecord
 from streams.settings import ConfigurationError, Settings
 from streams.transport.topic_reader import TopicReader
@@ -235,7 +236,7 @@ class _Run:
                     f"Kafka at {self._settings.brokers} has not confirmed a probe for {_CONFIRM_S:.0f} s: "
                     "look at the brokers."
                 )
-            _say(f"Publishing {self._number} probes in {self._number * self._interval_s:.0f} s.")
+            _say(f"Publishing {quantity(self._number, 'probe')} in {self._number * self._interval_s:.0f} s.")
             begun = time.monotonic()
             for number in range(self._number):
                 await asyncio.sleep(begun + number * self._interval_s - time.monotonic())

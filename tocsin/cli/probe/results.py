@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from aiokafka.partitioner import murmur2
 
+from streams.quantities import either, quantity
+
 #: Quantiles that are reported, by name.
 _QUANTILES: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 _SHOWN_PARTITIONS: Final = 10
@@ -185,22 +187,23 @@ class Report:
             self.counted.quantiles["p99"],
         )
         found = []
+        of_all = f"of {quantity(number, 'probe')}"
         if self.alert.undelivered == number:
             found.append(
-                f"CRITICAL is not forwarded: none of {number} probes was answered within "
+                f"CRITICAL is not forwarded: none {of_all} was answered within "
                 f"{self.wait_s:g} s; start workers, or look at `/readyz` of those that run."
             )
         elif math.isinf(p99):
             found.append(
-                f"CRITICAL is not always forwarded: {self.alert.undelivered} of {number} "
-                f"probes were not answered within {self.wait_s:g} s{self._where()}; "
+                f"CRITICAL is not always forwarded: {self.alert.undelivered} {of_all} "
+                f"{_were(self.alert.undelivered)} not answered within {self.wait_s:g} s{self._where()}; "
                 "look at the lag of the workers."
             )
         else:
             found.append(
-                f"CRITICAL is forwarded within {shown_time(p99)} (p99 of {number} probes on "
-                f"{self.partitions} of {self.of_partitions} partitions, to {self.answer_topic} in the place "
-                f"of {self.alert_topic})"
+                f"CRITICAL is forwarded within {shown_time(p99)} (p99 {of_all} on {self.partitions} of "
+                f"{quantity(self.of_partitions, 'partition')}, to {self.answer_topic} in the place of "
+                f"{self.alert_topic})"
                 + (
                     f"; it is counted in {self.counts_topic} within {shown_time(counted)} (p99)."
                     if math.isfinite(counted)
@@ -209,27 +212,27 @@ class Report:
             )
             if self.alert.undelivered:
                 found.append(
-                    f"{self.alert.undelivered} of {number} probes were not answered within {self.wait_s:g} s"
-                    f"{self._where()}."
+                    f"{self.alert.undelivered} {of_all} {_were(self.alert.undelivered)} not "
+                    f"answered within {self.wait_s:g} s{self._where()}."
                 )
         if self.counted.undelivered and self.alert.undelivered < number:
             found.append(
-                f"{self.counted.undelivered} of {number} probes were not in {self.counts_topic} within "
-                f"{self.wait_s:g} s: look at the flushes of the workers."
+                f"{self.counted.undelivered} {of_all} {_were(self.counted.undelivered)} not "
+                f"in {self.counts_topic} within {self.wait_s:g} s: look at the flushes of the workers."
             )
         if self.too_slow and math.isfinite(p99):
             found.append(f"The p99 of {shown_time(p99)} is above the {self.max_p99_ms:g} ms allowed.")
         if self.others:
             found.append(
-                f"Others published {self.others} probes at the same time, so that the times to the counts "
-                "are upper bounds."
+                f"Others published {quantity(self.others, 'probe')} at the same time, so that the times to "
+                "the counts are upper bounds."
             )
         return found
 
     def _where(self) -> str:
         names = [str(partition) for partition in sorted(self.silent)]
         more = f" and {len(names) - _SHOWN_PARTITIONS} more" if len(names) > _SHOWN_PARTITIONS else ""
-        word = "partition" if len(names) == 1 else "partitions"
+        word = either(len(names), "partition", "partitions")
         return f" ({word} {', '.join(names[:_SHOWN_PARTITIONS])}{more})" if names else ""
 
     def as_json(self) -> dict[str, Any]:
@@ -291,3 +294,7 @@ def keys_of(partitions: int, most: int) -> list[bytes]:
             found.setdefault(partition, key)
         number += 1
     return [found[partition] for partition in range(wanted)]
+
+
+def _were(number: int) -> str:
+    return either(number, "was", "were")

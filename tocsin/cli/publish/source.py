@@ -22,6 +22,7 @@ from streams.outgoing import Outgoing
 from streams.publishing.bulk import Lines, Tally, chunked
 from streams.publishing.generator import generate
 from streams.publishing.lines import make_line_reader
+from streams.quantities import quantity
 from streams.settings import Settings
 
 #: Sentences on lines that cannot be sent.
@@ -148,7 +149,8 @@ class BadLines:
     def show_rest(self) -> None:
         """Say how many were not shown."""
         if self._count > _SHOWN_LINES:
-            click.echo(f"tocsin publish: and {self._count - _SHOWN_LINES} more broken lines", err=True)
+            rest = quantity(self._count - _SHOWN_LINES, "more broken line")
+            click.echo(f"tocsin publish: and {rest}", err=True)
 
 
 def _note(sentence: str) -> None:

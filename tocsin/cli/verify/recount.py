@@ -23,6 +23,7 @@ from streams.broker.slices import kept_slices
 from streams.broker.topic_plan import slices_topic
 from streams.broker.topic_problems import topic_fault
 from streams.notifications.priority import Priority
+from streams.quantities import quantity, thousands
 from streams.settings import ConfigurationError, Settings
 from streams.transport.batch import RecordBatch
 from streams.transport.topic_reader import TopicReader
@@ -379,9 +380,9 @@ class Verification:
                 tally.add(counter.take_pending(), some[-1].offset)
                 self._read += len(some)
                 index = stop
+            read = quantity(self._read, "record", show=thousands)
             self._tell(
-                f"{self._read:,} records read, now {tp.topic}, partition {tp.partition} of "
-                f"{self._partitions[tp.topic]}"
+                f"{read} read, now {tp.topic}, partition {tp.partition} of {self._partitions[tp.topic]}"
             )
             if brokers_clock and records and (records[-1].timestamp or 0) > last_ms:
                 return  # no later record can lie in these buckets

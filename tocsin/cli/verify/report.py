@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
+from streams.quantities import either, quantity, thousands
 from tables.verification import TOTAL
 from tocsin.cli.text import utc
 from tocsin.cli.verify.findings import Findings
@@ -57,30 +58,29 @@ def _result(found: Findings) -> str:
     if found.number_of_differences:
         parts = []
         if found.lost:
-            parts.append(f"{found.lost:,} {_are(found.lost, 'record')} not counted")
+            parts.append(f"{_are(found.lost, 'record')} not counted")
         if found.excess:
-            parts.append(f"{found.excess:,} more {_are(found.excess, 'record')} counted than published")
+            parts.append(f"{_are(found.excess, 'more record')} counted than published")
         if found.public_differences:
             number = found.public_differences
-            parts.append(f"{number:,} public {'count differs' if number == 1 else 'counts differ'}")
+            parts.append(quantity(number, "public count differs", "public counts differ", show=thousands))
         return f"The counts do not agree with the records: {', '.join(parts)}."
     if found.waiting:
         return (
-            f"The public counts cannot be compared: {found.waiting:,} "
-            f"{_are(found.waiting, 'message')} not combined yet; start workers, or give more --wait. "
-            "The counts of the partitions agree."
+            f"The public counts cannot be compared: {_are(found.waiting, 'message')} not combined yet; "
+            "start workers, or give more --wait. The counts of the partitions agree."
         )
     if found.strange:
-        number = len(found.strange)
+        sources = quantity(len(found.strange), "source", show=thousands)
         return (
-            f"The counts cannot be compared in full: in this time they hold records of {number:,} "
-            f"{'source' if number == 1 else 'sources'} whose topic is gone or belongs to another cluster. "
+            f"The counts cannot be compared in full: in this time they hold records of {sources} "
+            "whose topic is gone or belongs to another cluster. "
             "Those of today's topics are all counted; shorten --since to what came after."
         )
     if found.unreadable:
         number = found.unreadable.total()
         return (
-            f"The counts cannot be compared in full: {number:,} {_are(number, 'record')} corrupt on a "
+            f"The counts cannot be compared in full: {_are(number, 'record')} corrupt on a "
             f"broker's disk, and no dead letters account for them ({_some(sorted(found.unreadable))}). "
             "Whether they were counted before that is not known; all others are counted."
         )
@@ -91,8 +91,13 @@ def _result(found: Findings) -> str:
         )
     if _nothing_covered(found):
         return "Nothing can be compared: retention has deleted records of every partition in this time."
+    if found.records == 1:
+        return f"The counts agree: the record is counted once{', as a dead letter' * found.dead_letters}."
+    letters = quantity(
+        found.dead_letters, "of them as a dead letter", "of them as dead letters", show=thousands
+    )
     return f"The counts agree: each of {found.records:,} records is counted once" + (
-        f", {found.dead_letters:,} of them as dead letters." if found.dead_letters else "."
+        f", {letters}." if found.dead_letters else "."
     )
 
 
@@ -100,7 +105,8 @@ def _coverage(found: Findings) -> list[str]:
     span = found.span
     until = "" if span.end_s > 2**40 else f" to before {utc(span.end_s * 1000)}"
     begin = utc(span.start_s * 1000)
-    said = [f"Compared {found.buckets:,} rows of 10 s of {found.partitions} partitions, from {begin}{until}."]
+    rows, partitions = quantity(found.buckets, "row", show=thousands), quantity(found.partitions, "partition")
+    said = [f"Compared {rows} of 10 s of {partitions}, from {begin}{until}."]
     if found.trimmed:
         said.append(_trimmed(found))
     if number := found.never_read.total():
@@ -113,13 +119,13 @@ def _coverage(found: Findings) -> list[str]:
         )
     if number := found.with_dead_letters:
         said.append(
-            f"{number:,} {_are(number, 'record')} corrupt on a broker's disk, and compared as the dead "
+            f"{_are(number, 'record')} corrupt on a broker's disk, and compared as the dead "
             "letters that stand for them."
         )
     if found.unreadable and found.number_of_differences:
         number = found.unreadable.total()
         said.append(
-            f"Besides, {number:,} {_are(number, 'record')} corrupt on a broker's disk without dead letters "
+            f"Besides, {_are(number, 'record')} corrupt on a broker's disk without dead letters "
             f"({_some(sorted(found.unreadable))}): how they were counted is not known."
         )
     if found.unreadable_rows and found.number_of_differences:
@@ -129,22 +135,22 @@ def _coverage(found: Findings) -> list[str]:
         )
     if found.behind:
         said.append(
-            f"Besides, {found.behind:,} {_are(found.behind, 'record')} not counted yet, or published "
+            f"Besides, {_are(found.behind, 'record')} not counted yet, or published "
             "meanwhile: no worker had committed them when this began."
         )
     if found.uncommitted:
         said.append(
-            f"Of {len(found.uncommitted)} partitions with records nothing is committed "
+            f"Of {quantity(len(found.uncommitted), 'partition')} with records nothing is committed "
             f"({_some(found.uncommitted)}): look at the workers."
         )
     if found.strange:
         said.append(
-            f"The counts hold {len(found.strange)} sources of topics that are gone or belong to another "
-            f"cluster ({_some(sorted(found.strange))}), so that public counts may be higher."
+            f"The counts hold {quantity(len(found.strange), 'source')} of topics that are gone or belong to "
+            f"another cluster ({_some(sorted(found.strange))}), so that public counts may be higher."
         )
     if found.ended:
         said.append(
-            f"Logs lost their end {len(found.ended)} times after it had been counted "
+            f"Logs lost their end {quantity(len(found.ended), 'time')} after it had been counted "
             f"({_some(sorted(found.ended))}): those counts stay, and nobody can count them again, so that "
             "public counts may be higher."
         )
@@ -163,14 +169,14 @@ def _of_totals(found: Findings) -> list[str]:
         )
     if found.gone:
         said.append(
-            f"The totals hold {len(found.gone)} sources of topics that are gone or belong to another cluster "
-            f"({_some(sorted(found.gone))}), which nobody can count again."
+            f"The totals hold {quantity(len(found.gone), 'source')} of topics that are gone or belong to "
+            f"another cluster ({_some(sorted(found.gone))}), which nobody can count again."
         )
     if found.foreign:
-        rows = found.foreign.total()
+        rows = quantity(found.foreign.total(), "row", show=thousands)
         said.append(
-            f"The public topic holds {rows:,} rows of other apps ({_some(sorted(found.foreign))}), left "
-            "out here: set TOCSIN_EVENT_COUNTS_TOPIC of each app to a topic of its own."
+            f"The public topic holds {rows} of other apps ({_some(sorted(found.foreign))}), left out "
+            "here: set TOCSIN_EVENT_COUNTS_TOPIC of each app to a topic of its own."
         )
     return said
 
@@ -180,7 +186,7 @@ def _priorities(some: list[Priority]) -> str:
 
 
 def _are(number: int, noun: str) -> str:
-    return f"{noun} is" if number == 1 else f"{noun}s are"
+    return quantity(number, f"{noun} is", f"{noun}s are", show=thousands)
 
 
 def _trimmed(found: Findings) -> str:
@@ -192,8 +198,9 @@ def _trimmed(found: Findings) -> str:
     if len(known) < number:
         parts.append(f"{number - len(known)} of them not in full at all")
     return (
-        f"{number} of {found.partitions} partitions ({share:.0f} %) have lost records of this time to "
-        f"retention ({_some(sorted(found.trimmed))}): {', '.join(parts)}; "
+        f"{number} of {quantity(found.partitions, 'partition')} ({share:.0f} %) "
+        f"{either(number, 'has', 'have')} lost records of this time to retention "
+        f"({_some(sorted(found.trimmed))}): {', '.join(parts)}; "
         "every record that is left was looked for."
     )
 

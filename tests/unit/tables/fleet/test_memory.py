@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
 from tables.fleet.memory import FORGET_S, SILENT_S, Fleet, FleetMemory
 from tables.fleet.state import DeadLetters, LeftOutError
+from tables.fleet.totals import at_once
 from tests.unit.tables.fleet.states import APP, class_state, row, worker_state
 
 #: The brokers' time less the steady one.
@@ -193,3 +195,66 @@ def test_for_how_long_no_worker_was_heard_from() -> None:
     assert silent_s(130.0 + 2 * FORGET_S) == 2 * FORGET_S, "it goes on when all are forgotten"
     topic.memory.own("me", worker_state())
     assert silent_s(1000.0) == 0.0
+
+
+# ---------------------------------------------------------------- in steps
+
+
+def many(number: int) -> Topic:
+    """A topic with the states of so many workers."""
+    topic = Topic()
+    for each in range(number):
+        topic.write(f"w{each:04}", row(classes={"ERROR": class_state(counted=each)}), 100.0)
+    return topic
+
+
+def test_a_look_has_a_step_for_each_worker_and_does_nothing_of_all_of_them_between_two() -> None:
+    """Each worker was 7 µs of one step: 1,000 of them held up the records for 7 ms."""
+    few, more = (sum(1 for _ in many(number).memory.looking(100.0, 100.0 + AHEAD_S)) for number in (10, 110))
+    # One for its entry in the list, and one for what it adds to the sums.
+    assert more - few == 2 * 100
+
+
+def test_what_is_taken_during_a_look_is_in_the_next_one() -> None:
+    topic = many(20)
+    memory = topic.memory
+    before = topic.look(100.0)
+    topic.write("w0000", row("other"), 101.0)
+    expected = topic.look(101.0)
+    topic.write("w0001", row(classes={"ERROR": class_state(counted=7)}), 101.0)
+    steps = memory.looking(101.0, 101.0 + AHEAD_S)
+    for _ in range(5):
+        next(steps)
+    topic.write("w0002", None, 101.0)
+    topic.write("w0003", row(classes={"ERROR": class_state(counted=1000)}), 101.0)
+    topic.write("new", row(), 101.0)
+    during = at_once(steps)
+    assert [each.id for each in during.members] == [f"w{each:04}" for each in range(20)]
+    assert during.totals.classes["ERROR"].counted == expected.totals.classes["ERROR"].counted + 6
+    after = topic.look(101.0)
+    assert after is not during
+    assert [each.id for each in after.members] == [
+        "new",
+        *(f"w{each:04}" for each in range(20) if each != 2),
+    ]
+    assert after.totals.workers == 20
+    assert before.totals.workers == 20
+    assert memory.nbytes == sum(each.nbytes for runs in memory._rows.values() for each in runs.values())
+
+
+def test_two_looks_at_a_time_end_in_the_same() -> None:
+    memory = many(5).memory
+    one, other = (memory.looking(100.0, 100.0 + AHEAD_S) for _ in range(2))
+    next(one)
+    next(other)
+    assert at_once(one) is at_once(other)
+
+
+def test_a_moment_is_another_one_when_a_worker_falls_silent_and_is_forgotten() -> None:
+    topic = many(3)
+    topic.write("last", row(), 101.0)
+    moments = [
+        topic.memory.moment(at, at + AHEAD_S)
+        for at in (101.0, 115.0, 115.5, 116.5, 200.0, 400.5, 401.5, 500.0)
+    ]
+    assert [a == b for a, b in pairwise(moments)] == [True, False, False, True, False, False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tables.fleet.reader import FleetReader
+from tables.fleet.totals import at_once
 from tests.unit.tables.fleet.states import APP, row
 
 #: The time in seconds since 1970, less the steady one.
@@ -16,7 +17,7 @@ def test_while_brokers_are_away_nobody_becomes_silent() -> None:
     reader._memory.take(b"a", row(), now + AHEAD_S, now, live=True)
     now = 125.0
     assert reader.silent_s == 0.0, "the topic was last seen to its end when the row was written"
-    assert [each.heard for each in reader.look().members] == [True]
+    assert [each.heard for each in at_once(reader.looking()).members] == [True]
     reader._ends.seen[0] = now  # the control: brokers answer, and there is no newer row
     assert reader.silent_s == 25.0
-    assert [each.heard for each in reader.look().members] == [False]
+    assert [each.heard for each in at_once(reader.looking()).members] == [False]

@@ -280,7 +280,7 @@ async def test_an_event_type_has_charts_values_totals_and_alerts() -> None:
         one = await load(client, "/event?type=compute.instance.create.error&priority=error")
     charts = seen.named("svg")
     assert [(chart["role"], (chart["aria-label"] or "").partition(".")[0]) for chart in charts] == [
-        ("img", "CRITICAL: 1 notifications, at most 1 in 2026-11-01 10:00 to 11:00 UTC"),
+        ("img", "CRITICAL: 1 notification, at most 1 in 2026-11-01 10:00 to 11:00 UTC"),
         ("img", "ERROR: 12 notifications, at most 12 in 2026-11-01 11:00 to 12:00 UTC"),
     ]
     assert "<title>2026-11-01 11:00 to 12:00: 12 ERROR</title>" in seen.text

@@ -62,7 +62,7 @@ def busy(run: str = "a", **values: object) -> WorkerState:
             Partitions("notifications.debug", "unassigned", [3], "DEBUG", more=4),
             Partitions("tocsin-partials", "resting", [5]),
         ],
-        "dead_letters": [DeadLetters("DEBUG", "not-json", 3)],
+        "dead_letters": [DeadLetters("DEBUG", "not-json", 3, 4608)],
         "repairs": {"timestamp-repaired": 2},
     }
     return worker_state(run, **made | values)
@@ -83,12 +83,12 @@ async def test_the_page_shows_all_workers_and_what_they_have_together() -> None:
     assert seen.count("2 000") == 2
     assert seen.count("10 000") == 2
     assert "75.0 % due 25.0 %" in seen
-    assert "75.0 %, due 25.0" in seen  # in the drawing
+    assert "75.0 %, due 25.0 %" in seen  # in the drawing
     assert "Counted are all records, dead letters among them." in seen
     assert "CRITICAL 0\u20132, 7" in seen
     assert "DEBUG 3 and 4 more given to nobody" in seen
     assert "tocsin-partials 5 resting" in seen  # a state of a newer worker
-    assert "not-json DEBUG 6" in seen
+    assert "not-json DEBUG 6 9.0 KiB" in seen
     assert "timestamp-repaired 4" in seen
     assert 'href="dead-letters"' in page
     assert 'href="api/v1/workers"' in page
@@ -115,7 +115,7 @@ async def test_what_is_not_current_is_said() -> None:
         fake.fleet.memory.take(b"a", b"nonsense", NOW_S, 0.0, live=True)
     seen = words(await load(fake))
     assert "There is no topic tocsin-status." in seen
-    assert "1 rows that could not be read were left out." in seen
+    assert "1 row that could not be read was left out." in seen
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -85,6 +85,7 @@ SILENCE = "No worker has been heard from"
 )
 async def test_counts_do_not_look_well_where_no_worker_is_heard_from(ago_s: float, told: str | None) -> None:
     fake = FakeSources()
+    fake.fleet.combines = False
     fake.fleet.write("tocsin-0", worker_state(), ago_s=ago_s)
     words = await head(fake)
     assert (SILENCE in words) == (told is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -237,9 +238,9 @@ async def test_who_comes_without_the_path_is_led_to_where_the_cookie_is_sent(fak
     async with served(fake, **settings) as client:
         client._cookie_jar = aiohttp.CookieJar(unsafe=True)
         async with client.get("/event?type=x", headers=BROWSER, allow_redirects=False) as answer:
-            assert answer.headers["Location"] == "/a/tocsin/sign-in?next=event%3Ftype%3Dx"
-        # Never the page itself: a proxy that takes the path out would have it asked for again and again.
-        assert await status(client, "/sign-in", **BROWSER) == 200
+            assert answer.headers["Location"] == "/a/tocsin/sign-in?led=page&next=event%3Ftype%3Dx"
+        async with client.get("/sign-in?next=alerts", headers=BROWSER, allow_redirects=False) as answer:
+            assert answer.headers["Location"] == "/a/tocsin/sign-in?led=form&next=alerts"
         done, onward, cookie = await sign_in(client, onward="counts?window=1h")
         assert (done, onward) == (303, "/a/tocsin/counts?window=1h")
         assert "Path=/a/tocsin/" in cookie.split("; ")
@@ -257,6 +258,76 @@ async def test_who_comes_without_the_path_is_led_to_where_the_cookie_is_sent(fak
                 f"{path}alerts", headers=BROWSER | headers, allow_redirects=False
             ) as answer:
                 assert answer.headers["Location"] == "sign-in?next=alerts"
+
+
+ADMIN = "admin-0123456789abcdef"
+PREFIX = "/a/tocsin"
+
+
+async def test_who_has_signed_in_is_known_at_the_root_too(fake: FakeSources) -> None:
+    """A reader used to see the page to sign in on again, where there was a token for changes as well."""
+    async with served(fake, web_token=TOKEN, admin_token=ADMIN, web_prefix=PREFIX) as client:
+        for token, shows_form in ((TOKEN, True), (ADMIN, False)):
+            client._cookie_jar = aiohttp.CookieJar(unsafe=True)
+            await sign_in(client, token)
+            for path in ("/", "/counts?window=1h", "/alerts", "/dead-letters", PREFIX, f"{PREFIX}/"):
+                async with client.get(path, headers=BROWSER) as answer:
+                    assert answer.url.path.startswith(f"{PREFIX}/"), path
+                    assert "Sign out" in await answer.text(), path
+            # Only who may read can gain something there.
+            async with client.get("/sign-in?next=alerts", headers=BROWSER) as answer:
+                assert (answer.url.path == f"{PREFIX}/sign-in") == shows_form
+                assert (answer.url.path == f"{PREFIX}/alerts") != shows_form
+
+
+@pytest.mark.parametrize("tokens", [{"web_token": TOKEN, "admin_token": ADMIN}, {"web_token": TOKEN}])
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_a_proxy_that_takes_the_path_out_sends_nobody_in_a_circle(
+    fake: FakeSources, tokens: dict[str, str], says_so: bool
+) -> None:
+    """Though the path is set as one that it leaves in."""
+    trusted = {"web_trusted_proxies": "127.0.0.1"} if says_so else {}
+    async with served(fake, web_prefix=PREFIX, **tokens, **trusted) as client:
+        client._cookie_jar = aiohttp.DummyCookieJar()
+        kept: dict[str, str] = {}
+        forwarded = {"X-Forwarded-Prefix": PREFIX} if says_so else {}
+
+        async def gone(path: str) -> tuple[str, str]:
+            """Where a browser ends up, and what it shows."""
+            url = URL(f"http://proxy{PREFIX}{path}")
+            for _ in range(6):
+                inside = str(url.relative()).removeprefix(PREFIX)
+                headers = BROWSER | forwarded | kept
+                async with client.get(inside, headers=headers, allow_redirects=False) as answer:
+                    if answer.status == 200:
+                        return str(url.relative()), await answer.text()
+                    url = url.join(URL(answer.headers["Location"]))
+                    assert url.path.startswith(f"{PREFIX}/")
+            raise AssertionError("it goes on and on")
+
+        for path in ("/", "/counts?window=1h", "/sign-in", "/sign-in?next=alerts"):
+            where, text = await gone(path)
+            assert where.startswith(f"{PREFIX}/sign-in")
+            assert "Sign in to Tocsin" in text
+        _, _, cookie = await sign_in(client, **forwarded)
+        assert f"Path={PREFIX}/" in cookie.split("; ")
+        kept["Cookie"] = cookie.partition(";")[0]
+        assert "Sign out" in (await gone("/"))[1]
+        assert (await gone("/counts?window=1h"))[0] == f"{PREFIX}/counts?window=1h"
+
+
+@pytest.mark.parametrize("path", ["/", "/counts?window=1h", "/api/v1/counts?window=1h", "/a/b/c", "/?a=/b"])
+@pytest.mark.parametrize("prefix", ["", PREFIX])
+async def test_a_link_of_another_site_leads_to_what_it_names(
+    fake: FakeSources, path: str, prefix: str
+) -> None:
+    """The browser holds the cookie back, and asks once more by itself."""
+    given = {"web_prefix": prefix} if prefix else {}
+    async with served(fake, web_token=TOKEN, **given) as client:
+        headers = BROWSER | {"Sec-Fetch-Site": "cross-site"}
+        async with client.get(prefix + path, headers=headers, allow_redirects=False) as answer:
+            (to,) = re.findall(r'href="([^"]*)"', await answer.text())
+        assert URL(f"http://a{prefix}{path}").join(URL(to)) == URL(f"http://a{prefix}{path}")
 
 
 async def sign_in_at(client: aiohttp.ClientSession, path: str, **headers: str) -> str:

@@ -22,7 +22,7 @@ def fleet(fake: FakeSources) -> FakeFleet:
             "a",
             classes={"DEBUG": class_state(service_per_s=0.1), "CRITICAL": busy},
             partitions=[Partitions("notifications.critical", "working", [0, 2], "CRITICAL")],
-            dead_letters=[DeadLetters("DEBUG", "not-json", 2)],
+            dead_letters=[DeadLetters("DEBUG", "not-json", 2, 40)],
             repairs={"not-a-number": 1},
         ),
     )
@@ -34,7 +34,7 @@ def fleet(fake: FakeSources) -> FakeFleet:
             ready=False,
             reasons=["The worker is stopping."],
             classes={"CRITICAL": busy},
-            dead_letters=[DeadLetters("DEBUG", "not-json", 5)],
+            dead_letters=[DeadLetters("DEBUG", "not-json", 5, 2)],
         ),
     )
     return made
@@ -74,7 +74,7 @@ async def test_all_workers_are_answered_and_what_they_have_together() -> None:
     assert (critical["lag"], critical["counted"]) == ({"records": 20, "seconds": 2.5}, 200)
     assert (critical["workers"], debug["workers"], critical["weight"]) == (2, 1, None)
     assert (critical["share"]["achieved"], debug["share"]["achieved"]) == pytest.approx((6 / 7, 1 / 7))
-    assert body["dead_letters"] == [{"priority": "DEBUG", "reason": "not-json", "count": 7}]
+    assert body["dead_letters"] == [{"priority": "DEBUG", "reason": "not-json", "count": 7, "bytes": 42}]
     assert body["repairs"] == {"not-a-number": 1}
 
 

@@ -108,6 +108,8 @@ class FakeFleet:
         self.missing: set[int] = set()
         self.trouble: str | None = None
         self.as_of = NOW_S - 0.5
+        #: Whether they are read by a worker of the main pool.
+        self.combines = True
 
     def write(self, worker: str, state: WorkerState, ago_s: float = 1.0) -> None:
         """A row that a worker wrote so long ago."""
@@ -118,9 +120,18 @@ class FakeFleet:
         """Seconds for which none was heard from."""
         return self.memory.silent_s(0.0, NOW_S)
 
-    def look(self) -> Fleet:
-        """All workers."""
-        return self.memory.look(0.0, NOW_S)
+    @property
+    def combiners_silent_s(self) -> float:
+        """Seconds for which none of the main pool was heard from."""
+        return 0.0 if self.combines else self.memory.combiners_silent_s(0.0, NOW_S)
+
+    def moment(self) -> object:
+        """Something that is equal for as long as all workers are as they were."""
+        return self.memory.moment(0.0, NOW_S)
+
+    def looking(self) -> Generator[None, None, Fleet]:
+        """All workers, in steps."""
+        return self.memory.looking(0.0, NOW_S)
 
 
 def run(steps: Generator[None, None, Ended]) -> Ended:
@@ -201,6 +212,7 @@ class FakeSources:
         self.counted = Counter({Priority.ERROR: 7})
         self.forwarded = Counter({Priority.ERROR: 6})
         self.dead_letters = Counter({(Priority.ERROR, Reason.NOT_JSON): 2})
+        self.dead_letter_bytes = Counter({(Priority.ERROR, Reason.NOT_JSON): 1234})
         self.repairs = Counter({Repair.DOUBLE_ENCODED: 3})
         self.counted_latencies = {priority: Latencies() for priority in DEFAULT_PRIORITIES}
         self.alerted_latencies = {priority: Latencies() for priority in FORWARDED}

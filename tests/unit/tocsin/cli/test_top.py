@@ -55,6 +55,28 @@ _COUNTS = {
     "next": None,
 }
 
+_NO_SCHEDULER = {"as_of": "2026-01-02T03:04:05.000Z", "scope": "no worker", "classes": []}
+_CLASS = {
+    "priority": "CRITICAL",
+    "workers": 2,
+    "weight": None,
+    "share": {"configured": 0.516, "achieved": 0.5},
+    "buffered": {"records": 1234, "bytes": 5 * 2**20},
+    "lag": {"records": 98765, "seconds": 12.34},
+    "counted_per_s": 4321.04,
+    "forwarded_per_s": 7.5,
+}
+_WORKERS = {
+    "complete": True,
+    "trouble": None,
+    "classes": [_CLASS],
+    "workers": [
+        {"id": "[red]\x1b[2Jone", "pool": "main", "heard": True, "ready": True, "classes": [_CLASS]},
+        {"id": "two", "pool": "urgent", "heard": True, "ready": False, "classes": []},
+        {"id": "three", "pool": "urgent", "heard": False, "ready": True, "classes": []},
+    ],
+}
+
 #: From (path, headers) to (status, headers, body).
 Answer = Callable[[str, dict[str, str]], tuple[int, dict[str, str], bytes]]
 
@@ -216,3 +238,56 @@ def test_a_token_file_may_begin_with_a_byte_order_mark(server: _Server, tmp_path
     path.write_bytes(b"\xef\xbb\xbfs3cret\r\n")
     assert _once(server.url, "--token-file", str(path)).exit_code == 0
     assert server.asked[0][1]["authorization"] == "Bearer s3cret"
+
+
+# ---------------------------------------------------------------- tocsin web, which schedules nothing
+
+
+def _web(server: _Server, workers: dict[str, Any]) -> None:
+    """Have the server answer as ``tocsin web`` does."""
+    answers = {"/api/v1/scheduler": _NO_SCHEDULER, "/api/v1/workers": workers}
+    server.answer = lambda path, _: (200, {}, orjson.dumps(answers.get(path, _COUNTS)))
+
+
+def test_of_tocsin_web_it_shows_all_workers(server: _Server) -> None:
+    """It used to show a table without a row."""
+    _web(server, _WORKERS)
+    result = _once(server.url)
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    line = next(line for line in lines if "CRITICAL" in line)
+    for figure in ("2", "50.0%", "51.6%", "1,234", "5.0 MiB", "98,765", "12.3 s", "4,321.0", "7.5"):
+        assert figure in line
+    for name, state in (("[red]\\x1b[2Jone", " ready "), ("two", "not ready"), ("three", "not heard from")):
+        assert state in next(line for line in lines if name in line)
+    assert "\x1b" not in result.output
+    assert any("compute.create.end" in line for line in lines)
+    assert "Classes, all workers together" in result.output
+
+
+def test_of_a_worker_nothing_more_is_asked(server: _Server) -> None:
+    assert "all workers" not in _once(server.url).output
+    assert "/api/v1/workers" not in [path for path, _ in server.asked]
+
+
+def test_as_json_of_tocsin_web_has_its_workers_too(server: _Server) -> None:
+    _web(server, _WORKERS)
+    (line,) = _once(server.url, "--json").output.splitlines()
+    assert orjson.loads(line) == {"scheduler": _NO_SCHEDULER, "counts": _COUNTS, "workers": _WORKERS}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"workers": [], "classes": []}, "No worker was heard from: start one with `tocsin worker`."),
+        ({"trouble": "There is no topic."}, "There is no topic."),
+        ({"complete": False}, "not read to their end yet"),
+        ({"workers": [_WORKERS["workers"][1]] * 21}, "and 1 more worker"),  # type: ignore[index]
+        ({"workers": [1, {}], "classes": [None, {"lag": []}]}, "not heard from"),
+    ],
+)
+def test_what_is_missing_there_is_said(server: _Server, more: dict[str, Any], says: str) -> None:
+    _web(server, _WORKERS | more)
+    result = _once(server.url)
+    assert result.exit_code == 0
+    assert says in result.output

@@ -70,7 +70,7 @@ def test_one_that_was_not_answered_is_infinitely_late_and_says_where() -> None:
     assert report.as_json()["alert"]["p99_ms"] is None
     assert report.as_json()["silent_partitions"] == {"1": 1}
     (sentence,) = report.sentences()
-    assert "1 of 10 probes were not answered within 15 s (partition 1)" in sentence
+    assert "1 of 10 probes was not answered within 15 s (partition 1)" in sentence
 
 
 def test_none_answered() -> None:
@@ -95,7 +95,7 @@ def test_not_counted_is_told_apart_from_not_answered() -> None:
     probes.counted(103, 9.0)
     report = report_of(probes)
     assert (report.alert.undelivered, report.counted.undelivered, report.ok) == (0, 1, False)
-    assert "1 of 4 probes were not in event-counts" in report.sentences()[1]
+    assert "1 of 4 probes was not in event-counts" in report.sentences()[1]
 
 
 def test_answers_and_totals_that_are_repeated_change_nothing() -> None:

@@ -125,7 +125,7 @@ def test_counts_of_topics_that_are_gone_are_no_agreement() -> None:
     older = Findings(SPAN, partitions=1, gone={"old:0"}, totals_at_least=[Priority.INFO])
     assert agrees(older)
     assert "whether their totals are too high is not known" in " ".join(sentences(older))
-    assert "The totals hold 1 sources of topics that are gone" in " ".join(sentences(older))
+    assert "The totals hold 1 source of topics that are gone" in " ".join(sentences(older))
 
 
 def test_totals_are_shown_as_such() -> None:

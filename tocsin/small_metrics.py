@@ -1,4 +1,4 @@
-"""What the metrics of both bridges share: values are read when they are asked for."""
+"""What the metrics of the bridges and of the archiver share: values are read when they are asked for."""
 
 from __future__ import annotations
 

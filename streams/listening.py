@@ -1,4 +1,4 @@
-"""The sockets that the web views listen on: one port, on each address that a setting stands for."""
+"""The sockets that a server listens on: one port, on each address that a setting stands for."""
 
 from __future__ import annotations
 

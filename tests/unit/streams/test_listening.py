@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from streams.listening import listening_sockets
 from streams.settings import ConfigurationError, load_settings
-from tables.views.listening import listening_sockets
 from tests.unit.tables.views.views_kit import FakeSources, sample
 from tocsin.cli.top import _address
 

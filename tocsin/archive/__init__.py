@@ -1,0 +1,1 @@
+"""What ``tocsin archive`` shows of itself: probes and metrics."""
