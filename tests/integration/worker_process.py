@@ -19,8 +19,9 @@ from tests import children
 from tests.breakable_kafka import BreakableKafka
 from tests.formatted_kafka import FormattedKafka
 from tests.paths import ROOT
-from tests.shared_kafka import JVM_OPTIONS, START_S
+from tests.shared_kafka import START_S
 from tocsin.local_kafka.cluster import LocalKafka
+from tocsin.local_kafka.process import SHORT_LIFE
 
 PARTITIONS = 4
 #: Seconds that a worker may be silent: no busy machine keeps one so long from saying that it lives.
@@ -227,10 +228,10 @@ def deployment(kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deplo
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[BreakableKafka]:
     """A broker that no other test needs, so that it may be killed."""
-    local = FormattedKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=JVM_OPTIONS)
+    local = FormattedKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=SHORT_LIFE)
     local.start(timeout=START_S)
     yield local
-    local.reset()
+    local.throw_away()
 
 
 @pytest.fixture
