@@ -202,7 +202,8 @@ class Deployment:
         clean = {name: text for name, text in os.environ.items() if not name.startswith("TOCSIN_")}
         mine = {f"TOCSIN_{n.upper()}": v for n, v in (self._values | values).items() if v is not None}
         python = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-        return clean | python | mine
+        # aiohttp reads all certificates of the system when it is imported; no test asks any of their owners.
+        return clean | python | {"SSL_CERT_FILE": os.devnull} | mine
 
     def worker(self, name: str = "worker", *, command: list[str] | None = None, **values: str) -> Worker:
         """Make a worker with a data folder of its own name; it is not started yet.
