@@ -235,6 +235,25 @@ def own_kafka(tmp_path: Path) -> Iterator[BreakableKafka]:
     local.throw_away()
 
 
+@pytest.fixture(scope="module")
+def file_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A broker that no other file uses; its tests of one xdist_group share it, and none of them stops it."""
+    local = FormattedKafka(
+        tmp_path_factory.mktemp("own") / "kafka", die_with_parent=True, jvm_options=SHORT_LIFE
+    )
+    local.start(timeout=START_S)
+    yield local
+    local.throw_away()
+
+
+@pytest.fixture
+def file_deployment(file_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+    """Topics and a consumer group of this test's own on the broker of its file."""
+    for made in _deployed(file_kafka, unique, tmp_path):
+        made.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
+        yield made
+
+
 @pytest.fixture
 def own_deployment(own_kafka: BreakableKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
     """The same on a broker of this test's own, which may be away for longer than a worker may be silent."""
