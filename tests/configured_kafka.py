@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.formatted_kafka import FormattedKafka
+from tests.shared_kafka import START_S
 from tocsin.local_kafka import cluster as local_kafka
 from tocsin.local_kafka.cluster import Cluster, LocalKafka
+from tocsin.local_kafka.process import SHORT_LIFE
 
 #: Asks who may do what, and lets everybody do what no rule is about.
 AUTHORIZER = {
@@ -22,7 +25,7 @@ AUTHORIZER = {
 def configured_kafka(
     data_dir: Path, properties: Callable[[Cluster], Mapping[str, str]]
 ) -> Iterator[LocalKafka]:
-    """Start it, and stop it in the end.
+    """Start it, and throw it away in the end.
 
     Args:
         data_dir: for its data.
@@ -35,11 +38,11 @@ def configured_kafka(
         with (folder / "server.properties").open("a", encoding="utf-8") as file:
             file.writelines(f"{name}={value}\n" for name, value in properties(cluster).items())
 
-    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=["-XX:TieredStopAtLevel=1"])
+    local = FormattedKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_kafka, "write_broker_files", write_more)
-        local.start()
+        local.start(timeout=START_S)
     try:
         yield local
     finally:
-        local.stop()
+        local.throw_away()

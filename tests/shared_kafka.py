@@ -17,11 +17,10 @@ from typing import IO
 
 from tests.paths import ROOT
 from tocsin.local_kafka.cluster import LocalKafka
+from tocsin.local_kafka.process import SHORT_LIFE
 
 #: Seconds for a broker to answer: several start at once, and the machine may be busy with other things.
 START_S = 300.0
-#: The quick compiler alone: a short life never pays the thorough one's work back.
-JVM_OPTIONS = ("-XX:TieredStopAtLevel=1",)
 _UP = b"up\n"
 #: Those that this process started: kept, so that they are not waited for as lost children.
 _KEEPERS: list[subprocess.Popen[bytes]] = []
@@ -81,14 +80,15 @@ def _keep(folder: Path, out: IO[bytes]) -> None:
     """Run a broker until nobody uses it."""
     with (folder / "keeper.lock").open("wb") as mine, (folder / "users.lock").open("wb") as users:
         fcntl.flock(mine, fcntl.LOCK_EX)
-        local = LocalKafka(folder / "data", die_with_parent=True, jvm_options=JVM_OPTIONS)
+        local = LocalKafka(folder / "data", die_with_parent=True, jvm_options=SHORT_LIFE)
         try:
             local.start(timeout=START_S)
             out.write(_UP)
             out.flush()
             fcntl.flock(users, fcntl.LOCK_EX)
         finally:
-            local.reset()
+            # Nobody reads its data any more.
+            local.reset(timeout=0.0)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,9 @@ from tests.browser.served import Served, address_of, serve
 from tests.integration.worker_process import BOUND_S, eventually
 from tests.integration.writing import made_load
 from tests.paths import ROOT
-from tests.shared_kafka import JVM_OPTIONS, START_S
+from tests.shared_kafka import START_S
 from tocsin.local_kafka.cluster import LocalKafka
+from tocsin.local_kafka.process import SHORT_LIFE
 
 IMAGES: Final = ROOT / "docs" / "images"
 QUALITY: Final = 85
@@ -107,7 +108,7 @@ async def take_all(folder: Path, only: str) -> None:
                 await shot.take(pages, folder)
 
     with tempfile.TemporaryDirectory(prefix="tocsin-screenshots-") as scratch:
-        local = LocalKafka(Path(scratch) / "kafka", die_with_parent=True, jvm_options=JVM_OPTIONS)
+        local = LocalKafka(Path(scratch) / "kafka", die_with_parent=True, jvm_options=SHORT_LIFE)
         try:
             await asyncio.to_thread(local.start, timeout=START_S)
             async with (

@@ -1,4 +1,4 @@
-"""Damage to what a stopped broker has on its disk."""
+"""Damage to what a broker has on its disk."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ def flip(data_dir: Path, topic: str, partition: int, what: str, offset: int) -> 
     """Change one bit of the batch that begins at ``offset`` in the only segment of a partition.
 
     Args:
-        data_dir: of a local Kafka of one broker, which does not run.
+        data_dir: of a local Kafka of one broker, which reads its files anew whenever it is asked.
         topic: of the partition.
         partition: its number.
         what: of the batch, one of ``FLIPS``.
         offset: the first one of the batch.
     """
     (segment,) = (data_dir / "broker-1" / "data" / f"{topic}-{partition}").glob("*.log")
-    data = bytearray(segment.read_bytes())
+    data = segment.read_bytes()
     at = 0
     while (found := struct.unpack_from(">q", data, at)[0]) != offset:
         assert found < offset, f"no batch begins at {offset}"
         at += 12 + struct.unpack_from(">i", data, at + 8)[0]
     place, bit = FLIPS[what]
-    data[at + place] ^= bit
-    segment.write_bytes(data)
+    with segment.open("r+b") as file:
+        file.seek(at + place)
+        file.write(bytes([data[at + place] ^ bit]))

@@ -28,13 +28,13 @@ from streams.transport.fetch_lane import FetchLane
 from streams.upstream.topic_ids import fetch_topics
 from tables.reserved_types import DEAD_LETTERS
 from tests import children
-from tests.breakable_kafka import BreakableKafka
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts, read_all
 from tests.integration.segments import FLIPS, flip
 from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
 from tests.integration.writing import made_load, writer
+from tocsin.local_kafka.cluster import LocalKafka
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("corrupt-batches")]
 
 #: Records of a batch, batches of a partition, and which one is damaged.
 SIZE, BATCHES, BAD = 5, 40, 6
@@ -57,12 +57,10 @@ async def publish(
                 await (await producer.send_batch(batch, topic, partition=partition))
 
 
-async def damage(kafka: BreakableKafka, *places: tuple[str, int, str, int]) -> None:
-    """Stop the broker, change what it has, and start it again."""
-    await asyncio.to_thread(kafka.stop)
+async def damage(kafka: LocalKafka, *places: tuple[str, int, str, int]) -> None:
+    """Change what the broker has on its disk."""
     for place in places:
         await asyncio.to_thread(flip, kafka.data_dir, *place)
-    await asyncio.to_thread(kafka.start)
 
 
 # --- A lane ----------------------------------------------------------------------------------------
@@ -104,21 +102,21 @@ async def all_of(bootstrap: str, topic: str, topic_id: str, start: int = 0) -> l
 
 
 async def test_whatever_has_changed_each_offset_is_read_or_told_once(
-    own_kafka: BreakableKafka, unique: str
+    file_kafka: LocalKafka, unique: str
 ) -> None:
     topics = {what: topic_of(unique, what) for what in FLIPS}
-    admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=file_kafka.bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics.values()])
-    await asyncio.gather(*(publish(own_kafka.bootstrap, topic, [0], BATCHES) for topic in topics.values()))
+    await asyncio.gather(*(publish(file_kafka.bootstrap, topic, [0], BATCHES) for topic in topics.values()))
     ids = {name: found.topic_id for name, found in (await fetch_topics(admin, topics.values())).items()}
     await admin.close()
-    await damage(own_kafka, *((topic, 0, what, SIZE * BAD) for what, topic in topics.items()))
+    await damage(file_kafka, *((topic, 0, what, SIZE * BAD) for what, topic in topics.items()))
     bad = set(range(SIZE * BAD, SIZE * (BAD + 1)))
     for what, topic in topics.items():
         # From the beginning, and as after a restart: from the batch, and from behind it.
         for start in (0, SIZE * BAD, SIZE * (BAD + 1)):
-            found = await all_of(own_kafka.bootstrap, topic, ids[topic], start)
+            found = await all_of(file_kafka.bootstrap, topic, ids[topic], start)
             assert [record.offset for record in found] == list(range(start, SIZE * BATCHES)), (what, start)
             told = {record.offset for record in found if isinstance(record, UnreadableRecord)}
             if what not in UNFOUND:
@@ -129,15 +127,15 @@ async def test_whatever_has_changed_each_offset_is_read_or_told_once(
                 assert len(told) < SIZE * BATCHES // 2, (what, start)
 
 
-async def test_stock_aiokafka_never_gets_past_it(own_kafka: BreakableKafka, unique: str) -> None:
+async def test_stock_aiokafka_never_gets_past_it(file_kafka: LocalKafka, unique: str) -> None:
     """The control."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=file_kafka.bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(unique, 1, 1)])
     await admin.close()
-    await publish(own_kafka.bootstrap, unique, [0], 3)
-    await damage(own_kafka, (unique, 0, "value", SIZE))
-    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=own_kafka.bootstrap, auto_offset_reset="earliest")
+    await publish(file_kafka.bootstrap, unique, [0], 3)
+    await damage(file_kafka, (unique, 0, "value", SIZE))
+    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=file_kafka.bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     consumer.assign([TopicPartition(unique, 0)])
     consumer.seek(TopicPartition(unique, 0), SIZE)
@@ -175,13 +173,13 @@ async def forget_commits(settings: Settings) -> None:
     await eventually("the group is deleted", lambda: asyncio.to_thread(delete))
 
 
-async def test_workers_go_on_and_count_exactly(own_deployment: Deployment, own_kafka: BreakableKafka) -> None:
-    settings = own_deployment.settings
+async def test_workers_go_on_and_count_exactly(file_deployment: Deployment, file_kafka: LocalKafka) -> None:
+    settings = file_deployment.settings
     await apply_topics(settings)
     topic = settings.notification_topic(Priority.CRITICAL)
     await publish(settings.brokers, topic, range(PARTITIONS), 10)
-    await damage(own_kafka, (topic, 3, "value", SIZE * 4))
-    worker = await own_deployment.worker().start().ready()
+    await damage(file_kafka, (topic, 3, "value", SIZE * 4))
+    worker = await file_deployment.worker().start().ready()
     # What comes to the neighbours meanwhile.
     await publish(settings.brokers, topic, range(PARTITIONS), 10, event_type="later")
     expected = Counter(
@@ -203,7 +201,7 @@ async def test_workers_go_on_and_count_exactly(own_deployment: Deployment, own_k
     await worker.stop()
     # All of it read once more, by one that knows nothing.
     await forget_commits(settings)
-    again = await own_deployment.worker("again").start().ready()
+    again = await file_deployment.worker("again").start().ready()
     await eventually("the ends are committed", lambda: all_committed(settings))
     await again.stop()
     at_rest = await counts_at_rest(settings)
@@ -213,11 +211,11 @@ async def test_workers_go_on_and_count_exactly(own_deployment: Deployment, own_k
 
 @pytest.mark.parametrize("name", ["partials", "event-counts"])
 async def test_readers_of_counts_pass_over_it_and_say_so(
-    own_deployment: Deployment, own_kafka: BreakableKafka, name: str
+    file_deployment: Deployment, file_kafka: LocalKafka, name: str
 ) -> None:
-    settings = own_deployment.settings
+    settings = file_deployment.settings
     topic = settings.event_counts_topic if name == "event-counts" else settings.internal_topic(name)
-    worker = await own_deployment.worker().start().ready()
+    worker = await file_deployment.worker().start().ready()
     async with writer(settings) as out, public_counts(settings) as counts:
         await out.made(made_load(seed=61, count=500))
         await counts.reach(out.published.counts)
@@ -225,11 +223,11 @@ async def test_readers_of_counts_pass_over_it_and_say_so(
     first = min(
         (record for record in await read_all(settings.brokers, topic)), key=lambda record: record.offset
     )
-    await damage(own_kafka, (topic, first.partition, "value", first.offset))
+    await damage(file_kafka, (topic, first.partition, "value", first.offset))
     if name == "partials":
         # As one that had committed nothing of it.
         await forget_commits(settings)
-    again = await own_deployment.worker("again").start().ready()
+    again = await file_deployment.worker("again").start().ready()
     said = f"of {topic}, partition {first.partition}, cannot be read (its checksum is wrong)"
     await eventually("it says so", lambda: said in again.log())
     async with public_counts(settings) as counts:
@@ -245,18 +243,18 @@ async def test_readers_of_counts_pass_over_it_and_say_so(
 
 
 async def test_a_changelog_that_is_corrupt_ends_the_start_with_one_sentence(
-    own_deployment: Deployment, own_kafka: BreakableKafka
+    file_deployment: Deployment, file_kafka: LocalKafka
 ) -> None:
-    settings = own_deployment.settings
-    worker = await own_deployment.worker().start().ready()
+    settings = file_deployment.settings
+    worker = await file_deployment.worker().start().ready()
     async with writer(settings) as out, public_counts(settings) as counts:
         await out.made(made_load(seed=62, count=500))
         await counts.reach(out.published.counts)
         await worker.stop()
     changelog = settings.internal_topic("partial-counts-changelog")
     first = min(await read_all(settings.brokers, changelog), key=lambda record: record.offset)
-    await damage(own_kafka, (changelog, first.partition, "value", first.offset))
-    fresh = own_deployment.worker("fresh").start()
+    await damage(file_kafka, (changelog, first.partition, "value", first.offset))
+    fresh = file_deployment.worker("fresh").start()
     assert await fresh.ended() == 1
     said = [line for line in fresh.log().splitlines() if "CRITICAL tocsin.app" in line]
     assert len(said) == 1, fresh.log()
@@ -292,21 +290,21 @@ async def tocsin(deployment: Deployment, *arguments: str) -> tuple[int, list[dic
 
 
 async def test_verify_and_tail_pass_over_it_and_say_so(
-    own_deployment: Deployment, own_kafka: BreakableKafka
+    file_deployment: Deployment, file_kafka: LocalKafka
 ) -> None:
-    settings = own_deployment.settings
+    settings = file_deployment.settings
     await apply_topics(settings)
     topic = settings.notification_topic(Priority.CRITICAL)
     await publish(settings.brokers, topic, range(PARTITIONS), 10)
-    await damage(own_kafka, (topic, 3, "value", SIZE * 4))
-    worker = await own_deployment.worker().start().ready()
+    await damage(file_kafka, (topic, 3, "value", SIZE * 4))
+    worker = await file_deployment.worker().start().ready()
     expected = Counter({("CRITICAL", "e"): SIZE * 10 * PARTITIONS - SIZE, ("CRITICAL", DEAD_LETTERS): SIZE})
     async with public_counts(settings) as counts:
         await counts.reach(expected)
         await eventually("the ends are committed", lambda: all_committed(settings))
     await worker.stop()
     # What the worker has met as corrupt is compared as the dead letters that it made.
-    code, (report,), warnings = await tocsin(own_deployment, "verify")
+    code, (report,), warnings = await tocsin(file_deployment, "verify")
     assert (code, report["agree"], report["differences"]) == (0, True, []), report
     assert (report["unreadable"], report["unreadable_with_dead_letters"]) == ({}, SIZE)
     assert report["dead_letters"] == SIZE
@@ -314,7 +312,7 @@ async def test_verify_and_tail_pass_over_it_and_say_so(
     assert f"The offsets {SIZE * 4} to {SIZE * 5 - 1} of {topic}, partition 3, cannot be read" in warning
     number = SIZE * (10 * PARTITIONS - 1)
     code, lines, warnings = await tocsin(
-        own_deployment, "tail", "notifications", "--from-beginning", "--count", str(number)
+        file_deployment, "tail", "notifications", "--from-beginning", "--count", str(number)
     )
     assert code == 0
     left = {(partition, offset) for partition in range(PARTITIONS) for offset in range(SIZE * 10)}
@@ -322,8 +320,8 @@ async def test_verify_and_tail_pass_over_it_and_say_so(
     assert {(line["partition"], line["offset"]) for line in lines} == left
     assert warnings == [warning]
     # One that became corrupt after it was counted: whether it was counted rightly nobody can tell.
-    await damage(own_kafka, (topic, 1, "value", SIZE * 2))
-    code, (report,), warnings = await tocsin(own_deployment, "verify")
+    await damage(file_kafka, (topic, 1, "value", SIZE * 2))
+    code, (report,), warnings = await tocsin(file_deployment, "verify")
     assert (code, report["agree"], report["differences"]) == (1, False, []), report
     assert report["unreadable"] == {f"{topic}/1": SIZE}
     assert f"{SIZE} records are corrupt on a broker's disk, and no dead letters" in report["sentences"][0]
@@ -331,8 +329,8 @@ async def test_verify_and_tail_pass_over_it_and_say_so(
     # The rows of counts themselves.
     rows = settings.event_counts_topic
     first = min(await read_all(settings.brokers, rows), key=lambda record: record.offset)
-    await damage(own_kafka, (rows, first.partition, "value", first.offset))
-    code, (report,), warnings = await tocsin(own_deployment, "verify")
+    await damage(file_kafka, (rows, first.partition, "value", first.offset))
+    code, (report,), warnings = await tocsin(file_deployment, "verify")
     assert (code, report["agree"], len(warnings)) == (1, False, 3)
     (place,) = report["unreadable_rows"]
     assert place.startswith(f"{rows}/{first.partition}/{first.offset} to ")

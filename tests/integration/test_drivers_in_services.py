@@ -30,6 +30,7 @@ __all__ = ["rabbit"]
 
 pytestmark = pytest.mark.kafka
 
+_POLL_S = 0.05
 #: Arguments of a service, and what counts the payloads that it left.
 Place = tuple[list[str], Callable[[], Counter[object]]]
 
@@ -192,6 +193,7 @@ def answered(folder: Path, arguments: list[str], command: list[str]) -> tuple[in
                 with urllib.request.urlopen(f"http://{address}/?{number}", timeout=BOUND_S) as answer:
                     pids.add(answer.read())
             except OSError:
+                time.sleep(_POLL_S)  # it does not listen yet
                 continue
             number += 1
         server.send_signal(signal.SIGTERM)

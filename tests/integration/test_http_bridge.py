@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streams.settings import EXIT_AWAY, EXIT_CONFIG
 from tests import children
 from tests.breakable_kafka import BreakableKafka
+from tests.formatted_kafka import FormattedKafka
 from tests.integration.reading import (
     all_committed,
     counts_at_rest,
@@ -30,9 +31,10 @@ from tests.integration.reading import (
 from tests.integration.worker_process import BOUND_S, Deployment, Worker, eventually
 from tests.paths import ROOT
 from tests.rabbit_server import free_ports
-from tests.shared_kafka import JVM_OPTIONS, START_S
+from tests.shared_kafka import START_S
 from tocsin.bridge_http.figures import STATUSES
 from tocsin.local_kafka.cluster import LocalKafka
+from tocsin.local_kafka.process import SHORT_LIFE
 
 # They share a worker.
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("http-bridge")]
@@ -63,12 +65,12 @@ def shared(kafka: LocalKafka, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BreakableKafka]:
     """A broker that the tests here break, one after another."""
-    local = BreakableKafka(
-        tmp_path_factory.mktemp("breakable") / "kafka", die_with_parent=True, jvm_options=JVM_OPTIONS
+    local = FormattedKafka(
+        tmp_path_factory.mktemp("breakable") / "kafka", die_with_parent=True, jvm_options=SHORT_LIFE
     )
     local.start(timeout=START_S)
     yield local
-    local.reset()
+    local.throw_away()
 
 
 async def address_of(bridge: Worker) -> str:

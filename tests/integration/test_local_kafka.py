@@ -31,6 +31,7 @@ from tests.paths import ROOT
 from tocsin.local_kafka import config as kafka_config
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
 from tocsin.local_kafka.jars import cache_dir
+from tocsin.local_kafka.process import SHORT_LIFE
 
 TOCSIN = [sys.executable, "-c", "from tocsin.cli import main; main()", "kafka"]
 
@@ -41,7 +42,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "kafka"
     yield folder
     if (folder / "cluster.json").exists():
-        LocalKafka(folder).reset()
+        LocalKafka(folder).reset(timeout=0.0)
     assert processes_of(folder) == []
 
 
@@ -141,7 +142,7 @@ async def test_allows_sessions_of_one_second(kafka: LocalKafka, unique: str) -> 
 
 
 async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique: str) -> None:
-    first = BreakableKafka(data_dir, die_with_parent=True)
+    first = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     assert first.status().state == "stopped"
     address = first.start()
     assert first.status().state == "running"
@@ -154,7 +155,7 @@ async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique
     with pytest.raises(KafkaConnectionError):
         await _consume(address, unique, 1)
 
-    second = BreakableKafka(data_dir, die_with_parent=True)
+    second = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     assert second.start() == address
     await _produce(address, unique, [b"before the kill"])
     second.kill()
@@ -168,7 +169,7 @@ async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique
 
 
 def test_start_is_idempotent_and_refuses_another_shape(data_dir: Path) -> None:
-    first = LocalKafka(data_dir, die_with_parent=True)
+    first = LocalKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     address = first.start()
     pid = first.status().brokers[0].pid
 
@@ -185,7 +186,7 @@ def test_start_is_idempotent_and_refuses_another_shape(data_dir: Path) -> None:
 def test_status_as_json(data_dir: Path) -> None:
     ended = _tocsin("status", "--json", "--data-dir", str(data_dir), cwd=data_dir.parent)
     assert (ended.returncode, orjson.loads(ended.stdout)["brokers"]) == (1, [])
-    address = LocalKafka(data_dir).start()
+    address = LocalKafka(data_dir, jvm_options=SHORT_LIFE).start()
     ended = _tocsin("status", "--json", "--data-dir", str(data_dir), cwd=data_dir.parent)
     assert ended.returncode == 0
     found = orjson.loads(ended.stdout)
@@ -196,7 +197,7 @@ def test_status_as_json(data_dir: Path) -> None:
 
 
 def test_a_paused_broker_does_not_answer_until_it_is_resumed(data_dir: Path) -> None:
-    local = BreakableKafka(data_dir, die_with_parent=True)
+    local = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     local.start()
     local.pause()
     assert local.status().state == "partial"
@@ -213,7 +214,7 @@ def test_a_paused_broker_does_not_answer_until_it_is_resumed(data_dir: Path) -> 
 
 
 def test_a_stale_pid_is_survived_and_its_new_owner_is_left_alone(data_dir: Path) -> None:
-    local = BreakableKafka(data_dir, die_with_parent=True)
+    local = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     address = local.start()
     local.kill()
     # As after a crash of the machine: the pid is now that of a process that we know well.
@@ -247,7 +248,7 @@ def test_a_port_that_is_snatched_after_the_look_is_replaced(
             "port_is_free",
             lambda wanted: (wanted == port and next(lies, False)) or really_free(wanted),
         )
-        local = LocalKafka(data_dir, preferred_port=port, die_with_parent=True)
+        local = LocalKafka(data_dir, preferred_port=port, die_with_parent=True, jvm_options=SHORT_LIFE)
         address = local.start()
         assert next(lies, None) is None
         assert address != f"127.0.0.1:{port}"
@@ -257,7 +258,7 @@ def test_a_port_that_is_snatched_after_the_look_is_replaced(
 def test_an_id_that_begins_with_a_dash_is_no_option(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dash = uuid.UUID(bytes=b"\xf8" + bytes(15))
     monkeypatch.setattr(kafka_config.uuid, "uuid4", lambda: dash)
-    local = LocalKafka(data_dir, die_with_parent=True)
+    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     local.start()
     assert json.loads((data_dir / "cluster.json").read_text())["cluster_id"].startswith("-")
     assert local.status().state == "running"
@@ -274,7 +275,7 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 
 def test_data_of_another_cluster_are_named_in_the_error(data_dir: Path) -> None:
-    local = LocalKafka(data_dir, die_with_parent=True)
+    local = LocalKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     local.start()
     local.stop()
     description = json.loads((data_dir / "cluster.json").read_text())
@@ -343,7 +344,7 @@ def test_command_without_java_and_with_an_empty_home(tmp_path: Path, watched_dat
 
 
 async def test_three_brokers_lose_one_and_go_on(data_dir: Path, unique: str) -> None:
-    local = BreakableKafka(data_dir, brokers=3, die_with_parent=True)
+    local = BreakableKafka(data_dir, brokers=3, die_with_parent=True, jvm_options=SHORT_LIFE)
     address = local.start()
     assert len(address.split(",")) == 3
     await _create_topic(address, unique, replicas=3)

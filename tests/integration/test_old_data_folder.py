@@ -17,6 +17,7 @@ from tests.integration.reading import Counts, all_committed, public_counts
 from tests.integration.worker_process import BOUND_S, PARTITIONS, Deployment, eventually
 from tests.integration.writing import writer
 from tests.shared_kafka import START_S
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -43,51 +44,52 @@ def set_aside(deployment: Deployment) -> list[Path]:
     return sorted(deployment.folder.rglob("*.other-*"))
 
 
+@pytest.mark.xdist_group("two-clusters")
 @pytest.mark.parametrize(("before", "after"), [(300, 30), (30, 400)], ids=["shorter", "longer"])
 async def test_a_kafka_that_was_reset_under_an_old_data_folder(
-    own_kafka: BreakableKafka, own_deployment: Deployment, before: int, after: int
+    file_kafka: LocalKafka, deployment: Deployment, before: int, after: int
 ) -> None:
-    """The new changelogs end before the old offset, or go past it before the old folder is used again."""
-    worker = await own_deployment.worker("old").start().ready()
-    await count(own_deployment, "old", before, Counter())
+    """The new changelogs end before the old offset, or go past it before the old folder is used again.
+
+    A Kafka that was reset is another one, where nothing of these topics lies.
+    """
+    worker = await deployment.worker("old").start().ready()
+    await count(deployment, "old", before, Counter())
     await worker.stop()
-    own_kafka.reset()
-    own_kafka.start(timeout=START_S)
-    own_deployment.configure(brokers=own_kafka.bootstrap)
+    deployment.configure(brokers=file_kafka.bootstrap)
     expected: Counts = Counter()
     # Another worker counts there first, so that there is something to be taken for one's own.
-    other = await own_deployment.worker("new").start().ready()
-    await count(own_deployment, "new", after, expected)
+    other = await deployment.worker("new").start().ready()
+    await count(deployment, "new", after, expected)
     await other.stop()
-    worker = await own_deployment.worker("old").start().ready()
-    assert len(set_aside(own_deployment)) == PARTITIONS + 1, worker.log()
+    worker = await deployment.worker("old").start().ready()
+    assert len(set_aside(deployment)) == PARTITIONS + 1, worker.log()
     assert "is no copy of the topic" in worker.log()
-    await count(own_deployment, "later", 20, expected)
+    await count(deployment, "later", 20, expected)
     await worker.stop()
     # What was set aside is not looked at again, and the new copies are taken.
     await worker.start().ready()
-    assert len(set_aside(own_deployment)) == PARTITIONS + 1
-    await count(own_deployment, "last", 20, expected)
+    assert len(set_aside(deployment)) == PARTITIONS + 1
+    await count(deployment, "last", 20, expected)
     await worker.stop()
 
 
+@pytest.mark.xdist_group("two-clusters")
 @pytest.mark.parametrize(("before", "after"), [(300, 30), (30, 400)], ids=["shorter", "longer"])
 async def test_without_the_check_an_old_data_folder_is_believed(
-    own_kafka: BreakableKafka, own_deployment: Deployment, before: int, after: int
+    file_kafka: LocalKafka, deployment: Deployment, before: int, after: int
 ) -> None:
     """The control: it ends at every start, or counts what the other cluster had."""
     trusting = ["tests.integration.trusting_worker", "worker"]
-    worker = await own_deployment.worker("old", command=trusting).start().ready()
-    await count(own_deployment, "a", before, Counter())
+    worker = await deployment.worker("old", command=trusting).start().ready()
+    await count(deployment, "a", before, Counter())
     await worker.stop()
-    own_kafka.reset()
-    own_kafka.start(timeout=START_S)
-    own_deployment.configure(brokers=own_kafka.bootstrap)
+    deployment.configure(brokers=file_kafka.bootstrap)
     expected: Counts = Counter()
-    other = await own_deployment.worker("new").start().ready()
-    await count(own_deployment, "a", after, expected)
+    other = await deployment.worker("new").start().ready()
+    await count(deployment, "a", after, expected)
     await other.stop()
-    worker = own_deployment.worker("old", command=trusting).start()
+    worker = deployment.worker("old", command=trusting).start()
     # Which of both, the number of flushes decides.
     await eventually("it ends, or works", lambda: not worker.runs or "Working on" in worker.log())
     if not worker.runs:
@@ -97,7 +99,7 @@ async def test_without_the_check_an_old_data_folder_is_believed(
     await worker.ready()
     # What the other worker wrote before that offset was never read, so its counts are not gone on from.
     with pytest.raises(AssertionError):
-        await count(own_deployment, "a", 40, expected, deadline_s=20)
+        await count(deployment, "a", 40, expected, deadline_s=20)
 
 
 @pytest.mark.parametrize("how", ["stopped", "without-folder", "running"])

@@ -40,7 +40,8 @@ from tests.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoint, token_
 from tocsin.local_kafka.cluster import LocalKafka
 from tocsin.local_kafka.config import HOST, Cluster, port_is_free
 
-pytestmark = pytest.mark.kafka
+#: In one process: each one with tests of these would start a broker of its own.
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("sasl")]
 
 USER, PASSWORD, KEY_PASSWORD = "tocsin", "pass, w=rd!", "key-s3cret"
 _MODULES = "org.apache.kafka.common.security"

@@ -137,6 +137,7 @@ async def test_a_topic_made_again_under_a_running_worker(deployment: Deployment)
     assert rung == {"a": 100, "b": 60, "c": 60, "d": 20, "e": 20}, rung
 
 
+@pytest.mark.xdist_group("strict")
 async def test_a_topic_that_is_gone_and_comes_back(strict: Deployment) -> None:
     """Other priorities go on; nobody but the operator makes the topic again; then all is as it should be."""
     await apply_topics(strict.settings)
@@ -209,6 +210,7 @@ async def test_an_alert_topic_that_is_gone(deployment: Deployment, comes_back: s
     assert len(found) == 400 + 2 * PARTITIONS
 
 
+@pytest.mark.xdist_group("strict")
 async def test_stock_aiokafka_has_a_topic_created_by_asking(strict: Deployment, unique: str) -> None:
     """The control of the test above: this broker does, when a client asks as aiokafka does."""
     async with admin_of(strict.settings.brokers) as admin:
@@ -225,6 +227,7 @@ async def test_stock_aiokafka_has_a_topic_created_by_asking(strict: Deployment, 
         await eventually("the topic is there", made)
 
 
+@pytest.mark.xdist_group("strict")
 @pytest.mark.parametrize(
     ("operation", "words"),
     [

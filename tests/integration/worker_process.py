@@ -19,8 +19,9 @@ from tests import children
 from tests.breakable_kafka import BreakableKafka
 from tests.formatted_kafka import FormattedKafka
 from tests.paths import ROOT
-from tests.shared_kafka import JVM_OPTIONS, START_S
+from tests.shared_kafka import START_S
 from tocsin.local_kafka.cluster import LocalKafka
+from tocsin.local_kafka.process import SHORT_LIFE
 
 PARTITIONS = 4
 #: Seconds that a worker may be silent: no busy machine keeps one so long from saying that it lives.
@@ -201,7 +202,8 @@ class Deployment:
         clean = {name: text for name, text in os.environ.items() if not name.startswith("TOCSIN_")}
         mine = {f"TOCSIN_{n.upper()}": v for n, v in (self._values | values).items() if v is not None}
         python = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-        return clean | python | mine
+        # aiohttp reads all certificates of the system when it is imported; no test asks any of their owners.
+        return clean | python | {"SSL_CERT_FILE": os.devnull} | mine
 
     def worker(self, name: str = "worker", *, command: list[str] | None = None, **values: str) -> Worker:
         """Make a worker with a data folder of its own name; it is not started yet.
@@ -227,10 +229,29 @@ def deployment(kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deplo
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[BreakableKafka]:
     """A broker that no other test needs, so that it may be killed."""
-    local = FormattedKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=JVM_OPTIONS)
+    local = FormattedKafka(tmp_path / "kafka", die_with_parent=True, jvm_options=SHORT_LIFE)
     local.start(timeout=START_S)
     yield local
-    local.reset()
+    local.throw_away()
+
+
+@pytest.fixture(scope="module")
+def file_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    """A broker that no other file uses; its tests of one xdist_group share it, and none of them stops it."""
+    local = FormattedKafka(
+        tmp_path_factory.mktemp("own") / "kafka", die_with_parent=True, jvm_options=SHORT_LIFE
+    )
+    local.start(timeout=START_S)
+    yield local
+    local.throw_away()
+
+
+@pytest.fixture
+def file_deployment(file_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
+    """Topics and a consumer group of this test's own on the broker of its file."""
+    for made in _deployed(file_kafka, unique, tmp_path):
+        made.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
+        yield made
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from tocsin.local_kafka.jars import (
     no_progress,
 )
 from tocsin.local_kafka.ping import BrokerAnswer, ping
-from tocsin.local_kafka.process import BrokerProcess, Java
+from tocsin.local_kafka.process import SHORT_LIFE, BrokerProcess, Java
 
 __all__ = ["BrokerStatus", "KafkaStatus", "LocalKafka", "LocalKafkaError", "Progress"]
 
@@ -264,7 +264,7 @@ class LocalKafka:
             # With "=", since an id may begin with a dash.
             arguments = ["format", f"--cluster-id={cluster.cluster_id}", "--ignore-formatted", "--config"]
             command = [
-                *java.command(process.folder, "-Xmx128m"),
+                *java.command(process.folder, "-Xmx128m", *SHORT_LIFE),
                 "kafka.tools.StorageTool",
                 *arguments,
                 str(process.folder / "server.properties"),

@@ -14,6 +14,16 @@ from pathlib import Path
 
 from tocsin.local_kafka.jars import LocalKafkaError
 
+#: Options of a Java runtime with a short life, which never pays back what a thorough compiler costs: the
+#: quick compiler alone, for nothing but what runs often, and one thread that collects garbage.
+SHORT_LIFE = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:Tier3InvocationThreshold=2000",
+    "-XX:Tier3MinInvocationThreshold=1000",
+    "-XX:Tier3CompileThreshold=5000",
+    "-XX:+UseSerialGC",
+)
+
 _POLL_S = 0.02
 
 # The first lines of a failure that say more than the exception they end in.

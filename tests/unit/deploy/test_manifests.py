@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +30,14 @@ OPENSHIFT = KUBERNETES / "components" / "openshift"
 VERSIONS = ["1.32", kubernetes_validate.latest_version()]
 
 
-def documents(path: Path) -> list[Manifest]:
-    """All documents of a YAML file."""
+@functools.cache
+def _parsed(path: Path) -> list[Manifest]:
     return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+
+
+def documents(path: Path) -> list[Manifest]:
+    """All documents of a YAML file; copies that a test may spoil."""
+    return copy.deepcopy(_parsed(path))
 
 
 def settings_env() -> dict[str, str]:
@@ -61,7 +67,7 @@ def objects() -> list[Manifest]:
 def the(kind: str, name: str = "tocsin") -> Manifest:
     """The one object of a kind and name; a copy that a test may spoil."""
     [found] = [item for item in objects() if item["kind"] == kind and item["metadata"]["name"] == name]
-    return copy.deepcopy(found)
+    return found
 
 
 def pod_spec() -> Manifest:

@@ -29,13 +29,12 @@ from tocsin.cli.output import quiet_pipe
 from tocsin.cli.running import silence_client
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
 from tocsin.local_kafka.jars import file_lock
+from tocsin.local_kafka.process import SHORT_LIFE
 
 _PARENT: Final = Path(".tocsin")
 _PREFIX: Final = "demo-"
 #: Settings that a demo takes over from the environment; others might lead it to a real cluster.
 _TAKEN_OVER: Final = ("TOCSIN_PROFILE", "TOCSIN_WEIGHTS", "TOCSIN_PARTITIONS", "TOCSIN_WEB_PORT")
-#: The quick compiler alone: a short life never pays the thorough one's work back.
-_JVM_OPTIONS: Final = ("-XX:TieredStopAtLevel=1",)
 _STOP_KAFKA_S: Final = 5.0
 
 
@@ -70,7 +69,7 @@ def command(seconds: float | None, rate: float, brokers: int) -> None:
 def _demo(plan: Plan) -> int:
     with _Signals() as signals, own_folder() as folder:
         kafka = LocalKafka(
-            folder / "kafka", brokers=plan.brokers, die_with_parent=True, jvm_options=_JVM_OPTIONS
+            folder / "kafka", brokers=plan.brokers, die_with_parent=True, jvm_options=SHORT_LIFE
         )
         worker: WorkerProcess | None = None
         code = 1
