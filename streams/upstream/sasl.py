@@ -7,7 +7,12 @@ from typing import Any
 import aiokafka.conn
 from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import SaslAuthenticationFailed
-from aiokafka.protocol.admin import SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1
+from aiokafka.protocol.admin import (
+    SaslAuthenticateRequest_v0,
+    SaslAuthenticateRequest_v1,
+    SaslAuthenticateResponse_v0,
+    SaslAuthenticateResponse_v1,
+)
 
 
 class _OAuthAuthenticator(OAuthAuthenticator):
@@ -38,11 +43,20 @@ def install_oauth_refusals() -> None:
 def install_hidden_secrets() -> None:
     """Keep passwords and tokens out of the log, in this process; may be called again.
 
-    At level DEBUG aiokafka logs each request as it is, also the one that carries them.
+    At level DEBUG aiokafka logs each request and each answer as it is, also the requests that carry them. Of
+    SCRAM the answers are secret too: who has the salt, the nonce and the server's signature can try passwords
+    against them for as long as it takes (RFC 5802, section 9).
     """
     for request in (SaslAuthenticateRequest_v0, SaslAuthenticateRequest_v1):
         request.__repr__ = _without_secret
+    for answer in (SaslAuthenticateResponse_v0, SaslAuthenticateResponse_v1):
+        answer.__repr__ = _code_alone
 
 
 def _without_secret(request: Any) -> str:
     return f"{type(request).__name__}(sasl_auth_bytes=********)"
+
+
+def _code_alone(answer: Any) -> str:
+    # Nor the message, which may repeat what was sent.
+    return f"{type(answer).__name__}(error_code={answer.error_code}, sasl_auth_bytes=********)"

@@ -10,6 +10,8 @@ from aiokafka.protocol.admin import (
     SaslAuthenticateRequest,
     SaslAuthenticateRequest_v0,
     SaslAuthenticateRequest_v1,
+    SaslAuthenticateResponse_v0,
+    SaslAuthenticateResponse_v1,
 )
 
 from streams.upstream import sasl
@@ -90,3 +92,22 @@ def test_the_request_with_the_secret_does_not_show_it(monkeypatch: pytest.Monkey
     install_hidden_secrets()
     assert "hunter2" not in f"{request} {request!r}"
     assert b"hunter2" in request.encode()
+
+
+@pytest.mark.parametrize(
+    ("struct", "more"), [(SaslAuthenticateResponse_v0, ()), (SaslAuthenticateResponse_v1, (3_600_000,))]
+)
+def test_the_answer_of_scram_does_not_show_its_salt_and_signature(
+    monkeypatch: pytest.MonkeyPatch, struct: type, more: tuple[int, ...]
+) -> None:
+    answer = struct(58, "refused hunter2", b"v=c2lnbmF0dXJl", *more)
+    with monkeypatch.context() as patch:
+        # The control: as it is, it does.
+        if "__repr__" in vars(struct):
+            patch.delattr(struct, "__repr__")
+        assert "c2lnbmF0dXJl" in repr(answer)
+    install_hidden_secrets()
+    shown = f"{answer} {answer!r}"
+    assert "c2lnbmF0dXJl" not in shown
+    assert "hunter2" not in shown
+    assert "error_code=58" in shown
