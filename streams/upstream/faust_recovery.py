@@ -5,7 +5,8 @@ When it is done, nothing is fetched from the changelogs any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from faust.tables.recovery import Recovery
@@ -13,7 +14,7 @@ from faust.types import TP
 
 from streams.upstream.faust_app import App
 from streams.upstream.recovery_progress import TableProgress
-from streams.upstream.stores import TablePartition
+from streams.upstream.stores import DamagedStoreError, TablePartition
 
 
 class ObservedRecovery(Recovery):
@@ -40,17 +41,25 @@ class ObservedRecovery(Recovery):
         self._kept = {tp: self.active_offsets[tp] for tp in self.active_tps}
 
     async def _check_stores(self) -> None:
-        """Set aside what is no copy of its changelog: Faust would go on from its offset, or end there."""
+        """Set aside what is no copy of its changelog: Faust would go on from its offset, or end there.
+
+        A copy in which damage is met is set aside, too.
+        """
         assignor = self.app.assignor
         copies = {
             tp: TablePartition(table, tp.partition)
             for tp in assignor.assigned_actives() | assignor.assigned_standbys()
             if (table := self.tables._changelogs.get(tp.topic)) is not None
         }
-        offsets = {tp: offset for tp, copy in copies.items() if (offset := copy.offset()) is not None}
+        offsets: dict[TP, int] = {}
+        for tp, copy in copies.items():
+            with _set_aside_when_damaged(copy):
+                if (offset := copy.offset()) is not None:
+                    offsets[tp] = offset
         if offsets:
             for tp, found in (await self.app.consumer.records_at(offsets)).items():
-                copies[tp].check(found)
+                with _set_aside_when_damaged(copies[tp]):
+                    copies[tp].check(found)
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Let changelogs rest: what comes to them from here on, this worker writes itself.
@@ -80,6 +89,14 @@ class ObservedRecovery(Recovery):
             )
             for tp, begin in sorted(self._begins.items())
         ]
+
+
+@contextlib.contextmanager
+def _set_aside_when_damaged(copy: TablePartition) -> Iterator[None]:
+    try:
+        yield
+    except DamagedStoreError as error:
+        copy.quarantine(error)
 
 
 def install_observed_recovery(app: App) -> ObservedRecovery:

@@ -100,13 +100,23 @@ class CheckedStore(rocksdb.Store):
 
     def persisted_offset(self, tp: TP) -> int | None:
         """The changelog offset that the rows are as of; None, and an empty store, where it cannot be read."""
+        copy = TablePartition(self.table, tp.partition)
         try:
+            with copy.told_apart():
+                return cast("int | None", super().persisted_offset(tp))
+        except DamagedStoreError as error:
+            copy.quarantine(error)
             return cast("int | None", super().persisted_offset(tp))
-        except LocalStateError:
-            raise
-        except Exception as error:  # noqa: BLE001 - rocksdict raises bare exceptions
-            TablePartition(self.table, tp.partition).quarantine(error)
-            return cast("int | None", super().persisted_offset(tp))
+
+    def set_persisted_offset(self, tp: TP, offset: int) -> None:
+        """Note the changelog offset that the rows are as of.
+
+        Raises:
+            DamagedStoreError: RocksDB found damage.
+            LocalStateError: the disk refuses.
+        """
+        with TablePartition(self.table, tp.partition).told_apart():
+            super().set_persisted_offset(tp, offset)
 
     def apply_changelog_batch(self, batch: Iterable[Any], *args: Any, **options: Any) -> None:
         """Write what recovery has read."""
@@ -114,14 +124,10 @@ class CheckedStore(rocksdb.Store):
         for event in batch:
             parts[event.message.partition].append(event)
         for partition, events in parts.items():
-            try:
+            with TablePartition(self.table, partition).told_apart():
                 super().apply_changelog_batch(events, *args, **options)
                 last = max((event.message for event in events), key=lambda message: message.offset)
                 self._db_for_partition(partition).put(NOTE_KEY, note_of(last.offset, last.key, last.value))
-            except LocalStateError:
-                raise
-            except Exception as error:
-                raise TablePartition(self.table, partition).error(error) from error
 
     def _visible_items(self, db: Any) -> Iterator[tuple[bytes, bytes]]:
         # Faust's own ends early at a damaged block, and says nothing.
@@ -168,13 +174,14 @@ class TablePartition:
                 return
             yield key, rows.value()
             rows.next()
-        try:
+        with self.told_apart():
             rows.status()
-        except Exception as error:
-            raise self.error(error) from error
 
     def quarantine(self, reason: object) -> Path:
-        """Move the local copy out of the way, because it is damaged. The worker must end after this."""
+        """Move the local copy out of the way, because it is damaged.
+
+        The worker must end after this, but for recovery, which has read nothing of the copy yet.
+        """
         store = self._table.data
         db = store._dbs.pop(self.partition, None)
         if db is not None:
@@ -182,16 +189,33 @@ class TablePartition:
                 db.close()
         return quarantine(Path(store.partition_path(self.partition)), reason)
 
-    def error(self, error: Exception) -> Exception:
-        """What an error of RocksDB means: damage, or a disk that refuses."""
-        refused = disk_error(Path(self._table.data.partition_path(self.partition)), error)
-        return DamagedStoreError(self, error) if refused is None else refused
+    @contextlib.contextmanager
+    def told_apart(self) -> Iterator[None]:
+        """Raise what an error of RocksDB means: whatever is read or written in a store is so in here.
+
+        Raises:
+            DamagedStoreError: the store is damaged.
+            LocalStateError: the disk refuses.
+        """
+        try:
+            yield
+        except (DamagedStoreError, LocalStateError, PartitionGoneError):
+            raise
+        except Exception as error:
+            refused = disk_error(Path(self._table.data.partition_path(self.partition)), error)
+            raise (DamagedStoreError(self, error) if refused is None else refused) from error
 
     def offset(self) -> int | None:
-        """The changelog offset that the rows are as of; None for a store that has none, or is not open."""
+        """The changelog offset that the rows are as of; None for a store that has none, or is not open.
+
+        Raises:
+            DamagedStoreError: RocksDB found damage.
+            LocalStateError: the disk refuses.
+        """
         db = self._table.data._dbs.get(self.partition)
-        offset = None if db is None else db.get(self._table.data.offset_key)
-        return None if offset is None else int(offset)
+        with self.told_apart():
+            offset = None if db is None else db.get(self._table.data.offset_key)
+            return None if offset is None else int(offset)
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """All rows.
@@ -215,10 +239,8 @@ class TablePartition:
         batch.put(self._table.data.offset_key, str(changelog_offset).encode())
         batch.put(NOTE_KEY, note_of(changelog_offset, *last))
         db = self._db()
-        try:
+        with self.told_apart():
             db.write(batch)
-        except Exception as error:
-            raise self.error(error) from error
 
     def check(self, found: PlacedKeyAndValue | None) -> None:
         """Set the local copy aside when it is not one of its changelog, so that it is rebuilt from there.
@@ -226,11 +248,16 @@ class TablePartition:
         Args:
             found: the changelog's first record at the offset that the rows are as of, or behind it; None
                 where there is none.
+
+        Raises:
+            DamagedStoreError: RocksDB found damage.
+            LocalStateError: the disk refuses.
         """
         store = self._table.data
         offset = self.offset()
-        if offset is None or belongs(store._dbs[self.partition], offset, found):
-            return
+        with self.told_apart():
+            if offset is None or belongs(store._dbs[self.partition], offset, found):
+                return
         store._dbs.pop(self.partition).close()
         has = "no record" if found is None else "another record"
         set_aside(Path(store.partition_path(self.partition)), self._changelog.topic, offset, has)
@@ -255,15 +282,13 @@ class TablePartition:
             else:
                 batch.put(key, value)
         offset_key = self._table.data.offset_key
-        try:
+        with self.told_apart():
             known = int(db.get(offset_key) or -1)
             last = max(changelog_offsets)
             if last - known == len(changelog_offsets) and min(changelog_offsets) == known + 1:
                 batch.put(offset_key, str(last).encode())
                 batch.put(NOTE_KEY, note_of(last, *changes[changelog_offsets.index(last)]))
             db.write(batch)
-        except Exception as error:
-            raise self.error(error) from error
 
 
 class PartitionGoneError(Exception):

@@ -89,6 +89,41 @@ async def test_a_copy_of_something_else_is_set_aside_before_recovery(
     assert f"is no copy of the topic {changelog}, which has {has} at the offset 2" in caplog.text
 
 
+@pytest.mark.parametrize("when", ["before the changelog is asked", "when the answer is compared"])
+async def test_a_copy_in_which_damage_is_met_is_set_aside_before_recovery(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker would end, and again after each start, if the damage were not called so."""
+    recovery = app.tables.recovery
+    table = app.tables["partial-counts"]
+    changelog = table.changelog_topic.get_topic_name()
+    place = TP(changelog, 0)
+    db = table.data._db_for_partition(0)
+    TablePartition(table, 0).apply([(b"k0", b"v")], [0])
+    app.tables._changelogs[changelog] = table
+    monkeypatch.setattr(app.assignor, "assigned_actives", lambda: {place})
+    monkeypatch.setattr(app.assignor, "assigned_standbys", set)
+
+    def get(key: bytes) -> Any:
+        if when.startswith("before") or key != table.data.offset_key:
+            raise Exception("Corruption: block checksum mismatch")  # noqa: TRY002 - as rocksdict does
+        return db.get(key)
+
+    monkeypatch.setitem(table.data._dbs, 0, SimpleNamespace(get=get, close=db.close))
+    asked: list[dict[TP, int]] = []
+
+    async def records_at(offsets: dict[TP, int]) -> dict[TP, Any]:
+        asked.append(offsets)
+        return {place: (0, b"k0", b"v")}
+
+    monkeypatch.setattr(type(app), "consumer", SimpleNamespace(records_at=records_at))
+    await recovery.on_rebalance({place}, set(), {place}, app.consumer_generation_id)
+    assert asked == ([] if when.startswith("before") else [{place: 0}])
+    assert recovery.active_offsets[place] is None
+    assert "is damaged (table partial-counts, partition 0: Corruption" in caplog.text
+    assert len(list(table.data.path.glob("partial-counts-0.db.damaged-*"))) == 1
+
+
 async def test_recovery_of_faust_calls_what_tells(app: TocsinApp) -> None:
     code = Recovery._restart_recovery
     names = getattr(code, "fun", code).__code__.co_names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streams.upstream.store_faults import quarantine_damaged
+from streams.upstream.store_faults import LocalStateError, quarantine_damaged
 from streams.upstream.stores import (
     DamagedStoreError,
     PartitionGoneError,
@@ -90,6 +92,23 @@ def flip_bytes(folder: Path) -> None:
         file.write_bytes(content)
 
 
+async def with_few_rows(app: TocsinApp) -> Path:
+    """The folder of a closed table partition with three rows in it."""
+    table = await opened(app)
+    TablePartition(table, 0).apply(changes(3), range(3))
+    table.data._dbs[0].flush()
+    table.data._dbs.pop(0).close()
+    return Path(table.data.partition_path(0))
+
+
+def damage_all(folder: Path) -> None:
+    """Flip the first byte of each sorted table, which is in the block with its first rows."""
+    for file in folder.glob("*.sst"):
+        content = bytearray(file.read_bytes())
+        content[5] ^= 0xFF
+        file.write_bytes(content)
+
+
 async def test_damage_is_noticed_when_a_table_is_read(app: TocsinApp) -> None:
     """Iteration of RocksDB just ends early at a damaged block; the control shows that it does."""
     flip_bytes(await with_rows(app))
@@ -109,6 +128,66 @@ async def test_a_table_found_damaged_when_read_is_kept_aside(app: TocsinApp) -> 
     aside = raised.value.damaged.quarantine(raised.value)
     assert aside.is_dir()
     assert not folder.exists()
+
+
+def tried(copy: TablePartition, what: str) -> None:
+    """Do something with a table partition that reads what it has."""
+    match what:
+        case "offset":
+            copy.offset()
+        case "check":
+            copy.check(None)
+        case "apply":
+            copy.apply(changes(1), [3])
+        case "scan":
+            list(copy.rows())
+
+
+class Unchecked(TablePartition):
+    """The control: errors as RocksDB raises them."""
+
+    @contextlib.contextmanager
+    def told_apart(self) -> Iterator[None]:
+        yield
+
+
+@pytest.mark.parametrize("what", ["offset", "check", "apply", "scan"])
+async def test_damage_is_called_so_whatever_meets_it(app: TocsinApp, what: str) -> None:
+    """All of a small store is in one block, what recovery begins with among it."""
+    damage_all(await with_few_rows(app))
+    table = await opened(app)
+    with pytest.raises(DamagedStoreError, match=r"table partial-counts, partition 0: .*[Cc]hecksum"):
+        tried(TablePartition(table, 0), what)
+    with pytest.raises(Exception, match="checksum") as raised:
+        tried(Unchecked(table, 0), what)
+    assert not isinstance(raised.value, DamagedStoreError)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("IO error: While open a file: x.sst: Too many open files", LocalStateError),
+        ("odd", DamagedStoreError),
+    ],
+)
+async def test_a_disk_that_refuses_is_no_damage(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch, words: str, kind: type[Exception]
+) -> None:
+    """A sound store is not thrown away because no further file can be opened."""
+    folder = await with_few_rows(app)
+    table = await opened(app)
+
+    def get(_: bytes) -> bytes:
+        raise Exception(words)  # noqa: TRY002 - as rocksdict does
+
+    db = table.data._dbs[0]
+    monkeypatch.setitem(table.data._dbs, 0, SimpleNamespace(get=get, close=db.close))
+    copy = TablePartition(table, 0)
+    with pytest.raises(kind):
+        copy.offset()
+    with pytest.raises(LocalStateError) if kind is LocalStateError else contextlib.nullcontext():
+        assert table.persisted_offset(copy._changelog) is None
+    assert any(folder.parent.glob(f"{folder.name}.damaged-*")) == (kind is DamagedStoreError)
 
 
 @pytest.mark.parametrize("victim", ["CURRENT", "MANIFEST-*"])
