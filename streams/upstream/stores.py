@@ -64,7 +64,13 @@ class _BoundedOptions(rocksdb.RocksDBOptions):
 
 
 class CheckedStore(rocksdb.Store):
-    """Faust's store, which calls damage damage, and sets it aside where nothing was read of it yet."""
+    """Faust's store, which calls damage damage, and sets it aside where nothing was read of it yet.
+
+    Attributes:
+        own_keys: of what it keeps beside the rows.
+    """
+
+    own_keys = frozenset({rocksdb.Store.offset_key, NOTE_KEY})
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -134,7 +140,7 @@ class CheckedStore(rocksdb.Store):
         rows = db.iter()
         rows.seek_to_first()
         while rows.valid():
-            if (key := rows.key()) not in {self.offset_key, NOTE_KEY}:
+            if (key := rows.key()) not in self.own_keys:
                 yield key, rows.value()
             rows.next()
         rows.status()
@@ -224,8 +230,7 @@ class TablePartition:
             DamagedStoreError: RocksDB found damage.
             PartitionGoneError: the partition is no longer ours.
         """
-        own = {self._table.data.offset_key, NOTE_KEY}
-        return (row for row in self.scan(b"", b"\xff") if row[0] not in own)
+        return (row for row in self.scan(b"", b"\xff") if row[0] not in CheckedStore.own_keys)
 
     def holds(self, last: tuple[bytes, bytes | None], changelog_offset: int) -> None:
         """The store holds all that the changelog has, up to the record ``last`` at this offset.

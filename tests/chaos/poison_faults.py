@@ -128,7 +128,7 @@ async def _publish_hostile(world: World) -> int:
         await producer.start()
         try:
             for priority in (Priority.CRITICAL, Priority.WARN, Priority.DEBUG):
-                for record in _hostile(priority, largest):
+                for record in hostile_records(priority, largest):
                     if codec is None and len(record.value or b"") > 2 * largest:
                         continue  # no topic takes it
                     partition = world.random.randrange(PARTITIONS)
@@ -140,7 +140,14 @@ async def _publish_hostile(world: World) -> int:
     return number
 
 
-def _hostile(priority: Priority, largest: int) -> Iterator[Hostile]:
+def hostile_records(priority: Priority, largest: int) -> Iterator[Hostile]:
+    """Records as nobody should send them, each with what is to become of it.
+
+    Args:
+        priority: of those that tell one.
+        largest: notification that is read, in bytes.
+    """
+
     def message(event_type: str, ms: int | None = None, payload: object = None) -> bytes:
         return encode("chaos.host", event_type, priority, payload, ms or _now_ms(), "poison")
 
@@ -151,7 +158,6 @@ def _hostile(priority: Priority, largest: int) -> Iterator[Hostile]:
         None,
         b"\x00" * 900_000,
         b'{"event_type": "chaos.text", "payload": "\xff\xfe"}',
-        b'{"event_type": "chaos.nan", "payload": NaN}',
         b'{"event_type": "chaos.deep", "payload": ' + b"[" * 300 + b"]" * 300 + b"}",
         b"[" * 500_000 + b"]" * 500_000,
         b'{"a":' * 150_000 + b"1" + b"}" * 150_000,
@@ -162,6 +168,9 @@ def _hostile(priority: Priority, largest: int) -> Iterator[Hostile]:
     ):
         yield Hostile(value)
     yield Hostile(message("chaos.wide", payload=dict.fromkeys(map(str, range(50_000)), 0)), "chaos.wide")
+    # Repaired.
+    yield Hostile(b'{"event_type": "chaos.nan", "publisher_id": "chaos.host", "payload": NaN}', "chaos.nan")
+    yield Hostile(b'{"event_type": "chaos.half", "publisher_id": "h", "payload": "\\ud800"}', "chaos.half")
     now = _now_ms()
     # Believed: a clock that is behind by less than the lateness, or ahead by less than ten minutes.
     for skew_s in (-3000, -600, 300):
