@@ -209,6 +209,7 @@ class Suite:
             relayed=line.relayed,
             bootstrap=relay if line.named else None,
             **line.settings,
+            **(VARIANTS[variant].settings if variant else {}),
         )
         try:
             result = await run(world, name, line.fault)
