@@ -45,7 +45,7 @@ async def connect(attempt: Callable[[], Awaitable[None]], wanted: Callable[[], b
 
 
 async def disconnect(consumer: Any) -> None:
-    """Stop an aiokafka consumer and close its connections; nothing but a cancellation of the caller is raised.
+    """Stop an aiokafka consumer and close its connections; only a cancellation of the caller is raised.
 
     It is disconnected though the caller is cancelled meanwhile. A second call waits for the first.
     """

@@ -97,10 +97,14 @@ def test_one_record_is_no_records(caplog: pytest.LogCaptureFixture) -> None:
     assert progress.sentence() == "State is being recovered: 0 of 1 record."
     progress.recovered()
     assert caplog.messages == [
-        "Recovering counts: 0 of 1 record of me-counts-changelog (0 %); from the changelog, because the data "
-        "folder has no state.",
-        "Recovered in 0.0 s from the changelog, because the data folder has no state: 1 record read for 1 "
-        "table partition.",
+        (
+            "Recovering counts: 0 of 1 record of me-counts-changelog (0 %); from the changelog, because the "
+            "data folder has no state."
+        ),
+        (
+            "Recovered in 0.0 s from the changelog, because the data folder has no state: 1 record read for "
+            "1 table partition."
+        ),
     ]
 
 
