@@ -26,6 +26,7 @@ from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
 from streams.outgoing import Outgoing
+from streams.quantities import either, quantity
 from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.turns import let_others_pass
@@ -159,9 +160,9 @@ class Counting:
                 self._combined[tp.partition] = combiner
         if counted_as_then:
             log.info(
-                "Settings for counting were changed: in %d partitions, records that may have been counted "
-                "already are counted by the old ones.",
-                counted_as_then,
+                "Settings for counting were changed: in %s, records that may have been counted already are "
+                "counted by the old ones.",
+                quantity(counted_as_then, "partition"),
             )
 
     def _counter(self, name: str, rows: VersionedRows, restored: Restored | None) -> SourceCounter:
@@ -195,11 +196,12 @@ class Counting:
     def missed(self, topic: str, partition: int, number: int) -> None:
         """Messages to a combiner were deleted before it had read them."""
         log.warning(
-            "%d messages of %s, partition %d, were deleted before they were combined: the sources are asked "
-            "to send all again, and until they have some counts are too low.",
-            number,
+            "%s of %s, partition %d, %s combined: the sources are asked to send all again, and until they "
+            "have some counts are too low.",
+            quantity(number, "message"),
             topic,
             partition,
+            either(number, "was deleted before it was", "were deleted before they were"),
             extra=BOUNDED,
         )
         if (combiner := self._combined.get(partition)) is not None:

@@ -7,13 +7,10 @@ megabyte. An alert of CRITICAL would wait for its end, and for room among what i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from faust.types import TP
 
-from agents.effects import Effects, Published, Smaller
-from streams.outgoing import Outgoing
-from streams.packed_records import PackedRecords
+from agents.effects import Effects
 
 
 class EffectsByPriority:
@@ -31,31 +28,9 @@ class EffectsByPriority:
         self._others = others
         self._both = (urgent, others)
 
-    def _of(self, tp: TP) -> Effects:
+    def of(self, tp: TP) -> Effects:
+        """What sends what the records of an input partition cause."""
         return self._urgent if tp.topic == self._topic else self._others
-
-    def send_now(
-        self, tp: TP, offset: int, record: Outgoing, smaller: Smaller, published: Published | None = None
-    ) -> bool:
-        """As `Effects.send_now`."""
-        return self._of(tp).send_now(tp, offset, record, smaller, published)
-
-    async def send_all(
-        self,
-        tp: TP,
-        offsets: Sequence[int],
-        records: PackedRecords,
-        smaller: Smaller,
-        published: Published | None = None,
-    ) -> None:
-        """As `Effects.send_all`."""
-        await self._of(tp).send_all(tp, offsets, records, smaller, published)
-
-    async def send(
-        self, tp: TP, offset: int, record: Outgoing, smaller: Smaller, published: Published | None = None
-    ) -> None:
-        """As `Effects.send`."""
-        await self._of(tp).send(tp, offset, record, smaller, published)
 
     @property
     def blocked(self) -> bool:

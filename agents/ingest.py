@@ -194,13 +194,14 @@ class Ingest:
         letter = dead_letter(self._dead_letter_topic, tp, record, counter.source, why)
         self.stats.dead_letters[priority, why.reason] += 1
         self.stats.dead_letter_bytes[priority, why.reason] += len(record.value or b"")
-        await self._effects.send(tp, record.offset, letter, truncated)
+        effects = self._effects.of(tp)
+        await effects.send(tp, record.offset, letter, truncated)
         if priority in self._alert_topics:
             alerts = self._unreadable_of(tp, priority, counter.source)
             made = alerts.alert(record.offset, record.value, event_ms, why.reason)
             self.stats.forwarded[priority] += 1
             published = (broker_ms := _broker_ms(record)), broker_ms
-            await self._effects.send(tp, record.offset, made, as_it_is, published)
+            await effects.send(tp, record.offset, made, as_it_is, published)
         counter.add(record.offset, DEAD_LETTERS, bucket_of(event_ms, FINE), event_ms)
 
     def _count(
@@ -222,12 +223,13 @@ class Ingest:
     ) -> None:
         """Send tidy notifications on as alerts; then count them."""
         alerts, _ = self._forwardings_of(batch.tp, batch.priority, counter.source)
+        effects = self._effects.of(batch.tp)
         for first in range(0, len(taken), _MOST_MADE):
             part = slice(first, first + _MOST_MADE)
             made = alerts.alerts(taken[part], run.times_ms[part], run.read[part])
             offsets = [record.offset for record in taken[part]]
             published = _broker_ms(taken[first]), _broker_ms(taken[first + len(offsets) - 1])
-            await self._effects.send_all(batch.tp, offsets, made, without_body, published)
+            await effects.send_all(batch.tp, offsets, made, without_body, published)
         self.stats.forwarded[batch.priority] += len(taken)
         self._note_times(run, batch.priority)
         # Only now: no record is counted, and none's offset committed, whose alert has not been begun.
@@ -262,8 +264,9 @@ class Ingest:
             smaller = without_body
             published = (broker_ms := _broker_ms(record)), broker_ms
             self.stats.forwarded[read.priority] += 1
-        if not self._effects.send_now(tp, record.offset, made, smaller, published):
-            await self._effects.send(tp, record.offset, made, smaller, published)
+        effects = self._effects.of(tp)
+        if not effects.send_now(tp, record.offset, made, smaller, published):
+            await effects.send(tp, record.offset, made, smaller, published)
         counter.add(record.offset, event_type, bucket_of(event_ms, FINE), event_ms)
 
     # ---------------------------------------------------------------- steps of it

@@ -18,6 +18,7 @@ from faust.types import TP
 
 from streams.log_lines import BOUNDED
 from streams.notifications import Priority
+from streams.quantities import quantity
 from streams.upstream.slice_assignor import slice_of
 from streams.upstream.stores import PartitionGoneError
 from tables.durable_table import DurableTable
@@ -255,13 +256,13 @@ class SourceLives:
         source = self.sources[tp]
         lost = _position(source) - end
         log.warning(
-            "%s, partition %d, lost its end: it goes back to offset %d, and %d records from there on had "
-            "been counted. They stay counted; the records that come at their offsets now are others, and are "
-            "counted and forwarded as such. Look at the brokers: a power loss, or an unclean election?",
+            "%s, partition %d, lost its end: it goes back to offset %d, and %s from there on had been "
+            "counted. What was counted stays so; the records that come at those offsets now are others, and "
+            "are counted and forwarded as such. Look at the brokers: a power loss, or an unclean election?",
             tp.topic,
             tp.partition,
             end,
-            lost,
+            quantity(lost, "record"),
             extra=BOUNDED,  # one a partition
         )
         self.counted_lost[self.priorities[tp.topic]] += lost

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import aiokafka
 from aiokafka import TopicPartition
 
-from streams.cancellation import end, to_the_end
+from streams.cancellation import end
 from streams.retries import Backoff, Retries
 from streams.upstream.bulk_records import install_bulk_records
 from streams.upstream.connections import disconnect
@@ -151,7 +151,7 @@ class Follower(ABC):
         # Kept until it is disconnected: a call beside this one, or after one that was cancelled, waits too.
         consumer = self._consumer
         if consumer is not None:
-            await to_the_end(consumer, lambda: disconnect(consumer))
+            await disconnect(consumer)
             if self._consumer is consumer:
                 self._consumer = None
 

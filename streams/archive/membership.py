@@ -20,7 +20,6 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streams.archive.writing import Position
 from streams.broker.client_options import client_options
-from streams.cancellation import to_the_end
 from streams.log_lines import LimitedLog
 from streams.settings import ConfigurationError, Settings
 from streams.upstream.committed import Committed, committed_by_id
@@ -129,8 +128,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     async def stop(self) -> None:
         """Leave the group, and disconnect."""
         if self._consumer is not None:
-            consumer = self._consumer
-            await to_the_end(consumer, lambda: disconnect(consumer))
+            await disconnect(self._consumer)
 
     @property
     def _member(self) -> AIOKafkaConsumer:

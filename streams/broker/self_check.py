@@ -17,7 +17,7 @@ from streams.broker.admin import admin_client
 from streams.broker.pools import check_pools
 from streams.broker.slices import keep_slices
 from streams.broker.topic_plan import planned_topics, slices_topic
-from streams.broker.topic_problems import TopicProblem, likely_slices, listed
+from streams.broker.topic_problems import likely_slices, listed
 from streams.broker.topics import EnsuredTopics, ensure_topics, examine_topics
 from streams.cancellation import end
 from streams.log_lines import BOUNDED
@@ -61,8 +61,6 @@ class CheckedCluster:
         slices: into how many the event types are cut; the topics that hold counts have a partition for each.
         topic_ids: id of each planned topic, 22 characters of base64url, by name.
         partition_counts: number of partitions of each planned topic, by name.
-        created: topics that the self-check created.
-        warnings: what is not as it should be and does no harm at once.
         writes_need: brokers that must be there for everything that a worker writes.
     """
 
@@ -70,8 +68,6 @@ class CheckedCluster:
     slices: int
     topic_ids: Mapping[str, str]
     partition_counts: Mapping[str, int]
-    created: tuple[str, ...] = ()
-    warnings: tuple[TopicProblem, ...] = ()
     writes_need: int = 1
 
 
@@ -178,8 +174,7 @@ async def _checked(settings: Settings, timeout_s: float, patience_s: float) -> C
     errors = [problem for problem in examined.problems if problem.severity == "error"]
     if errors:
         raise ConfigurationError(listed(errors))
-    warnings = tuple(problem for problem in examined.problems if problem.severity == "warning")
-    for problem in warnings:
+    for problem in examined.problems:
         _log.warning("The topic %s.", problem)
     if ensured.created:
         _log.info("Created the topics %s.", ", ".join(ensured.created))
@@ -194,8 +189,6 @@ async def _checked(settings: Settings, timeout_s: float, patience_s: float) -> C
         slices=slices,
         topic_ids=MappingProxyType({name: topic.topic_id for name, topic in ensured.found.items()}),
         partition_counts=MappingProxyType({name: topic.partitions for name, topic in ensured.found.items()}),
-        created=tuple(ensured.created),
-        warnings=warnings,
         writes_need=examined.writes_need,
     )
 

@@ -16,7 +16,7 @@ from streams.dead_letters.choice import Choice
 from streams.dead_letters.letters import replay_headers, replay_note
 from streams.dead_letters.topic import Found
 from streams.outgoing import Outgoing
-from streams.quantities import quantity
+from streams.quantities import either, quantity
 from streams.settings import Settings
 from streams.upstream.topic_ids import TopicDescription, fetch_topics
 
@@ -182,7 +182,8 @@ class Replay:
                 confirmed.append(sent)
         self._waiting, self._waiting_bytes = confirmed, 0
         if unconfirmed:
-            self._fail(f"{unconfirmed} were sent and not confirmed; they may have arrived.", unconfirmed)
+            were, they = quantity(unconfirmed, "was", "were"), either(unconfirmed, "it", "they")
+            self._fail(f"{were} sent and not confirmed; {they} may have arrived.", unconfirmed)
         while self._waiting:
             await self._note(self._waiting[0])
             del self._waiting[0]

@@ -97,11 +97,6 @@ class FairQueue(Generic[K]):
         return self._virtual_time
 
     @property
-    def in_flight(self) -> int:
-        """Dispatches that are not finished."""
-        return self._in_flight
-
-    @property
     def keys_by_rank(self) -> list[K]:
         """All classes, the most urgent first."""
         return [tags.key for tags in self._by_rank]
@@ -127,10 +122,6 @@ class FairQueue(Generic[K]):
     def guess(self, key: K) -> float:
         """Seconds that a dispatch of ``key`` is charged in advance: the moving average of its batches."""
         return self._classes[key].guess
-
-    def is_active(self, key: K) -> bool:
-        """Whether ``key`` is backlogged."""
-        return self._classes[key].active
 
     def is_ready(self, key: K) -> bool:
         """Whether ``key`` is backlogged and can be served now."""

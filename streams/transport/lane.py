@@ -11,7 +11,7 @@ import aiokafka
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.cancellation import end, to_the_end
+from streams.cancellation import end
 from streams.log_lines import LimitedLog
 from streams.upstream.connections import disconnect
 from streams.upstream.fetch_by_id import OnDiverged, OnReset, fetch_by_id
@@ -99,6 +99,6 @@ class Lane:
         if self._task is task:
             self._task = None
         if consumer is not None:
-            await to_the_end(consumer, lambda: disconnect(consumer))
+            await disconnect(consumer)
             if self._consumer is consumer:
                 self._consumer = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from streams.cancellation import cancellable
+from streams.cancellation import cancellable, to_the_end
 from streams.retries import Backoff, Retries
 
 #: Seconds for a group to let a member go, and for whatever else a broker may not answer to.
@@ -45,11 +45,19 @@ async def connect(attempt: Callable[[], Awaitable[None]], wanted: Callable[[], b
 
 
 async def disconnect(consumer: Any) -> None:
-    """Stop an aiokafka consumer and close its connections; nothing but a cancellation of ours is raised.
+    """Stop an aiokafka consumer and close its connections; only a cancellation of the caller is raised.
+
+    It is disconnected though the caller is cancelled meanwhile. A second call waits for the first.
+    """
+    await to_the_end(consumer, lambda: _disconnect(consumer))
+
+
+async def _disconnect(consumer: Any) -> None:
+    """Do so, within a bounded time.
 
     ``AIOKafkaConsumer.stop`` (0.14) cancels its fetches and waits for them. One that waits to try again, as
-    all do while a broker is away, ends by that cancellation, which comes out of ``stop`` as if the caller had
-    been cancelled: what the caller still had to do is not done, and connections stay open.
+    all do while a broker is away, ends by that cancellation, which comes out of ``stop`` as if the task that
+    called it had been cancelled: what is still to be done here would go undone, and connections stay open.
     """
     try:
         async with asyncio.timeout(_STOP_S):

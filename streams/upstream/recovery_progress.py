@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streams.quantities import quantity, thousands
+
 log = logging.getLogger(__name__)
 
 #: Seconds between lines in the log while records are read.
@@ -117,9 +119,9 @@ class RecoveryProgress:
         if self._told_at is None or now - self._told_at >= _LINE_INTERVAL_S:
             self._told_at = now
             log.info(
-                "Recovering counts: %s of %s records of %s (%d %%)%s; from %s.",
-                f"{done:,}",
-                f"{total:,}",
+                "Recovering counts: %s of %s of %s (%d %%)%s; from %s.",
+                thousands(done),
+                quantity(total, "record", show=thousands),
                 " and ".join(sorted({each.changelog for each in self._shown if each.total})),
                 100 * done // total,
                 "" if (left := self.estimate_s()) is None else f", about {left:.0f} s left",
@@ -135,11 +137,11 @@ class RecoveryProgress:
         self.phase = "loading"
         if self._shown:
             log.info(
-                "Recovered in %.1f s from %s: %s records read for %d table partitions.",
+                "Recovered in %.1f s from %s: %s read for %s.",
                 self.elapsed_s,
                 _BECAUSE[self.source],
-                f"{self._sums()[1]:,}",
-                len(self._shown),
+                quantity(self._sums()[1], "record", show=thousands),
+                quantity(len(self._shown), "table partition"),
             )
 
     def ready(self) -> None:
@@ -188,7 +190,7 @@ class RecoveryProgress:
         if self.phase == "loading":
             return "State was recovered, and is being loaded."
         done, total = self._sums()
-        return f"State is being recovered: {done:,} of {total:,} records."
+        return f"State is being recovered: {done:,} of {quantity(total, 'record', show=thousands)}."
 
     def shown(self) -> dict[str, Any]:
         """All of it, for ``/startupz``; JSON types only."""

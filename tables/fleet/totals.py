@@ -16,6 +16,8 @@ MOST_CLASSES: Final = 32
 MOST_DEAD_LETTERS: Final = 512
 MOST_REPAIRS: Final = 128
 OTHER: Final = "other"
+#: Times so many are held while rows are summed up, which may have a hundred thousand names together.
+_HELD: Final = 2
 
 _Name = TypeVar("_Name", bound=Hashable)
 _Ended = TypeVar("_Ended")
@@ -74,7 +76,7 @@ def order_of(priority: str) -> tuple[int, str]:
 
 
 def merged(workers: Iterable[WorkerState]) -> FleetTotals:
-    """Sums over these workers, in whatever order they come."""
+    """Sums over these workers, in whatever order they come; but see `merging` for very many names."""
     return at_once(merging(workers))
 
 
@@ -89,7 +91,11 @@ def at_once(steps: Generator[None, None, _Ended]) -> _Ended:
 
 
 def merging(workers: Iterable[WorkerState]) -> Generator[None, None, FleetTotals]:
-    """Do as `merged`, a step for each worker and for each class: with many workers it takes milliseconds."""
+    """Do as `merged`, a step for each worker and for each class: with many workers it takes milliseconds.
+
+    What is rare is summed up as soon as there are too many names, whichever workers come later: a step looks
+    at some of them, never at all that the rows have.
+    """
     states = list(workers)
     dead: Counter[tuple[str, str]] = Counter()
     sizes: dict[tuple[str, str], int | None] = {}
@@ -106,6 +112,13 @@ def merging(workers: Iterable[WorkerState]) -> Generator[None, None, FleetTotals
             key = each.priority, each.reason
             dead[key] += each.count
             sizes[key] = _added(sizes.get(key, 0), each.bytes)
+        if len(serving) > _HELD * MOST_CLASSES:
+            for name in sorted(serving, key=order_of)[MOST_CLASSES:]:
+                del serving[name]
+        if len(dead) > _HELD * MOST_DEAD_LETTERS:
+            dead, sizes = _letters(dead, sizes)
+        if len(repairs) > _HELD * MOST_REPAIRS:
+            repairs = _bounded(repairs, MOST_REPAIRS, OTHER)
         service.append(math.fsum(each.service_per_s for each in state.classes.values()))
         yield
     all_service = math.fsum(service)
@@ -120,22 +133,14 @@ def merging(workers: Iterable[WorkerState]) -> Generator[None, None, FleetTotals
         share = min(1.0, due / all_weights) if all_weights > 0 else 0.0
         yield
         classes[name] = yield from _class_totals([each for _, each in serving[name]], share, all_service)
-    letters = dict(
-        sorted(
-            _bounded(dead, MOST_DEAD_LETTERS, (OTHER, OTHER)).items(),
-            key=lambda each: (*order_of(each[0][0]), each[0][1]),
-        )
-    )
-    shown: dict[tuple[str, str], int | None] = dict.fromkeys(letters, 0)
-    for key, size in sizes.items():
-        listed = key if key in shown else (OTHER, OTHER)
-        shown[listed] = _added(shown[listed], size)
+    yield
+    dead, sizes = _letters(dead, sizes)
     return FleetTotals(
         workers=len(states),
         ready=sum(state.ready for state in states),
         classes=classes,
-        dead_letters=letters,
-        dead_letter_bytes=shown,
+        dead_letters=dict(dead),
+        dead_letter_bytes=sizes,
         repairs=dict(sorted(_bounded(repairs, MOST_REPAIRS, OTHER).items())),
     )
 
@@ -144,12 +149,26 @@ def _added(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 
 
+def _letters(
+    counts: Counter[tuple[str, str]], sizes: dict[tuple[str, str], int | None]
+) -> tuple[Counter[tuple[str, str]], dict[tuple[str, str], int | None]]:
+    """The most frequent dead letters with their bytes, in order, and all others in one."""
+    kept = _bounded(counts, MOST_DEAD_LETTERS, (OTHER, OTHER))
+    ordered = Counter({key: kept[key] for key in sorted(kept, key=lambda key: (*order_of(key[0]), key[1]))})
+    summed: dict[tuple[str, str], int | None] = dict.fromkeys(ordered, 0)
+    for key, size in sizes.items():
+        listed = key if key in summed else (OTHER, OTHER)
+        summed[listed] = _added(summed[listed], size)
+    return ordered, summed
+
+
 def _bounded(counts: Counter[_Name], most: int, other: _Name) -> Counter[_Name]:
-    """The largest counts, and all others in one."""
+    """The largest counts, of equal ones those whose names come first, and all others in one."""
     if len(counts) <= most:
         return counts
-    kept = Counter(dict(counts.most_common(most - 1)))
-    kept[other] += counts.total() - kept.total()
+    largest = sorted((-count, name) for name, count in counts.items() if name != other)[: most - 1]
+    kept = Counter({name: -less for less, name in largest})
+    kept[other] = counts.total() - kept.total()
     return kept
 
 

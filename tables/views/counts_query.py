@@ -254,13 +254,6 @@ class FirstOf:
         return [item for _, item in page], encode_cursor(self._query.sort, page[-1][0]) if more else None
 
 
-def page_of(items: Iterable[Count], query: CountsQuery) -> tuple[list[Count], str | None]:
-    """One page of ``items``, and the cursor of the next one, or None at the end."""
-    found = FirstOf(query)
-    found.add(items)
-    return found.page()
-
-
 def cursor_of(parts: Sequence[Any]) -> str:
     """A cursor that holds ``parts``, as text for an address."""
     return base64.urlsafe_b64encode(orjson.dumps(parts)).decode().rstrip("=")

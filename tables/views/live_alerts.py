@@ -186,13 +186,6 @@ class LiveAlerts:
         ]
         return (await self.run(merged(lists)))[:most]
 
-    async def of_event_type(self, event_type: str, most: int) -> list[Alert]:
-        """The newest alerts of one event type, newest first, for other pages."""
-        # What is looked for is a pattern, which a name with * or ? is not.
-        query = AlertsQuery(event_type=event_type)
-        found = await self.find(await self.snapshot(), query)
-        return [each for each in found if each.event_type == event_type][:most]
-
     async def at(self, topic: str, partition: int, offset: int) -> Alert | None:
         """The alert at one place of its topic; None where it is not kept."""
         async with self.lane.work():

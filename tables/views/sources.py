@@ -51,10 +51,6 @@ class AlertsSource(Protocol):
         """Alerts of a feed; 0 where none are kept."""
 
     @property
-    def patterns(self) -> Collection[str]:
-        """Patterns of event types for which alerts are kept of their own."""
-
-    @property
     def complete(self) -> bool:
         """Whether what was there at the start is read."""
 

@@ -181,9 +181,9 @@ async def _bridge(settings: Settings, source: RabbitSource, patience_s: float) -
                 await brokers.stop()
                 await writer.stop(0.0)
         log.info(
-            "%s confirmed, %d of that as dead letters.",
+            "%s confirmed, %s.",
             quantity(bridge.confirmed, "message was", "messages were"),
-            bridge.refused,
+            quantity(bridge.refused, "of that as a dead letter", "of that as dead letters"),
         )
 
 

@@ -224,22 +224,13 @@ def _frame(answers: _Answers, url: str, fault: str = "") -> RenderableType:
 
 
 def _scheduler_table(scheduler: dict[str, Any]) -> RenderableType:
-    table = Table(title="Classes", title_justify="left", title_style="bold")
-    table.add_column("class", no_wrap=True)
-    for name in ("weight", "share", "of", "buffered", "bytes", "lag", "oldest", "dispatched", "service"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _classes_table("Classes", "weight", ("dispatched", "service"))
     for row in _items(scheduler, "classes"):
-        share, buffered, lag = _dict(row.get("share")), _dict(row.get("buffered")), _dict(row.get("lag"))
         name = _text(row.get("priority") or row.get("class") or row.get("name"))
         table.add_row(
             Text(name, rich_style(name)),
             _number(row.get("weight")),
-            _percent(share.get("achieved")),
-            _percent(share.get("configured")),
-            _number(buffered.get("records")),
-            _bytes(buffered.get("bytes")),
-            _number(lag.get("records")),
-            _seconds(lag.get("seconds")),
+            *_share_and_lag(row),
             _number(row.get("dispatched")),
             _seconds(row.get("service_seconds")),
         )
@@ -247,26 +238,38 @@ def _scheduler_table(scheduler: dict[str, Any]) -> RenderableType:
 
 
 def _together_table(workers: dict[str, Any]) -> RenderableType:
-    table = Table(title="Classes, all workers together", title_justify="left", title_style="bold")
-    table.add_column("class", no_wrap=True)
-    for name in ("workers", "share", "of", "buffered", "bytes", "lag", "oldest", "counted/s", "forwarded/s"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _classes_table("Classes, all workers together", "workers", ("counted/s", "forwarded/s"))
     for row in _items(workers, "classes"):
-        share, buffered, lag = _dict(row.get("share")), _dict(row.get("buffered")), _dict(row.get("lag"))
         name = _text(row.get("priority"))
         table.add_row(
             Text(name, rich_style(name)),
             _number(row.get("workers")),
-            _percent(share.get("achieved")),
-            _percent(share.get("configured")),
-            _number(buffered.get("records")),
-            _bytes(buffered.get("bytes")),
-            _number(lag.get("records")),
-            _seconds(lag.get("seconds")),
+            *_share_and_lag(row),
             _rate(row.get("counted_per_s")),
             _rate(row.get("forwarded_per_s")),
         )
     return table
+
+
+def _classes_table(title: str, first: str, last: tuple[str, str]) -> Table:
+    """No rows yet; the columns between the first and the last are those of ``_share_and_lag``."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("class", no_wrap=True)
+    for name in (first, "share", "of", "buffered", "bytes", "lag", "oldest", *last):
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _share_and_lag(row: dict[str, Any]) -> tuple[str, ...]:
+    share, buffered, lag = _dict(row.get("share")), _dict(row.get("buffered")), _dict(row.get("lag"))
+    return (
+        _percent(share.get("achieved")),
+        _percent(share.get("configured")),
+        _number(buffered.get("records")),
+        _bytes(buffered.get("bytes")),
+        _number(lag.get("records")),
+        _seconds(lag.get("seconds")),
+    )
 
 
 def _workers_table(workers: dict[str, Any]) -> RenderableType:

@@ -31,12 +31,12 @@ def with_one_way() -> tuple[EffectsByPriority, Producer, Producer]:
 async def leaves_in_a_storm(effects: EffectsByPriority) -> bool:
     """Whether an alert of CRITICAL leaves while as much of ERROR waits to be confirmed as may."""
     storm = asyncio.create_task(
-        effects.send_all(ERROR, range(20), packed_alerts([bytes(300_000)] * 20), smaller)
+        effects.of(ERROR).send_all(ERROR, range(20), packed_alerts([bytes(300_000)] * 20), smaller)
     )
     for _ in range(5):
         await asyncio.sleep(0)
     assert effects.blocked
-    left = effects.send_now(CRITICAL, 0, ALERT, smaller)
+    left = effects.of(CRITICAL).send_now(CRITICAL, 0, ALERT, smaller)
     storm.cancel()
     return left
 
@@ -50,12 +50,12 @@ async def test_an_alert_of_critical_leaves_in_a_storm_of_error() -> None:
 
 async def test_each_input_topic_has_its_way_whatever_is_sent() -> None:
     effects, urgent, others = made()
-    await effects.send(CRITICAL, 0, ALERT, smaller)
-    await effects.send_all(CRITICAL, range(1, 3), packed_alerts([b"1", b"2"]), smaller)
+    await effects.of(CRITICAL).send(CRITICAL, 0, ALERT, smaller)
+    await effects.of(CRITICAL).send_all(CRITICAL, range(1, 3), packed_alerts([b"1", b"2"]), smaller)
     assert (urgent._taken, others._taken, len(others.futures)) == (3, 0, 0)
-    await effects.send(ERROR, 0, ALERT, smaller)
-    await effects.send_all(ERROR, range(1, 3), packed_alerts([b"1", b"2"]), smaller)
-    assert effects.send_now(ERROR, 3, ALERT, smaller)
+    await effects.of(ERROR).send(ERROR, 0, ALERT, smaller)
+    await effects.of(ERROR).send_all(ERROR, range(1, 3), packed_alerts([b"1", b"2"]), smaller)
+    assert effects.of(ERROR).send_now(ERROR, 3, ALERT, smaller)
     assert (urgent._taken, others._taken) == (3, 4)
 
 
@@ -65,8 +65,8 @@ async def test_both_are_waited_for_and_closed() -> None:
     offsets.counted(ERROR, 10)
     effects, urgent, others = made(offsets)
     assert effects.unconfirmed_s() == 0
-    assert effects.send_now(CRITICAL, 3, ALERT, smaller)
-    assert effects.send_now(ERROR, 4, ALERT, smaller)
+    assert effects.of(CRITICAL).send_now(CRITICAL, 3, ALERT, smaller)
+    assert effects.of(ERROR).send_now(ERROR, 4, ALERT, smaller)
     assert effects.unconfirmed_s() > 0
     assert offsets.committable() == {CRITICAL: 3, ERROR: 4}
     assert not await effects.wait(0)
@@ -77,6 +77,6 @@ async def test_both_are_waited_for_and_closed() -> None:
     assert await effects.wait(5)
     assert (effects.unconfirmed_s(), effects.blocked) == (0, False)
     assert offsets.committable() == {CRITICAL: 10, ERROR: 10}
-    assert effects.send_now(ERROR, 5, ALERT, smaller)
+    assert effects.of(ERROR).send_now(ERROR, 5, ALERT, smaller)
     effects.close()
     assert await effects.wait(0)

@@ -30,6 +30,9 @@ class Nothing:
 
 
 class Nowhere:
+    def of(self, _: Any) -> Nowhere:
+        return self
+
     def send_now(self, *_: Any) -> bool:
         return True
 

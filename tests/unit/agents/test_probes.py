@@ -33,6 +33,9 @@ class Sent:
     def __init__(self) -> None:
         self.records: list[Outgoing] = []
 
+    def of(self, _: Any) -> Sent:
+        return self
+
     def send_now(self, _tp: Any, _offset: int, record: Outgoing, _smaller: Any, *_: Any) -> bool:
         self.records.append(record)
         return True

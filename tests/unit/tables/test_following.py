@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from streams.retries import Backoff, Retries
+from streams.upstream import connections
 from tables import alerts_reader, following, totals_reader
 from tables.fleet import reader, writer
 from tables.following import SILENT_S, Follower, SeenEnds, follower_options
@@ -164,5 +165,5 @@ async def test_control_a_consumer_whose_stop_is_cut_short_stays_open(monkeypatch
     async def cut_short(_: object, close: Callable[[], Awaitable[None]]) -> None:
         await close()
 
-    monkeypatch.setattr(following, "to_the_end", cut_short)
+    monkeypatch.setattr(connections, "to_the_end", cut_short)
     assert await _left_open()

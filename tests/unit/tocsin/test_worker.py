@@ -57,8 +57,8 @@ async def test_the_most_urgent_priority_sends_by_a_producer_of_its_own(app: Tocs
     worker = made(app)
     urgent, others, counts = worker.producers
     critical = TP(app.settings.notification_topic(Priority.CRITICAL), 0)
-    assert worker.effects._of(critical)._producer is urgent
-    assert worker.effects._of(ERROR)._producer is others
+    assert worker.effects.of(critical)._producer is urgent
+    assert worker.effects.of(ERROR)._producer is others
     assert len({urgent, others, counts}) == 3
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.notifications.priority import Priority
+from streams.quantities import quantity, thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,22 @@ class PrioritySums:
         name = self.priority.value
         if self.counted + self.dead_lettered != self.published:
             found.append(
-                f"{name}: {self.published:,} were published, and {self.counted:,} counted + "
+                f"{name}: {_were(self.published)} published, and {self.counted:,} counted + "
                 f"{self.dead_lettered:,} dead-lettered are {self.counted + self.dead_lettered:,}."
             )
         if self.counted_dead != self.dead_lettered:
             found.append(
-                f"{name}: {self.dead_lettered:,} lie in the dead letters, and {self.counted_dead:,} were "
-                "counted as such."
+                f"{name}: {quantity(self.dead_lettered, 'lies', 'lie', show=thousands)} in the dead letters, "
+                f"and {_were(self.counted_dead)} counted as such."
             )
         expected = self.counted + self.dead_lettered if self.is_forwarded else 0
         if self.forwarded != expected:
-            found.append(f"{name}: {expected:,} should have been forwarded, and {self.forwarded:,} were.")
+            found.append(f"{name}: {expected:,} should have been forwarded, and {_were(self.forwarded)}.")
         return found
+
+
+def _were(number: int) -> str:
+    return quantity(number, "was", "were", show=thousands)
 
 
 @dataclass(frozen=True, slots=True)

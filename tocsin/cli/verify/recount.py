@@ -404,6 +404,10 @@ def _writer(value: bytes | None) -> str:
 class _Nowhere:
     """Takes alerts and dead letters, which workers have sent already."""
 
+    def of(self, _: Any) -> _Nowhere:
+        """Take those of any partition."""
+        return self
+
     def send_now(self, *_: Any) -> bool:
         """Send nothing, at once."""
         return True

@@ -102,7 +102,9 @@ def test_guess_is_charged_at_dispatch_and_corrected_at_the_end():
     assert queue.start_tag("a") == 4.0, "charged with the guess"
     queue.finish("a", 4.0, 1.0)
     assert queue.start_tag("a") == 2.5, "charged with the cost"
-    assert queue.in_flight == 0
+    queue.deactivate("a")
+    queue.activate("b")
+    assert queue.start_tag("b") == 2.5, "nothing is in flight: a new busy period, level with the old one"
 
 
 def test_several_in_flight_go_to_different_classes_once_costs_are_known():
@@ -160,7 +162,7 @@ def test_suspended_class_is_passed_over_but_stays_backlogged():
     queue.activate("a")
     queue.activate("b")
     queue.suspend("a")
-    assert queue.is_active("a")
+    assert queue.others_active("b")
     assert [serve(queue, queue, 1.0) for _ in range(3)] == ["b"] * 3
     queue.resume("a")
     assert queue.pick() == "a"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ class _Consumer:
         self._fetcher = SimpleNamespace(_pending_tasks={self.fetch})
         self._client = self
         self.closed = False
+        self.stopping, self.may_stop = asyncio.Event(), asyncio.Event()
 
     async def stop(self) -> None:
         if self._how == "lets its own cancellation out":
@@ -35,6 +37,11 @@ class _Consumer:
             raise KafkaError("fetching had ended")
         elif self._how == "waits for a broker":
             await asyncio.Event().wait()
+        elif self._how == "stops when it may":
+            if self.stopping.is_set():
+                return
+            self.stopping.set()
+            await self.may_stop.wait()
         elif self._how == "loses cancellations":
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
@@ -112,6 +119,29 @@ async def test_a_caller_that_is_cancelled_stays_so(how: str) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     consumer.fetch.cancel()
+
+
+async def _left_open(disconnects: Callable[[Any], Awaitable[None]]) -> bool:
+    """Whether a consumer is open after a second call, where the caller of the first was cancelled in it."""
+    consumer: Any = _Consumer("stops when it may")
+    first = asyncio.create_task(disconnects(consumer))
+    await consumer.stopping.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    consumer.may_stop.set()
+    # Of a consumer that is stopped, aiokafka's ``stop`` does nothing.
+    await disconnects(consumer)
+    consumer.fetch.cancel()
+    return not consumer.closed
+
+
+async def test_it_is_disconnected_though_its_caller_is_cancelled_and_a_second_call_waits_for_it() -> None:
+    assert not await _left_open(disconnect)
+
+
+async def test_control_closing_that_is_cut_short_with_its_caller_leaves_connections_open() -> None:
+    assert await _left_open(connections._disconnect)
 
 
 async def test_connecting_goes_on_until_a_broker_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,6 +179,10 @@ async def test_lane_topics_are_paused_in_the_group_consumer(monkeypatch: pytest.
     assert order == ["give up fetches", "pause", "assigned"]
 
 
+class Consumer(SimpleNamespace):
+    """As a real one, it can be referred to weakly."""
+
+
 async def test_a_broker_that_knows_of_no_broker_is_asked_again(
     app: TocsinApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +197,7 @@ async def test_a_broker_that_knows_of_no_broker_is_asked_again(
             closed.append(brokers)
 
         coordinator = SimpleNamespace(_do_commit_offsets=None, _on_join_complete=None)
-        thread._consumer = SimpleNamespace(
+        thread._consumer = Consumer(
             _client=client, _coordinator=coordinator, _group_instance_id=None, stop=stop
         )
 

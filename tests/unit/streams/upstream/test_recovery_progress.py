@@ -79,7 +79,7 @@ def test_a_recovery_from_the_changelog(caplog: pytest.LogCaptureFixture) -> None
     assert caplog.messages[2:] == [
         (
             "Recovered in 9.1 s from the changelog, because the data folder has no state: 400,000 records "
-            "read for 1 table partitions."
+            "read for 1 table partition."
         )
     ]
     assert (progress.phase, progress.was_ready) == ("loading", False)
@@ -87,6 +87,25 @@ def test_a_recovery_from_the_changelog(caplog: pytest.LogCaptureFixture) -> None
     progress.ready()
     assert (progress.phase, progress.was_ready) == ("ready", True)
     assert progress.elapsed_s == pytest.approx(9.1)
+
+
+def test_one_record_is_no_records(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    progress = RecoveryProgress(lambda: [replace(FRESH, end=0)], lambda: 0.0)
+    progress.begin()
+    progress.look()
+    assert progress.sentence() == "State is being recovered: 0 of 1 record."
+    progress.recovered()
+    assert caplog.messages == [
+        (
+            "Recovering counts: 0 of 1 record of me-counts-changelog (0 %); from the changelog, because the "
+            "data folder has no state."
+        ),
+        (
+            "Recovered in 0.0 s from the changelog, because the data folder has no state: 1 record read for "
+            "1 table partition."
+        ),
+    ]
 
 
 def test_a_later_assignment_begins_anew_and_was_ready_stays(caplog: pytest.LogCaptureFixture) -> None:
@@ -100,7 +119,7 @@ def test_a_later_assignment_begins_anew_and_was_ready_stays(caplog: pytest.LogCa
         now += 2
         progress.recovered()
         progress.ready()
-    line = "local state, which is as new as the changelog: 0 records read for 1 table partitions."
+    line = "local state, which is as new as the changelog: 0 records read for 1 table partition."
     assert caplog.messages == [f"Recovered in 2.0 s from {line}"] * 2
     progress.begin()
     assert progress.was_ready

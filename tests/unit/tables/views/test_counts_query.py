@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tables.totals import Count
-from tables.views.counts_query import ORDERS, CountsQuery, order_key, page_of, parse_counts_query
+from tables.views.counts_query import ORDERS, CountsQuery, FirstOf, order_key, parse_counts_query
 
 _TYPES = st.sampled_from(["a", "b.c", "b.d", "longer.event.type", "é"])
 _PRIORITIES = st.sampled_from(["CRITICAL", "INFO", "DEBUG"])
@@ -18,6 +20,13 @@ _COUNTS = st.lists(
     max_size=40,
     unique_by=lambda item: (item.event_type, item.priority),
 )
+
+
+def page_of(items: Iterable[Count], query: CountsQuery) -> tuple[list[Count], str | None]:
+    """A page of them, and the cursor of the next one."""
+    found = FirstOf(query)
+    found.add(items)
+    return found.page()
 
 
 @given(items=_COUNTS, sort=st.sampled_from(list(ORDERS)), limit=st.integers(1, 7))

@@ -7,7 +7,7 @@ from streams.settings import load_settings
 from tables.views.live_alerts import LiveAlerts
 from tables.views.reader_lane import ReaderLane
 from tables.views.sources import Sources
-from tests.unit.tables.views.alerts_kit import alert_record, foreign_record, forward
+from tests.unit.tables.views.alerts_kit import alert_record, forward
 from tests.unit.tables.views.views_kit import NOW_S, FakeSources
 
 
@@ -66,13 +66,3 @@ async def test_the_latest_of_some_priorities_come_newest_first() -> None:
         ("CRITICAL", 3),
     ]
     assert [each.offset for each in await live.alerts.latest(6, [Priority.CRITICAL])] == [3]
-
-
-async def test_those_of_one_event_type_are_of_no_other_even_where_its_name_has_wildcards() -> None:
-    live = _Live()
-    forward(
-        live.fake, foreign_record(1, "a*", "p"), foreign_record(2, "ab", "p"), foreign_record(3, "a*", "p")
-    )
-    assert [each.offset for each in await live.alerts.of_event_type("a*", 5)] == [3, 1]
-    assert [each.offset for each in await live.alerts.of_event_type("a*", 1)] == [3]
-    assert await live.alerts.of_event_type("a", 5) == []

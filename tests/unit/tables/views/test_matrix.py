@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.notifications.priority import Priority
@@ -33,10 +33,11 @@ _COUNTS = st.lists(
 
 
 def matrix_of(items: list[Count], lately: list[Count] | None = None) -> Matrix:
-    """The table of some counts."""
-    matrix = Matrix({item.priority for item in items})
+    """The table of some counts; what was counted lately has a column, as all that the totals know has."""
+    lately = lately or []
+    matrix = Matrix({item.priority for item in [*items, *lately]})
     matrix.add(items)
-    matrix.add_lately(lately or [])
+    matrix.add_lately(lately)
     return matrix
 
 
@@ -99,6 +100,14 @@ def expected(items: list[Count], lately: list[Count], priority: str | None, sort
     priority=st.none() | st.sampled_from([*Priority]),
     limit=st.integers(1, 7),
     numbered=st.booleans(),
+)
+@example(
+    items=[Count("a", "CRITICAL", 1, 0), Count("b", "CRITICAL", 1, 0)],
+    lately=[Count("b", "NOTICE", 1, 0)],
+    sort="-rate",
+    priority=None,
+    limit=1,
+    numbered=False,
 )
 def test_pages_have_every_row_once_and_in_order(
     items: list[Count],

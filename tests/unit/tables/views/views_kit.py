@@ -72,7 +72,6 @@ class FakeAlerts:
     """Alerts of a real memory, to be filled at will."""
 
     def __init__(self, *patterns: str, most: int = 500) -> None:
-        self.patterns = patterns
         self.most = most
         self.complete = True
         self.trouble: str | None = None

@@ -33,6 +33,15 @@ def test_sums_disagree_when_any_number_is_off_by_one(name: str, by: int) -> None
     assert all(sentence.startswith("ERROR: ") for sentence in sums.verdict()[1:])
 
 
+def test_what_does_not_agree_is_said_of_one_and_of_many() -> None:
+    wrong = PrioritySums(Priority.ERROR, 1, 1200, 1, counted_dead=0, forwarded=1, is_forwarded=True)
+    assert wrong.faults() == [
+        "ERROR: 1 was published, and 1,200 counted + 1 dead-lettered are 1,201.",
+        "ERROR: 1 lies in the dead letters, and 0 were counted as such.",
+        "ERROR: 1,201 should have been forwarded, and 1 was.",
+    ]
+
+
 def test_sums_disagree_when_two_priorities_are_mixed_up_though_the_whole_agrees() -> None:
     one, two = (
         PrioritySums(each, 5, 5, 0, 0, 0, is_forwarded=False) for each in (Priority.INFO, Priority.DEBUG)
