@@ -179,8 +179,10 @@ async def test_lane_topics_are_paused_in_the_group_consumer(monkeypatch: pytest.
     assert order == ["give up fetches", "pause", "assigned"]
 
 
-class Consumer(SimpleNamespace):
-    """As a real one, it can be referred to weakly."""
+class Closable(SimpleNamespace):
+    """As a real one, it can be a weak key."""
+
+    __hash__ = object.__hash__
 
 
 async def test_a_broker_that_knows_of_no_broker_is_asked_again(
@@ -197,7 +199,7 @@ async def test_a_broker_that_knows_of_no_broker_is_asked_again(
             closed.append(brokers)
 
         coordinator = SimpleNamespace(_do_commit_offsets=None, _on_join_complete=None)
-        thread._consumer = Consumer(
+        thread._consumer = Closable(
             _client=client, _coordinator=coordinator, _group_instance_id=None, stop=stop
         )
 
