@@ -56,6 +56,9 @@ async def waits_to_fetch_again(kafka: BreakableKafka, topic: str) -> aiokafka.AI
     await admin.start()
     await admin.create_topics([NewTopic(topic, 1, 1)])
     await admin.close()
+    # The leader knows that it is: who asks for an offset before would try again after ten minutes.
+    async with aiokafka.AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+        await producer.send_and_wait(topic, b"1")
     consumer = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", retry_backoff_ms=600_000
     )
