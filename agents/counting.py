@@ -31,7 +31,7 @@ from streams.settings import Settings
 from streams.transport.committable import CommittableOffsets
 from streams.transport.turns import let_others_pass
 from streams.upstream.store_faults import LocalStateError
-from streams.upstream.stores import PartitionGoneError
+from streams.upstream.stores import DamagedStoreError, PartitionGoneError
 from tables.again import encode_question
 from tables.combined_counter import CombinedCounter, CombinedFlush
 from tables.durable_table import DurableTable
@@ -255,7 +255,7 @@ class Counting:
                 self._pace.begin(time.monotonic(), self._flushed)
             except Exception as error:
                 # A disk that refuses is said in one sentence by whoever is told.
-                if not isinstance(error, LocalStateError):
+                if not isinstance(error, LocalStateError | DamagedStoreError):
                     log.exception("Flushing counts failed.")
                 self._finished = True  # it would fail again while the worker ends
                 failed(error)

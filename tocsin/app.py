@@ -128,7 +128,7 @@ class TocsinApp(App):
             await starting.web.start()
             stores = store_folders(self)
             await asyncio.to_thread(wait_for_locks, stores, self.settings.drain_deadline_s + _AFTER_DRAIN_S)
-            quarantine_damaged(stores)
+            await asyncio.to_thread(quarantine_damaged, stores)
             cluster = self._checked or await self._check_once_there()
             if cluster is None:
                 return  # told to stop while it waited for brokers

@@ -42,6 +42,8 @@ from streams.quantities import quantity
 from streams.transport.committable import CommittableOffsets
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
+from streams.upstream.store_faults import LocalStateError
+from streams.upstream.stores import DamagedStoreError
 from streams.upstream.topic_ids import commit_note
 from tables.durable_table import DurableTable
 from tables.fleet.state import worker_id
@@ -357,7 +359,9 @@ class Worker:
             if self.traffic.ready.is_set():
                 self.recovery.ready()
         except Exception as error:
-            log.exception("Taking up the assigned partitions failed.")
+            # What is wrong with the disk or a table is said in one sentence by whoever is told.
+            if not isinstance(error, LocalStateError | DamagedStoreError):
+                log.exception("Taking up the assigned partitions failed.")
             self._app.fail(error)
 
     def _holds(self, generation: int) -> bool:

@@ -134,8 +134,8 @@ def _is_locked(folder: Path) -> bool:
     try:
         with (folder / "LOCK").open("r+b") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False  # if it is no store at all, it is set aside
     except OSError as error:
         if error.errno in {errno.EAGAIN, errno.EACCES}:
             return True
@@ -144,21 +144,23 @@ def _is_locked(folder: Path) -> bool:
 
 
 def quarantine_damaged(folders: Iterable[Path]) -> list[Path]:
-    """Move stores that cannot be opened out of the way; recovery then rebuilds them.
+    """Move stores that cannot be opened, or not be read to their end, out of the way; recovery rebuilds them.
 
-    A store that another process has open is left alone, and so is every store of a disk that refuses.
+    They are read whole, since opening looks at little of a file: damage that is met later ends the worker. A
+    store that another process has open is left alone, and so is every store of a disk that refuses.
 
     Returns:
         The folders that were moved, under their new names.
     """
     moved = []
     for folder in folders:
+        if not folder.is_dir():
+            moved.append(quarantine(folder, "it is no folder"))
+            continue
         if _is_unfinished(folder):
             continue
         try:
-            rocksdict.Rdict(
-                str(folder), rocksdict.Options(raw_mode=True), access_type=rocksdict.AccessType.read_only()
-            ).close()
+            _read_all(folder)
         except Exception as error:
             refused = disk_error(folder, error)
             if refused is None:
@@ -166,6 +168,42 @@ def quarantine_damaged(folders: Iterable[Path]) -> list[Path]:
             elif not isinstance(refused, StoreInUseError):
                 raise refused from error
     return moved
+
+
+def _read_all(folder: Path) -> None:
+    """Read every row of a store.
+
+    Raises:
+        Exception: of rocksdict, or a ValueError: there is damage.
+    """
+    store = rocksdict.Rdict(
+        str(folder), rocksdict.Options(raw_mode=True), access_type=rocksdict.AccessType.read_only()
+    )
+    try:
+        rows = store.iter()
+        rows.seek_to_first()
+        while rows.valid():
+            rows.next()
+        rows.status()
+        del rows  # it would keep files open
+        _check_files(folder, store)
+    finally:
+        store.close()
+
+
+def _check_files(folder: Path, store: rocksdict.Rdict) -> None:
+    """See that the store's list of files has all of them.
+
+    RocksDB takes a damaged end of the list for its end, and goes on without the rows of files that were added
+    there. Files of before a compaction, which may be left behind, have lower numbers than what came of it.
+
+    Raises:
+        ValueError: it has not.
+    """
+    named = {int(Path(file["name"]).stem) for file in store.live_files()}
+    there = {int(file.stem) for file in folder.glob("*.sst")}
+    if lost := sorted(there - named - set(range(max(named, default=0)))):
+        raise ValueError(f"its list of files lacks {', '.join(f'{number:06}.sst' for number in lost)}")
 
 
 def _is_unfinished(folder: Path) -> bool:
