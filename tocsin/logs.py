@@ -37,6 +37,8 @@ _QUIET = {
     "faust.transport.drivers.aiokafka": logging.ERROR,
 }
 
+#: At DEBUG they log what records hold, passwords among it, whole requests and answers as they are.
+_NEVER_DEBUG = ("aiokafka.conn", "aiokafka.producer.producer")
 
 #: Lines of one kind, and of one logger, that are written in a window; and the window in seconds.
 _FIRST = 3
@@ -177,6 +179,6 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    if settings.log_level != "DEBUG":
-        for name, level in _QUIET.items():
-            logging.getLogger(name).setLevel(level)
+    quiet = dict.fromkeys(_NEVER_DEBUG, logging.INFO) if settings.log_level == "DEBUG" else _QUIET
+    for name, level in quiet.items():
+        logging.getLogger(name).setLevel(level)

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from streams.settings.wording import quoted
+
 #: What ``web_host`` is to listen on every address, of IPv4 and of IPv6.
 ALL_ADDRESSES = "*"
 
@@ -192,6 +194,6 @@ def networks(value: str) -> tuple[Network, ...]:
             found.append(ipaddress.ip_network(part))
         except ValueError:
             raise ValueError(
-                f"{part!r} is neither an address nor a network; write them as 10.0.0.7 or 10.1.0.0/16"
+                f"{quoted(part)} is neither an address nor a network; write them as 10.0.0.7 or 10.1.0.0/16"
             ) from None
     return tuple(found)

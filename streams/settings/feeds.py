@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from streams.settings.publishing import PublishingSettings
+from streams.settings.wording import quoted
 
 #: Each pattern keeps alerts of its own, and each wildcard multiplies the work of a match.
 _MOST_PATTERNS = 32
@@ -58,7 +59,7 @@ class FeedSettings(PublishingSettings):
             raise ValueError(f"give at most {_MOST_PATTERNS} patterns")
         for pattern in patterns:
             if pattern.count("*") + pattern.count("?") > _MOST_WILDCARDS:
-                raise ValueError(f"{pattern!r} has more than {_MOST_WILDCARDS} wildcards")
+                raise ValueError(f"{quoted(pattern)} has more than {_MOST_WILDCARDS} wildcards")
         return ",".join(patterns)
 
     @field_validator("feed_url", "feed_hub")

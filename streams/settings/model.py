@@ -21,6 +21,7 @@ from streams.settings.profiles import (
     numbers_by_priority,
     priorities,
 )
+from streams.settings.wording import quoted
 
 #: The name of a host, in lower case; underscores are met in practice.
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?")
@@ -262,7 +263,7 @@ class Settings(ArchiveSettings):
         for name in names:
             if not _HOST_NAME.fullmatch(name):
                 raise ValueError(
-                    f"{name!r} is not the name of a host; give names alone, without scheme or port"
+                    f"{quoted(name)} is not the name of a host; give names alone, without scheme or port"
                 )
         return ",".join(names)
 
@@ -278,7 +279,7 @@ class Settings(ArchiveSettings):
     def _check_mask_keys(cls, value: str) -> str:
         for word in filter(None, map(str.strip, value.split(","))):
             if not plain_word(word):
-                raise ValueError(f"{word!r} has no letter or digit, so that it is part of every key")
+                raise ValueError(f"{quoted(word)} has no letter or digit, so that it is part of every key")
         return value
 
     @field_validator("web_host")

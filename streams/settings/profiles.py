@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from streams.notifications.priority import Priority
+from streams.settings.wording import quoted
 
 #: In which order classes are served; see ``streams.scheduling.modes``.
 ModeName = Literal["weighted", "strict-with-floor", "strict"]
@@ -52,7 +53,9 @@ def priorities(value: Any) -> tuple[Priority, ...]:
             continue
         priority = Priority.parse(str(name))
         if priority is None:
-            raise ValueError(f"{str(name)!r} is not a priority; use some of {', '.join(Priority).lower()}")
+            raise ValueError(
+                f"{quoted(str(name))} is not a priority; use some of {', '.join(Priority).lower()}"
+            )
         found.append(priority)
     return tuple(dict.fromkeys(found))
 
@@ -77,7 +80,9 @@ def numbers_by_priority(value: Any, what: str, example: str) -> dict[Priority, f
     for name, given in pairs:
         priority = Priority.parse(str(name))
         if priority is None:
-            raise ValueError(f"{str(name)!r} is not a priority; use some of {', '.join(Priority).lower()}")
+            raise ValueError(
+                f"{quoted(str(name))} is not a priority; use some of {', '.join(Priority).lower()}"
+            )
         if priority in numbers:
             raise ValueError(f"{priority} has two {what}s; write {what}s as {example}")
         try:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from streams.settings.errors import ConfigurationError
 from streams.settings.files import CONFIG_BYTES, printable, read_secret, read_text
 from streams.settings.model import Settings
-from streams.settings.wording import likely, what_to_write
+from streams.settings.wording import likely, may_hold_secret, what_to_write
 
 _PREFIX = "TOCSIN_"
 CONFIG_VARIABLE = "TOCSIN_CONFIG_FILE"
@@ -139,6 +139,7 @@ def _sentence(error: ValidationError, called: Mapping[str, str]) -> str:
             message = what_to_write(field, Settings.model_fields[field], item) or message
         # A value may hold a secret that was put where it does not belong.
         hide = unknown or field in (*secrets, "brokers", "sasl_oauth_token_url", "driver_options")
+        hide = hide or (isinstance(given, str) and may_hold_secret(given))
         shown = ""
         if not hide and isinstance(given, str | int | float):
             text = json.dumps(given)

@@ -101,3 +101,13 @@ def likely(name: str, known: Collection[str], least: float = _LIKE) -> str | Non
             return by_upper[meant]
     found = difflib.get_close_matches(upper, by_upper, n=1, cutoff=least)
     return by_upper[found[0]] if found else None
+
+
+def may_hold_secret(value: str) -> bool:
+    """Whether a value that is refused might have a password or token in it, as a URL may."""
+    return "@" in value or ("://" in value and "?" in value)
+
+
+def quoted(value: str) -> str:
+    """A refused value in quotes; asterisks where it might hold a secret that was put there by mistake."""
+    return "'********'" if may_hold_secret(value) else repr(value)

@@ -210,8 +210,7 @@ async def test_a_worker_works_with_every_mechanism(
     await worker.stop()
     log = worker.log()
     assert [secret for secret in (*SECRETS, _EXCHANGED) if secret in log] == []
-    # It is a log that would show them.
-    assert ("SaslAuthenticateResponse" in log) == protocol.startswith("SASL")
+    assert " DEBUG " in log
 
 
 async def test_a_worker_outlives_its_tokens_and_its_connections(

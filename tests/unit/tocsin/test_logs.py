@@ -6,6 +6,7 @@ import importlib
 import inspect
 import io
 import logging
+import os
 import pkgutil
 import subprocess
 import sys
@@ -253,3 +254,31 @@ def test_a_process_ends_whatever_is_said_while_the_interpreter_ends() -> None:
         [sys.executable, "-c", _SAYS_MUCH_AT_THE_END], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stderr.splitlines() == [f"Line {number}" for number in range(9)]
+
+
+def test_what_records_hold_is_not_logged_at_debug() -> None:
+    """aiokafka logs it there; the control shows it."""
+    said = """
+import logging, os, sys
+from streams.settings import load_settings
+from tocsin.logs import configure_logging
+configure_logging(load_settings(log_level="DEBUG"))
+if os.environ.get("CONTROL"):
+    logging.getLogger("aiokafka.conn").setLevel(logging.DEBUG)
+import aiokafka.conn, aiokafka.producer.producer
+aiokafka.conn.log.debug("Request to %s: %s", "b", b"hunter2")
+aiokafka.producer.producer.log.debug("Sending (key=%r value=%r)", b"k", b"hunter2")
+logging.getLogger("aiokafka.cluster").debug("seen")
+"""
+    shown = {}
+    for control in ("", "1"):
+        done = subprocess.run(
+            [sys.executable, "-c", said],
+            env=os.environ | {"CONTROL": control},
+            capture_output=True,
+            check=True,
+        )
+        shown[control] = done.stderr.decode()
+    assert "hunter2" not in shown[""]
+    assert "aiokafka.cluster: seen" in shown[""]
+    assert "hunter2" in shown["1"]

@@ -176,6 +176,24 @@ def test_what_to_write_instead_is_said(
     assert str(raised.value) == f'TOCSIN_{name}: {words} (given: "{value}").'
 
 
+@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize(
+    "wrong", ["http://user:hunter2@ no host/", "http:// no host/?token=hunter2", "[hunter2@"]
+)
+def test_no_secret_in_a_refused_value_is_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
+) -> None:
+    """Whichever setting it was put in."""
+    monkeypatch.setenv(f"TOCSIN_{name.upper()}", wrong)
+    assert "hunter2" not in refusal()
+
+
+def test_a_refused_url_without_a_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the test above."""
+    monkeypatch.setenv("TOCSIN_FEED_HUB", "ftp://hunter2/")
+    assert "hunter2" in refusal()
+
+
 def test_show_config_prints_json_with_secrets_masked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import json
 
