@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from streams.listening import listening_sockets
+from streams.listening import listening_sockets, why_not_listening
 from streams.settings import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -54,16 +54,13 @@ def _answer(reasons: list[str]) -> web.Response:
 
 
 @asynccontextmanager
-async def listening(
-    app: web.Application, host: str, port: int, *, of: str, setting: str
-) -> AsyncIterator[None]:
+async def listening(app: web.Application, host: str, port: int, *, setting: str) -> AsyncIterator[None]:
     """Answer while the block lasts.
 
     Args:
         app: that answers.
         host: the address to listen on.
         port: its port; 0 for any that is free.
-        of: whose probes they are, such as "the bridge".
         setting: what the names of the settings of both begin with.
 
     Raises:
@@ -72,10 +69,7 @@ async def listening(
     try:
         sockets = listening_sockets(host, port)
     except OSError as error:
-        raise ConfigurationError(
-            f"The probes of {of} cannot listen on {host}, port {port} ({error.strerror or error}): set "
-            f"{setting}_HOST, or {setting}_PORT, to 0 for any port that is free."
-        ) from None
+        raise ConfigurationError(why_not_listening(error, host, port, settings=setting)) from None
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_S)
     await runner.setup()
     try:
@@ -83,7 +77,7 @@ async def listening(
             await web.SockSite(runner, each).start()
         address = sockets[0].getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        log.info("The web views are at http://%s:%d/readyz and /metrics.", shown, address[1])
+        log.info("Probes and metrics are at http://%s:%d/readyz and /metrics.", shown, address[1])
         yield
     finally:
         await runner.cleanup()

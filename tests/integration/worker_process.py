@@ -33,7 +33,7 @@ BOUND_S = 180.0
 
 _POLL_S = 0.1
 _LOG_TAIL_LINES = 80
-_ADDRESS = re.compile(r"The web views are at http://([0-9.]+):([0-9]+)/")
+_ADDRESS = re.compile(r"(?:The web views|Probes and metrics) are at http://([0-9.]+):([0-9]+)/")
 
 
 async def eventually(

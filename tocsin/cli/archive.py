@@ -102,7 +102,6 @@ async def _archive(settings: Settings, writer: ArchiveWriter, group: str, ready_
         make_app(health, writer),
         settings.archive_host,
         settings.archive_port,
-        of="the archiver",
         setting="TOCSIN_ARCHIVE",
     )
     with on_signals(stop.set):

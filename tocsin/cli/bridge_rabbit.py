@@ -161,7 +161,6 @@ async def _bridge(settings: Settings, source: RabbitSource, patience_s: float) -
         make_app(health),
         settings.rabbit_bridge_host,
         settings.rabbit_bridge_port,
-        of="the bridge",
         setting="TOCSIN_RABBIT_BRIDGE",
     )
     with on_signals(stop.set):
