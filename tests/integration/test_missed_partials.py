@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kafka
 
 URGENT = {"pool": "urgent", "priorities": "critical,error"}
 REST = {"priorities": "warn,info,debug"}
-DAY_LATER = "were deleted before they were combined: the sources are asked to send all again"
+DAY_LATER = "combined: the sources are asked to send all again"
 
 
 async def delete_partials(deployment: Deployment) -> int:
