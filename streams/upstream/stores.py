@@ -114,16 +114,6 @@ class CheckedStore(rocksdb.Store):
             copy.quarantine(error)
             return cast("int | None", super().persisted_offset(tp))
 
-    def set_persisted_offset(self, tp: TP, offset: int) -> None:
-        """Note the changelog offset that the rows are as of.
-
-        Raises:
-            DamagedStoreError: RocksDB found damage.
-            LocalStateError: the disk refuses.
-        """
-        with TablePartition(self.table, tp.partition).told_apart():
-            super().set_persisted_offset(tp, offset)
-
     def apply_changelog_batch(self, batch: Iterable[Any], *args: Any, **options: Any) -> None:
         """Write what recovery has read."""
         parts: dict[int, list[Any]] = defaultdict(list)
@@ -197,7 +187,7 @@ class TablePartition:
 
     @contextlib.contextmanager
     def told_apart(self) -> Iterator[None]:
-        """Raise what an error of RocksDB means: whatever is read or written in a store is so in here.
+        """Raise an error of RocksDB as what it means; every read and write of a store is done in this block.
 
         Raises:
             DamagedStoreError: the store is damaged.
