@@ -185,7 +185,8 @@ class Deployment:
             "alert_topic_prefix": f"{unique}.out.",
             "dead_letter_topic": f"{unique}.dead",
             "event_counts_topic": f"{unique}.counts",
-            "web_port": "0",
+            # Whatever listens does so on a port that is free, or tests that run side by side would meet.
+            **{name: "0" for name in Settings.model_fields if name.endswith("_port")},
         }
 
     def configure(self, **values: str) -> None:
