@@ -44,12 +44,13 @@ class RabbitServer:
     Args:
         folder: for its data and logs; made when missing.
         more: lines for its configuration.
+        advanced: settings of the application ``rabbit`` that have no such line, as Erlang terms.
 
     Raises:
         NotToBeHadError: there is no RabbitMQ for this machine.
     """
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, advanced: str = "") -> None:
         self._root = unpacked("rabbitmq", _PACKAGES)
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,7 @@ class RabbitServer:
         self._node = f"t{uuid.uuid4().hex[:8]}@localhost"
         lines = (f"listeners.tcp.1 = 127.0.0.1:{self.port}", *more)
         (folder / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in lines))
+        (folder / "advanced.config").write_text(f"[{{rabbit, [{advanced}]}}].\n")
         (folder / "plugins").write_text("[].\n")
         erl = folder / "erl"
         erl.write_text('#!/bin/sh\nexec "$BINDIR/erlexec" "$@"\n')
@@ -100,6 +102,7 @@ class RabbitServer:
             "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "advanced.config"),
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_PID_FILE": str(self._folder / "pid"),
@@ -217,10 +220,10 @@ def own_rabbit(tmp_path: Path) -> Iterator[RabbitServer]:
 
 
 @contextmanager
-def running(folder: Path, *more: str) -> Iterator[RabbitServer]:
+def running(folder: Path, *more: str, advanced: str = "") -> Iterator[RabbitServer]:
     """A running RabbitMQ; skips the test, and says why, where there is none."""
     try:
-        server = RabbitServer(folder, *more)
+        server = RabbitServer(folder, *more, advanced=advanced)
     except NotToBeHadError as error:
         pytest.skip(f"There is no RabbitMQ for this test: {error}.")
     try:

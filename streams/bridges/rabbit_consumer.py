@@ -122,20 +122,37 @@ class Consumer:
             self._wake.clear()
             if self._lost is not None:
                 raise self._lost
-            if self._tag is not None and (self._anew or self._stopped):
-                tag, self._tag = self._tag, None
-                await wire.basic_cancel(tag)
+            if self._tag is not None and self._anew and not self._stopped:
+                await self._cancel(wire)
             last = self._stopped and not self.under_way
             await self._acknowledge(wire)
             if last:
+                await self._await_acknowledged(wire)
                 await channel.close()
                 return
             if self._tag is None and not self._stopped and not self.held:
                 # The limit is one of each consumer, so what an earlier one holds would come on top of it.
                 self._anew = False
-                await wire.basic_qos(prefetch_count=self._prefetch.limit)
-                self._tag = (await wire.basic_consume(self.queue, self._delivered)).consumer_tag
+                await self._consume(wire, self._prefetch.limit)
                 self._consumes = True
+
+    async def _await_acknowledged(self, wire: Any) -> None:
+        """Wait until the queue has done what was acknowledged on this channel.
+
+        A quorum queue does it later, and forgets what is left of it when the channel closes
+        (rabbitmq/rabbitmq-server#10327). It answers the end of a consumer after all that came before it.
+        """
+        if self._tag is None:
+            await self._consume(wire, 1)
+        await self._cancel(wire)
+
+    async def _consume(self, wire: Any, limit: int) -> None:
+        await wire.basic_qos(prefetch_count=limit)
+        self._tag = (await wire.basic_consume(self.queue, self._delivered)).consumer_tag
+
+    async def _cancel(self, wire: Any) -> None:
+        tag, self._tag = self._tag, None
+        await wire.basic_cancel(tag)
 
     async def _acknowledge(self, wire: Any) -> None:
         """Acknowledge what is settled, and give back what was too much."""
@@ -152,7 +169,10 @@ class Consumer:
         tag = message.delivery.delivery_tag
         size = len(message.body)
         self._open.delivered(tag)
-        if not self._stopped and self._prefetch.fits(size):
+        if self._stopped:
+            # Goes back when the channel closes: given back now, it would come again at once.
+            return
+        if self._prefetch.fits(size):
             self._came(Delivery(self, tag, message, size))
             return
         self._open.returned(tag)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+import aio_pika
 import pytest
 
 from streams.bridges.rabbit import RabbitBridge
+from streams.bridges.rabbit_consumer import Consumer, Delivery
 from streams.bridges.to_kafka import KafkaWriter
 from streams.broker.topics import apply_topics
+from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
 from streams.publishing.drivers.rabbit import RabbitDriver
 from streams.publishing.rabbit_urls import rabbit_urls
 from tests.integration.reading import read_all
 from tests.integration.test_rabbit_bridge import bridging, left_in, source_of, topics_of
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
-from tests.rabbit_server import RabbitServer, own_rabbit, rabbit
+from tests.rabbit_server import RabbitServer, own_rabbit, rabbit, running
 
 __all__ = ["own_rabbit", "rabbit"]
 
@@ -33,10 +38,18 @@ async def publish(server: RabbitServer, unique: str, bodies: list[bytes], **opti
         assert driver.stats.delivered == len(bodies)
 
 
+@pytest.fixture(scope="module")
+def hesitant_rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """A RabbitMQ whose quorum queues do one command at a time and put off the rest, as on a slow disk."""
+    with running(tmp_path_factory.mktemp("rabbitmq"), advanced="{quorum_commands_soft_limit, 1}") as server:
+        yield server
+
+
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])
 async def test_bridges_share_the_queues_and_one_that_ends_leaves_the_rest_to_the_other(
-    rabbit: RabbitServer, deployment: Deployment, unique: str, queue_type: str
+    hesitant_rabbit: RabbitServer, deployment: Deployment, unique: str, queue_type: str
 ) -> None:
+    rabbit = hesitant_rabbit
     settings = deployment.settings
     await apply_topics(settings)
     bodies = [b"%d" % number for number in range(6000)]
@@ -54,6 +67,62 @@ async def test_bridges_share_the_queues_and_one_that_ends_leaves_the_rest_to_the
     assert left_in(rabbit, f"{unique}.info", f"{unique}.error") == 0
     records = await read_all(settings.brokers, *topics_of(settings))
     assert Counter(record.value for record in records) == Counter(bodies), "each of them once"
+
+
+class ClosesAtOnce(Consumer):
+    """Control: closes its channel without waiting for what it has acknowledged."""
+
+    async def _await_acknowledged(self, wire: Any) -> None:
+        pass
+
+
+async def come_again(kind: type[Consumer], server: RabbitServer, queue: str, *, bound_bytes: int) -> int:
+    """How many messages of a quorum queue come again though a consumer has acknowledged them, and ended."""
+    number = 100
+    came: asyncio.Queue[Delivery] = asyncio.Queue()
+    async with await aio_pika.connect(server.url) as connection:
+        channel = await connection.channel()
+        await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+        for _ in range(number):
+            await channel.default_exchange.publish(aio_pika.Message(b"10 bytes .."), queue)
+        consumer = kind(queue, Priority.INFO, prefetch=number, bound_bytes=bound_bytes, came=came.put_nowait)
+        run = asyncio.create_task(consumer.run(connection))
+        for _ in range(number):
+            # Each of them is acknowledged on its own.
+            await asyncio.sleep(0)
+            delivery = await came.get()
+            consumer.handed_over()
+            consumer.settled(delivery)
+        consumer.stop()
+        await run
+    found = 0
+    async with await aio_pika.connect(server.url) as connection:
+        channel = await connection.channel()
+        declared = await channel.get_queue(queue)
+        # Confirmed after all that the end of the other connection has brought back.
+        await channel.default_exchange.publish(aio_pika.Message(b"last"), queue)
+        while (
+            message := await declared.get(fail=False, no_ack=True)
+        ) is not None and message.body != b"last":
+            found += 1
+        await channel.queue_delete(queue)
+    return found
+
+
+@pytest.mark.parametrize("bound_bytes", [10_000, 100], ids=["that consumes", "that is about to consume anew"])
+async def test_a_quorum_queue_has_done_all_acknowledgements_before_a_consumer_ends(
+    hesitant_rabbit: RabbitServer, unique: str, bound_bytes: int
+) -> None:
+    assert await come_again(Consumer, hesitant_rabbit, unique, bound_bytes=bound_bytes) == 0
+
+
+async def test_of_a_consumer_that_closes_at_once_some_come_again(
+    hesitant_rabbit: RabbitServer, unique: str
+) -> None:
+    async def some() -> bool:
+        return await come_again(ClosesAtOnce, hesitant_rabbit, unique, bound_bytes=10_000) > 0
+
+    await eventually("some come again", some)
 
 
 async def test_transport_url_of_several_hosts_is_followed_from_one_that_dies_to_the_next(
