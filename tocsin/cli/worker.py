@@ -19,6 +19,7 @@ from streams.broker.self_check import (
     self_check,
 )
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
+from tocsin.allocator import keep_freed_memory
 from tocsin.cli.config_option import command_settings, config_option
 from tocsin.cli.options import examples, log_level_option, show_config_option, web_port_option
 from tocsin.cli.running import begin_log, exit_code_of_errors
@@ -78,6 +79,7 @@ def run_worker(settings: Settings) -> None:
 
     install_event_loop()
     tune_garbage_collection()
+    keep_freed_memory()
     try:
         app = make_app(settings, cluster)
     except LocalStateError as error:
