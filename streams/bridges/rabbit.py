@@ -44,6 +44,8 @@ _KEEP: Final = Backoff(1.0, factor=2, most_s=60.0)
 _LOOK_S: Final = 5.0
 #: Seconds at the end for Kafka to confirm what is under way.
 _DRAIN_S: Final = 10.0
+#: Seconds after that for RabbitMQ to take the acknowledgements.
+_LAST_S: Final = 2.0
 _BATCH_RECORDS: Final = 100
 
 
@@ -202,10 +204,14 @@ class RabbitBridge:
         watched = [asyncio.create_task(_is_set(lost)), asyncio.create_task(_is_set(stop))]
         try:
             await asyncio.wait([pump, *tasks, *watched], return_when=asyncio.FIRST_COMPLETED)
-            for ended in (pump, *tasks):
-                # With an exception for a wrong configuration or a fault of ours.
-                if ended.done():
-                    ended.result()
+            try:
+                for ended in (pump, *tasks):
+                    # With an exception for a wrong configuration or a fault of ours.
+                    if ended.done():
+                        ended.result()
+            except Exception:
+                await self._drain(list(self._consumers.values()), lost)
+                raise
             if stop.is_set():
                 await self._drain(list(self._consumers.values()), lost)
             else:
@@ -220,11 +226,14 @@ class RabbitBridge:
             consumer.stop()
             # What is not under way to Kafka yet stays in RabbitMQ.
             self._scheduler.revoke(consumer.priority, [consumer])
-        ended = {asyncio.create_task(_all_ended(consumers)), asyncio.create_task(_is_set(lost))}
-        done, left = await asyncio.wait(ended, timeout=_DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
-        await end(*left)
-        if not done:
+        if await _ended_within(_DRAIN_S, consumers, lost):
+            return
+        if any(consumer.under_way for consumer in consumers):
             self._log.warning("Kafka has not confirmed all; RabbitMQ keeps what it has not confirmed.")
+        for consumer in consumers:
+            consumer.stop(at_once=True)
+        if not await _ended_within(_LAST_S, consumers, lost):
+            self._log.warning("RabbitMQ does not answer, so it may send again what Kafka has confirmed.")
 
     async def _keep(self, connection: Any, topic: str, priority: Priority) -> None:
         """Consume one queue for as long as the connection lasts, whatever becomes of the queue."""
@@ -340,6 +349,14 @@ class RabbitBridge:
 
 async def _is_set(event: asyncio.Event) -> None:
     await event.wait()
+
+
+async def _ended_within(seconds: float, consumers: Sequence[Consumer], lost: asyncio.Event) -> bool:
+    """Whether all consumers end within a time, or the connection does."""
+    tasks = {asyncio.create_task(_all_ended(consumers)), asyncio.create_task(_is_set(lost))}
+    done, left = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    await end(*left)
+    return bool(done)
 
 
 async def _all_ended(consumers: Sequence[Consumer]) -> None:

@@ -54,12 +54,14 @@ class Consumer:
         self._open = Acknowledgements()
         self._given_back: list[int] = []
         self._wake = asyncio.Event()
-        #: Consumes no more, but still acknowledges.
-        self._stopped = False
+        #: Consumes no more, but still acknowledges; and then no longer than what is settled now.
+        self._stopped = self._at_once = False
         #: To be cancelled, and to consume again once nothing is held, with another limit.
         self._anew = False
         self._tag: str | None = None
         self._consumes = False
+        #: Whether this channel has acknowledged anything.
+        self._acknowledged = False
         self._lost: Exception | None = None
         #: Whether it does not run.
         self.ended = asyncio.Event()
@@ -93,9 +95,13 @@ class Consumer:
         self._anew |= self._prefetch.left(delivery.size)
         self._wake.set()
 
-    def stop(self) -> None:
-        """Consume no more; `run` ends once Kafka has confirmed what is under way."""
-        self._stopped = True
+    def stop(self, *, at_once: bool = False) -> None:
+        """Consume no more; `run` ends once Kafka has confirmed what is under way.
+
+        Args:
+            at_once: acknowledge what is confirmed by now, and leave the rest to RabbitMQ.
+        """
+        self._stopped, self._at_once = True, at_once
         self._wake.set()
 
     async def run(self, connection: Any) -> None:
@@ -122,9 +128,10 @@ class Consumer:
             self._wake.clear()
             if self._lost is not None:
                 raise self._lost
-            if self._tag is not None and self._anew and not self._stopped:
+            # At the very end, it is cancelled after the acknowledgements.
+            if self._tag is not None and (self.under_way if self._stopped else self._anew):
                 await self._cancel(wire)
-            last = self._stopped and not self.under_way
+            last = self._stopped and (self._at_once or not self.under_way)
             await self._acknowledge(wire)
             if last:
                 await self._await_acknowledged(wire)
@@ -142,6 +149,8 @@ class Consumer:
         A quorum queue does it later, and forgets what is left of it when the channel closes
         (rabbitmq/rabbitmq-server#10327). It answers the end of a consumer after all that came before it.
         """
+        if not self._acknowledged:
+            return
         if self._tag is None:
             await self._consume(wire, 1)
         await self._cancel(wire)
@@ -158,8 +167,13 @@ class Consumer:
         """Acknowledge what is settled, and give back what was too much."""
         # Both taken at one time: one acknowledgement may cover all tags before its own, and those that go
         # back must have left before it.
-        back, self._given_back = self._given_back, []
+        back: list[int] = []
+        if self._tag is None or not self._stopped:
+            # To a consumer that goes on, they would come again at once; otherwise the end of the channel
+            # brings them back.
+            back, self._given_back = self._given_back, []
         done = self._open.take()
+        self._acknowledged |= bool(done)
         for tag in back:
             await wire.basic_nack(tag, requeue=True, wait=False)
         for tag, all_before in done:
@@ -169,10 +183,7 @@ class Consumer:
         tag = message.delivery.delivery_tag
         size = len(message.body)
         self._open.delivered(tag)
-        if self._stopped:
-            # Goes back when the channel closes: given back now, it would come again at once.
-            return
-        if self._prefetch.fits(size):
+        if not self._stopped and self._prefetch.fits(size):
             self._came(Delivery(self, tag, message, size))
             return
         self._open.returned(tag)

@@ -39,7 +39,6 @@ class _Tags(Generic[K]):
         "measured",
         "rank",
         "ready",
-        "service_seconds",
         "start",
         "weight",
     )
@@ -56,7 +55,6 @@ class _Tags(Generic[K]):
         self.guess = 0.0
         self.measured = False
         self.in_flight = 0
-        self.service_seconds = 0.0
 
 
 class FairQueue(Generic[K]):
@@ -105,11 +103,6 @@ class FairQueue(Generic[K]):
     def weights(self) -> dict[K, float]:
         """Weight of every class."""
         return {key: tags.weight for key, tags in self._classes.items()}
-
-    @property
-    def service_seconds(self) -> dict[K, float]:
-        """Service time every class has received since the start, in seconds."""
-        return {key: tags.service_seconds for key, tags in self._classes.items()}
 
     def share(self, key: K) -> float:
         """Share of the service time that the weights give to ``key`` when all classes are backlogged."""
@@ -274,7 +267,6 @@ class FairQueue(Generic[K]):
         tags = self._classes[key]
         tags.in_flight -= 1
         self._in_flight -= 1
-        tags.service_seconds += cost_seconds
         if tags.measured:
             tags.guess += GUESS_ALPHA * (cost_seconds - tags.guess)
         else:

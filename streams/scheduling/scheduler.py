@@ -86,7 +86,7 @@ class ClassSnapshot(Generic[K]):
 class _Lane(Generic[K, P, R]):
     """All about one class."""
 
-    __slots__ = ("buffer", "name", "ready", "records", "service_seconds", "size")
+    __slots__ = ("buffer", "name", "records", "service_seconds", "size")
 
     def __init__(self, spec: ClassSpec[K], size: BatchSize) -> None:
         self.name = spec.name
@@ -190,14 +190,6 @@ class Scheduler(Generic[K, P, R]):
     def buffer(self, priority_class: K) -> ClassBuffer[P, R]:
         """The buffer of a class, to be asked. Only the scheduler may change it."""
         return self._lanes[priority_class].buffer
-
-    def room_bytes(self, priority_class: K) -> int:
-        """Bytes of ``priority_class`` that may still be added; see `ClassBuffer.room_bytes`."""
-        return self._lanes[priority_class].buffer.room_bytes
-
-    def wants(self, priority_class: K, partition: P) -> bool:
-        """Whether ``partition`` may be fetched, if there is room; see `ClassBuffer.wants`."""
-        return self._lanes[priority_class].buffer.wants(partition)
 
     def wanted(self, priority_class: K) -> list[P]:
         """The partitions of ``priority_class`` to fetch now; see `ClassBuffer.wanted`."""

@@ -157,6 +157,8 @@ class Consumer(driver.Consumer):
         await self._coordinator.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5.0):
+                # Faust's does nothing beside another one, which may have begun before all was durable.
+                await self.maybe_wait_for_commit_to_finish()
                 await self.commit(start_new_transaction=False)
         self._unacked_messages.clear()
 

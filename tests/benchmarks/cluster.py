@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from tests.admin import admin_of
 from tests.benchmarks.processes import BenchmarkError
+from tests.scratch import scratch_folder
 from tocsin.local_kafka.cluster import LocalKafka
 
 #: A file system in memory: a disk's writing and deleting, seconds after the run that caused them, would be
@@ -35,8 +36,7 @@ def scratch() -> str:
 @contextmanager
 def bench_cluster() -> Iterator[tuple[str, Path]]:
     """Bootstrap address of a Kafka of our own, and a scratch folder for everything else."""
-    with tempfile.TemporaryDirectory(prefix="tocsin-bench-", dir=scratch()) as name:
-        folder = Path(name)
+    with scratch_folder("tocsin-bench-", scratch()) as folder:
         kafka = LocalKafka(folder / "kafka", die_with_parent=True)
         try:
             yield kafka.start(lambda what, done, _: None if done else print(what, flush=True)), folder

@@ -7,13 +7,13 @@ import asyncio
 import json
 import logging
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from tests.chaos.suite import LINES, SHORT, Suite, table
 from tests.chaos.variants import SAFEGUARDS, VARIANTS
 from tests.chaos.world import ARMS, TOCSIN
+from tests.scratch import scratch_folder
 
 
 def _arguments() -> argparse.Namespace:
@@ -72,8 +72,8 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tocsin-chaos-") as scratch:
-        folder = (options.keep or Path(scratch)).absolute()
+    with scratch_folder("tocsin-chaos-") as scratch:
+        folder = (options.keep or scratch).absolute()
         good = asyncio.run(_main(options, folder))
     sys.exit(0 if good else 1)
 

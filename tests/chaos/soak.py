@@ -17,7 +17,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -36,6 +35,7 @@ from tests.chaos.damage import sst_files, stores
 from tests.chaos.history import read
 from tests.chaos.members import ChaosError, Member
 from tests.chaos.world import TOCSIN, World, cleaned
+from tests.scratch import scratch_folder
 from tocsin.local_kafka.cluster import LocalKafka
 
 RETENTION_S = 120
@@ -238,8 +238,8 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1000, help="notifications a second")
     parser.add_argument("--out", type=Path, default=Path("bench-results"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tocsin-soak-") as folder:
-        samples, kept, verdict = asyncio.run(soak(Path(folder), options.seconds, options.seed, options.rate))
+    with scratch_folder("tocsin-soak-") as folder:
+        samples, kept, verdict = asyncio.run(soak(folder, options.seconds, options.seed, options.rate))
     slopes = verdict_of(samples, kept)
     options.out.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {

@@ -165,9 +165,9 @@ class Feed:
 
     def fetch(self):
         for partition in self.scheduler.wanted(self.priority_class):
-            if self.scheduler.room_bytes(self.priority_class) <= 0:
+            if self.scheduler.buffer(self.priority_class).room_bytes <= 0:
                 break
-            assert self.scheduler.wants(self.priority_class, partition)
+            assert self.scheduler.buffer(self.priority_class).wants(partition)
             count, size = self.sizes(partition, self.offsets[partition])
             first = self.offsets[partition]
             self.scheduler.add(
@@ -297,11 +297,11 @@ def test_partitions_assigned_to_a_full_class_are_fetched(old, new, bound, seed):
     """They want data at once, and get it as the others are served: none is left out."""
     scheduler = Scheduler([ClassSpec("debug", 1, 0, bound)])
     feed = Feed(scheduler, "debug", range(old), seeded_sizes(seed, 20, 200))
-    while scheduler.room_bytes("debug") > 0 and scheduler.wanted("debug"):
+    while scheduler.buffer("debug").room_bytes > 0 and scheduler.wanted("debug"):
         feed.fetch()
     newcomers = range(old, old + new)
     scheduler.assign("debug", newcomers)
-    assert all(scheduler.wants("debug", partition) for partition in newcomers)
+    assert all(scheduler.buffer("debug").wants(partition) for partition in newcomers)
     feed_through(scheduler, [feed], 200 * (old + new))
     assert all(feed.fetched[partition] for partition in newcomers)
     assert check_bound(feed, bound, old) == []

@@ -152,6 +152,31 @@ async def test_who_waits_for_a_commit_is_told_that_it_has_ended(
     assert await asyncio.gather(*commits) == [True, False]
 
 
+@pytest.mark.parametrize("waits", [True, False])
+async def test_the_last_commit_is_not_left_to_one_that_began_before_the_drain(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """Without waiting for it, the control, Faust takes the earlier one for enough."""
+    begun, answered = [], asyncio.Event()
+
+    async def force_commit(*_arguments: Any, **_options: Any) -> bool:
+        begun.append(list(app.coordinator.calls))
+        await answered.wait()
+        return True
+
+    monkeypatch.setattr(app.consumer, "force_commit", force_commit)
+    earlier = asyncio.create_task(app.consumer.commit())
+    await turns()
+    if waits:
+        last = asyncio.create_task(app.consumer.wait_empty())
+    else:
+        last = asyncio.create_task(app.consumer.commit())  # as Faust's own does
+    await turns()
+    answered.set()
+    await asyncio.gather(earlier, last)
+    assert begun == ([[], ["drain"]] if waits else [[]])
+
+
 async def test_faust_waits_for_agents_through_wait_empty(app: TocsinApp) -> None:
     assert app.conf.stream_wait_empty
     assert "wait_empty" in faust.App._consumer_wait_empty.__code__.co_names
