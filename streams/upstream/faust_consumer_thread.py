@@ -111,6 +111,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if self._consumer is not None:
             await disconnect(self._consumer)
 
+    def close(self) -> None:
+        """Leave it to `on_thread_stop`.
+
+        Faust calls this where an assignment comes while it stops. Its own closes the connections from another
+        thread than theirs and marks the consumer as closed, so that nobody left the group: for the session
+        timeout nobody worked on the partitions that this member had just got, and a process crashed.
+        """
+
     def _stopped_set(self) -> None:
         # Where the thread has failed, its loop may be closed before somebody stops it: then nobody waits.
         if not self.thread_loop.is_closed():

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
 
 from streams.notifications import Priority, encode
 from streams.publishing.generator import Made, generate
@@ -73,7 +74,14 @@ class Writer:
             number += 1
         self._turn += 1
         partition = self._turn % self.partitions
-        confirmed = await (await self._producer.send_batch(batch, topic, partition=partition))
+        while True:
+            try:
+                future = await self._producer.send_batch(batch, topic, partition=partition)
+                break
+            except KafkaTimeoutError:
+                # aiokafka counts the waiting for earlier batches several times over; nothing was taken.
+                continue
+        confirmed = await future
         return [(topic, partition, confirmed.offset + index) for index in range(number)]
 
     async def spread_over(self, partitions: int) -> None:

@@ -1,0 +1,38 @@
+"""A worker that is told to stop while it joins the group leaves it, so that the others go on at once."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from streams.broker.admin import admin_client
+from streams.upstream.group_members import describe_groups
+from tests.integration.worker_process import Deployment, eventually
+
+pytestmark = [pytest.mark.kafka]
+
+
+async def test_no_member_is_left_that_holds_partitions(deployment: Deployment) -> None:
+    # Longer than the test: who does not leave stays a member.
+    deployment.configure(session_timeout_s="60")
+    settings = deployment.settings
+    stays = await deployment.worker("stays").start().ready()
+    async with admin_client(settings) as admin:
+
+        async def members() -> int:
+            return len((await describe_groups(admin, [settings.group_id]))[settings.group_id])
+
+        async def joins() -> bool:
+            return await members() == 2
+
+        assert await members() == 1
+        for number in range(3):
+            # While this one is frozen, nobody gets a part.
+            stays.process.send_signal(signal.SIGSTOP)
+            goes = deployment.worker(f"goes-{number}").start()
+            await eventually("it joins", joins)
+            goes.terminate()
+            stays.process.send_signal(signal.SIGCONT)
+            assert await goes.ended() == 0
+            assert await members() == 1, goes.tail()
