@@ -211,27 +211,43 @@ class World:
         """Ends of the notification topics."""
         return await end_offsets(self.kafka.bootstrap, *notification_topics(self.settings))
 
-    async def committed_past(self, goal: dict[Any, int]) -> bool:
-        """Whether the group has committed these offsets."""
+    async def behind(self, goal: dict[Any, int]) -> int | None:
+        """Records up to these offsets that the group has not committed; None where nobody says."""
         try:
             committed = await committed_offsets(self.settings)
         except (KafkaError, OSError):
-            return False
-        return all(committed.get(place, 0) >= end for place, end in goal.items())
+            return None
+        return sum(max(0, end - max(0, committed.get(place, 0))) for place, end in goal.items())
+
+    async def committed_past(self, goal: dict[Any, int]) -> bool:
+        """Whether the group has committed these offsets."""
+        return await self.behind(goal) == 0
 
     async def caught_up(self, timeout_s: float | None = None) -> float:
-        """Wait until all that is published now is committed; returns the seconds that it took."""
-        goal = await self.ends()
-        return await until(
-            "what was published is committed", lambda: self.committed_past(goal), timeout_s or self.bound_s
-        )
+        """Wait until all that is published now is committed; returns the seconds that it took.
+
+        A slow machine takes its time for a backlog: it fails where nothing more was committed for
+        ``timeout_s``.
+        """
+        begun, goal = time.monotonic(), await self.ends()
+        left: list[int] = []
+
+        async def goes_on() -> bool:
+            behind = await self.behind(goal)
+            if behind is None or (left and behind >= left[-1]):
+                return False
+            left.append(behind)
+            return True
+
+        while not left or left[-1]:
+            await until("what was published is committed", goes_on, timeout_s or self.bound_s)
+        return time.monotonic() - begun
 
     async def recovered(self, timeout_s: float | None = None) -> float:
         """Wait until every worker is ready and has caught up; returns the seconds that it took."""
         begun = time.monotonic()
-        timeout_s = timeout_s or self.bound_s
         await self.all_ready(timeout_s)
-        await self.caught_up(max(1.0, timeout_s - (time.monotonic() - begun)))
+        await self.caught_up(timeout_s)
         return time.monotonic() - begun
 
     # ---------------------------------------------------------------- the run
@@ -287,9 +303,10 @@ class World:
             self.notes.append("was stuck until every worker was started anew")
         except (ChaosError, AssertionError, KafkaError):
             with contextlib.suppress(KafkaError, OSError, AssertionError):
-                ends, committed = await self.ends(), await committed_offsets(self.settings)
-                behind = sum(end - max(0, committed.get(place, 0)) for place, end in ends.items())
-                self.notes.append(f"{behind:,} still not committed")
+                behind = await self.behind(await self.ends())
+                self.notes.append(
+                    "brokers do not answer" if behind is None else f"{behind:,} still not committed"
+                )
 
     async def _counts_at_rest(self) -> None:
         topic = (
