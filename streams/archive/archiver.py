@@ -227,6 +227,8 @@ class Archiver:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_S):
                     await self._out.write(wanted=lambda: False)
+                    # Nothing new, but what an earlier commit could not.
+                    await self._member.commit({})
             if left := self._out.forget():
                 log.error(
                     "%s read could not be written: %s not committed, so %s archived when an archiver has the "

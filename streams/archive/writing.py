@@ -164,8 +164,7 @@ class DurableThenCommit:
                     self._put_back(batch)
             if durable:
                 self.records += batch.records
-                # Without new ones, earlier ones that were not taken.
-                if assignment == self._assignment:
+                if batch.positions and assignment == self._assignment:
                     await self._commit(batch.positions)
             if cancelled:
                 raise asyncio.CancelledError

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
 
 from streams.archive.archiver import Archiver
 from streams.archive.files import ArchiveWriter
 from streams.archive.lines import archived
+from streams.archive.writing import Position
 from streams.settings import Settings
 
 
@@ -51,6 +53,9 @@ async def test_what_is_lost_with_a_topic_has_a_mark_before_the_new_one_is_read(t
             offsets = {TopicPartition(same, 0): 1}
             return SimpleNamespace(topic_ids=ids, offsets=offsets, last_epochs={}, of_former={})
 
+        async def commit(self, positions: Any) -> None:
+            assert not positions
+
         def forget(self) -> None:
             committed.append("forgotten")
 
@@ -73,6 +78,27 @@ async def test_what_is_lost_with_a_topic_has_a_mark_before_the_new_one_is_read(t
     assert lanes[gone].assigned == [({0: None, 1: None}, "new")]
     assert lanes[same].assigned == [({0: 1}, "old")]
     assert archiver.working_ids() == {gone: "new", same: "old"}
+
+
+async def test_what_a_commit_could_not_is_committed_when_partitions_are_let_go(tmp_path: Path) -> None:
+    settings = Settings()
+    archiver = Archiver(settings, ArchiveWriter(tmp_path, "a", roll_bytes=10**6, roll_s=60), "g")
+    tp = TopicPartition(settings.notification_topic(next(iter(settings.priorities))), 0)
+    sent: list[Any] = []
+
+    class Consumer:
+        async def commit(self, offsets: Mapping[Any, Any]) -> None:
+            sent.append({place: each.offset for place, each in offsets.items()})
+            if len(sent) == 1:
+                raise KafkaConnectionError
+
+    archiver._member._consumer = Consumer()  # type: ignore[assignment]
+    archiver._out.take(tp, b"line\n", 1, Position(5))
+    assert await archiver._out.write()
+    # It is durable, and nothing came since.
+    await archiver._revoked()
+    archiver._failure.cancel()
+    assert sent == [{tp: 5}, {tp: 5}]
 
 
 async def _noted(committed: list[Any], positions: Any) -> None:
