@@ -26,7 +26,7 @@ from streams.broker.token_error import TokenError
 from streams.cancellation import cancellable, end
 from streams.retries import Backoff, Retries
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
-from streams.upstream.clients import client_of, try_broker
+from streams.upstream.clients import AdminClient, client_of, try_broker
 
 _log = logging.getLogger(__name__)
 _ATTEMPT_S = 5.0
@@ -70,7 +70,7 @@ async def admin_client(
     address = await _first_usable(settings, options, min(timeout_s, _ATTEMPT_S), patience_s)
     # aiokafka tries one after the other and waits for each: begin with the one that has just answered.
     options["bootstrap_servers"] = sorted(settings.broker_list, key=lambda other: other != address)
-    admin = AIOKafkaAdminClient(
+    admin = AdminClient(
         **options, client_id=f"{settings.app_id}-admin", request_timeout_ms=int(timeout_s * 1000)
     )
     try:

@@ -3,17 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaClient
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
+
+_T = TypeVar("_T")
 
 
 def client_of(client_or_admin: Any) -> Any:
     """The ``AIOKafkaClient`` inside an aiokafka consumer, producer or admin client; a bare one as it is."""
     return getattr(client_or_admin, "_client", None) or getattr(client_or_admin, "client", client_or_admin)
+
+
+async def once_more_if_closed(send: Callable[[], Awaitable[_T]]) -> _T:
+    """Send a request; once more, over a new connection, where a broker closes the connection on it.
+
+    A broker does so with the first request after the session of a connection has ended, which is when its
+    token ends (``connections.max.reauth.ms``): aiokafka (0.14) does not authenticate again before that. The
+    broker has not looked at that request. One that it had looked at (it was stopped before it could answer)
+    is done twice, so this is for requests that may be.
+
+    Args:
+        send: sends the request and waits for the answer.
+    """
+    try:
+        return await send()
+    except KafkaConnectionError:
+        return await send()
+
+
+async def ask(client: Any, node: int, request: Any) -> Any:
+    """Send a request that changes nothing to a broker, and return its answer.
+
+    Args:
+        client: an ``AIOKafkaClient``.
+        node: id of the broker.
+        request: of aiokafka's protocol.
+
+    Raises:
+        KafkaError: the broker does not answer.
+    """
+    return await once_more_if_closed(lambda: client.send(node, request))
+
+
+class AdminClient(AIOKafkaAdminClient):
+    """One whose requests outlive the sessions of its connections. All of them may be sent twice."""
+
+    async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
+        send = super()._send_request
+        return await once_more_if_closed(lambda: send(request, node_id))
+
+    async def _send_request_to_node(self, node_id: int, request: Any) -> Any:
+        send = super()._send_request_to_node
+        return await once_more_if_closed(lambda: send(node_id, request))
 
 
 async def try_broker(host: str, port: int, options: dict[str, Any], timeout_s: float) -> None:
@@ -57,7 +104,7 @@ async def answering(client: AIOKafkaClient) -> int:
     known = [broker.nodeId for broker in client.cluster.brokers()]
     # The least that a broker can be asked: metadata of no topic.
     answers = await asyncio.gather(
-        *(client.send(node, MetadataRequest([])) for node in known), return_exceptions=True
+        *(ask(client, node, MetadataRequest([])) for node in known), return_exceptions=True
     )
     for answer in answers:
         if isinstance(answer, BaseException) and not isinstance(answer, KafkaError | OSError | TimeoutError):

@@ -18,6 +18,8 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Int64, Schema, String
 from faust.types import TP
 
+from streams.upstream.clients import ask
+
 _KEY: Final = 23
 #: Who asks: a consumer.
 _CONSUMER: Final = -1
@@ -102,7 +104,7 @@ async def epoch_ends(client: Any, epochs: Mapping[TP, int]) -> dict[TP, EpochEnd
             raise NodeNotReadyError(f"no leader of {tp.topic}, partition {tp.partition}, is known")
         by_leader[leader][tp] = epoch
     answers = await asyncio.gather(
-        *(client.send(node, _EpochEndsRequest(some)) for node, some in by_leader.items())
+        *(ask(client, node, _EpochEndsRequest(some)) for node, some in by_leader.items())
     )
     found: dict[TP, EpochEnd] = {}
     for answer in answers:

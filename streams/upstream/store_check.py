@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError, NodeNotReadyError, OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
 from faust.types import TP
 
+from streams.upstream.clients import ask
 from streams.upstream.lenient_records import LenientRecords
 
 #: Key of what a store remembers of the record at its offset; rows begin otherwise.
@@ -96,7 +97,7 @@ async def _fetched(client: Any, tp: TP, offset: int) -> bytes | None:
     if leader is None or leader < 0:
         raise NodeNotReadyError(f"no leader of {tp.topic}, partition {tp.partition}, is known")
     request = FetchRequest(_MOST_WAIT_MS, 0, 1, 0, [(tp.topic, [(tp.partition, offset, 1)])])
-    answer = await client.send(leader, request)
+    answer = await ask(client, leader, request)
     for _, parts in answer.topics:
         for _, code, *_, records in parts:
             if code == OffsetOutOfRangeError.errno:

@@ -33,7 +33,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from streams.upstream.clients import client_of
+from streams.upstream.clients import ask, client_of
 
 _METADATA = 3
 _ID_LENGTH = 22
@@ -179,7 +179,7 @@ async def fetch_topics(client_or_admin: Any, names: Iterable[str]) -> dict[str, 
     failure: KafkaError = NodeNotReadyError("no broker is known yet")
     for node in nodes:
         try:
-            return _described(await client.send(node, _MetadataRequest(wanted)), wanted)
+            return _described(await ask(client, node, _MetadataRequest(wanted)), wanted)
         except (NodeNotReadyError, KafkaConnectionError, RequestTimedOutError) as error:
             failure = error
     raise failure

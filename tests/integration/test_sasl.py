@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 from confluent_kafka.admin import (
     AdminClient,
     ScramCredentialInfo,
@@ -27,10 +29,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from streams.broker.admin import admin_client
+from streams.broker.client_options import client_options
 from streams.broker.topics import apply_topics
 from streams.publishing.driver import Outgoing
 from streams.publishing.drivers.kafka import KafkaDriver
 from streams.settings import EXIT_CONFIG, ConfigurationError, load_settings
+from streams.upstream.clients import answering, client_of
+from streams.upstream.topic_ids import fetch_topics
 from tests.configured_kafka import configured_kafka
 from tests.integration.reading import public_counts
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
@@ -309,6 +314,37 @@ async def test_every_command_comes_in(
         assert code == (1 if name == "dead-letters show" else 0), (name, out, err)
         assert [secret for secret in SECRETS if secret in out + err] == []
     await worker.stop()
+
+
+async def test_requests_outlive_the_session_of_their_connection(
+    guarded_kafka: Guarded, deployment: Deployment, endpoint: TokenEndpoint, tmp_path: Path
+) -> None:
+    """A broker closes a connection on the first request after its token's time; a slow command makes one."""
+    settings = load_settings(**secured(guarded_kafka, endpoint, "SASL_PLAINTEXT", "token endpoint", tmp_path))
+    await apply_topics(deployment.settings)
+    topics = [deployment.settings.dead_letter_topic]
+
+    async def ended() -> None:
+        until = time.monotonic() + _SESSION_MS / 1000
+        await eventually("the sessions have ended", lambda: time.monotonic() > until)
+
+    async with admin_client(settings) as admin:
+        stock = AIOKafkaAdminClient(**client_options(settings))
+        await stock.start()
+        try:
+            for each in (stock, admin):
+                await each.describe_topics(topics)
+            await ended()
+            # Negative control: aiokafka's own.
+            with pytest.raises(KafkaConnectionError):
+                await stock.describe_topics(topics)
+        finally:
+            await stock.close()
+        assert [each["error_code"] for each in await admin.describe_topics(topics)] == [0]
+        await ended()
+        assert (await fetch_topics(admin, topics))[topics[0]].error is None
+        await ended()
+        assert await answering(client_of(admin)) == 1
 
 
 def wrong(guarded: Guarded, endpoint: TokenEndpoint, folder: Path, fault: str) -> tuple[dict[str, str], str]:

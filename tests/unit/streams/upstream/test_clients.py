@@ -17,7 +17,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.broker.client_options import client_options
 from streams.settings import load_settings
-from streams.upstream.clients import answering, client_of, connect_client, try_broker
+from streams.upstream.clients import AdminClient, answering, ask, client_of, connect_client, try_broker
 
 NOBODY = "127.0.0.1:1"
 
@@ -76,6 +76,8 @@ class _Cluster:
 
     async def send(self, node: int, request: MetadataRequest) -> Any:
         answer = self._answers[node]
+        if isinstance(answer, list) and answer and isinstance(answer[0], BaseException):
+            raise answer.pop(0)
         if isinstance(answer, BaseException):
             raise answer
         return SimpleNamespace(brokers=answer)
@@ -89,6 +91,9 @@ class _Cluster:
         # One that has just started may know only itself.
         ({1: [1], 2: [1, 2, 3], 3: OSError()}, 2, [1, 2, 3]),
         ({1: NodeNotReadyError(), 2: TimeoutError()}, 0, [1, 2]),
+        # The session of a connection has ended: the broker answers over a new one.
+        ({1: [KafkaConnectionError(), 1]}, 1, [1]),
+        ({1: [KafkaConnectionError(), KafkaConnectionError(), 1]}, 0, [1]),
         # A broker that is new is asked the next time.
         ({1: [1, 2]}, 1, [1, 2]),
     ],
@@ -105,3 +110,67 @@ def test_what_is_no_failure_of_a_broker_is_not_swallowed() -> None:
     cluster: Any = _Cluster({1: [1], 2: ZeroDivisionError()})
     with pytest.raises(ZeroDivisionError):
         asyncio.run(answering(cluster))
+
+
+class _Closing:
+    """A client whose broker closes the connection on the first requests of each kind, as often as is said."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+        self.sent: list[tuple[int, Any]] = []
+        self.cluster = SimpleNamespace(controller=SimpleNamespace(nodeId=1))
+
+    def get_random_node(self) -> int:
+        return 1
+
+    async def ready(self, node: int) -> bool:
+        return True
+
+    async def send(self, node: int, request: Any) -> str:
+        self.sent.append((node, request))
+        if len(self.sent) <= self._times:
+            raise KafkaConnectionError("closed")
+        return "answer"
+
+    _request_timeout_ms = 1000
+
+
+def _requests(admin: AIOKafkaAdminClient) -> list[Any]:
+    return [
+        lambda: admin._send_request("r"),
+        lambda: admin._send_request("r", 1),
+        lambda: admin._send_to_controller("r"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+async def test_an_admin_asks_again_where_the_session_of_its_connection_has_ended(kind: int) -> None:
+    admin = AdminClient(bootstrap_servers=NOBODY)
+    client: Any = _Closing(1)
+    admin._client = client
+    assert await _requests(admin)[kind]() == "answer"
+    assert client.sent == [(1, "r")] * 2
+    admin._client = client = _Closing(2)
+    with pytest.raises(KafkaConnectionError):
+        await _requests(admin)[kind]()
+    # Negative control: aiokafka's own does not ask again.
+    stock = AIOKafkaAdminClient(bootstrap_servers=NOBODY)
+    stock._client = _Closing(1)
+    with pytest.raises(KafkaConnectionError):
+        await _requests(stock)[kind]()
+
+
+async def test_a_request_is_sent_once_more_and_no_more() -> None:
+    once, twice = _Closing(1), _Closing(2)
+    assert await ask(once, 7, "r") == "answer"
+    assert once.sent == [(7, "r")] * 2
+    with pytest.raises(KafkaConnectionError):
+        await ask(twice, 7, "r")
+    assert len(twice.sent) == 2
+
+
+def test_aiokafka_sends_all_requests_of_an_admin_by_two_ways() -> None:
+    functions = inspect.getmembers(AIOKafkaAdminClient, inspect.isfunction)
+    ways = {name for name, function in functions if "self._client.send(" in inspect.getsource(function)}
+    # Nothing of Tocsin's deletes records.
+    assert ways == {"_send_request", "_send_request_to_node", "delete_records"}
