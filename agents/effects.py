@@ -11,8 +11,9 @@ import asyncio
 import logging
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from functools import partial
+from contextlib import contextmanager
 from itertools import accumulate, count
 from operator import attrgetter
 from typing import Any, Final
@@ -20,12 +21,13 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import TP
 
+from agents.parcels import Parcel, Published, Smaller
 from streams.broker.producers.confirmed import ConfirmedProducer
 from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.outgoing import Outgoing
 from streams.packed_records import PackedRecords
 from streams.transport.committable import CommittableOffsets
-from streams.transport.outstanding import OutstandingOffsets
+from streams.upstream.stores import PartitionGoneError
 
 log = logging.getLogger(__name__)
 
@@ -35,64 +37,10 @@ _MOST_BYTES: Final = 2 * 2**20
 _RECORD_BYTES: Final = 500
 _PACKED_BYTES: Final = 100
 _REFUSED_RETRY_S: Final = 10.0
+#: Seconds of waiting for confirmations after which others are to be served meanwhile.
+_TELL_AFTER_S: Final = 0.05
 
 _number_of: Final = attrgetter("number")
-
-#: Makes the record to send instead of one that the brokers refuse for its size.
-Smaller = Callable[[Outgoing], Outgoing]
-#: When the first and the last of some records were published, in milliseconds since 1970.
-Published = tuple[int, int]
-
-
-class _Parcel:
-    """Records that lie in one batch of the client, in order.
-
-    Attributes:
-        number: of the parcel, in the order of sending.
-        topic: of the records.
-        parts: input partition and offsets, their records, and what makes one smaller.
-        floors: for each input partition, the lowest offset of it that has a record here.
-        nbytes: that the records are charged with.
-        published: input partition, times of the first and the last record, and how many, of those whose
-            latency is wanted.
-        began: when the first of them was handed over, on the monotonic clock.
-    """
-
-    __slots__ = ("began", "floors", "length", "nbytes", "number", "parts", "published", "topic")
-
-    def __init__(self, number: int, topic: str) -> None:
-        self.number = number
-        self.began = time.monotonic()
-        self.topic = topic
-        self.parts: list[tuple[TP, Sequence[int], Sequence[Outgoing] | PackedRecords, Smaller]] = []
-        self.floors: dict[OutstandingOffsets, tuple[TP, int]] = {}
-        self.published: list[tuple[TP, Published, int]] = []
-        self.nbytes = 0
-        self.length = 0
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[tuple[TP, int, Outgoing, Smaller]]:
-        """Each record with its input partition and offset, and what makes it smaller."""
-        for tp, offsets, records, smaller in self.parts:
-            for offset, record in zip(offsets, records, strict=True):
-                yield tp, offset, record, smaller
-
-    def add(
-        self,
-        tp: TP,
-        offsets: Sequence[int],
-        records: Sequence[Outgoing] | PackedRecords,
-        smaller: Smaller,
-        nbytes: int,
-        published: Published | None,
-    ) -> None:
-        self.parts.append((tp, offsets, records, smaller))
-        if published is not None:
-            self.published.append((tp, published, len(offsets)))
-        self.length += len(offsets)
-        self.nbytes += nbytes
 
 
 class Effects:
@@ -102,6 +50,8 @@ class Effects:
         producer: sends them.
         offsets: where it is noted; whoever ends an assignment makes them forget it.
         on_confirmed: told of records that are confirmed: input partition, when they were published, how many.
+        on_waiting: told of an input partition whose records wait for others to be confirmed, and again when
+            they do no longer; not of a short wait, as there are many in a storm.
     """
 
     def __init__(
@@ -109,21 +59,26 @@ class Effects:
         producer: ConfirmedProducer,
         offsets: CommittableOffsets,
         on_confirmed: Callable[[TP, Published, int], None] = lambda *_: None,
+        on_waiting: Callable[[TP, bool], None] = lambda *_: None,
     ) -> None:
         self._producer = producer
         self._on_confirmed = on_confirmed
+        self._on_waiting = on_waiting
         self._offsets = offsets
         self._under_way = 0
         self._bytes = 0
         self._room = asyncio.Event()
         self._room.set()
         self._empty = asyncio.Event()
-        self._parcels: dict[asyncio.Future[Any], _Parcel] = {}
+        self._parcels: dict[asyncio.Future[Any], Parcel] = {}
+        #: Bytes of ended assignments that the client still holds, by the future of their batch.
+        self._left: Counter[asyncio.Future[Any]] = Counter()
+        self._assignment = 0
         self._numbers = count()
         #: Parcels that are not confirmed, the one that has waited longest first.
-        self._waiting: dict[_Parcel, None] = {}
+        self._waiting: dict[Parcel, None] = {}
         #: Topic -> the parcels that were not confirmed and are sent again; nothing else goes there meanwhile.
-        self._failed: dict[str, list[_Parcel]] = {}
+        self._failed: dict[str, list[Parcel]] = {}
         self._retries: set[asyncio.Task[None]] = set()
 
     @property
@@ -161,10 +116,14 @@ class Effects:
         smaller: Smaller,
         published: Published | None = None,
     ) -> None:
-        """Do as `send` for packed records of consecutive inputs, in order."""
+        """Do as `send` for packed records of consecutive inputs, in order.
+
+        Raises:
+            PartitionGoneError: the assignment ended meanwhile.
+        """
         begun = 0
         while begun < len(records):
-            await self._room_for(records.topic)
+            await self._room_for(records.topic, tp)
             taken = self._send_some_now(tp, offsets, records, begun, smaller, published)
             if not taken:
                 await self.send(tp, offsets[begun], records[begun], smaller, published)
@@ -216,15 +175,19 @@ class Effects:
             parcel = self._parcels[future] = self._parcel(topic)
             future.add_done_callback(self._parcel_done)
         outstanding = self._offsets.outstanding(tp)
-        if outstanding not in parcel.floors:
+        known = parcel.floors.get(outstanding)
+        # A batch of an assignment that has just ended may have left a later one.
+        if known is None or offsets[0] < known[1]:
             outstanding.begin(offsets[0])
             parcel.floors[outstanding] = tp, offsets[0]
+            if known is not None:
+                outstanding.end(known[1])
         parcel.add(tp, offsets, records, smaller, nbytes, published)
         self._bytes += nbytes
         self._under_way += len(offsets)
 
-    def _parcel(self, topic: str) -> _Parcel:
-        parcel = _Parcel(next(self._numbers), topic)
+    def _parcel(self, topic: str) -> Parcel:
+        parcel = Parcel(next(self._numbers), topic, time.monotonic())
         self._waiting[parcel] = None
         return parcel
 
@@ -239,8 +202,11 @@ class Effects:
             record: what to send.
             smaller: makes of it what to send instead when the brokers refuse it for its size.
             published: when the input was; None where nobody asks how long this takes.
+
+        Raises:
+            PartitionGoneError: the assignment ended before there was room.
         """
-        await self._room_for(record.topic)
+        await self._room_for(record.topic, tp)
         if self.send_now(tp, offset, record, smaller, published):
             return
         outstanding = self._offsets.outstanding(tp)
@@ -250,22 +216,28 @@ class Effects:
         alone.add(tp, (offset,), (record,), smaller, _size(record), published)
         self._under_way += 1
         self._bytes += alone.nbytes
+        assignment = self._assignment
         try:
-            future = await self._producer.enqueue(record)
-        except KafkaError as error:
-            self._retry(alone, error)
+            # A topic whose partitions nobody knows is looked for, for seconds.
+            with self._telling(tp):
+                future = await self._producer.enqueue(record)
+        except (KafkaError, RecordRefusedForSizeError) as error:
+            if assignment == self._assignment:
+                self._retry(alone, error)
             return
-        future.add_done_callback(partial(self._confirmed, alone))
+        if assignment == self._assignment:
+            self._parcels[future] = alone
+            future.add_done_callback(self._parcel_done)
 
     def _parcel_done(self, future: asyncio.Future[Any]) -> None:
-        parcel = self._parcels.pop(future, None)
-        if parcel is None:  # of an assignment that has ended
-            if not future.cancelled():
-                future.exception()
-            return
-        self._confirmed(parcel, future)
+        if left := self._left.pop(future, 0):
+            self._free(left)
+        if (parcel := self._parcels.pop(future, None)) is not None:
+            self._confirmed(parcel, future)
+        elif not future.cancelled():  # of an assignment that has ended
+            future.exception()
 
-    def _confirmed(self, parcel: _Parcel, future: asyncio.Future[Any]) -> None:
+    def _confirmed(self, parcel: Parcel, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
             # When stopping, the offsets stay outstanding and will be read again.
             if not self._producer.closed:
@@ -275,7 +247,7 @@ class Effects:
         else:
             self._ended(parcel)
 
-    def _ended(self, parcel: _Parcel) -> None:
+    def _ended(self, parcel: Parcel) -> None:
         self._waiting.pop(parcel, None)
         for tp, published, number in parcel.published:
             self._on_confirmed(tp, published, number)
@@ -287,9 +259,12 @@ class Effects:
         if not current:
             return  # of an assignment that has ended
         self._under_way -= len(parcel)
-        self._bytes -= parcel.nbytes
         if not self._under_way:
             self._empty.set()
+        self._free(parcel.nbytes)
+
+    def _free(self, nbytes: int) -> None:
+        self._bytes -= nbytes
         # As soon as there is any: what is made meanwhile goes with the next request.
         if self._bytes < _MOST_BYTES:
             self._room.set()
@@ -297,12 +272,28 @@ class Effects:
     def _may_send(self, topic: str) -> bool:
         return self._bytes < _MOST_BYTES and topic not in self._failed
 
-    async def _room_for(self, topic: str) -> None:
-        while not self._may_send(topic):
-            self._room.clear()
-            await self._room.wait()
+    async def _room_for(self, topic: str, tp: TP) -> None:
+        if self._may_send(topic):
+            return
+        assignment = self._assignment
+        with self._telling(tp):
+            while not self._may_send(topic):
+                self._room.clear()
+                await self._room.wait()
+                if assignment != self._assignment:
+                    raise PartitionGoneError(f"{tp.topic}, partition {tp.partition}")
 
-    def _retry(self, parcel: _Parcel, error: BaseException | None) -> None:
+    @contextmanager
+    def _telling(self, tp: TP) -> Iterator[None]:
+        """Tell that records of an input partition wait, once they have for a while."""
+        late = asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._on_waiting, tp, True)
+        try:
+            yield
+        finally:
+            late.cancel()
+            self._on_waiting(tp, False)
+
+    def _retry(self, parcel: Parcel, error: BaseException | None) -> None:
         if isinstance(error, MessageSizeTooLargeError | RecordRefusedForSizeError):
             # By itself: until somebody raises a limit, it may take for ever.
             self._begin(self._send_refused(parcel))
@@ -338,7 +329,7 @@ class Effects:
                 del self._failed[topic]
             self._room.set()
 
-    async def _send_refused(self, parcel: _Parcel) -> None:
+    async def _send_refused(self, parcel: Parcel) -> None:
         """Send one by one until all is confirmed: a record of it was refused for its size."""
         alone = len(parcel) == 1
         parts, parcel.parts = list(parcel), []
@@ -379,11 +370,15 @@ class Effects:
         """Send nothing of the assignment again; what is under way may still arrive, and does no harm."""
         for task in list(self._retries):
             task.cancel()
+        # Until the client has sent it or has given it up, it takes memory.
+        for future, parcel in self._parcels.items():
+            self._left[future] += parcel.nbytes
+        self._assignment += 1
         self._parcels = {}
         self._waiting = {}
         self._failed = {}
         self._under_way = 0
-        self._bytes = 0
+        self._bytes = self._left.total()
         self._room.set()
 
 

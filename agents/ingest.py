@@ -12,10 +12,10 @@ from typing import Any, Final
 from faust.types import TP
 
 from agents.alert_labels import AlertLabels
-from agents.effects import Published, Smaller
 from agents.effects_by_priority import EffectsByPriority
 from agents.forwarding import Forwarding, without_body
 from agents.latencies import ClassLatencies
+from agents.parcels import Published, Smaller
 from agents.probes import MOST_BODY_BYTES, answer_of, without_value
 from agents.skew import LATE_S, RecentSkew
 from agents.tally import Run, RunTally
@@ -378,7 +378,7 @@ async def run_ingest(
         stream: of record batches.
         ingest: handles them.
         counters: a function from partition to the source's counter, or None when revoked.
-        done: called with the batch and the seconds that it took.
+        done: called with the batch and the seconds that it took, but for those that it was parked.
         failed: called with an error that is no fault of a record. Faust would go on with the next
             batch, and records of this one would be lost when a later offset is committed.
     """
@@ -402,4 +402,4 @@ async def run_ingest(
             failed(error)
             raise
         finally:
-            done(batch, time.perf_counter() - started)
+            done(batch, max(0.0, time.perf_counter() - started - batch.parked_s))

@@ -106,6 +106,8 @@ class RabbitServer:
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_PID_FILE": str(self._folder / "pid"),
+            # Threads that wait for work sleep at once: many servers share two processors with the tests.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
             # Its script then becomes the server instead of waiting for it, so that the leash holds that.
             "RUNNING_UNDER_SYSTEMD": "true",
         }

@@ -133,7 +133,7 @@ class Worker:
         self.effects = EffectsByPriority(
             settings.notification_topic(most_urgent),
             *(
-                Effects(producer, self.offsets, self.latencies.note_alerted)
+                Effects(producer, self.offsets, self.latencies.note_alerted, self._waiting)
                 for producer in (urgent_producer, alert_producer)
             ),
         )
@@ -199,6 +199,9 @@ class Worker:
         #: Commits that were confirmed, and the seconds that the last one took.
         self.commits = 0
         self.last_commit_s = 0.0
+
+    def _waiting(self, tp: TP, waits: bool) -> None:
+        self.traffic.waiting(tp, waits)
 
     async def start(self) -> None:
         """Start what must run before the group is joined; ends early when the app is told to stop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -51,7 +51,8 @@ class KafkaWriter:
 
     Args:
         settings: where the brokers are, and the names of the topics.
-        ahead_bytes: bytes under way at which `full` is true; `post` itself takes everything.
+        ahead_bytes: bytes under way at which `full` is true, but for those to topics that take nothing, for
+            they would hold up all others; `post` itself takes everything.
         linger_s: seconds that a batch waits for more records.
     """
 
@@ -64,6 +65,7 @@ class KafkaWriter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics: Mapping[Priority, str] = {each: settings.notification_topic(each) for each in Priority}
+        self._served = [self._topics[each] for each in settings.priorities]
         self._dead_letter_topic = settings.dead_letter_topic
         self._sender = BatchSender(
             client_options(settings),
@@ -88,8 +90,9 @@ class KafkaWriter:
         self.bytes = 0
         #: Records that were not confirmed and sent again, for the metrics.
         self.failures = 0
-        self._failing_since: float | None = None
-        self._trouble = ""
+        #: Topics of which Kafka takes nothing at present: since when, and why.
+        self._failing: dict[str, tuple[float, str]] = {}
+        self._bytes_of: Counter[str] = Counter()
 
     async def start(self, wanted: Callable[[], bool] = lambda: True) -> bool:
         """Connect; tries again while no broker is there and it is ``wanted``. Whether it is connected."""
@@ -176,7 +179,8 @@ class KafkaWriter:
     @property
     def full(self) -> bool:
         """Whether as much is under way as may be; then wait for `room`, or refuse more."""
-        return self.bytes >= self._ahead_bytes
+        stuck = sum(self._bytes_of[topic] for topic in self._failing)
+        return self.bytes - stuck >= self._ahead_bytes
 
     async def room(self) -> None:
         """Wait until less than the bound is under way."""
@@ -184,11 +188,22 @@ class KafkaWriter:
             self._changed.clear()
             await self._changed.wait()
 
-    def reason(self) -> str | None:
-        """Why Kafka takes nothing at present, as one sentence; None while it does."""
-        if self._failing_since is None:
+    def reason(self, priority: Priority | None = None) -> str | None:
+        """Why Kafka takes nothing at present, as one sentence; None while it does.
+
+        Args:
+            priority: whose topic is asked for; None for any that takes nothing.
+        """
+        failing = self._failing.values() if priority is None else [self._failing.get(self._topics[priority])]
+        since, trouble = next(filter(None, failing), (0.0, ""))
+        if not trouble:
             return None
-        return f"Kafka has confirmed nothing for {self._clock() - self._failing_since:.0f} s: {self._trouble}"
+        return f"Kafka has confirmed nothing for {self._clock() - since:.0f} s: {trouble}"
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether Kafka takes nothing of any priority of this deployment at present."""
+        return all(topic in self._failing for topic in self._served)
 
     # --- Results ---------------------------------------------------------------------------
 
@@ -199,12 +214,14 @@ class KafkaWriter:
             return sending.future
         self._under_way[id(record)] = sending
         self.bytes += sending.size
+        self._bytes_of[record.topic] += sending.size
         self._sender.add(record)
         return sending.future
 
     def _done(self, sending: _Sending) -> None:
         self._under_way.pop(id(sending.record), None)
         self.bytes -= sending.size
+        self._bytes_of[sending.record.topic] -= sending.size
         self._changed.set()
 
     def _settled(self, records: list[Outgoing], error: Exception | None) -> None:
@@ -212,7 +229,7 @@ class KafkaWriter:
         if self._stopped:
             return
         if error is None:
-            self._failing_since = None
+            self._failing.pop(records[0].topic, None)
             for record in records:
                 sending = self._under_way[id(record)]
                 self._done(sending)
@@ -239,15 +256,15 @@ class KafkaWriter:
     def _failed(self, records: list[Outgoing], error: Exception) -> None:
         topic = records[0].topic
         if isinstance(error, TOPIC_REFUSED):
-            self._trouble = (
+            trouble = (
                 f"the topic {topic} is not there or may not be written; create the topics with "
                 "`tocsin topics apply`, or let this user write to it."
             )
         else:
-            self._trouble = f"{str(error) or type(error).__name__}."
-        if self._failing_since is None:
-            self._failing_since = self._clock()
-        self._log.warning("Kafka did not confirm, so it is sent again: %s", self._trouble)
+            trouble = f"{str(error) or type(error).__name__}."
+        since, _ = self._failing.get(topic, (self._clock(), ""))
+        self._failing[topic] = since, trouble
+        self._log.warning("Kafka did not confirm, so it is sent again: %s", trouble)
         for record in records:
             sending = self._under_way[id(record)]
             sending.tries += 1

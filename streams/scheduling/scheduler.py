@@ -41,7 +41,7 @@ class ClassSpec(Generic[K]):
 class Dispatch(Generic[K, P, R]):
     """A batch in service: consecutive records of one partition. Give it to `Scheduler.done`, once."""
 
-    __slots__ = ("guarded", "nbytes", "partition", "priority_class", "records", "token")
+    __slots__ = ("guarded", "nbytes", "parked", "partition", "priority_class", "records", "token")
 
     def __init__(
         self,
@@ -62,6 +62,8 @@ class Dispatch(Generic[K, P, R]):
         self.token: float | None = token
         #: Chosen by the age guard, and paid from its budget.
         self.guarded = guarded
+        #: It waits for something outside, without a slot; see `Scheduler.park`.
+        self.parked = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,14 @@ class ClassSnapshot(Generic[K]):
 class _Lane(Generic[K, P, R]):
     """All about one class."""
 
-    __slots__ = ("buffer", "name", "records", "service_seconds", "size")
+    __slots__ = ("buffer", "name", "parked", "records", "service_seconds", "size")
 
     def __init__(self, spec: ClassSpec[K], size: BatchSize) -> None:
         self.name = spec.name
         self.buffer: ClassBuffer[P, R] = ClassBuffer(spec.bound_bytes, spec.bound_records)
         self.size = size
+        #: Its batches that are parked.
+        self.parked = 0
         self.records = 0
         self.service_seconds = 0.0
 
@@ -101,7 +105,8 @@ class Scheduler(Generic[K, P, R]):
 
     At most ``max_in_flight`` batches are in service, and at most one of each partition, which keeps the
     records of a partition in order. While there is a free slot and a record of a partition that is not in
-    service, `next` returns a batch.
+    service, `next` returns a batch. A batch that waits for something outside is parked: it has no slot
+    meanwhile, and no further batch of its class is served.
     """
 
     def __init__(
@@ -184,7 +189,7 @@ class Scheduler(Generic[K, P, R]):
 
     @property
     def in_flight(self) -> int:
-        """Batches in service."""
+        """Batches in service that are not parked."""
         return self._in_flight
 
     def buffer(self, priority_class: K) -> ClassBuffer[P, R]:
@@ -258,7 +263,7 @@ class Scheduler(Generic[K, P, R]):
 
         Args:
             dispatch: from `next`.
-            service_seconds: time it took, from dispatch to the end, 0 or more.
+            service_seconds: time it took, from dispatch to the end, but for what it was parked, 0 or more.
 
         Raises:
             ValueError: done before, or a time that is not 0 or more; nothing changes.
@@ -269,6 +274,7 @@ class Scheduler(Generic[K, P, R]):
         if not service_seconds >= 0:
             raise ValueError(f"the service time must be 0 or more, not {service_seconds!r}")
         dispatch.token = None
+        self.resume(dispatch)
         priority_class = dispatch.priority_class
         lane = self._lanes[priority_class]
         self._in_flight -= 1
@@ -282,6 +288,29 @@ class Scheduler(Generic[K, P, R]):
         lane.buffer.release(dispatch.partition)
         if not self._queue.is_ready(priority_class) and lane.buffer.ready:
             self._refresh(lane)
+
+    def park(self, dispatch: Dispatch[K, P, R]) -> None:
+        """Take the slot from a batch in service that waits for something outside, and serve other classes.
+
+        No effect on one that is parked or done.
+        """
+        if dispatch.parked or dispatch.token is None:
+            return
+        dispatch.parked = True
+        self._in_flight -= 1
+        lane = self._lanes[dispatch.priority_class]
+        lane.parked += 1
+        self._refresh(lane)
+
+    def resume(self, dispatch: Dispatch[K, P, R]) -> None:
+        """Give a parked batch a slot again, besides those that were taken meanwhile; else no effect."""
+        if not dispatch.parked:
+            return
+        dispatch.parked = False
+        self._in_flight += 1
+        lane = self._lanes[dispatch.priority_class]
+        lane.parked -= 1
+        self._refresh(lane)
 
     def set_weights(self, weights: Mapping[K, float]) -> None:
         """Change weights of some or all classes, at once; see `FairQueue.set_weights`."""
@@ -324,7 +353,7 @@ class Scheduler(Generic[K, P, R]):
             queue.deactivate(lane.name)
             return
         queue.activate(lane.name)
-        if lane.buffer.ready:
+        if lane.buffer.ready and not lane.parked:
             queue.resume(lane.name)
         else:
             queue.suspend(lane.name)

@@ -76,7 +76,12 @@ class Settings(ArchiveSettings):
         le=1000,
         description="Milliseconds of service a batch is cut to; CRITICAL waits for about one batch at most.",
     )
-    max_in_flight: int = Field(1, ge=1, le=16, description="Batches handed to agents and not finished.")
+    max_in_flight: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Batches handed to agents and not finished, but for those that wait for confirmations.",
+    )
     buffer_bytes: int = Field(
         8 * 2**20, ge=2**16, le=2**40, description="Bound of buffered bytes per priority."
     )

@@ -24,6 +24,8 @@ class RecordBatch:
         dispatch: the scheduler's ticket, given back when the batch is done.
         taken: an agent has begun with it.
         dropped: it is of an assignment that has ended, and no agent may begin with it any more.
+        parked_s: seconds for which it waited for something outside, without a slot.
+        parked_since: when it began to, on the monotonic clock; None while it does not.
         tp: topic and partition.
     """
 
@@ -34,6 +36,8 @@ class RecordBatch:
     dispatch: Any
     taken: bool = False
     dropped: bool = False
+    parked_s: float = 0.0
+    parked_since: float | None = None
     tp: TP = field(init=False)
 
     def __post_init__(self) -> None:

@@ -353,6 +353,26 @@ class Traffic:
             self._idle.set()
         self._news.set()
 
+    def waiting(self, tp: TP, waits: bool) -> None:
+        """A batch waits for confirmations, or does no longer: others are served meanwhile.
+
+        Args:
+            tp: partition of the batch; at most one of each is in service.
+            waits: whether it waits.
+        """
+        batch = next((each for each in self._in_flight if each.taken and each.tp == tp), None)
+        if batch is None or waits is (batch.parked_since is not None):
+            return  # revoked meanwhile
+        now = time.monotonic()
+        if waits:
+            batch.parked_since = now
+            self.scheduler.park(batch.dispatch)
+        elif batch.parked_since is not None:
+            batch.parked_s += now - batch.parked_since
+            batch.parked_since = None
+            self.scheduler.resume(batch.dispatch)
+        self._news.set()
+
     def past_markers(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
         """Offsets to commit, moved past what transactions have left behind the last record.
 

@@ -77,11 +77,14 @@ async def make(admin: AIOKafkaAdminClient, topic: str, partitions: int = PARTITI
     await eventually(f"{topic} is made", made)
 
 
-async def publish(out: Writer, topic: str, event_type: str, number: int, priority: Priority) -> None:
-    """Publish notifications of one type, each to the next partition."""
+async def publish(
+    out: Writer, topic: str, event_type: str, number: int, priority: Priority, size: int = 0
+) -> None:
+    """Publish notifications of one type, each to the next partition, with so many bytes to carry."""
+    payload = {"text": "x" * size} if size else {}
     for index in range(number):
         message_id = f"{event_type}-{index}"
-        value = encode("host", event_type, priority, {}, int(time.time() * 1000), message_id)
+        value = encode("host", event_type, priority, payload, int(time.time() * 1000), message_id)
         await out.raw(topic, value)
 
 
@@ -208,6 +211,44 @@ async def test_an_alert_topic_that_is_gone(deployment: Deployment, comes_back: s
     found = {dict(record.headers)["ce_id"]: dict(record.headers)["ce_subject"] for record in records}
     assert Counter(found.values())[b"a"] == Counter(found.values())[b"b"] == 200
     assert len(found) == 400 + 2 * PARTITIONS
+
+
+@pytest.mark.parametrize("gone", ["an alert topic", "the dead-letter topic"])
+async def test_a_topic_that_takes_nothing_holds_up_no_other_priority(
+    deployment: Deployment, gone: str
+) -> None:
+    """With one batch in service at a time: the one that waits gives its place to others."""
+    settings = deployment.settings
+    of_error = gone == "an alert topic"
+    name = settings.alert_topic("ERROR") if of_error else settings.dead_letter_topic
+    stuck = Priority.ERROR if of_error else Priority.DEBUG
+    topic = settings.notification_topic(stuck)
+    worker = await deployment.worker().start().ready()
+    async with admin_of(settings.brokers) as admin, writer(settings) as out:
+        await delete(admin, name)
+        # More than what may be under way without a confirmation; or some that only wait for their topic.
+        await publish(out, topic, "a", 900, stuck, size=3000)
+        for _ in range(20):
+            await out.raw(topic, b"no notification")
+        await says(worker, f"The topic {name} is gone: make it again with `tocsin topics apply`.")
+        for priority in (Priority.CRITICAL, Priority.INFO):
+            await publish(out, settings.notification_topic(priority), "b", 100, priority)
+        others: Counts = Counter({("CRITICAL", "b"): 100, ("INFO", "b"): 100})
+        async with public_counts(settings) as counts:
+
+            async def counted_meanwhile() -> bool:
+                found = await counts.refresh()
+                return all(found[key] == number for key, number in others.items())
+
+            await eventually("others are counted", counted_meanwhile)
+        assert await alerts(settings, Priority.CRITICAL) == {"b": 100}
+        await make(admin, name)
+    await worker.ready()
+    await counted(settings, others + Counter({(stuck.value, "a"): 900, (stuck.value, DEAD_LETTERS): 20}))
+    await eventually("the ends are committed", lambda: all_committed(settings))
+    await worker.stop()
+    if of_error:
+        assert (await alerts(settings, Priority.ERROR))["a"] == 900
 
 
 @pytest.mark.xdist_group("strict")

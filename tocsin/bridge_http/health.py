@@ -24,8 +24,12 @@ class BridgeHealth:
         self.stopping = False
 
     def trouble(self) -> str | None:
-        """Why Kafka takes nothing at present; None while it does."""
-        return self.waits or self._brokers.reason() or self._writer.reason()
+        """Why Kafka takes nothing at present; None while it does.
+
+        A single topic that takes nothing is no reason: the notifications of other priorities are to come in.
+        """
+        nothing = self._writer.reason() if self._writer.takes_nothing else None
+        return self.waits or self._brokers.reason() or nothing
 
     def started(self) -> Check:
         """Whether it was connected once."""

@@ -247,6 +247,11 @@ class BridgeServer:
                 raise _refused(faults)
             # Others may have filled it while this one came in.
             self._check_room()
+            for priority in {each.priority for each in accepted}:
+                if self._writer.reason(priority) is not None:
+                    raise _later(
+                        f"Kafka takes no notification of {priority} at present; send it again later."
+                    )
             # What is in none of the two bounds is in the other: the bytes are the writer's from here on.
             futures = [
                 self._writer.post(each.value, each.headers, priority=each.priority) for each in accepted

@@ -343,12 +343,18 @@ class BatchSender:
         self._ready.set()
         # From the last to the first, each to the front: the order of every partition is kept.
         for place, batch in reversed(again):
-            fresh = _Batch(self._producer.create_batch())
-            fresh.attempts = batch.attempts
-            for message in batch.messages:
-                self._put(fresh, message)
-            fresh.builder.close()
-            self._queue(place).appendleft(fresh)
+            self._queue(place).extendleft(reversed(self._made_again(batch)))
+
+    def _made_again(self, batch: _Batch) -> list[_Batch]:
+        """The messages of a batch in fresh ones: a second where other times take more bytes."""
+        made: list[_Batch] = []
+        for message in batch.messages:
+            if not made or not self._put(made[-1], message):
+                made.append(_Batch(self._producer.create_batch(), attempts=batch.attempts))
+                self._put(made[-1], message)
+        for each in made:
+            each.builder.close()
+        return made
 
     def _report(self, messages: Iterable[Outgoing], error: Exception | None) -> None:
         done = list(messages)

@@ -72,6 +72,9 @@ class ConfirmedProducer:
         self._producer: aiokafka.AIOKafkaProducer | None = None
         self._open: OpenBatches | None = None
         self._lock = asyncio.Lock()
+        #: Not while one client is ended and its successor has not begun.
+        self._steady = asyncio.Event()
+        self._steady.set()
         #: Calls that wait for the client to take a record, and what it has taken and not confirmed.
         self._entering: set[asyncio.Timeout] = set()
         self._unconfirmed: set[asyncio.Future[Any]] = set()
@@ -101,6 +104,7 @@ class ConfirmedProducer:
             Whether all that was in good order.
         """
         producer, self._producer, self._open = self._producer, None, None
+        self._steady.set()
         return producer is None or await self._end(producer, within_s)
 
     def put_now(self, record: Outgoing) -> asyncio.Future[Any] | None:
@@ -142,6 +146,7 @@ class ConfirmedProducer:
             KafkaError: the client did not take it.
             RecordRefusedForSizeError: it is too large.
         """
+        await self._steady.wait()
         producer = self._producer
         if producer is None:
             raise KafkaError("the producer is closed")
@@ -252,8 +257,19 @@ class ConfirmedProducer:
             if self._producer is not failed:  # closed meanwhile
                 await end_producer(fresh, NOT_CONNECTED_S)
                 return
-            self._use(fresh)
-            await self._end(failed, _STOP_S)
+            # The successor begins when whoever sent by this one knows what has become of it: what is sent
+            # later to a topic that works would else overtake what is still on its way there.
+            self._open = None
+            self._steady.clear()
+            try:
+                await self._end(failed, _STOP_S)
+                await asyncio.sleep(0)
+            finally:
+                if self._producer is failed:
+                    self._use(fresh)
+                self._steady.set()
+            if self._producer is not fresh:  # closed meanwhile
+                await end_producer(fresh, NOT_CONNECTED_S)
 
     async def _end(self, producer: aiokafka.AIOKafkaProducer, within_s: float) -> bool:
         """End a producer for good: what it still holds is sent again only when it cannot send it itself."""
@@ -261,8 +277,9 @@ class ConfirmedProducer:
         for scope in list(self._entering):
             scope.reschedule(now)
         unconfirmed, self._unconfirmed = self._unconfirmed, set()
-        in_order = await end_producer(producer, within_s, answers_s=_STOP_S)
-        for future in unconfirmed:
-            if not future.done():
-                future.set_exception(KafkaError("the client was replaced"))
-        return in_order
+        try:
+            return await end_producer(producer, within_s, answers_s=_STOP_S)
+        finally:
+            for future in unconfirmed:
+                if not future.done():
+                    future.set_exception(KafkaError("the client was replaced"))

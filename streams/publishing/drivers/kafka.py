@@ -13,6 +13,8 @@ from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings, load_settings
 
 _CHUNK = 256
+#: Seconds between two looks at whether the driver was closed.
+_LOOK_S = 0.5
 #: Between two tries to connect.
 _AGAIN = Backoff(0.1, factor=2, most_s=5.0)
 
@@ -101,15 +103,21 @@ class KafkaDriver(LoopDriver):
             while messages := self._take(_CHUNK):
                 for message in messages:
                     sender.add(message)
-                try:
-                    async with asyncio.timeout(0.5):
-                        await sender.room(self._ahead_bytes)
-                except TimeoutError:
+                # What waits in the backlog can still give way to what is more urgent.
+                while not await self._has_room(sender):
                     if self._gave_up():
                         return
                 await asyncio.sleep(0)
             if self._closing is not None:
                 return
+
+    async def _has_room(self, sender: BatchSender) -> bool:
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                await sender.room(self._ahead_bytes)
+        except TimeoutError:
+            return False
+        return True
 
     def _where(self) -> str:
         return ",".join(self._options["bootstrap_servers"])

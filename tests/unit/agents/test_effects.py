@@ -18,6 +18,7 @@ from streams.outgoing import Outgoing
 from streams.packed_records import PackedRecords, packed
 from streams.transport.committable import CommittableOffsets
 from streams.transport.outstanding import OutstandingOffsets
+from streams.upstream.stores import PartitionGoneError
 
 ERROR = TP("notifications.error", 0)
 ALERT = Outgoing("alerts.error", b"{}", b"key", None, [])
@@ -124,13 +125,27 @@ async def test_a_record_that_was_not_taken_is_sent_again_before_its_offset_is_fr
     assert offsets.committable() == {ERROR: 10}
 
 
-@pytest.mark.parametrize(("kind", "left"), [(CommittableOffsets, 1), (TakesOldForCurrent, 0)])
+class KeepsWhatWasSent(Effects):
+    """A broken variant: what is under way at the end of an assignment stays its own."""
+
+    def close(self) -> None:
+        parcels = self._parcels
+        super().close()
+        self._parcels = parcels
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_offsets", "left"),
+    [(Effects, CommittableOffsets, 1), (KeepsWhatWasSent, TakesOldForCurrent, 0)],
+)
 async def test_a_confirmation_of_another_assignment_frees_nothing_of_this(
-    kind: type[CommittableOffsets], left: int
+    kind: type[Effects], of_offsets: type[CommittableOffsets], left: int
 ) -> None:
     """The control forgets that one is under way, so that the drain would not wait for it."""
-    offsets = kind()
-    effects, producer = await sent(offsets, 3)
+    offsets = of_offsets()
+    producer = Producer()
+    effects = kind(producer, offsets)  # type: ignore[arg-type]
+    await effects.send(ERROR, 3, ALERT, smaller)
     offsets.forget()
     effects.close()
     await effects.send(ERROR, 3, ALERT, smaller)
@@ -278,9 +293,9 @@ async def test_of_many_only_so_many_bytes_are_under_way() -> None:
 class WaitsForHalf(Effects):
     """A broken variant: what has room waits for more of it, so that no request follows another at once."""
 
-    async def _room_for(self, topic: str) -> None:
+    async def _room_for(self, topic: str, tp: TP) -> None:
         if not self._may_send(topic):
-            await super()._room_for(topic)
+            await super()._room_for(topic, tp)
             while self._bytes >= 2**20:
                 await asyncio.sleep(0)
 
@@ -409,3 +424,101 @@ async def test_the_record_that_waits_longest_tells_for_how_long(monkeypatch: pyt
     await effects.send(ERROR, 6, ALERT, smaller)
     effects.close()
     assert effects.unconfirmed_s() == 0.0
+
+
+class FloorsAsFirstSeen(Effects):
+    """A broken variant: of a batch of the client, the offset that came first counts as the lowest."""
+
+    def _sent(self, future: Any, topic: str, tp: TP, offsets: Sequence[int], *rest: Any) -> None:
+        parcel = self._parcels.get(future)
+        first = None if parcel is None else parcel.floors.get(self._offsets.outstanding(tp))
+        super()._sent(future, topic, tp, offsets if first is None else [first[1]], *rest)
+
+
+@pytest.mark.parametrize(("kind", "held_back_at"), [(Effects, 100), (FloorsAsFirstSeen, 450)])
+async def test_a_later_offset_in_the_same_batch_does_not_free_an_earlier_one(
+    kind: type[Effects], held_back_at: int
+) -> None:
+    """A batch of an assignment that has ended was woken, and sends on while the next begins further back."""
+    offsets = CommittableOffsets()
+    producer = Producer(in_batch=10)
+    effects = kind(producer, offsets)  # type: ignore[arg-type]
+    assert effects.send_now(ERROR, 500, ALERT, smaller)
+    assert effects.send_now(ERROR, 100, ALERT, smaller)
+    offsets.counted(ERROR, 450)
+    assert offsets.committable() == {ERROR: held_back_at}
+    producer.futures[0].set_result(None)
+    await asyncio.sleep(0)
+    assert offsets.committable() == {ERROR: 450}
+
+
+async def test_whoever_waits_when_the_assignment_ends_sends_nothing_into_the_next() -> None:
+    producer = Producer(in_batch=10)
+    effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
+    records = packed_alerts([bytes(300_000)] * 20)
+    task = asyncio.create_task(effects.send_all(ERROR, range(20), records, smaller))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert effects.blocked
+    effects.close()
+    with pytest.raises(PartitionGoneError):
+        await task
+    assert effects.under_way == 0
+
+
+async def test_what_the_client_holds_of_an_ended_assignment_still_takes_room() -> None:
+    """Else each rebalance while the brokers take nothing would let as much again pile up."""
+    producer = Producer(in_batch=7)
+    effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
+    for _ in range(2):
+        records = packed_alerts([bytes(300_000)] * 20)
+        task = asyncio.create_task(effects.send_all(ERROR, range(20), records, smaller))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        effects.close()
+        with pytest.raises(PartitionGoneError):
+            await task
+    assert producer._taken == 7
+    producer.futures[0].set_exception(KafkaConnectionError("gone"))
+    await asyncio.sleep(0)
+    assert effects._bytes == 0
+    assert effects.send_now(ERROR, 1, ALERT, smaller)
+    assert producer.again == []
+
+
+async def test_what_the_client_itself_refuses_for_its_size_is_sent_smaller() -> None:
+    class Refusing(Producer):
+        async def enqueue(self, _record: Outgoing) -> asyncio.Future[Any]:
+            raise RecordRefusedForSizeError("larger than a request may be")
+
+    producer = Refusing(too_large=(ALERT.value or b"",))
+    offsets = CommittableOffsets()
+    effects = Effects(producer, offsets)  # type: ignore[arg-type]
+    await effects.send(ERROR, 7, ALERT, smaller)
+    offsets.counted(ERROR, 10)
+    assert offsets.committable() == {ERROR: 7}
+    assert await effects.wait(5)
+    assert producer.again == [[ALERT._replace(value=b"small")]]
+    assert offsets.committable() == {ERROR: 10}
+
+
+@pytest.mark.parametrize(("after_s", "told"), [(0.0, [True, False, False]), (3600.0, [False])])
+async def test_a_long_wait_for_room_is_told_and_a_short_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, after_s: float, told: list[bool]
+) -> None:
+    monkeypatch.setattr(module, "_TELL_AFTER_S", after_s)
+    heard: list[tuple[TP, bool]] = []
+    producer = Producer(in_batch=10)
+    effects = Effects(
+        producer,  # type: ignore[arg-type]
+        CommittableOffsets(),
+        on_waiting=lambda tp, waits: heard.append((tp, waits)),
+    )
+    records = packed_alerts([bytes(300_000)] * 8)
+    task = asyncio.create_task(effects.send_all(ERROR, range(8), records, smaller))
+    async with asyncio.timeout(30):
+        while not effects.blocked or len(heard) < len(told) - 2:
+            await asyncio.sleep(0)
+        producer.futures[0].set_result(None)
+        await task
+    assert heard in ([(ERROR, each) for each in told], [(ERROR, each) for each in told[:2]])

@@ -152,3 +152,22 @@ async def test_rows_that_are_gone_while_the_partition_is_assigned_are_an_error()
     with pytest.raises(PartitionGoneError):
         await assigned.run(2)
     assert len(assigned.done) == len(assigned.failed) == 1
+
+
+async def test_what_a_batch_waits_for_confirmations_is_not_charged() -> None:
+    """Else, after an outage, all others would have as much time before it comes to its class again."""
+    charged: list[float] = []
+
+    async def stream() -> AsyncIterator[RecordBatch]:
+        for parked_s in (0.0, 3600.0):
+            yield RecordBatch(Priority.ERROR, "t", 0, [record(0, "a", 1)], None, parked_s=parked_s)
+
+    class Handles:
+        async def handle(self, _batch: RecordBatch, _counter: object) -> None:
+            pass
+
+    handles: Any = Handles()
+    counters: Any = lambda _: object()  # noqa: E731
+    await run_ingest(stream(), handles, counters, lambda _, seconds: charged.append(seconds), lambda _: None)
+    assert charged[0] > 0.0
+    assert charged[1] == 0.0

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 
+from streams.notifications.priority import Priority
+from streams.outgoing import size_of
 from streams.publishing import driver as driver_module
 from streams.publishing.driver import DirectDriver, Driver, Outgoing, Stats, load_driver
+from streams.publishing.drivers import kafka as kafka_module
 from streams.publishing.drivers.kafka import KafkaDriver
 from streams.publishing.drivers.log import LogDriver
 from streams.publishing.drivers.noop import NoopDriver
@@ -159,6 +166,63 @@ def test_full_buffer_drops_the_newest_and_never_waits_while_brokers_are_away(clo
     assert driver.buffered_bytes == 0
     assert driver.push(Outgoing("t", b"x")) is False
     assert driver.stats.dropped == 92
+
+
+class SilentSender:
+    """Takes what it is given, and nothing of it is ever confirmed: the brokers have gone after connecting."""
+
+    ahead = 0
+
+    def __init__(self, _options: object, settled: Any, **_: object) -> None:
+        self._settled = settled
+        self._taken: list[Outgoing] = []
+        self.pending_bytes = 0
+
+    async def start(self) -> None:
+        pass
+
+    def add(self, message: Outgoing) -> None:
+        self._taken.append(message)
+        self.pending_bytes += size_of(message)
+        SilentSender.ahead = self.pending_bytes
+
+    async def room(self, limit: int) -> None:
+        if self.pending_bytes >= limit:
+            await asyncio.Event().wait()
+
+    async def close(self, _timeout: float) -> None:
+        self._settled(self._taken, KafkaError("closed"))
+
+
+class GoesOn(KafkaDriver):
+    """A broken variant: after a while it hands over more, room or not."""
+
+    async def _has_room(self, sender: Any) -> bool:
+        await super()._has_room(sender)
+        return True
+
+
+@pytest.mark.parametrize(("kind", "is_taken"), [(KafkaDriver, True), (GoesOn, False)])
+def test_in_an_outage_what_is_less_urgent_gives_way(
+    monkeypatch: pytest.MonkeyPatch, kind: type[KafkaDriver], is_taken: bool
+) -> None:
+    """What was handed to the client cannot, so no more of it is than what has room there."""
+    monkeypatch.setattr(kafka_module, "BatchSender", SilentSender)
+    monkeypatch.setattr(kafka_module, "_LOOK_S", 0.001)
+    bound = 1_000_000
+    driver = kind(settings=load_settings(), buffer_bytes=bound, max_wait_s=0.0)
+    debug = Outgoing("notifications.debug", b"x" * 10_000)
+    while driver.push(debug):
+        pass
+    # So often would the variant have looked that nothing is left in the backlog.
+    deadline = time.monotonic() + 60
+    while not is_taken and SilentSender.ahead < driver.buffered_bytes and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert driver.push(Outgoing("notifications.critical", b"y" * 9_000)) is is_taken
+    assert driver.dropped_by_priority.get(Priority.CRITICAL, 0) == (not is_taken)
+    if is_taken:
+        assert SilentSender.ahead <= bound / 4 + 20_000
+    driver.close(0.0)
 
 
 async def test_full_buffer_does_not_hold_up_asynchronous_callers_either(closed_port: str):

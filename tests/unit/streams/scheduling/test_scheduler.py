@@ -59,6 +59,49 @@ def test_one_batch_of_a_partition_in_service():
     assert scheduler.next().records == [2]
 
 
+def test_a_parked_batch_has_no_slot_and_holds_back_its_class_alone():
+    scheduler = make()
+    scheduler.add("critical", 0, [1, 2], 2)
+    scheduler.add("critical", 1, [1], 1)
+    scheduler.add("debug", 0, [1, 2, 3], 3)
+    waiting = scheduler.next()
+    assert scheduler.next() is None
+    scheduler.park(waiting)
+    scheduler.park(waiting)
+    # Also where records come meanwhile.
+    scheduler.add("critical", 2, [1], 1)
+    assert scheduler.in_flight == 0
+    for _ in range(2):
+        other = scheduler.next()
+        assert other.priority_class == "debug"
+        assert scheduler.next() is None
+        scheduler.done(other, 0.1)
+    other = scheduler.next()
+    scheduler.resume(waiting)
+    # Both are in service now, and none besides them.
+    assert (scheduler.in_flight, scheduler.next()) == (2, None)
+    scheduler.done(other, 0.1)
+    assert scheduler.next() is None
+    scheduler.done(waiting, 0.1)
+    assert scheduler.next().priority_class == "critical"
+    assert scheduler.in_flight == 1
+
+
+def test_a_parked_batch_may_be_done_at_once_as_when_its_partition_is_revoked():
+    scheduler = make()
+    scheduler.add("critical", 0, [1, 2], 2)
+    dispatch = scheduler.next()
+    scheduler.park(dispatch)
+    scheduler.revoke("critical", [0])
+    scheduler.done(dispatch, 0.0)
+    scheduler.resume(dispatch)
+    scheduler.park(dispatch)
+    assert scheduler.in_flight == 0
+    scheduler.assign("critical", [0])
+    scheduler.add("critical", 0, [3], 1)
+    assert scheduler.next().records == [3]
+
+
 def test_same_partition_number_of_two_classes_is_not_the_same_partition():
     scheduler = make(max_in_flight=2)
     scheduler.add("debug", 0, [1], 1)

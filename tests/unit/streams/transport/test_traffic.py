@@ -154,6 +154,38 @@ async def test_a_batch_is_dispatched_and_the_next_only_when_it_is_done(harness: 
     assert second.records[0].offset == first.records[-1].offset + 1
 
 
+async def test_while_a_batch_waits_for_confirmations_others_are_served(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its class is not charged with the outage: else all others had their share of it first."""
+    now = 100.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, time=lambda: now))
+    critical, error = (TP(f"notifications.{name}", 0) for name in ("critical", "error"))
+    await harness.traffic.on_ready({critical, error}, {critical: 0, error: 0}, {})
+    harness.fetched(1, Priority.ERROR)
+    await settle()
+    (waiting,) = harness.delivered
+    waiting.taken = True
+    harness.fetched(1, Priority.CRITICAL)
+    await settle()
+    assert len(harness.delivered) == 1
+    harness.traffic.waiting(error, True)
+    await settle()
+    assert [each.priority for each in harness.delivered] == [Priority.ERROR, Priority.CRITICAL]
+    harness.traffic.done(harness.delivered[1], FULL_BATCH_S)
+    now = 160.0
+    harness.traffic.waiting(error, False)
+    harness.traffic.waiting(error, False)
+    assert waiting.parked_s == 60.0
+    harness.traffic.done(waiting, FULL_BATCH_S)
+    harness.fetched(1, Priority.ERROR)
+    await settle()
+    assert len(harness.delivered) == 3
+    # Of a batch that was given up there is nothing to say.
+    harness.traffic.waiting(critical, True)
+    assert harness.traffic.scheduler.in_flight == 1
+
+
 @pytest.mark.parametrize(("turns", "served_next"), [(None, Priority.CRITICAL), (0, Priority.DEBUG)])
 async def test_critical_on_its_way_through_the_client_passes_before_the_next_batch(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, turns: int | None, served_next: Priority

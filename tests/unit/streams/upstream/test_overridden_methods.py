@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import streams.upstream
+from streams.upstream.clients import AdminClient
 from streams.upstream.faust_app import App
 from streams.upstream.faust_consumer import Consumer
 from streams.upstream.faust_consumer_thread import ConsumerThread
@@ -22,6 +23,7 @@ from streams.upstream.stores import CheckedStore
 
 LIBRARIES = ("faust", "mode", "aiokafka", "rocksdict")
 OVERRIDDEN = {
+    AdminClient: {"_send_request", "_send_request_to_node"},
     App: {"_crash", "_on_partitions_revoked"},
     Consumer: {
         "_add_gap",

@@ -34,13 +34,19 @@ class Writer:
         self.full = self.holds = False
         self.bytes = self.failures = 0
         self.away: str | None = None
+        #: Priorities whose topics take nothing, while those of others do.
+        self.stuck: set[Priority] = set()
         self.refuses: set[bytes] = set()
         self.posted: list[tuple[Priority, bytes, Sequence[tuple[str, bytes]]]] = []
         self.futures: list[asyncio.Future[None]] = []
         self.came = asyncio.Event()
 
-    def reason(self) -> str | None:
-        return self.away
+    def reason(self, priority: Priority | None = None) -> str | None:
+        return "The topic may not be written." if priority in self.stuck else self.away
+
+    @property
+    def takes_nothing(self) -> bool:
+        return self.away is not None
 
     def post(
         self, value: bytes, headers: Sequence[tuple[str, bytes]] = (), *, priority: Priority

@@ -158,6 +158,17 @@ async def test_without_kafka_it_is_503_and_not_ready() -> None:
         assert len(bridge.writer.posted) == 1
 
 
+async def test_a_topic_that_takes_nothing_holds_up_no_other() -> None:
+    async with served() as bridge:
+        bridge.writer.stuck = {Priority.DEBUG}
+        debug, critical = ({**ONE, "priority": name} for name in ("DEBUG", "CRITICAL"))
+        await bridge.post(debug, 503)
+        await bridge.post([critical, debug], 503)
+        await bridge.post(critical, 202)
+        assert [priority for priority, _, _ in bridge.writer.posted] == [Priority.CRITICAL]
+        assert bridge.health.ready().ok
+
+
 async def test_what_is_not_confirmed_in_time_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "CONFIRM_S", 0.05)
     async with served() as bridge:

@@ -142,6 +142,29 @@ async def test_a_client_that_cannot_connect_is_closed_and_the_one_before_stays(
     assert [metadata.offset for metadata in await sending] == [7]
 
 
+async def test_nothing_goes_by_a_new_client_before_the_old_one_has_ended(producer: ConfirmedProducer) -> None:
+    """Else alerts of a topic that works overtook those that the old client still had."""
+    told: list[str] = []
+    first = FakeClient.made[0]
+    before = await producer.enqueue(Outgoing("alerts", b"1"))
+    before.add_done_callback(lambda _: told.append("1 has failed"))
+    failing = asyncio.create_task(producer.send([Outgoing("letters", b"x")]))
+    await settle()
+    first.futures[1].set_exception(InvalidTimestampError())
+    async with asyncio.timeout(20):
+        while len(FakeClient.made) < 2:
+            await asyncio.sleep(0)
+
+        async def later() -> None:
+            await producer.enqueue(Outgoing("alerts", b"2"))
+            told.append("2 is taken")
+
+        await later()
+        await failing
+    assert told == ["1 has failed", "2 is taken"]
+    assert b"2" in FakeClient.made[1].taken
+
+
 async def test_a_replacement_that_comes_after_the_end_is_closed(
     producer: ConfirmedProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
