@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import orjson
 
 from tests import children
 from tests.debian_packages import unpacked
+from tests.ports import free_port
 
 _START_S = 120.0
 _POLL_S = 0.1
@@ -53,9 +53,7 @@ class PrometheusServer:
     def __init__(self, folder: Path, targets: Sequence[str], rules: Sequence[Path] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            self._port = held.getsockname()[1]
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         # JSON is YAML. What does not answer in time counts as gone: a busy machine needs more than a moment.
         config = {

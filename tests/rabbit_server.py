@@ -22,6 +22,7 @@ import trustme
 
 from tests import children
 from tests.debian_packages import NotToBeHadError, unpacked
+from tests.ports import free_port, free_ports
 
 _PACKAGES = (
     "rabbitmq-server",
@@ -193,18 +194,6 @@ def in_own_loop(routine: Any) -> Any:
     return result[0]
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports of loopback that nobody uses just now."""
-    held = [socket.socket() for _ in range(number)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
-
-
 @pytest.fixture(scope="session")
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
     """A running RabbitMQ; tests that share it name their exchanges and topics by ``unique``."""
@@ -244,7 +233,7 @@ def speaking_tls(folder: Path) -> tuple[int, tuple[str, ...]]:
     issued = authority.issue_cert("127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     issued.private_key_pem.write_to_path(folder / "key.pem")
-    (port,) = free_ports(1)
+    port = free_port()
     return port, (
         f"listeners.ssl.1 = 127.0.0.1:{port}",
         f"ssl_options.cacertfile = {folder}/ca.pem",

@@ -31,7 +31,7 @@ from tests.integration.reading import (
 )
 from tests.integration.worker_process import BOUND_S, Deployment, Worker, eventually
 from tests.paths import ROOT
-from tests.rabbit_server import free_ports
+from tests.ports import free_port
 from tests.shared_kafka import START_S
 from tocsin.bridge_http.figures import STATUSES
 from tocsin.local_kafka.cluster import LocalKafka
@@ -236,7 +236,7 @@ async def test_killed_with_its_broker_under_load_it_loses_nothing_that_it_took(
         children.run(apply, cwd=ROOT, env=deployment.environment(), check=True)
         deployments[name] = deployment
         bridges[name] = deployment.worker(
-            name, command=[module, *BRIDGE[1:]], http_bridge_port=f"{free_ports(1)[0]}"
+            name, command=[module, *BRIDGE[1:]], http_bridge_port=f"{free_port()}"
         ).start()
     try:
         for name, bridge in bridges.items():

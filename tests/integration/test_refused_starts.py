@@ -303,7 +303,7 @@ async def test_alerts_that_may_not_be_read_are_missing_in_feeds_alone(guarded: D
         return found == status and part in body.decode()
 
     await eventually("the feed says what is missing", lambda: feed_is(503, words))
-    assert (await asyncio.to_thread(worker.get, "/readyz"))[0] == 200
+    await worker.ready()
     await allowed_again(settings, topic)
     await eventually("the feed is there", lambda: feed_is(200, "</feed>"))
     await worker.stop()

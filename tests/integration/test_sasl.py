@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -41,9 +40,10 @@ from tests.integration.reading import public_counts
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.integration.writing import made_load, writer
 from tests.paths import ROOT
+from tests.ports import free_ports
 from tests.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoint, token_endpoint, unsecured_token
 from tocsin.local_kafka.cluster import LocalKafka
-from tocsin.local_kafka.config import HOST, Cluster, port_is_free
+from tocsin.local_kafka.config import HOST, Cluster
 
 #: In one process: each one with tests of these would start a broker of its own.
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("sasl")]
@@ -64,12 +64,6 @@ class Guarded:
 
     def address(self, protocol: str) -> str:
         return f"{HOST}:{self.ports[protocol]}"
-
-
-def free_ports(count: int) -> list[int]:
-    # Below those that the system gives to outgoing connections.
-    candidates = random.sample(range(14_000, 15_000), 100)
-    return [port for port in candidates if port_is_free(port)][:count]
 
 
 def write_files(folder: Path) -> None:

@@ -154,7 +154,7 @@ async def test_an_open_one_is_waited_for(deployment: Deployment) -> None:
         assert await lag(worker) == sum(
             (await end_offsets(settings.brokers, topic, settings.notification_topic(Priority.DEBUG))).values()
         )
-        assert (await asyncio.to_thread(worker.get, "/readyz"))[0] == 200
+        await worker.ready()
         await producer.commit_transaction()
         await counts.reach(of_each(open=2, behind=1))
         await eventually("the markers are committed", lambda: all_committed(settings))

@@ -250,9 +250,7 @@ def file_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]
 @pytest.fixture
 def file_deployment(file_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
     """Topics and a consumer group of this test's own on the broker of its file."""
-    for made in _deployed(file_kafka, unique, tmp_path):
-        made.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
-        yield made
+    yield from _deployed(file_kafka, unique, tmp_path)
 
 
 @pytest.fixture
