@@ -1,4 +1,4 @@
-"""``tocsin`` that is killed in a replay: a part is sent and noted, a part sent and not noted, some not sent."""
+"""``tocsin`` that is killed in a replay: some is sent and noted, some sent and not noted, some not sent."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from tests.admin import admin_of
 from tests.configured_kafka import AUTHORIZER, configured_kafka
 from tests.integration.acls import add_rules, deny, remove_rules, rule
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
-from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
+from tests.integration.worker_process import BOUND_S, PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -158,7 +158,7 @@ async def test_missing_topics_are_created_where_nothing_was_committed(deployment
 async def test_a_changelog_with_fewer_partitions_than_slices_is_refused(deployment: Deployment) -> None:
     settings = deployment.settings
     changelog = settings.internal_topic("partial-counts-changelog")
-    assert (await self_check(settings)).slices == PARTITIONS
+    assert (await self_check(settings, timeout_s=BOUND_S)).slices == PARTITIONS
     await delete(settings, changelog)
     await create(settings, changelog, PARTITIONS - 1)
     worker = deployment.worker()
