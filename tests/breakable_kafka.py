@@ -14,7 +14,8 @@ from tocsin.local_kafka.config import load_cluster, save_cluster
 from tocsin.local_kafka.process import BrokerProcess
 
 
-def _is_frozen(pid: int) -> bool:
+def is_frozen(pid: int) -> bool:
+    """Whether each thread of a process that was sent SIGSTOP stands still."""
     states = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
@@ -41,7 +42,7 @@ class BreakableKafka(LocalKafka):
         process = self._running(broker)
         process.send(signal.SIGSTOP)
         until = time.monotonic() + 30.0
-        while (pid := process.pid()) is not None and not _is_frozen(pid):
+        while (pid := process.pid()) is not None and not is_frozen(pid):
             if time.monotonic() > until:
                 raise LocalKafkaError(f"Broker {broker} still runs after SIGSTOP.")
             time.sleep(0.01)

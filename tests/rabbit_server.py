@@ -21,6 +21,7 @@ import pytest
 import trustme
 
 from tests import children
+from tests.breakable_kafka import is_frozen
 from tests.debian_packages import NotToBeHadError, unpacked
 from tests.ports import free_port, free_ports
 
@@ -135,9 +136,13 @@ class RabbitServer:
         self._server.wait()
 
     def pause(self) -> None:
-        """Let it hang."""
+        """Let it hang; returns when each of its threads stands still."""
         assert self._server is not None
         self._server.send_signal(signal.SIGSTOP)
+        until = time.monotonic() + _START_S
+        while not is_frozen(self._server.pid):
+            assert time.monotonic() < until, "RabbitMQ still runs after SIGSTOP"
+            time.sleep(_POLL_S)
 
     def resume(self) -> None:
         """Let it go on."""
