@@ -126,7 +126,8 @@ async def items_of(client: aiohttp.ClientSession, path: str, name: str = "items"
     """What is listed there; nothing while Kafka does not answer in time, as on a busy machine."""
     async with client.get(path) as answer:
         assert answer.status in {200, 503}
-        return (await answer.json())[name] if answer.status == 200 else []
+        found: list[Any] = (await answer.json())[name] if answer.status == 200 else []
+        return found
 
 
 @pytest.mark.parametrize("which", ["worker", "web"])

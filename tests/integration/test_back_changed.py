@@ -27,7 +27,7 @@ async def reads(worker: Worker, number: int) -> None:
 
     async def is_so() -> bool:
         status, body = await asyncio.to_thread(worker.get, "/readyz")
-        return status == 200 and json.loads(body)["details"]["sources"] == number
+        return status == 200 and bool(json.loads(body)["details"]["sources"] == number)
 
     await eventually(f"{number} sources are read", is_so)
 

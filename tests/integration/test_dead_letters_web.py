@@ -71,7 +71,7 @@ async def has(client: aiohttp.ClientSession, number: int) -> bool:
     """Whether so many are listed; 503 says that Kafka did not answer in time, as on a busy machine."""
     async with client.get("/api/v1/dead-letters") as answer:
         assert answer.status in {200, 503}, await answer.text()
-        return answer.status == 200 and (await answer.json())["listed"] == number
+        return answer.status == 200 and bool((await answer.json())["listed"] == number)
 
 
 async def sign_in(client: aiohttp.ClientSession, token: str) -> None:

@@ -95,7 +95,8 @@ async def test_a_broker_is_given_more_time_where_nobody_tries_again(monkeypatch:
 
     monkeypatch.setattr(admin, "try_broker", refused)
     settings = load_settings(brokers="a:1")
-    for more in ({}, {"attempt_s": admin.COMMAND_ATTEMPT_S}, {"attempt_s": 60.0}):
+    given: list[dict[str, float]] = [{}, {"attempt_s": admin.COMMAND_ATTEMPT_S}, {"attempt_s": 60.0}]
+    for more in given:
         with pytest.raises(BrokersAwayError, match="refuses connections"):
             async with admin_client(settings, timeout_s=20, **more):
                 pass
