@@ -8,12 +8,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from tests.shared_kafka import START_S
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
 from tocsin.local_kafka.config import load_cluster, save_cluster
 from tocsin.local_kafka.process import BrokerProcess
 
 
-def _is_frozen(pid: int) -> bool:
+def is_frozen(pid: int) -> bool:
+    """Whether each thread of a process that was sent SIGSTOP stands still."""
     states = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
@@ -40,7 +42,7 @@ class BreakableKafka(LocalKafka):
         process = self._running(broker)
         process.send(signal.SIGSTOP)
         until = time.monotonic() + 30.0
-        while (pid := process.pid()) is not None and not _is_frozen(pid):
+        while (pid := process.pid()) is not None and not is_frozen(pid):
             if time.monotonic() > until:
                 raise LocalKafkaError(f"Broker {broker} still runs after SIGSTOP.")
             time.sleep(0.01)
@@ -49,7 +51,7 @@ class BreakableKafka(LocalKafka):
         """Let a paused broker go on."""
         self._running(broker).send(signal.SIGCONT)
 
-    def restart_broker(self, broker: int = 1, timeout: float = 90.0) -> None:
+    def restart_broker(self, broker: int = 1, timeout: float = START_S) -> None:
         """Start a broker again at its old port, after an orderly stop when it runs.
 
         Returns when it answers, and the brokers that run are known to it.
@@ -63,7 +65,7 @@ class BreakableKafka(LocalKafka):
             self._launch(cluster, broker, java)
             self._wait_until_answering(cluster, [broker], timeout)
 
-    def move(self, timeout: float = 90.0) -> str:
+    def move(self, timeout: float = START_S) -> str:
         """Stop the brokers, and start them at other ports with the same data; returns the new addresses.
 
         Nobody listens at the old ones meanwhile or later, unless somebody takes them.
@@ -87,7 +89,7 @@ class BreakableKafka(LocalKafka):
         """Delete all data, and start as a new cluster at the same addresses."""
         self._port = int(self.bootstrap.partition(",")[0].rpartition(":")[2])
         self.throw_away()
-        self.start(timeout=90.0)
+        self.start(timeout=START_S)
 
     def _running(self, broker: int) -> BrokerProcess:
         process = self._process(broker)

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.formatted_kafka import FormattedKafka
-from tests.shared_kafka import START_S
-from tocsin.local_kafka import cluster as local_kafka
+from tests.shared_kafka import NEVER_KILLED, START_S, more_properties
 from tocsin.local_kafka.cluster import Cluster, LocalKafka
 from tocsin.local_kafka.process import SHORT_LIFE
 
@@ -25,22 +22,14 @@ AUTHORIZER = {
 def configured_kafka(
     data_dir: Path, properties: Callable[[Cluster], Mapping[str, str]]
 ) -> Iterator[LocalKafka]:
-    """Start it, and throw it away in the end.
+    """Start it, and throw it away in the end. Nobody kills it meanwhile.
 
     Args:
         data_dir: for its data.
         properties: of a broker, by what its cluster is like.
     """
-    write = local_kafka.write_broker_files
-
-    def write_more(folder: Path, cluster: Cluster, number: int) -> None:
-        write(folder, cluster, number)
-        with (folder / "server.properties").open("a", encoding="utf-8") as file:
-            file.writelines(f"{name}={value}\n" for name, value in properties(cluster).items())
-
     local = FormattedKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local_kafka, "write_broker_files", write_more)
+    with more_properties(lambda cluster: {**NEVER_KILLED, **properties(cluster)}):
         local.start(timeout=START_S)
     try:
         yield local

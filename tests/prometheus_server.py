@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import orjson
 
 from tests import children
 from tests.debian_packages import unpacked
+from tests.ports import free_port
 
 _START_S = 120.0
 _POLL_S = 0.1
@@ -42,7 +42,7 @@ def promtool(*arguments: str | Path, given: str | None = None) -> str:
 
 
 class PrometheusServer:
-    """One that scrapes every half second, and ends with this process.
+    """One that scrapes every two seconds, and ends with this process.
 
     Args:
         folder: for its data; made when missing.
@@ -53,13 +53,11 @@ class PrometheusServer:
     def __init__(self, folder: Path, targets: Sequence[str], rules: Sequence[Path] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            self._port = held.getsockname()[1]
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        # JSON is YAML.
+        # JSON is YAML. What does not answer in time counts as gone: a busy machine needs more than a moment.
         config = {
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
             "rule_files": [str(file) for file in rules],
             "scrape_configs": [{"job_name": "tocsin", "static_configs": [{"targets": list(targets)}]}],
         }

@@ -21,7 +21,9 @@ import pytest
 import trustme
 
 from tests import children
+from tests.breakable_kafka import is_frozen
 from tests.debian_packages import NotToBeHadError, unpacked
+from tests.ports import free_port, free_ports
 
 _PACKAGES = (
     "rabbitmq-server",
@@ -136,9 +138,13 @@ class RabbitServer:
         self._server.wait()
 
     def pause(self) -> None:
-        """Let it hang."""
+        """Let it hang; returns when each of its threads stands still."""
         assert self._server is not None
         self._server.send_signal(signal.SIGSTOP)
+        until = time.monotonic() + _START_S
+        while not is_frozen(self._server.pid):
+            assert time.monotonic() < until, "RabbitMQ still runs after SIGSTOP"
+            time.sleep(_POLL_S)
 
     def resume(self) -> None:
         """Let it go on."""
@@ -195,18 +201,6 @@ def in_own_loop(routine: Any) -> Any:
     return result[0]
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports of loopback that nobody uses just now."""
-    held = [socket.socket() for _ in range(number)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
-
-
 @pytest.fixture(scope="session")
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
     """A running RabbitMQ; tests that share it name their exchanges and topics by ``unique``."""
@@ -246,7 +240,7 @@ def speaking_tls(folder: Path) -> tuple[int, tuple[str, ...]]:
     issued = authority.issue_cert("127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     issued.private_key_pem.write_to_path(folder / "key.pem")
-    (port,) = free_ports(1)
+    port = free_port()
     return port, (
         f"listeners.ssl.1 = 127.0.0.1:{port}",
         f"ssl_options.cacertfile = {folder}/ca.pem",

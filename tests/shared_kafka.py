@@ -10,17 +10,20 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from tests.paths import ROOT
-from tocsin.local_kafka.cluster import LocalKafka
+from tocsin.local_kafka import cluster as local_kafka
+from tocsin.local_kafka.cluster import Cluster, LocalKafka
 from tocsin.local_kafka.process import SHORT_LIFE
 
 #: Seconds for a broker to answer: several start at once, and the machine may be busy with other things.
 START_S = 300.0
+#: Of a broker that nobody kills and starts again: a busy machine may keep it from saying that it lives.
+NEVER_KILLED = {"broker.session.timeout.ms": "60000"}
 _UP = b"up\n"
 #: Those that this process started: kept, so that they are not waited for as lost children.
 _KEEPERS: list[subprocess.Popen[bytes]] = []
@@ -76,13 +79,35 @@ def _start_keeper(folder: Path) -> subprocess.Popen[bytes]:
     raise RuntimeError(f"The Kafka of the tests did not start: {(folder / 'keeper.log').read_text()}")
 
 
+@contextmanager
+def more_properties(properties: Callable[[Cluster], Mapping[str, object]]) -> Iterator[None]:
+    """Give more lines to the properties of brokers that are started meanwhile, or others in their place.
+
+    Args:
+        properties: of a broker, by what its cluster is like.
+    """
+    write = local_kafka.write_broker_files
+
+    def write_more(folder: Path, cluster: Cluster, broker: int) -> None:
+        write(folder, cluster, broker)
+        with (folder / "server.properties").open("a", encoding="utf-8") as file:
+            file.writelines(f"{name}={value}\n" for name, value in properties(cluster).items())
+
+    local_kafka.write_broker_files = write_more
+    try:
+        yield
+    finally:
+        local_kafka.write_broker_files = write
+
+
 def _keep(folder: Path, out: IO[bytes]) -> None:
     """Run a broker until nobody uses it."""
     with (folder / "keeper.lock").open("wb") as mine, (folder / "users.lock").open("wb") as users:
         fcntl.flock(mine, fcntl.LOCK_EX)
         local = LocalKafka(folder / "data", die_with_parent=True, jvm_options=SHORT_LIFE)
         try:
-            local.start(timeout=START_S)
+            with more_properties(lambda _: NEVER_KILLED):
+                local.start(timeout=START_S)
             out.write(_UP)
             out.flush()
             fcntl.flock(users, fcntl.LOCK_EX)

@@ -30,6 +30,8 @@ from streams.upstream.clients import AdminClient, client_of, try_broker
 
 _log = logging.getLogger(__name__)
 _ATTEMPT_S = 5.0
+#: The same for commands, which try once: a broker that is just busy answers within that.
+COMMAND_ATTEMPT_S = 10.0
 _RETRY_S = 0.5
 
 
@@ -52,7 +54,7 @@ class Failure:
 
 @asynccontextmanager
 async def admin_client(
-    settings: Settings, timeout_s: float = 10.0, patience_s: float = 0.0
+    settings: Settings, timeout_s: float = 10.0, patience_s: float = 0.0, attempt_s: float = _ATTEMPT_S
 ) -> AsyncIterator[AIOKafkaAdminClient]:
     """A started admin client; any Kafka error inside becomes a ConfigurationError.
 
@@ -62,12 +64,13 @@ async def admin_client(
         settings: addresses and credentials.
         timeout_s: limit of each request.
         patience_s: how long brokers that do not answer yet are tried again, for a start at the same time.
+        attempt_s: how long a broker may take for a connection; one that refuses it does so at once.
 
     Raises:
         ConfigurationError: no broker can be used, with the addresses and the reason.
     """
     options = client_options(settings)
-    address = await _first_usable(settings, options, min(timeout_s, _ATTEMPT_S), patience_s)
+    address = await _first_usable(settings, options, min(timeout_s, attempt_s), patience_s)
     # aiokafka tries one after the other and waits for each: begin with the one that has just answered.
     options["bootstrap_servers"] = sorted(settings.broker_list, key=lambda other: other != address)
     admin = AdminClient(

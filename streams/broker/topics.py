@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 
-from streams.broker.admin import admin_client
+from streams.broker.admin import COMMAND_ATTEMPT_S, admin_client
 from streams.broker.lost_state import find_lost_state
 from streams.broker.slices import kept_slices
 from streams.broker.topic_plan import TopicSpec, planned_topics
@@ -79,7 +79,7 @@ async def apply_topics(settings: Settings) -> list[str]:
     Raises:
         ConfigurationError: brokers cannot be used, or do not let the topics be created.
     """
-    async with admin_client(settings) as admin:
+    async with admin_client(settings, attempt_s=COMMAND_ATTEMPT_S) as admin:
         return (await ensure_topics(admin, settings, create=True)).created
 
 
@@ -89,7 +89,7 @@ async def check_topics(settings: Settings) -> list[TopicProblem]:
     Raises:
         ConfigurationError: no broker can be used.
     """
-    async with admin_client(settings) as admin:
+    async with admin_client(settings, attempt_s=COMMAND_ATTEMPT_S) as admin:
         plan, found, _ = await _plan(admin, settings)
         lost = await find_lost_state(admin, settings)
         gone = {problem.topic for problem in lost}

@@ -122,10 +122,12 @@ async def hostile(
         yield served
 
 
-async def body_of(client: aiohttp.ClientSession, path: str) -> Any:
+async def items_of(client: aiohttp.ClientSession, path: str, name: str = "items") -> list[Any]:
+    """What is listed there; nothing while Kafka does not answer in time, as on a busy machine."""
     async with client.get(path) as answer:
-        assert answer.status == 200
-        return await answer.json()
+        assert answer.status in {200, 503}
+        found: list[Any] = (await answer.json())[name] if answer.status == 200 else []
+        return found
 
 
 @pytest.mark.parametrize("which", ["worker", "web"])
@@ -142,15 +144,16 @@ async def test_nothing_of_hostile_records_runs_or_is_hidden(
         paths = ["", "counts", "alerts", "flow", "dead-letters"]
 
         async def all_are_there() -> bool:
-            alerts = await body_of(client, "api/v1/alerts?limit=100")
-            workers = await body_of(client, "api/v1/workers")
-            letters = await body_of(client, "api/v1/dead-letters")
-            ok = len(workers["workers"]) == 1 + len(TEXTS)
-            return ok and len(alerts["items"]) == number and len(letters["items"]) >= 2 * len(TEXTS) - 1
+            alerts = await items_of(client, "api/v1/alerts?limit=100")
+            workers = await items_of(client, "api/v1/workers", "workers")
+            letters = await items_of(client, "api/v1/dead-letters")
+            ok = len(workers) == 1 + len(TEXTS)
+            return ok and len(alerts) == number and len(letters) >= 2 * len(TEXTS) - 1
 
         await eventually("all that was written is shown", all_are_there)
-        alerts = await body_of(client, "api/v1/alerts?limit=100")
-        paths += [each["link"].lstrip("/") for each in alerts["items"]]
+        alerts = await items_of(client, "api/v1/alerts?limit=100")
+        assert len(alerts) == number
+        paths += [each["link"].lstrip("/") for each in alerts]
         for path in ("api/v1/workers", "api/v1/dead-letters", "metrics"):
             async with client.get(path) as given:
                 assert given.status == 200

@@ -18,7 +18,7 @@ from streams.archive.replay import ArchiveFiles
 from streams.settings import Settings
 from tests import children
 from tests.integration.reading import committed_offsets, end_offsets, notification_topics, read_all
-from tests.integration.worker_process import BOUND_S, SHORT_SESSION_TIMEOUT_S, Deployment, Worker, eventually
+from tests.integration.worker_process import BOUND_S, SESSION_TIMEOUT_S, Deployment, Worker, eventually
 from tests.integration.writing import writer
 from tests.paths import ROOT
 
@@ -34,6 +34,7 @@ def archiver(
     instance: bool = False,
     command: Sequence[str] = ("tocsin", "archive"),
     port: int = 0,
+    session_s: int = SESSION_TIMEOUT_S,
 ) -> Worker:
     """An archiver that is not started yet; its ready file is beside the folder.
 
@@ -45,10 +46,11 @@ def archiver(
         instance: whether the name is its instance id too: killed, it has its partitions back at once.
         command: module, and arguments before these.
         port: of its probes and metrics; 0 for any that is free.
+        session_s: seconds after which it is given up, when it is killed and has no instance id.
     """
     ready_file = str(folder.with_suffix(f".{name}"))
     whole = [*command, str(folder), "--ready-file", ready_file, *options]
-    values = {"session_timeout_s": f"{SHORT_SESSION_TIMEOUT_S}", "archive_port": str(port)} | (
+    values = {"session_timeout_s": f"{session_s}", "archive_port": str(port)} | (
         {"instance_id": name} if instance else {}
     )
     return deployment.worker(name, command=whole, **values)

@@ -21,7 +21,7 @@ from tests.integration.archiving import (
     published,
     ready,
 )
-from tests.integration.worker_process import Deployment, eventually
+from tests.integration.worker_process import SHORT_SESSION_TIMEOUT_S, Deployment, eventually
 from tests.integration.writing import made_load, writer
 
 pytestmark = pytest.mark.kafka
@@ -43,7 +43,14 @@ async def test_killed_under_load_the_files_hold_what_the_topics_do(
         await out.raw(odd, _ODD, [("h", _ODD), ("h", b"text"), ("none", None)], key=_ODD)  # type: ignore[list-item]
         await out.raw(odd, None)
         archivers = [
-            archiver(deployment, folder, name, "--roll-mib", "0.05", instance=name == "a").start()
+            archiver(
+                deployment,
+                folder,
+                name,
+                *("--roll-mib", "0.05"),
+                instance=name == "a",
+                session_s=SHORT_SESSION_TIMEOUT_S,
+            ).start()
             for name in "ab"
         ]
         async with out.steadily(made_load(seed=3)):

@@ -102,8 +102,8 @@ async def test_counts_say_how_old_they_are_while_a_broker_is_frozen(
         await out.made(islice(made_load(seed=34), 1000))
         await counts.reach(out.published.counts)
     await eventually("all is read", lambda: body_of(worker, "/api/v1/counts")["complete"] is True)
-    frozen_at = time.time()
     await asyncio.to_thread(own_kafka.pause)
+    frozen_at = time.time()
     try:
         until = frozen_at + FROZEN_S
         while time.time() < until:

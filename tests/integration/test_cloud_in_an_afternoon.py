@@ -23,7 +23,8 @@ from tests import children, leash
 from tests.integration.forwards import read_forwards
 from tests.integration.reading import Counts, public_counts
 from tests.integration.worker_process import BOUND_S, ROOT, Deployment, eventually
-from tests.rabbit_server import RabbitServer, free_ports, in_own_loop, rabbit
+from tests.ports import free_ports
+from tests.rabbit_server import RabbitServer, in_own_loop, rabbit
 from tests.websub import flask_websub_hub, subscriber
 
 __all__ = ["rabbit"]

@@ -140,7 +140,7 @@ async def test_stock_aiokafka_never_gets_past_it(file_kafka: LocalKafka, unique:
     consumer.assign([TopicPartition(unique, 0)])
     consumer.seek(TopicPartition(unique, 0), SIZE)
     with pytest.raises(CorruptRecordException):
-        await consumer.getmany(timeout_ms=10_000)
+        await consumer.getmany(timeout_ms=int(1000 * BOUND_S))
     assert await consumer.position(TopicPartition(unique, 0)) == SIZE
     await consumer.stop()
 

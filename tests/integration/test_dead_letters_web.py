@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer
 from faust.types import TP
 
 from streams.broker.topics import apply_topics
@@ -68,7 +68,10 @@ async def letters_of(client: aiohttp.ClientSession, **asked: str) -> dict[str, o
 
 
 async def has(client: aiohttp.ClientSession, number: int) -> bool:
-    return (await letters_of(client))["listed"] == number
+    """Whether so many are listed; 503 says that Kafka did not answer in time, as on a busy machine."""
+    async with client.get("/api/v1/dead-letters") as answer:
+        assert answer.status in {200, 503}, await answer.text()
+        return answer.status == 200 and bool((await answer.json())["listed"] == number)
 
 
 async def sign_in(client: aiohttp.ClientSession, token: str) -> None:
@@ -236,20 +239,6 @@ async def test_a_topic_that_is_not_there_is_told_in_a_sentence(deployment: Deplo
     await source.stop()
 
 
-@asynccontextmanager
-async def watched(settings: Settings, topic: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-    """A function that tells quickly how many records were ever written to a topic."""
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=settings.brokers, enable_auto_commit=False)
-    await consumer.start()
-    places = list(consumer.assignment())
-
-    async def end_of() -> int:
-        return sum((await consumer.end_offsets(places)).values())
-
-    yield end_of
-    await consumer.stop()
-
-
 async def sends_of(settings: Settings, topic: str) -> Counter[str]:
     """How often each dead letter was sent again."""
     return Counter(
@@ -276,19 +265,14 @@ async def test_a_worker_killed_in_a_replay_loses_nothing_and_repeats_each_once_a
         await eventually("all are dead letters", lambda: has(client, number))
     await strict.stop()
     deployment.configure(max_event_type_length="400")
-    lenient = deployment.worker("lenient").start()
+    killed = deployment.worker("lenient", command=["tests.integration.killed_replayer", "worker"]).start()
     web = deployment.worker("web", command=WEB).start()
     source = LatestDeadLetters(settings)
-    async with client_of(lenient) as client, client_of(web) as other, watched(settings, topic) as end_of:
-        before = await end_of()
-        asked = asyncio.create_task(
-            client.post("/api/v1/dead-letters/replay", json={"all": True}, headers=headers)
-        )
-        while await end_of() == before:
-            assert not asked.done(), "it was over before it could be killed"
-        lenient.kill()
+    async with client_of(killed) as client, client_of(web) as other:
         with pytest.raises(aiohttp.ClientError):
-            await asked
+            for _ in range(10):  # again where it was cut short, as on a busy machine
+                await client.post("/api/v1/dead-letters/replay", json={"all": True}, headers=headers)
+        assert await killed.ended() == -signal.SIGKILL
         sent = await sends_of(settings, topic)
         assert 0 < len(sent) < number, "it was killed on the way"
         # Those that are noted are told so; the others are new, and are sent by another process.
@@ -296,9 +280,17 @@ async def test_a_worker_killed_in_a_replay_loses_nothing_and_repeats_each_once_a
         assert set(states) <= {"new", "replayed"}
         assert states.total() == number
         assert states["replayed"] <= len(sent)
-        async with other.post("/api/v1/dead-letters/replay", json={"all": True}, headers=headers) as answer:
-            done = await answer.json()
-        assert (done["replayed"], done["failed"], done["left_out"]) == (states["new"], 0, states["replayed"])
+        done = 0
+        while done < states["new"]:
+            # Again where it was cut short, as on a busy machine.
+            async with other.post(
+                "/api/v1/dead-letters/replay", json={"all": True}, headers=headers
+            ) as answer:
+                found = await answer.json()
+            assert (found["failed"], found["left_out"]) == (0, states["replayed"] + done)
+            assert found["replayed"] > 0
+            done += found["replayed"]
+        assert done == states["new"]
         sent = await sends_of(settings, topic)
         assert len(sent) == number
         assert max(sent.values()) <= 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import urllib.request
@@ -23,6 +22,7 @@ from tests.integration.test_publishing import create, read
 from tests.integration.test_rabbit_driver import drained
 from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
+from tests.ports import free_port
 from tests.rabbit_server import rabbit
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -169,9 +169,7 @@ def answered(folder: Path, arguments: list[str], command: list[str]) -> tuple[in
     """
     head = f"sys.argv = ['service', *{arguments!r}]\n{NOTIFIER}"
     (folder / "service.py").write_text(_APP.format(notifier=head))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     environment = os.environ | {"PYTHONPATH": f"{folder}:{ROOT}"}
     said = folder / "log"
     with said.open("wb") as log:

@@ -16,6 +16,7 @@ from streams.notifications import Priority, encode
 from tests.integration.forwards import read_forwards
 from tests.integration.worker_process import Deployment, Worker, eventually
 from tests.integration.writing import Writer, writer
+from tests.ports import free_port
 from tests.websub import flask_websub_hub, listening, subscriber
 
 pytestmark = pytest.mark.kafka
@@ -58,11 +59,12 @@ def pings(worker: Worker, result: str) -> int:
 
 
 async def test_a_subscriber_gets_what_was_published_through_a_hub(
-    deployment: Deployment, tmp_path: Path, unused_tcp_port: int, record_property: pytest.RecordProperty
+    deployment: Deployment, tmp_path: Path, record_property: pytest.RecordProperty
 ) -> None:
     settings = deployment.settings
     topic = settings.notification_topic(Priority.INFO)
-    feed_url = f"http://127.0.0.1:{unused_tcp_port}"
+    port = free_port()
+    feed_url = f"http://127.0.0.1:{port}"
     with flask_websub_hub(tmp_path) as hub:
         # As docs/ways.md has it: what nova says of instances is INFO.
         deployment.configure(
@@ -71,7 +73,7 @@ async def test_a_subscriber_gets_what_was_published_through_a_hub(
             feed_hub=hub,
             feed_url=feed_url,
         )
-        worker = await deployment.worker(web_port=str(unused_tcp_port)).start().ready()
+        worker = await deployment.worker(web_port=str(port)).start().ready()
         async with writer(settings) as out, subscriber() as reader, aiohttp.ClientSession() as client:
             # The subscriber finds the hub and the feed's own address in the feed, and there alone.
             async with client.get(f"{feed_url}/feeds/events/{PATTERN}.atom") as answer:

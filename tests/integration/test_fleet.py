@@ -15,7 +15,6 @@ pytestmark = pytest.mark.kafka
 
 async def test_every_process_shows_all_workers_and_what_became_of_them(deployment: Deployment) -> None:
     await apply_topics(deployment.settings)
-    deployment.configure(session_timeout_s="6")
     one = deployment.worker("one", instance_id="worker-one").start()
     two = deployment.worker("two").start()
     web = deployment.worker("web", command=WEB).start()

@@ -28,6 +28,7 @@ from tests.breakable_kafka import BreakableKafka
 from tests.integration.worker_process import BOUND_S
 from tests.kafka_fixture import processes_of, wait_until_gone
 from tests.paths import ROOT
+from tests.shared_kafka import START_S
 from tocsin.local_kafka import config as kafka_config
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
 from tocsin.local_kafka.jars import cache_dir
@@ -144,7 +145,7 @@ async def test_allows_sessions_of_one_second(kafka: LocalKafka, unique: str) -> 
 async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique: str) -> None:
     first = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     assert first.status().state == "stopped"
-    address = first.start()
+    address = first.start(timeout=START_S)
     assert first.status().state == "running"
     await _create_topic(address, unique)
     await _produce(address, unique, [b"before the stop"])
@@ -156,11 +157,11 @@ async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique
         await _consume(address, unique, 1)
 
     second = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
-    assert second.start() == address
+    assert second.start(timeout=START_S) == address
     await _produce(address, unique, [b"before the kill"])
     second.kill()
     assert second.status().state == "stopped"
-    assert second.start() == address
+    assert second.start(timeout=START_S) == address
     assert await _consume(address, unique, 2) == [b"before the stop", b"before the kill"]
 
     second.reset()
@@ -170,23 +171,23 @@ async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique
 
 def test_start_is_idempotent_and_refuses_another_shape(data_dir: Path) -> None:
     first = LocalKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
-    address = first.start()
+    address = first.start(timeout=START_S)
     pid = first.status().brokers[0].pid
 
     other = LocalKafka(data_dir)
-    assert other.start() == address
+    assert other.start(timeout=START_S) == address
     assert other.status().brokers[0].pid == pid
     with pytest.raises(ConfigurationError, match=r"was made with 1 broker\(s\), not 2"):
-        LocalKafka(data_dir, brokers=2).start()
+        LocalKafka(data_dir, brokers=2).start(timeout=START_S)
     with pytest.raises(ConfigurationError, match="already runs at"):
-        LocalKafka(data_dir, port=int(address.rpartition(":")[2]) + 1).start()
+        LocalKafka(data_dir, port=int(address.rpartition(":")[2]) + 1).start(timeout=START_S)
     assert first.status().state == "running"
 
 
 def test_status_as_json(data_dir: Path) -> None:
     ended = _tocsin("status", "--json", "--data-dir", str(data_dir), cwd=data_dir.parent)
     assert (ended.returncode, orjson.loads(ended.stdout)["brokers"]) == (1, [])
-    address = LocalKafka(data_dir, jvm_options=SHORT_LIFE).start()
+    address = LocalKafka(data_dir, jvm_options=SHORT_LIFE).start(timeout=START_S)
     ended = _tocsin("status", "--json", "--data-dir", str(data_dir), cwd=data_dir.parent)
     assert ended.returncode == 0
     found = orjson.loads(ended.stdout)
@@ -198,11 +199,11 @@ def test_status_as_json(data_dir: Path) -> None:
 
 def test_a_paused_broker_does_not_answer_until_it_is_resumed(data_dir: Path) -> None:
     local = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
-    local.start()
+    local.start(timeout=START_S)
     local.pause()
     assert local.status().state == "partial"
     local.resume()
-    assert local.start() == local.bootstrap  # waits until it answers again
+    assert local.start(timeout=START_S) == local.bootstrap  # waits until it answers again
     # One that was paused for long is given up by the controller then, until it has said that it lives.
     until = time.monotonic() + BOUND_S
     while local.status().state != "running":
@@ -215,7 +216,7 @@ def test_a_paused_broker_does_not_answer_until_it_is_resumed(data_dir: Path) -> 
 
 def test_a_stale_pid_is_survived_and_its_new_owner_is_left_alone(data_dir: Path) -> None:
     local = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
-    address = local.start()
+    address = local.start(timeout=START_S)
     local.kill()
     # As after a crash of the machine: the pid is now that of a process that we know well.
     bystander = os.getpid()
@@ -225,14 +226,14 @@ def test_a_stale_pid_is_survived_and_its_new_owner_is_left_alone(data_dir: Path)
     local.stop()
     assert psutil.pid_exists(bystander)
     pid_file.write_text("not JSON")
-    assert local.start() == address
+    assert local.start(timeout=START_S) == address
 
 
 def test_a_given_port_in_use_is_named(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(LocalKafkaError, match=f"^Port {port} is in use by another program;"):
-            LocalKafka(data_dir, port=port).start()
+            LocalKafka(data_dir, port=port).start(timeout=START_S)
         assert processes_of(data_dir) == []
 
 
@@ -249,7 +250,7 @@ def test_a_port_that_is_snatched_after_the_look_is_replaced(
             lambda wanted: (wanted == port and next(lies, False)) or really_free(wanted),
         )
         local = LocalKafka(data_dir, preferred_port=port, die_with_parent=True, jvm_options=SHORT_LIFE)
-        address = local.start()
+        address = local.start(timeout=START_S)
         assert next(lies, None) is None
         assert address != f"127.0.0.1:{port}"
         assert local.status().state == "running"
@@ -259,7 +260,7 @@ def test_an_id_that_begins_with_a_dash_is_no_option(data_dir: Path, monkeypatch:
     dash = uuid.UUID(bytes=b"\xf8" + bytes(15))
     monkeypatch.setattr(kafka_config.uuid, "uuid4", lambda: dash)
     local = LocalKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
-    local.start()
+    local.start(timeout=START_S)
     assert json.loads((data_dir / "cluster.json").read_text())["cluster_id"].startswith("-")
     assert local.status().state == "running"
 
@@ -276,7 +277,7 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 def test_data_of_another_cluster_are_named_in_the_error(data_dir: Path) -> None:
     local = LocalKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
-    local.start()
+    local.start(timeout=START_S)
     local.stop()
     description = json.loads((data_dir / "cluster.json").read_text())
     meta = data_dir / "broker-1" / "data" / "meta.properties"
@@ -285,14 +286,14 @@ def test_data_of_another_cluster_are_named_in_the_error(data_dir: Path) -> None:
     )
     # Kafka itself would start with that; but it is not the cluster that the folder describes.
     with pytest.raises(ConfigurationError, match="are those of another cluster"):
-        local.start()
+        local.start(timeout=START_S)
     assert processes_of(data_dir) == []
 
 
 def test_a_broker_dies_with_the_process_that_said_so(data_dir: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tocsin.local_kafka.cluster import LocalKafka\n"
-        "LocalKafka(Path(sys.argv[1]), die_with_parent=True).start()\n"
+        f"LocalKafka(Path(sys.argv[1]), die_with_parent=True).start(timeout={START_S})\n"
         "print('up', flush=True); sys.stdin.read()"
     )
     parent = children.start(
@@ -345,13 +346,13 @@ def test_command_without_java_and_with_an_empty_home(tmp_path: Path, watched_dat
 
 async def test_three_brokers_lose_one_and_go_on(data_dir: Path, unique: str) -> None:
     local = BreakableKafka(data_dir, brokers=3, die_with_parent=True, jvm_options=SHORT_LIFE)
-    address = local.start()
+    address = local.start(timeout=START_S)
     assert len(address.split(",")) == 3
     await _create_topic(address, unique, replicas=3)
     await _produce(address, unique, [b"all three"])
     local.kill(2)
     assert local.status().state == "partial"
     await _produce(address, unique, [b"two of three"])
-    local.restart_broker(2)
+    local.restart_broker(2, timeout=START_S)
     assert local.status().state == "running"
     assert await _consume(address, unique, 2) == [b"all three", b"two of three"]

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from streams.notifications import Priority
 from tests.admin import admin_of
 from tests.integration.reading import (
     check_counts_at_rest,
+    committed_offsets,
     counts_at_rest,
     end_offsets,
     public_counts,
@@ -45,8 +47,20 @@ async def main_pool_away_for_a_day(deployment: Deployment, command: list[str] | 
         sent = sum((await end_offsets(settings.brokers, settings.internal_topic("partials"))).values())
         await out.made(made_load(seed=42, count=4000))
 
+        # What lies in the group of the pool.
+        group_id = settings.model_copy(update={"pool": "urgent"}).group_id
+        of_urgent = settings.model_copy(update={"app_id": group_id})
+        topics = [settings.notification_topic(each) for each in (Priority.CRITICAL, Priority.ERROR)]
+
+        async def all_handled() -> bool:
+            ends = await end_offsets(settings.brokers, *topics)
+            committed = await committed_offsets(of_urgent)
+            return all(committed.get(place, 0) == end for place, end in ends.items())
+
+        await eventually("the urgent pool has committed the ends", all_handled)
+
         async def all_sent() -> bool:
-            # Nothing is left to send when the urgent pool has been quiet for some flushes.
+            # Nothing is left to send when it has been quiet for some flushes as well.
             await asyncio.sleep(4.0)
             nonlocal sent
             before = sent

@@ -139,7 +139,7 @@ async def test_raised_while_no_worker_runs(deployment: Deployment, which: str) -
         await worker.start().ready()
         if which != "those that hold counts":
             await out.spread_over(MORE)
-        assert sources(worker) == out.partitions * len(settings.priorities)
+        await read_together(out.partitions * len(settings.priorities), worker)
         problems = await check_topics(settings)
         assert [each for each in problems if each.severity == "error"] == []
         said = [each.topic for each in problems if LEAVE_IT in each.sentence]

@@ -52,7 +52,8 @@ class Run:
             assert self.process.poll() is None
             return len(list(self._told.glob("*[0-9]"))) == self._expected
 
-        await eventually("every test has a worker", all_told)
+        # It starts a Kafka of its own before.
+        await eventually("every test has a worker", all_told, deadline_s=400)
         for told in self._told.iterdir():
             pid, created = told.read_text().split()
             worker = psutil.Process(int(pid))

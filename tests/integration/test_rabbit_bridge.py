@@ -357,6 +357,14 @@ async def test_poison_goes_on_with_its_bytes_and_does_not_come_back(
     assert all(letter.value == huge[: len(letter.value)] for letter in letters)
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bridge that ends waits as long as a busy machine needs: what it gives up lies there twice."""
+    for name in ("_DRAIN_S", "_LAST_S"):
+        monkeypatch.setattr(rabbit_bridge, name, BOUND_S)
+
+
+@pytest.mark.usefixtures("unhurried")
 async def test_end_in_good_order_leaves_each_message_in_one_place(
     rabbit: RabbitServer, deployment: Deployment, unique: str
 ) -> None:

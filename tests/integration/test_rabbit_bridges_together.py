@@ -20,11 +20,11 @@ from streams.outgoing import Outgoing
 from streams.publishing.drivers.rabbit import RabbitDriver
 from streams.publishing.rabbit_urls import rabbit_urls
 from tests.integration.reading import read_all
-from tests.integration.test_rabbit_bridge import bridging, left_in, source_of, topics_of
+from tests.integration.test_rabbit_bridge import bridging, left_in, source_of, topics_of, unhurried
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.rabbit_server import RabbitServer, own_rabbit, rabbit, running
 
-__all__ = ["own_rabbit", "rabbit"]
+__all__ = ["own_rabbit", "rabbit", "unhurried"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("rabbit")]
 
@@ -45,6 +45,7 @@ def hesitant_rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit
         yield server
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])
 async def test_bridges_share_the_queues_and_one_that_ends_leaves_the_rest_to_the_other(
     hesitant_rabbit: RabbitServer, deployment: Deployment, unique: str, queue_type: str

@@ -32,7 +32,7 @@ from tests.admin import admin_of
 from tests.configured_kafka import AUTHORIZER, configured_kafka
 from tests.integration.acls import add_rules, deny, remove_rules, rule
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
-from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
+from tests.integration.worker_process import BOUND_S, PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -158,7 +158,7 @@ async def test_missing_topics_are_created_where_nothing_was_committed(deployment
 async def test_a_changelog_with_fewer_partitions_than_slices_is_refused(deployment: Deployment) -> None:
     settings = deployment.settings
     changelog = settings.internal_topic("partial-counts-changelog")
-    assert (await self_check(settings)).slices == PARTITIONS
+    assert (await self_check(settings, timeout_s=BOUND_S)).slices == PARTITIONS
     await delete(settings, changelog)
     await create(settings, changelog, PARTITIONS - 1)
     worker = deployment.worker()
@@ -303,7 +303,7 @@ async def test_alerts_that_may_not_be_read_are_missing_in_feeds_alone(guarded: D
         return found == status and part in body.decode()
 
     await eventually("the feed says what is missing", lambda: feed_is(503, words))
-    assert (await asyncio.to_thread(worker.get, "/readyz"))[0] == 200
+    await worker.ready()
     await allowed_again(settings, topic)
     await eventually("the feed is there", lambda: feed_is(200, "</feed>"))
     await worker.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -41,9 +40,10 @@ from tests.integration.reading import public_counts
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.integration.writing import made_load, writer
 from tests.paths import ROOT
+from tests.ports import free_ports
 from tests.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoint, token_endpoint, unsecured_token
 from tocsin.local_kafka.cluster import LocalKafka
-from tocsin.local_kafka.config import HOST, Cluster, port_is_free
+from tocsin.local_kafka.config import HOST, Cluster
 
 #: In one process: each one with tests of these would start a broker of its own.
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("sasl")]
@@ -64,12 +64,6 @@ class Guarded:
 
     def address(self, protocol: str) -> str:
         return f"{HOST}:{self.ports[protocol]}"
-
-
-def free_ports(count: int) -> list[int]:
-    # Below those that the system gives to outgoing connections.
-    candidates = random.sample(range(14_000, 15_000), 100)
-    return [port for port in candidates if port_is_free(port)][:count]
 
 
 def write_files(folder: Path) -> None:
@@ -222,9 +216,11 @@ async def test_a_worker_outlives_its_tokens_and_its_connections(
     guarded_kafka: Guarded, deployment: Deployment, endpoint: TokenEndpoint, tmp_path: Path
 ) -> None:
     """Brokers close a connection when the session of its token ends; nothing is lost or counted twice."""
-    endpoint.life_s = 5.0
+    # A worker that starts with a token that has ended is refused: the first ones hold for a slow start.
+    endpoint.life_s = 20.0
     values = secured(guarded_kafka, endpoint, "SASL_PLAINTEXT", "token endpoint", tmp_path)
     worker = await deployment.worker(**values).start().ready()
+    endpoint.life_s = 5.0
     async with writer(deployment.settings) as out, public_counts(deployment.settings) as counts:
         asked = len(endpoint.forms)
         for seed in range(4):
@@ -241,10 +237,10 @@ async def test_a_worker_outlives_its_tokens_and_its_connections(
 async def test_the_token_file_is_read_again_by_a_worker(
     guarded_kafka: Guarded, deployment: Deployment, endpoint: TokenEndpoint, tmp_path: Path
 ) -> None:
-    """The first token is good for seconds; who comes back with it would be refused."""
+    """The first token is good for minutes; who comes back with it would be refused."""
     values = secured(guarded_kafka, endpoint, "SASL_PLAINTEXT", "token file", tmp_path)
     path = Path(values["sasl_oauth_token_file"])
-    path.write_text(unsecured_token(life_s=60))
+    path.write_text(unsecured_token(life_s=300))
     until = time.monotonic() + _SESSION_MS / 1000
     worker = await deployment.worker(**values).start().ready()
     path.write_text(unsecured_token("somebody-else"))
@@ -290,8 +286,9 @@ COMMANDS = {
     "dead-letters list": ["dead-letters", "list"],
     "dead-letters show": ["dead-letters", "show", "0/0"],
     "dead-letters replay": ["dead-letters", "replay", "--all"],
-    "verify": ["verify"],
-    "probe": ["probe", "--seconds", "1"],
+    # They wait for a worker that connects anew again and again.
+    "verify": ["verify", "--wait", "120"],
+    "probe": ["probe", "--seconds", "1", "--wait", "120"],
 }
 
 

@@ -59,7 +59,7 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
 
     await eventually("all is counted", counted)
     # It is no reason not to be ready, and the worker shows itself all the same.
-    assert (await asyncio.to_thread(worker.get, "/readyz"))[0] == 200
+    await worker.ready()
 
     async def own() -> bool:
         answer = await workers_of(worker)
@@ -77,8 +77,15 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
         return answer["trouble"] is None and answer["complete"] and heard(answer) == {"worker-one": True}
 
     await eventually("the worker writes to the new topic", again)
+    written_again = f"The state of this worker is written to {topic} again."
+
+    def each_once() -> bool:
+        # On a busy machine the broker may have been too slow for a row at another time, too.
+        said = worker.log()
+        return said.count(not_written) == said.count(written_again) > 0
+
+    await eventually("each time is said once", each_once)
     log = worker.log()
-    assert log.count(not_written) == 1
     assert log.count(f"There is no topic {topic}") <= 1
     await worker.stop()
     await all_show([web], "the worker is gone", {})

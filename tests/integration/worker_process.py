@@ -17,6 +17,7 @@ import pytest
 from streams.settings import Settings, load_settings
 from tests import children
 from tests.breakable_kafka import BreakableKafka
+from tests.configured_kafka import configured_kafka
 from tests.formatted_kafka import FormattedKafka
 from tests.paths import ROOT
 from tests.shared_kafka import START_S
@@ -239,20 +240,14 @@ def own_kafka(tmp_path: Path) -> Iterator[BreakableKafka]:
 @pytest.fixture(scope="module")
 def file_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     """A broker that no other file uses; its tests of one xdist_group share it, and none of them stops it."""
-    local = FormattedKafka(
-        tmp_path_factory.mktemp("own") / "kafka", die_with_parent=True, jvm_options=SHORT_LIFE
-    )
-    local.start(timeout=START_S)
-    yield local
-    local.throw_away()
+    with configured_kafka(tmp_path_factory.mktemp("own") / "kafka", lambda _: {}) as local:
+        yield local
 
 
 @pytest.fixture
 def file_deployment(file_kafka: LocalKafka, unique: str, tmp_path: Path) -> Iterator[Deployment]:
     """Topics and a consumer group of this test's own on the broker of its file."""
-    for made in _deployed(file_kafka, unique, tmp_path):
-        made.configure(session_timeout_s=f"{SHORT_SESSION_TIMEOUT_S}")
-        yield made
+    yield from _deployed(file_kafka, unique, tmp_path)
 
 
 @pytest.fixture

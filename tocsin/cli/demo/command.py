@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 from aiokafka.errors import KafkaError
 
-from streams.broker.admin import admin_client
+from streams.broker.admin import COMMAND_ATTEMPT_S, admin_client
 from streams.broker.topics import ensure_topics
 from streams.notifications.visible import visible
 from streams.settings import ConfigurationError, Settings, load_settings
@@ -36,6 +36,8 @@ _PREFIX: Final = "demo-"
 #: Settings that a demo takes over from the environment; others might lead it to a real cluster.
 _TAKEN_OVER: Final = ("TOCSIN_PROFILE", "TOCSIN_WEIGHTS", "TOCSIN_PARTITIONS", "TOCSIN_WEB_PORT")
 _STOP_KAFKA_S: Final = 5.0
+#: Seconds for it to start, on a slow machine too.
+_START_KAFKA_S: Final = 180.0
 
 
 @click.command(epilog=examples("tocsin demo", "tocsin demo --seconds 30 --rate 1000"))
@@ -76,7 +78,7 @@ def _demo(plan: Plan) -> int:
         try:
             environment = worker_environment(_variables(plan, folder))
             with shown_progress() as progress:
-                environment["TOCSIN_BROKERS"] = kafka.start(progress)
+                environment["TOCSIN_BROKERS"] = kafka.start(progress, _START_KAFKA_S)
                 settings = _settings(environment)
                 progress("Starting a worker", 0, 0)
                 # It takes seconds to import what it needs; the topics are there before it asks for them.
@@ -166,7 +168,7 @@ def _settings(environment: dict[str, str]) -> Settings:
 
 
 async def _apply_topics(settings: Settings) -> None:
-    async with admin_client(settings) as admin:
+    async with admin_client(settings, attempt_s=COMMAND_ATTEMPT_S) as admin:
         with contextlib.suppress(KafkaError):
             # The first question makes Kafka create its topic of offsets, for which the worker would wait.
             await admin.find_coordinator(settings.app_id)

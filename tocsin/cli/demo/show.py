@@ -27,7 +27,7 @@ from tocsin.local_kafka.cluster import KafkaStatus, LocalKafka
 _FRAME_S: Final = 1.0
 _LINE_S: Final = 5.0
 _CHECK_S: Final = 2.0
-_SETTLE_S: Final = 30.0
+_SETTLE_S: Final = 120.0
 #: How long a broker that does not answer may take to end before it is taken for one that goes on.
 _ENDING_S: Final = 5.0
 _ENDING_POLL_S: Final = 0.05

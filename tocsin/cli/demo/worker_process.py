@@ -18,8 +18,9 @@ from tocsin.cli.web_views import NoAnswerError, WebViews
 
 _ADDRESS = re.compile(r"The web views are at (http://\S+?)/?$", re.MULTILINE)
 _POLL_S: Final = 0.1
-_READY_S: Final = 60.0
-_STOP_S: Final = 20.0
+# They bound what hangs; a slow machine needs a while.
+_READY_S: Final = 180.0
+_STOP_S: Final = 60.0
 _TAIL_LINES: Final = 15
 _TAIL_BYTES: Final = 2**16
 #: Items of a page; more than a made load has event types.

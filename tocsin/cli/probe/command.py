@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 import orjson
 
-from streams.broker.admin import admin_client
+from streams.broker.admin import COMMAND_ATTEMPT_S, admin_client
 from streams.broker.slices import kept_slices
 from streams.broker.topic_plan import slices_topic
 from streams.broker.topic_problems import topic_fault
@@ -136,7 +136,7 @@ class _Run:
             if Priority.CRITICAL not in priorities:
                 raise ConfigurationError(f"Probes are CRITICAL, which {name} leaves out: add critical to it.")
         source = settings.notification_topic(Priority.CRITICAL)
-        async with admin_client(settings) as admin:
+        async with admin_client(settings, attempt_s=COMMAND_ATTEMPT_S) as admin:
             named = [source, settings.event_counts_topic]
             topics = await fetch_topics(admin, [*named, slices_topic(settings)])
             kept = await kept_slices(admin, settings, topics)

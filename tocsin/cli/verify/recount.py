@@ -17,7 +17,7 @@ import click
 from aiokafka import TopicPartition
 
 from agents.ingest import Ingest
-from streams.broker.admin import admin_client
+from streams.broker.admin import COMMAND_ATTEMPT_S, admin_client
 from streams.broker.pools import group_names
 from streams.broker.slices import kept_slices
 from streams.broker.topic_plan import slices_topic
@@ -101,7 +101,10 @@ class Verification:
             click.ClickException: memory would not do.
         """
         settings, found = self._settings, self._found
-        async with admin_client(settings) as admin, partition_reader(settings) as reader:
+        async with (
+            admin_client(settings, attempt_s=COMMAND_ATTEMPT_S) as admin,
+            partition_reader(settings) as reader,
+        ):
             await self._find_topics(admin)
             sources = {
                 priority: [TopicPartition(topic, number) for number in range(self._partitions[topic])]

@@ -14,7 +14,8 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from streams.broker.admin import Failure, failure_of, unusable
+from streams.broker import admin
+from streams.broker.admin import Failure, admin_client, failure_of, unusable
 from streams.settings import EXIT_AWAY, EXIT_CONFIG, BrokersAwayError, load_settings
 
 
@@ -83,3 +84,20 @@ def test_sentence_names_every_address_and_the_advice_of_the_most_telling_one() -
     assert unusable(settings, failures) == (
         "No Kafka broker can be used (a:1 refuses connections; b:2 refuses the password): change it."
     )
+
+
+async def test_a_broker_is_given_more_time_where_nobody_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    async def refused(_host: str, _port: int, _options: object, limit_s: float) -> None:
+        limits.append(limit_s)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(admin, "try_broker", refused)
+    settings = load_settings(brokers="a:1")
+    given: list[dict[str, float]] = [{}, {"attempt_s": admin.COMMAND_ATTEMPT_S}, {"attempt_s": 60.0}]
+    for more in given:
+        with pytest.raises(BrokersAwayError, match="refuses connections"):
+            async with admin_client(settings, timeout_s=20, **more):
+                pass
+    assert limits == [5, 10, 20]

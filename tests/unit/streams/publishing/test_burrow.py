@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,6 +16,7 @@ from streams.publishing.drivers.burrow import BurrowDriver
 from streams.publishing.notifier import Notifier
 from streams.settings import ConfigurationError
 from tests.burrow_server import BurrowServer, burrow_server
+from tests.ports import free_port
 
 BOUND_S = 60.0
 
@@ -100,13 +100,14 @@ def test_trouble_of_burrow_is_waited_for_and_a_refusal_is_final(burrow: BurrowSe
 
 
 def test_what_is_pushed_while_it_is_away_arrives_later():
-    with burrow_server() as first:
+    port = free_port()
+    with burrow_server(port) as first:
         url = first.url
     with BurrowDriver(url=url) as driver:
         for number in range(200):
             driver.push(Outgoing("n.info", b"%d" % number))
         assert not driver.flush(0.05)
-        with burrow_server(urlsplit(url).port or 0) as second:
+        with burrow_server(port) as second:
             assert driver.flush(BOUND_S)
             assert driver.stats == Stats(pushed=200, delivered=200)
             bodies = {int(each["body"]) for each in ask(second, "/v1.0/nova/n.info")}

@@ -143,7 +143,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 driver = load_driver("file", path=sys.argv[1])
 for number in range(200):
     assert driver.push(Outgoing("t.info", b'"%08d"' % number))
-assert not driver.flush(0.3)
+assert not driver.flush(2)
 with open(sys.argv[1], "rb") as file:
     text = file.read()
 assert text.endswith(b"\\n") or not text, text
