@@ -204,7 +204,7 @@ class Effects:
             published: when the input was; None where nobody asks how long this takes.
 
         Raises:
-            PartitionGoneError: the assignment ended before there was room.
+            PartitionGoneError: the assignment ended meanwhile.
         """
         await self._room_for(record.topic, tp)
         if self.send_now(tp, offset, record, smaller, published):
@@ -222,12 +222,14 @@ class Effects:
             with self._telling(tp):
                 future = await self._producer.enqueue(record)
         except (KafkaError, RecordRefusedForSizeError) as error:
-            if assignment == self._assignment:
-                self._retry(alone, error)
+            if assignment != self._assignment:
+                raise _gone(tp) from error
+            self._retry(alone, error)
             return
-        if assignment == self._assignment:
-            self._parcels[future] = alone
-            future.add_done_callback(self._parcel_done)
+        if assignment != self._assignment:
+            raise _gone(tp)
+        self._parcels[future] = alone
+        future.add_done_callback(self._parcel_done)
 
     def _parcel_done(self, future: asyncio.Future[Any]) -> None:
         if left := self._left.pop(future, 0):
@@ -281,7 +283,7 @@ class Effects:
                 self._room.clear()
                 await self._room.wait()
                 if assignment != self._assignment:
-                    raise PartitionGoneError(f"{tp.topic}, partition {tp.partition}")
+                    raise _gone(tp)
 
     @contextmanager
     def _telling(self, tp: TP) -> Iterator[None]:
@@ -384,3 +386,7 @@ class Effects:
 
 def _size(record: Outgoing) -> int:
     return _RECORD_BYTES + len(record.value or b"")
+
+
+def _gone(tp: TP) -> PartitionGoneError:
+    return PartitionGoneError(f"{tp.topic}, partition {tp.partition}")

@@ -243,6 +243,7 @@ class KafkaWriter:
             self._failed(records, error)
 
     def _refused_for_size(self, records: list[Outgoing], error: Exception) -> None:
+        self._failing.pop(records[0].topic, None)  # the brokers answer
         if len(records) > 1:
             # The brokers refused the batch: which of its records are too large shows when each goes alone.
             self._alone.extend(self._under_way[id(record)] for record in records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from functools import lru_cache
 
 from streams.notifications.priority import Priority
@@ -31,10 +32,19 @@ class Backlog:
         self._queues[rank].append((message, size))
         self._bytes[rank] += size
 
-    def take(self, most: int, most_bytes: int) -> list[Outgoing]:
-        """Hand out messages, the most urgent and oldest first: one, and more until a bound is reached."""
+    def take(self, most: int, most_bytes: int, without: Collection[Priority] = frozenset()) -> list[Outgoing]:
+        """Hand out messages, the most urgent and oldest first: one, and more until a bound is reached.
+
+        Args:
+            most: messages.
+            most_bytes: bytes that they are charged with, passed by one message at most.
+            without: priorities to leave where they are.
+        """
         taken: list[Outgoing] = []
+        kept = {priority.rank for priority in without}
         for rank, queue in enumerate(self._queues):
+            if rank in kept:
+                continue
             while queue and len(taken) < most and most_bytes > 0:
                 message, size = queue.popleft()
                 self._bytes[rank] -= size

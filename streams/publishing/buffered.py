@@ -15,6 +15,7 @@ import time
 import weakref
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from streams.forks import renew_after_fork
@@ -308,10 +309,15 @@ class BufferedDriver(Driver):
             self._buffered = 0
             self._cond.notify_all()
 
-    def _take(self, most: int) -> list[Outgoing]:
-        """Up to ``most`` messages to deliver now, of which ``_settled`` is to be told."""
+    def _take(self, most: int, without: Collection[Priority] = frozenset()) -> list[Outgoing]:
+        """Up to ``most`` messages to deliver now, of which ``_settled`` is to be told.
+
+        Args:
+            most: messages.
+            without: priorities to leave in the backlog.
+        """
         with self._cond:
-            return self._backlog.take(most, self._ahead_bytes)
+            return self._backlog.take(most, self._ahead_bytes, without)
 
     def _gave_up(self) -> bool:
         """Whether the driver is closed, and either nothing is left or no time."""

@@ -146,7 +146,10 @@ class ConfirmedProducer:
             KafkaError: the client did not take it.
             RecordRefusedForSizeError: it is too large.
         """
-        await self._steady.wait()
+        if not self._steady.is_set():
+            # Sent again, it goes behind what the old client still had.
+            await self._steady.wait()
+            raise _replaced()
         producer = self._producer
         if producer is None:
             raise KafkaError("the producer is closed")
@@ -159,11 +162,11 @@ class ConfirmedProducer:
                 finally:
                     self._entering.discard(scope)
         except TimeoutError:
-            raise KafkaError("the client was replaced") from None
+            raise _replaced() from None
         except MessageSizeTooLargeError as error:
             raise RecordRefusedForSizeError(str(error)) from error
-        if self._producer is not producer:
-            raise KafkaError("the client was replaced")
+        if self._producer is not producer or not self._steady.is_set():
+            raise _replaced()
         return self._watched(future)
 
     def _watched(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
@@ -282,4 +285,8 @@ class ConfirmedProducer:
         finally:
             for future in unconfirmed:
                 if not future.done():
-                    future.set_exception(KafkaError("the client was replaced"))
+                    future.set_exception(_replaced())
+
+
+def _replaced() -> KafkaError:
+    return KafkaError("the client was replaced")

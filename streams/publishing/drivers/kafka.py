@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
+from collections import Counter
 
 from streams.broker.client_options import client_options
 from streams.broker.producers.batches import BatchSender
+from streams.notifications.priority import Priority
+from streams.outgoing import Outgoing, size_of
+from streams.publishing.backlog import priority_of
 from streams.publishing.loop_driver import LoopDriver
 from streams.retries import Backoff, Retries
 from streams.settings import ConfigurationError, Settings, load_settings
@@ -66,6 +71,7 @@ class KafkaDriver(LoopDriver):
         )
 
     async def _deliver(self) -> None:
+        self._ahead: Counter[Priority] = Counter()
         sender = BatchSender(
             self._options,
             self._settled,
@@ -99,25 +105,30 @@ class KafkaDriver(LoopDriver):
     async def _forward(self, sender: BatchSender) -> None:
         """Move messages from the backlog to the sender until the driver is closed."""
         while True:
-            await self._news()
-            while messages := self._take(_CHUNK):
+            with contextlib.suppress(TimeoutError):
+                # What is held back is for nobody's news when the driver's time is over.
+                async with asyncio.timeout(_LOOK_S if self._held_back() else None):
+                    await self._news()
+            while messages := self._take(_CHUNK, self._held_back()):
                 for message in messages:
+                    self._ahead[priority_of(message.topic)] += size_of(message)
                     sender.add(message)
-                # What waits in the backlog can still give way to what is more urgent.
-                while not await self._has_room(sender):
-                    if self._gave_up():
-                        return
                 await asyncio.sleep(0)
-            if self._closing is not None:
+            if self._closing is not None and (not self._held_back() or self._gave_up()):
                 return
 
-    async def _has_room(self, sender: BatchSender) -> bool:
-        try:
-            async with asyncio.timeout(_LOOK_S):
-                await sender.room(self._ahead_bytes)
-        except TimeoutError:
-            return False
-        return True
+    def _held_back(self) -> set[Priority]:
+        """Priorities of which so much is on its way that no more is handed over.
+
+        There it can give way to what is more urgent; and a topic that takes nothing holds up no other.
+        """
+        return {priority for priority, ahead in self._ahead.items() if ahead >= self._ahead_bytes}
+
+    def _settled(self, messages: list[Outgoing], error: Exception | None) -> None:
+        # Those that share one fate are of one topic.
+        self._ahead[priority_of(messages[0].topic)] -= sum(map(size_of, messages))
+        super()._settled(messages, error)
+        self._wake.set()
 
     def _where(self) -> str:
         return ",".join(self._options["bootstrap_servers"])

@@ -466,6 +466,29 @@ async def test_whoever_waits_when_the_assignment_ends_sends_nothing_into_the_nex
     assert effects.under_way == 0
 
 
+@pytest.mark.parametrize("error", [None, KafkaConnectionError("gone")])
+async def test_whoever_is_at_the_client_when_the_assignment_ends_gives_up_too(
+    error: Exception | None,
+) -> None:
+    may_go_on = asyncio.Event()
+
+    class Slow(Producer):
+        async def enqueue(self, record: Outgoing) -> asyncio.Future[Any]:
+            await may_go_on.wait()
+            if error is not None:
+                raise error
+            return await super().enqueue(record)
+
+    effects = Effects(Slow(), CommittableOffsets())  # type: ignore[arg-type]
+    task = asyncio.create_task(effects.send(ERROR, 1, ALERT, smaller))
+    await asyncio.sleep(0)
+    effects.close()
+    may_go_on.set()
+    with pytest.raises(PartitionGoneError):
+        await task
+    assert (effects.under_way, effects._bytes, effects._failed) == (0, 0, {})
+
+
 async def test_what_the_client_holds_of_an_ended_assignment_still_takes_room() -> None:
     """Else each rebalance while the brokers take nothing would let as much again pile up."""
     producer = Producer(in_batch=7)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import MessageSizeTooLargeError, TopicAuthorizationFailedError
 
 from streams.bridges.to_kafka import KafkaWriter
+from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
 from streams.settings import load_settings
@@ -68,3 +69,15 @@ async def test_a_topic_takes_again_what_it_confirms(writers: tuple[KafkaWriter, 
     assert not writer.takes_nothing
     assert [writer.reason(each) is None for each in priorities] == [True] + [False] * (len(priorities) - 1)
     assert writer.bytes == sum(writer._bytes_of.values())
+
+
+async def test_a_topic_that_refuses_a_record_for_its_size_takes_others(
+    writers: tuple[KafkaWriter, KafkaWriter],
+) -> None:
+    writer, _ = writers
+    future = writer.post(b"x", priority=Priority.CRITICAL)
+    record = record_of(writer, 0)
+    writer._settled([record], TopicAuthorizationFailedError())
+    writer._settled([record], MessageSizeTooLargeError())
+    assert isinstance(future.exception(), RecordRefusedForSizeError)
+    assert writer.reason(Priority.CRITICAL) is None

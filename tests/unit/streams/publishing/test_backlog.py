@@ -45,6 +45,12 @@ def test_a_bound_of_bytes_is_passed_by_one_message_at_most():
     assert len(filled(message("info"), size=1000).take(10, 1)) == 1
 
 
+def test_priorities_may_be_left_where_they_are():
+    backlog = filled(*(message(name) for name in ("debug", "error", "critical")))
+    assert [each.topic for each in backlog.take(10, 1000, {Priority.ERROR})] == ["n.critical", "n.debug"]
+    assert [each.topic for each in backlog.take(10, 1000)] == ["n.error"]
+
+
 def test_the_newest_of_the_least_urgent_gives_way():
     backlog = filled(message("warn"), message("debug", b"1"), message("debug", b"2"))
     assert backlog.make_room("n.error", 5) == [(message("debug", b"2"), 10)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -169,60 +168,91 @@ def test_full_buffer_drops_the_newest_and_never_waits_while_brokers_are_away(clo
 
 
 class SilentSender:
-    """Takes what it is given, and nothing of it is ever confirmed: the brokers have gone after connecting."""
+    """Takes what it is given, and confirms what goes to the topics named: all others are stuck."""
 
+    confirms: tuple[str, ...] = ()
     ahead = 0
 
     def __init__(self, _options: object, settled: Any, **_: object) -> None:
         self._settled = settled
         self._taken: list[Outgoing] = []
-        self.pending_bytes = 0
+        SilentSender.ahead = 0
 
     async def start(self) -> None:
         pass
 
     def add(self, message: Outgoing) -> None:
+        if message.topic in self.confirms:
+            self._settled([message], None)
+            return
         self._taken.append(message)
-        self.pending_bytes += size_of(message)
-        SilentSender.ahead = self.pending_bytes
-
-    async def room(self, limit: int) -> None:
-        if self.pending_bytes >= limit:
-            await asyncio.Event().wait()
+        SilentSender.ahead += size_of(message)
 
     async def close(self, _timeout: float) -> None:
-        self._settled(self._taken, KafkaError("closed"))
+        for message in self._taken:
+            self._settled([message], KafkaError("closed"))
 
 
-class GoesOn(KafkaDriver):
-    """A broken variant: after a while it hands over more, room or not."""
+class HandsOverAll(KafkaDriver):
+    """A broken variant: it hands over more, whatever is on its way."""
 
-    async def _has_room(self, sender: Any) -> bool:
-        await super()._has_room(sender)
-        return True
+    def _held_back(self) -> set[Priority]:
+        return set()
 
 
-@pytest.mark.parametrize(("kind", "is_taken"), [(KafkaDriver, True), (GoesOn, False)])
+class OneBoundForAll(KafkaDriver):
+    """Another: what is stuck takes the room of all others."""
+
+    def _held_back(self) -> set[Priority]:
+        return set(Priority) if super()._held_back() else set()
+
+
+DEBUG_MESSAGE = Outgoing("notifications.debug", b"x" * 10_000)
+CRITICAL_MESSAGE = Outgoing("notifications.critical", b"y" * 9_000)
+
+
+def wait_until(reached: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 60
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return reached()
+
+
+@pytest.mark.parametrize(("kind", "is_taken"), [(KafkaDriver, True), (HandsOverAll, False)])
 def test_in_an_outage_what_is_less_urgent_gives_way(
     monkeypatch: pytest.MonkeyPatch, kind: type[KafkaDriver], is_taken: bool
 ) -> None:
-    """What was handed to the client cannot, so no more of it is than what has room there."""
+    """What was handed to the client cannot, so no more of it is than a bound."""
     monkeypatch.setattr(kafka_module, "BatchSender", SilentSender)
-    monkeypatch.setattr(kafka_module, "_LOOK_S", 0.001)
+    monkeypatch.setattr(SilentSender, "confirms", ())
     bound = 1_000_000
     driver = kind(settings=load_settings(), buffer_bytes=bound, max_wait_s=0.0)
-    debug = Outgoing("notifications.debug", b"x" * 10_000)
-    while driver.push(debug):
+    while driver.push(DEBUG_MESSAGE):
         pass
-    # So often would the variant have looked that nothing is left in the backlog.
-    deadline = time.monotonic() + 60
-    while not is_taken and SilentSender.ahead < driver.buffered_bytes and time.monotonic() < deadline:
-        time.sleep(0.001)
-    assert driver.push(Outgoing("notifications.critical", b"y" * 9_000)) is is_taken
+    assert is_taken or wait_until(lambda: SilentSender.ahead >= driver.buffered_bytes)
+    assert driver.push(CRITICAL_MESSAGE) is is_taken
     assert driver.dropped_by_priority.get(Priority.CRITICAL, 0) == (not is_taken)
     if is_taken:
         assert SilentSender.ahead <= bound / 4 + 20_000
     driver.close(0.0)
+    assert driver.buffered_bytes == 0
+
+
+@pytest.mark.parametrize(("kind", "delivers"), [(KafkaDriver, True), (OneBoundForAll, False)])
+def test_a_topic_that_takes_nothing_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, kind: type[KafkaDriver], delivers: bool
+) -> None:
+    monkeypatch.setattr(kafka_module, "BatchSender", SilentSender)
+    monkeypatch.setattr(SilentSender, "confirms", (CRITICAL_MESSAGE.topic,))
+    driver = kind(settings=load_settings(), buffer_bytes=1_000_000, max_wait_s=0.0)
+    while driver.push(DEBUG_MESSAGE):
+        pass
+    assert wait_until(lambda: SilentSender.ahead >= 1_000_000 / 8)
+    assert driver.push(CRITICAL_MESSAGE)
+    if delivers:
+        assert wait_until(lambda: driver.stats.delivered == 1)
+    driver.close(0.0)
+    assert driver.stats.delivered == delivers
 
 
 async def test_full_buffer_does_not_hold_up_asynchronous_callers_either(closed_port: str):

@@ -155,14 +155,15 @@ async def test_nothing_goes_by_a_new_client_before_the_old_one_has_ended(produce
         while len(FakeClient.made) < 2:
             await asyncio.sleep(0)
 
-        async def later() -> None:
+        # Whoever comes meanwhile is told, so that it goes behind what the old client still had.
+        with pytest.raises(KafkaError, match="replaced"):
             await producer.enqueue(Outgoing("alerts", b"2"))
-            told.append("2 is taken")
-
-        await later()
+        told.append("2 is told")
+        await producer.enqueue(Outgoing("alerts", b"3"))
         await failing
-    assert told == ["1 has failed", "2 is taken"]
-    assert b"2" in FakeClient.made[1].taken
+    assert told == ["1 has failed", "2 is told"]
+    assert b"3" in FakeClient.made[1].taken
+    assert not {b"2", b"3"} & set(first.taken)
 
 
 async def test_a_replacement_that_comes_after_the_end_is_closed(
