@@ -118,9 +118,9 @@ class KafkaDriver(LoopDriver):
                 return
 
     def _held_back(self) -> set[Priority]:
-        """Priorities of which so much is on its way that no more is handed over.
+        """Priorities of which so much is on its way that the rest stays in the backlog for now.
 
-        There it can give way to what is more urgent; and a topic that takes nothing holds up no other.
+        There it can give way to what is more urgent, and a topic that takes nothing holds up no other.
         """
         return {priority for priority, ahead in self._ahead.items() if ahead >= self._ahead_bytes}
 
