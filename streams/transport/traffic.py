@@ -362,7 +362,7 @@ class Traffic:
         """
         batch = next((each for each in self._in_flight if each.taken and each.tp == tp), None)
         if batch is None or waits is (batch.parked_since is not None):
-            return  # revoked meanwhile
+            return  # revoked meanwhile, or it did not wait for long
         now = time.monotonic()
         if waits:
             batch.parked_since = now

@@ -70,8 +70,12 @@ class KafkaDriver(LoopDriver):
             exit_wait_s=exit_wait_s,
         )
 
-    async def _deliver(self) -> None:
+    def _fresh(self) -> None:
+        super()._fresh()
+        #: Bytes on their way, by priority.
         self._ahead: Counter[Priority] = Counter()
+
+    async def _deliver(self) -> None:
         sender = BatchSender(
             self._options,
             self._settled,
@@ -106,7 +110,7 @@ class KafkaDriver(LoopDriver):
         """Move messages from the backlog to the sender until the driver is closed."""
         while True:
             with contextlib.suppress(TimeoutError):
-                # What is held back is for nobody's news when the driver's time is over.
+                # While something is held back, nothing tells that the time is over: look now and then.
                 async with asyncio.timeout(_LOOK_S if self._held_back() else None):
                     await self._news()
             while messages := self._take(_CHUNK, self._held_back()):

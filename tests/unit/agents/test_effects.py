@@ -88,6 +88,15 @@ def smaller(record: Outgoing) -> Outgoing:
     return record._replace(value=b"small")
 
 
+async def more_than_has_room(effects: Effects) -> asyncio.Task[None]:
+    """Send 20 records of 300 kB, of which seven have room; the others wait."""
+    records = packed_alerts([bytes(300_000)] * 20)
+    task = asyncio.create_task(effects.send_all(ERROR, range(20), records, smaller))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return task
+
+
 async def sent(
     offsets: CommittableOffsets, *numbers: int, in_batch: int = 0, too_large: tuple[bytes, ...] = ()
 ) -> tuple[Effects, Producer]:
@@ -275,10 +284,7 @@ async def test_what_fails_of_many_is_sent_again_in_order() -> None:
 async def test_of_many_only_so_many_bytes_are_under_way() -> None:
     producer = Producer(in_batch=10)
     effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
-    records = packed_alerts([bytes(300_000)] * 20)
-    task = asyncio.create_task(effects.send_all(ERROR, range(20), records, smaller))
-    for _ in range(5):
-        await asyncio.sleep(0)
+    task = await more_than_has_room(effects)
     assert effects.blocked
     assert effects.under_way == 7  # of 2 MiB, the one that reaches it included
     while not task.done():
@@ -455,10 +461,7 @@ async def test_a_later_offset_in_the_same_batch_does_not_free_an_earlier_one(
 async def test_whoever_waits_when_the_assignment_ends_sends_nothing_into_the_next() -> None:
     producer = Producer(in_batch=10)
     effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
-    records = packed_alerts([bytes(300_000)] * 20)
-    task = asyncio.create_task(effects.send_all(ERROR, range(20), records, smaller))
-    for _ in range(5):
-        await asyncio.sleep(0)
+    task = await more_than_has_room(effects)
     assert effects.blocked
     effects.close()
     with pytest.raises(PartitionGoneError):
@@ -494,10 +497,7 @@ async def test_what_the_client_holds_of_an_ended_assignment_still_takes_room() -
     producer = Producer(in_batch=7)
     effects = Effects(producer, CommittableOffsets())  # type: ignore[arg-type]
     for _ in range(2):
-        records = packed_alerts([bytes(300_000)] * 20)
-        task = asyncio.create_task(effects.send_all(ERROR, range(20), records, smaller))
-        for _ in range(5):
-            await asyncio.sleep(0)
+        task = await more_than_has_room(effects)
         effects.close()
         with pytest.raises(PartitionGoneError):
             await task
