@@ -22,6 +22,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.cancellation import look_at
 from streams.upstream.committed import Committed, committed_of
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.corrupt_batches import CorruptChangelogError
@@ -43,6 +44,16 @@ async def _do_commit_offsets(commit: Callable[..., Awaitable[None]], *arguments:
         await commit(*arguments)
     except UnknownTopicOrPartitionError as error:
         raise TopicGoneError(*error.args) from error
+
+
+def _committing(commit: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
+    """A request to commit, which aiokafka shields: a stop cancels who waits for it, and leaves it under way.
+
+    Its connection is closed then, and asyncio would log that nobody heard of that.
+    """
+    task = asyncio.ensure_future(_do_commit_offsets(commit, *arguments))
+    task.add_done_callback(look_at)
+    return task
 
 
 class PausingListener(driver.ConsumerRebalanceListener):
@@ -93,7 +104,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         rest_after_refusals(self._consumer)
         coordinator = self._consumer._coordinator
         WholeAssignment(self.app, coordinator)
-        coordinator._do_commit_offsets = partial(_do_commit_offsets, coordinator._do_commit_offsets)
+        coordinator._do_commit_offsets = partial(_committing, coordinator._do_commit_offsets)
         if self._consumer._group_instance_id is not None:
             self.instance_watch = InstanceWatch(self._consumer._coordinator, self._fenced)
 

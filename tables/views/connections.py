@@ -18,12 +18,15 @@ from tables.views.problems import Problem, problem_response
 MOST_CONNECTIONS: Final = 256
 #: Seconds from a request to the last byte of its answer; then the client is cut off.
 EXCHANGE_S: Final = 60.0
+#: Seconds after which an idle connection is closed. Longer than clients keep one (aiohttp's 15 s, Java's
+#: 30 s): a request that meets the end of its connection fails, and a POST is not sent again.
+IDLE_S: Final = 55.0
 _SWEEP_S: Final = 5.0
 
 #: For aiohttp's protocol; sizes in bytes, times in seconds.
 _OPTIONS: Final[dict[str, Any]] = {
     "access_log": None,
-    "keepalive_timeout": 15.0,  # also for a first request that is slow to arrive
+    "keepalive_timeout": IDLE_S,  # also for a first request that is slow to arrive
     "lingering_time": 2.0,
     "max_line_size": 8190,
     "max_field_size": 8190,

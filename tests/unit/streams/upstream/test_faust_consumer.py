@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,12 @@ import faust
 import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -390,6 +396,36 @@ async def test_a_commit_for_a_topic_that_is_gone_is_not_tried_for_ever() -> None
     # The control: aiokafka tries again as long as an error is said to be retriable, and looks it up there.
     assert UnknownTopicOrPartitionError.retriable
     assert {"_do_commit_offsets", "retriable"} <= set(GroupCoordinator.commit_offsets.__code__.co_names)
+
+
+@pytest.mark.parametrize("asked", [module._committing, module._do_commit_offsets], ids=["ours", "control"])
+async def test_a_commit_that_is_cut_off_at_a_stop_is_logged_as_no_fault_of_asyncio(asked: Any) -> None:
+    """The control is what aiokafka does: it shields a coroutine, and looks no more."""
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(str(context["message"])))
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def commit(*_arguments: Any) -> None:
+        begun.set()
+        await closed.wait()
+        raise KafkaConnectionError("Connection closed")
+
+    coordinator = SimpleNamespace(
+        _do_commit_offsets=partial(asked, commit),
+        _commit_lock=asyncio.Lock(),
+        ensure_coordinator_known=lambda: asyncio.sleep(0),
+    )
+    waits = asyncio.ensure_future(GroupCoordinator.commit_offsets(coordinator, None, {}))
+    await begun.wait()
+    waits.cancel()
+    await asyncio.wait([waits])
+    closed.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    del waits
+    gc.collect()
+    assert bool(told) is (asked is module._do_commit_offsets), told
 
 
 @pytest.mark.parametrize("kind", [ConsumerThread, driver.AIOKafkaConsumerThread])

@@ -322,6 +322,23 @@ async def test_beyond_the_bound_the_oldest_connection_makes_room(
     await server.stop()
 
 
+async def test_an_idle_connection_outlives_what_clients_keep(fake: FakeSources) -> None:
+    """Where both close it at the same time, a client writes a request into a connection that ends."""
+    server = fake.server()
+    await server.start()
+    async with aiohttp.ClientSession(server.address) as client, client.get("/livez") as answer:
+        assert answer.status == 200
+        guard = server.connections
+        assert guard is not None
+        (protocol,) = guard._open()
+        assert client.connector is not None
+        kept_s = client.connector._keepalive_timeout
+        assert isinstance(kept_s, float)
+        # Slow clients are cut off later: an idle connection is closed in good order.
+        assert kept_s + 10 < protocol.keepalive_timeout < connections.EXCHANGE_S
+    await server.stop()
+
+
 async def test_a_client_that_does_not_read_is_cut_off(fake: FakeSources) -> None:
     registry = CollectorRegistry()
     Gauge("large", "x" * 20_000_000, registry=registry)  # more than the kernel buffers
