@@ -1,7 +1,8 @@
 """Stalls: times at which the event loop of a worker stood still, and why.
 
 Everything that a worker does shares one event loop, so a stall is what the slowest alert has waited for. A
-task that is to be called every 50 ms notes when it is called late. A thread looks what the loop is doing when
+timer of 50 ms (200 ms while the loop has next to nothing to do, where a short stall may be missed) notes when
+it comes late. A thread looks what the loop is doing when
 it does not come back; what the kernel says of waiting for a processor, and Python of collecting garbage, tell
 apart what is no work of the worker's.
 """
@@ -23,6 +24,12 @@ from streams.upstream.running_code import frame_of
 from tables.views.sources import STALL_CAUSES, Stall, StallCause
 
 _TICK_S: Final = 0.05
+#: While the loop has next to nothing to do: looking is a good part of what an idle worker does.
+_IDLE_TICK_S: Final = 0.2
+#: Share of a processor that such a loop uses at most, over a second; and in one tick, to look often again.
+_IDLE_SHARE: Final = 0.05
+_BUSY_SHARE: Final = 0.2
+_IDLE_AFTER_S: Final = 1.0
 #: What is late by less is no stall.
 _LEAST_S: Final = 0.05
 _KEPT: Final = 10
@@ -79,6 +86,36 @@ class StallLog:
         self.seconds[cause] += seconds
 
 
+class Pace:
+    """How often to look, by what the loop's thread has to do. Pure.
+
+    Attributes:
+        tick_s: seconds until the next look.
+    """
+
+    def __init__(self, now: float, ran_s: float) -> None:
+        self.tick_s = _TICK_S
+        self._last = self._since = now, ran_s
+
+    def note(self, now: float, ran_s: float) -> None:
+        """Note a look.
+
+        Args:
+            now: seconds of a clock that only goes on.
+            ran_s: seconds for which the thread has run since its start.
+        """
+        (last, last_ran_s), self._last = self._last, (now, ran_s)
+        if self.tick_s == _IDLE_TICK_S:
+            if ran_s - last_ran_s > _BUSY_SHARE * (now - last):
+                self.tick_s, self._since = _TICK_S, self._last
+            return
+        since, since_ran_s = self._since
+        if now - since >= _IDLE_AFTER_S:
+            if ran_s - since_ran_s <= _IDLE_SHARE * (now - since):
+                self.tick_s = _IDLE_TICK_S
+            self._since = self._last
+
+
 class StallWatch:
     """Watches the event loop that it is started in."""
 
@@ -89,6 +126,7 @@ class StallWatch:
         self._waits = _ProcessorWaits(None)
         #: Seconds of waiting for a processor, and of collecting garbage, at the last tick.
         self._before = 0.0, 0.0
+        self._pace = Pace(0.0, 0.0)
         self._ended = threading.Event()
         self._loop_thread = 0
         #: When the loop comes by again, on the monotonic clock; and what it was doing when it did not.
@@ -100,7 +138,9 @@ class StallWatch:
     def start(self) -> None:
         """Begin to watch."""
         self._loop_thread = threading.get_ident()
-        self._due = time.monotonic() + _TICK_S
+        now = time.monotonic()
+        self._pace = Pace(now, time.thread_time())
+        self._due = now + _TICK_S
         gc.callbacks.append(self._on_collection)
         threading.Thread(target=self._look, name="stalls", daemon=True).start()
         self._waits = _ProcessorWaits(threading.get_native_id())
@@ -118,12 +158,13 @@ class StallWatch:
         self._waits.close()
 
     def _await_tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        # A timer and no task: this is a good part of what an idle worker does.
-        self._timer = loop.call_later(_TICK_S, self._tick, loop)
+        # A timer and no task, which would cost twice as much.
+        self._timer = loop.call_later(self._pace.tick_s, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        late_s, self._due = now - self._due, now + _TICK_S
+        self._pace.note(now, time.thread_time())
+        late_s, self._due = now - self._due, now + self._pace.tick_s
         (waited_s, collected_s), self._before = self._before, (self._waits.seconds(), self._collected_s)
         seen, self._seen = self._seen, ""
         self.log.note_lag(late_s, now)
@@ -156,7 +197,7 @@ class _ProcessorWaits:
     """Seconds for which a thread could have run and no processor was free, as Linux counts them."""
 
     def __init__(self, native_id: int | None) -> None:
-        # Kept open, for it is read twenty times a second.
+        # Kept open, for it is read up to twenty times a second.
         self._file = -1
         if native_id is not None:
             with suppress(OSError):

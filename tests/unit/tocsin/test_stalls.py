@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from streams.notifications.masking import plain_word
-from tocsin.stalls import StallLog, StallWatch, place_of
+from tocsin.stalls import Pace, StallLog, StallWatch, place_of
 
 
 @pytest.fixture
@@ -140,3 +140,36 @@ def test_the_lag_is_the_longest_of_the_last_ten_to_twenty_seconds() -> None:
         log.note_lag(late_s, now)
         shown.append(log.lag_s)
     assert shown == [0.01, 0.3, 0.3, 0.3, 0.3, 0.04]
+
+
+def looks(pace: Pace, began: float, seconds: float, share: float) -> int:
+    """Look for some seconds, in which the thread has run for a share of the time; returns how often."""
+    now, ran_s, number = began, share * began, 0
+    pace.note(now, ran_s)
+    while now < began + seconds:
+        now, ran_s, number = now + pace.tick_s, ran_s + share * pace.tick_s, number + 1
+        pace.note(now, ran_s)
+    return number
+
+
+def test_it_looks_seldom_while_there_is_next_to_nothing_to_do() -> None:
+    pace = Pace(0.0, 0.0)
+    looks(pace, 0.0, 2.0, 0.02)
+    assert looks(pace, 2.0, 10.0, 0.02) == pytest.approx(50, abs=1)
+
+
+def test_it_looks_often_while_there_is_something_to_do() -> None:
+    assert looks(Pace(0.0, 0.0), 0.0, 10.0, 0.06) == pytest.approx(200, abs=1)
+
+
+def test_it_looks_often_again_at_the_first_tick_with_much_to_do() -> None:
+    pace = Pace(0.0, 0.0)
+    looks(pace, 0.0, 2.0, 0.0)
+    assert pace.tick_s == 0.2
+    pace.note(2.2, 0.03)  # a flush is no load
+    assert pace.tick_s == 0.2
+    pace.note(2.4, 0.08)
+    assert pace.tick_s == 0.05
+    # And it stays so for a second at least.
+    pace.note(3.0, 0.08)
+    assert pace.tick_s == 0.05
