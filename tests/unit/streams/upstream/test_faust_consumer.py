@@ -45,6 +45,25 @@ async def test_the_app_uses_our_consumer(app: TocsinApp) -> None:
     assert isinstance(app.consumer._thread, ConsumerThread)
 
 
+@pytest.mark.parametrize(
+    ("verify", "waits"),
+    [(Consumer.verify_all_partitions_active, 0), (driver.Consumer.verify_all_partitions_active, 2)],
+    ids=["ours", "control"],
+)
+async def test_an_idle_worker_is_not_woken_for_each_partition(
+    app: TocsinApp, monkeypatch: pytest.MonkeyPatch, verify: Any, waits: int
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(app.consumer._thread, "assignment", lambda: {MANAGED, OTHER})
+    monkeypatch.setattr(app.consumer, "sleep", sleep)
+    await verify(app.consumer)
+    assert len(slept) == waits
+
+
 async def test_nothing_was_given_before_the_group_was_joined(app: TocsinApp) -> None:
     consumer = app.consumer
     assert consumer.given() == frozenset()
