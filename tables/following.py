@@ -38,10 +38,10 @@ def follower_options(
         "group_id": None,
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
-        # Of the client, which looks at each partition so often when nothing has come; the broker and the
-        # client answer at once when something has.
+        # The broker answers at once when something has come.
         "fetch_max_wait_ms": 1000,
-        "consumer_timeout_ms": 1000,
+        # After which the client looks at each partition although nothing has happened to any.
+        "consumer_timeout_ms": 5000,
         "value_deserializer": LeavesOut(left_out),
     }
     return options | usual | more

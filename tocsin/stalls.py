@@ -27,8 +27,8 @@ _TICK_S: Final = 0.05
 #: While the loop has next to nothing to do: looking is a good part of what an idle worker does.
 _IDLE_TICK_S: Final = 0.2
 #: Share of a processor that such a loop uses at most, over a second; and in one tick, to look often again.
-_IDLE_SHARE: Final = 0.05
-_BUSY_SHARE: Final = 0.2
+_IDLE_SHARE: Final = 0.1
+_BUSY_SHARE: Final = 0.25
 _IDLE_AFTER_S: Final = 1.0
 #: What is late by less is no stall.
 _LEAST_S: Final = 0.05

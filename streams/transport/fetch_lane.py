@@ -43,7 +43,7 @@ _MAX_RECORDS = 500
 #: times over, so that more would cost memory, and hold the event loop for longer, and make nothing faster.
 _PARTITIONS_A_FETCH = 4
 #: Milliseconds to wait for records when every partition is asked for.
-_IDLE_WAIT_MS = 1000
+_IDLE_WAIT_MS = 5000
 #: Milliseconds to wait when some partition has no room, so that it is asked for soon after it has.
 _BUSY_WAIT_MS = 10
 #: Milliseconds that a broker may wait for records of some partitions while others are paused: it answers one

@@ -21,7 +21,7 @@ from streams.upstream.lenient_records import install_lenient_records
 #: Milliseconds that a broker may wait for records; it answers at once when there are some.
 FETCH_WAIT_MS = 1000
 #: Milliseconds after which the client looks at each partition although nothing has happened to any.
-LOOK_MS = 1000
+LOOK_MS = 5000
 
 
 class Lane:

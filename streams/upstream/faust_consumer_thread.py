@@ -295,6 +295,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust hard-codes 1.5 s, for which a drained partition waits when others are idle.
         consumer._fetch_max_wait_ms = 200
+        # And 0.2 s, after which it looks at each partition although nothing has happened to any.
+        consumer._consumer_timeout = 5.0
         consumer.commit = partial(self._commit_with_ids, consumer.commit)
         return consumer
 

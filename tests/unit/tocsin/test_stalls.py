@@ -159,7 +159,7 @@ def test_it_looks_seldom_while_there_is_next_to_nothing_to_do() -> None:
 
 
 def test_it_looks_often_while_there_is_something_to_do() -> None:
-    assert looks(Pace(0.0, 0.0), 0.0, 10.0, 0.06) == pytest.approx(200, abs=1)
+    assert looks(Pace(0.0, 0.0), 0.0, 10.0, 0.11) == pytest.approx(200, abs=1)
 
 
 def test_it_looks_often_again_at_the_first_tick_with_much_to_do() -> None:

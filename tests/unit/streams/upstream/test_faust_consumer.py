@@ -275,6 +275,14 @@ async def test_the_group_consumer_does_not_wait_long_for_idle_partitions(app: To
     assert "_fetch_max_wait_ms" in aiokafka.AIOKafkaConsumer.start.__code__.co_names
 
 
+async def test_the_group_consumer_does_not_look_often_at_idle_partitions(app: TocsinApp) -> None:
+    thread = app.consumer._thread
+    stock = driver.AIOKafkaConsumerThread._create_worker_consumer(thread, app.transport)
+    assert stock._consumer_timeout == 0.2
+    assert thread._create_worker_consumer(app.transport)._consumer_timeout == 5.0
+    assert "_consumer_timeout" in aiokafka.AIOKafkaConsumer.start.__code__.co_names
+
+
 async def test_aiokafka_keeps_the_instance_id_and_the_coordinator_where_they_are_looked_for() -> None:
     made = aiokafka.AIOKafkaConsumer(group_id="g", group_instance_id="i")
     assert made._group_instance_id == "i"
