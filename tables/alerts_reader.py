@@ -92,7 +92,6 @@ class AlertsReader(Follower):
             options,
             self._left_out,
             auto_offset_reset="none",
-            consumer_timeout_ms=200,  # partitions are paused and resumed while it reads back
             max_partition_fetch_bytes=_PARTITION_BYTES,
             fetch_max_bytes=_FETCH_BYTES,
         )
