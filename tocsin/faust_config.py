@@ -22,7 +22,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "broker_heartbeat_interval": min(3.0, settings.session_timeout_s / 3),
         "broker_request_timeout": max(30.0, settings.session_timeout_s + 5),
         "broker_rebalance_timeout": max(30.0, settings.drain_deadline_s + 10),
-        "broker_commit_interval": 5.0,
+        "broker_commit_interval": 2.0,
         "broker_commit_every": 1_000_000,
         "consumer_group_instance_id": instance,
         "consumer_auto_offset_reset": "earliest",

@@ -1,10 +1,10 @@
 """Stalls: times at which the event loop of a worker stood still, and why.
 
 Everything that a worker does shares one event loop, so a stall is what the slowest alert has waited for. A
-timer of 50 ms (200 ms while the loop has next to nothing to do, where a short stall may be missed) notes when
-it comes late. A thread looks what the loop is doing when
-it does not come back; what the kernel says of waiting for a processor, and Python of collecting garbage, tell
-apart what is no work of the worker's.
+timer of 50 ms notes when it comes late; of 200 ms while the loop has next to nothing to do, where a stall of
+less than 250 ms may be missed. A thread looks what the loop is doing when it does not come back; what the
+kernel says of waiting for a processor, and Python of collecting garbage, tell apart what is no work of the
+worker's.
 """
 
 from __future__ import annotations
@@ -97,17 +97,21 @@ class Pace:
         self.tick_s = _TICK_S
         self._last = self._since = now, ran_s
 
-    def note(self, now: float, ran_s: float) -> None:
+    def note(self, now: float, ran_s: float, late_s: float) -> None:
         """Note a look.
 
         Args:
             now: seconds of a clock that only goes on.
             ran_s: seconds for which the thread has run since its start.
+            late_s: how late the look is, in seconds: a loop that waits for a disk or a processor runs little.
         """
         (last, last_ran_s), self._last = self._last, (now, ran_s)
+        if late_s >= _LEAST_S or (
+            self.tick_s == _IDLE_TICK_S and ran_s - last_ran_s > _BUSY_SHARE * (now - last)
+        ):
+            self.tick_s, self._since = _TICK_S, self._last
+            return
         if self.tick_s == _IDLE_TICK_S:
-            if ran_s - last_ran_s > _BUSY_SHARE * (now - last):
-                self.tick_s, self._since = _TICK_S, self._last
             return
         since, since_ran_s = self._since
         if now - since >= _IDLE_AFTER_S:
@@ -163,8 +167,9 @@ class StallWatch:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
-        self._pace.note(now, time.thread_time())
-        late_s, self._due = now - self._due, now + self._pace.tick_s
+        late_s = now - self._due
+        self._pace.note(now, time.thread_time(), late_s)
+        self._due = now + self._pace.tick_s
         (waited_s, collected_s), self._before = self._before, (self._waits.seconds(), self._collected_s)
         seen, self._seen = self._seen, ""
         self.log.note_lag(late_s, now)

@@ -166,14 +166,20 @@ class FetchLane(Lane):
         return end
 
     def with_markers(self) -> list[int]:
-        """Partitions in which transactions have left something behind the last record that was taken over."""
+        """Partitions in which transactions have left something behind the last record that was taken over.
+
+        None of which an epoch was met and is not noted yet: what is committed behind it would not be known to
+        be of it, and look lost when the partition is read again.
+        """
         consumer = self._consumer
         if consumer is None:
             return []
+        met = {partition for partition, *_ in self._met}
         return [
             partition
             for partition, position in self.positions.items()
-            if (passed := passed_over(consumer, TopicPartition(self.topic, partition))) is not None
+            if partition not in met
+            and (passed := passed_over(consumer, TopicPartition(self.topic, partition))) is not None
             and passed[0] == position
         ]
 
@@ -254,10 +260,11 @@ class FetchLane(Lane):
             self._met.append((partition, epoch, offset))
 
     async def _note_epochs(self) -> None:
-        met, self._met = self._met, []
-        if self._on_epochs is not None and (parted := await self._on_epochs(met)):
-            for partition in parted:
-                self._parts(partition)
+        met, every = list(self._met), self._met
+        parted = () if self._on_epochs is None else await self._on_epochs(met)
+        del every[: len(met)]
+        for partition in parted or ():
+            self._parts(partition)
             await asyncio.Event().wait()  # for the end of this assignment
 
     def _parts(self, partition: int) -> None:

@@ -22,7 +22,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.cancellation import look_at
+from streams.cancellation import end
 from streams.upstream.committed import Committed, committed_of
 from streams.upstream.connections import connect, disconnect
 from streams.upstream.corrupt_batches import CorruptChangelogError
@@ -44,16 +44,6 @@ async def _do_commit_offsets(commit: Callable[..., Awaitable[None]], *arguments:
         await commit(*arguments)
     except UnknownTopicOrPartitionError as error:
         raise TopicGoneError(*error.args) from error
-
-
-def _committing(commit: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
-    """A request to commit, which aiokafka shields: a stop cancels who waits for it, and leaves it under way.
-
-    Its connection is closed then, and asyncio would log that nobody heard of that.
-    """
-    task = asyncio.ensure_future(_do_commit_offsets(commit, *arguments))
-    task.add_done_callback(look_at)
-    return task
 
 
 class PausingListener(driver.ConsumerRebalanceListener):
@@ -93,6 +83,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._moves = 0
         #: As aiokafka has it, and as Faust does; set together, for two threads ask.
         self._assignment: tuple[Any, frozenset[TP]] = None, frozenset()
+        #: Requests to commit that are under way.
+        self._commits: set[asyncio.Task[None]] = set()
         #: Whether the commit under way was refused for some of its topics.
         self._refused = False
 
@@ -104,7 +96,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         rest_after_refusals(self._consumer)
         coordinator = self._consumer._coordinator
         WholeAssignment(self.app, coordinator)
-        coordinator._do_commit_offsets = partial(_committing, coordinator._do_commit_offsets)
+        coordinator._do_commit_offsets = partial(self._committing, coordinator._do_commit_offsets)
         if self._consumer._group_instance_id is not None:
             self.instance_watch = InstanceWatch(self._consumer._coordinator, self._fenced)
 
@@ -119,6 +111,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_thread_stop(self) -> None:
         """Disconnect so that the thread ends, also while no broker answers."""
         await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
+        # aiokafka shields them: whoever waits for one may have been cancelled, while it goes on until its
+        # connection is closed. asyncio would log that nobody heard of that.
+        await end(*self._commits)
         if self._consumer is not None:
             await disconnect(self._consumer)
 
@@ -266,6 +261,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if anew:
             await leave(coordinator)
         coordinator.request_rejoin()
+
+    def _committing(self, commit: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(_do_commit_offsets(commit, *arguments))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        return task
 
     def _fenced(self) -> None:
         self.app.loop.call_soon_threadsafe(self.app.instance_taken)

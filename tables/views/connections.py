@@ -41,7 +41,7 @@ class _Protocol(web.RequestHandler):
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop, *, unpacks: bool = True) -> None:
         super().__init__(server, loop=loop, auto_decompress=unpacks, **_OPTIONS)
-        #: Event-loop time of the latest request, or of the connection before there was any.
+        #: Event-loop time of the latest request or the end of its answer, or of the connection before any.
         self.since = loop.time()
         #: Whether it is a live stream, which has bounds of its own: see ``tables.views.live_stream``.
         self.streams = False
@@ -54,6 +54,14 @@ class _Protocol(web.RequestHandler):
         for message, _ in self._messages:
             if (error := getattr(message, "exc", None)) is not None:
                 error.__traceback__ = error.__context__ = None
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Finish an answer; from then on the client has all the time again that one may be idle."""
+        finished = await super().finish_response(request, resp, start_time)
+        self.since = asyncio.get_running_loop().time()
+        return finished
 
     def cut(self) -> None:
         """End the connection, whatever is still to be sent."""

@@ -145,10 +145,10 @@ def test_the_lag_is_the_longest_of_the_last_ten_to_twenty_seconds() -> None:
 def looks(pace: Pace, began: float, seconds: float, share: float) -> int:
     """Look for some seconds, in which the thread has run for a share of the time; returns how often."""
     now, ran_s, number = began, share * began, 0
-    pace.note(now, ran_s)
+    pace.note(now, ran_s, 0.0)
     while now < began + seconds:
         now, ran_s, number = now + pace.tick_s, ran_s + share * pace.tick_s, number + 1
-        pace.note(now, ran_s)
+        pace.note(now, ran_s, 0.0)
     return number
 
 
@@ -166,10 +166,22 @@ def test_it_looks_often_again_at_the_first_tick_with_much_to_do() -> None:
     pace = Pace(0.0, 0.0)
     looks(pace, 0.0, 2.0, 0.0)
     assert pace.tick_s == 0.2
-    pace.note(2.2, 0.03)  # a flush is no load
+    pace.note(2.2, 0.03, 0.0)  # a flush is no load
     assert pace.tick_s == 0.2
-    pace.note(2.4, 0.08)
+    pace.note(2.4, 0.08, 0.0)
     assert pace.tick_s == 0.05
     # And it stays so for a second at least.
-    pace.note(3.0, 0.08)
+    pace.note(3.0, 0.08, 0.0)
     assert pace.tick_s == 0.05
+
+
+def test_it_looks_often_while_the_loop_is_late_though_it_runs_little() -> None:
+    """It waits for a disk, or for a processor."""
+    pace = Pace(0.0, 0.0)
+    looks(pace, 0.0, 2.0, 0.0)
+    pace.note(2.3, 0.0, 0.1)
+    assert pace.tick_s == 0.05
+    # And for as long as that goes on.
+    for tenths in range(24, 60):
+        pace.note(tenths / 10, 0.0, 0.05)
+        assert pace.tick_s == 0.05

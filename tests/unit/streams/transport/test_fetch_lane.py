@@ -329,3 +329,34 @@ async def test_a_lane_whose_epochs_do_not_fit_what_was_read_takes_nothing_over(l
     for _ in range(50):
         await asyncio.sleep(0)
     assert (back, lane._scheduler.next()) == ([1], None)
+
+
+async def test_nothing_behind_an_epoch_is_committed_before_that_is_noted(
+    lane: FetchLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read again, a partition committed behind the end of its known epochs looks as if it had lost that."""
+    noted: list[Any] = []
+    may_go_on = asyncio.Event()
+
+    async def note(met: Any) -> list[int]:
+        noted.extend(met)
+        await may_go_on.wait()
+        return []
+
+    def marker(_: Any, tp: TopicPartition) -> tuple[int, int]:
+        return lane.positions[tp.partition], lane.positions[tp.partition] + 1
+
+    monkeypatch.setattr(module, "passed_over", marker)
+    FakeConsumer.log = {0: 0, 1: 0}
+    lane._on_epochs = note
+    await lane.assign({0: None, 1: None})
+    assert lane.with_markers() == [0, 1]
+    lane._consumer.told(1, 5, 0)  # type: ignore[union-attr]
+    assert lane.with_markers() == [0]
+    while not noted:
+        await asyncio.sleep(0)
+    assert lane.with_markers() == [0]
+    may_go_on.set()
+    async with asyncio.timeout(20):
+        while lane.with_markers() != [0, 1]:
+            await asyncio.sleep(0.001)

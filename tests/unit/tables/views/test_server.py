@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, Gauge
 from yarl import URL
@@ -336,6 +337,30 @@ async def test_an_idle_connection_outlives_what_clients_keep(fake: FakeSources) 
         assert isinstance(kept_s, float)
         # Slow clients are cut off later: an idle connection is closed in good order.
         assert kept_s + 10 < protocol.keepalive_timeout < connections.EXCHANGE_S
+    await server.stop()
+
+
+async def test_a_connection_is_idle_from_the_end_of_an_answer_on(
+    fake: FakeSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def seen(request: web.Request) -> None:
+        """As if the answer had taken almost as long as one may."""
+        assert isinstance(request.protocol, connections._Protocol)
+        request.protocol.since = loop.time() + 1 - connections.EXCHANGE_S
+
+    monkeypatch.setattr(connections.Connections, "seen", staticmethod(seen))
+    server = fake.server()
+    await server.start()
+    guard = server.connections
+    assert guard is not None
+    async with aiohttp.ClientSession(server.address) as client, client.get("/livez") as answer:
+        assert answer.status == 200
+        async with asyncio.timeout(20):
+            while guard.sweep(loop.time()) or loop.time() - guard._open()[0].since > connections.IDLE_S:
+                await asyncio.sleep(0.01)
+        assert guard.sweep(loop.time() + connections.IDLE_S) == 0
     await server.stop()
 
 
