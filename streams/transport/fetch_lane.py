@@ -168,8 +168,9 @@ class FetchLane(Lane):
     def with_markers(self) -> list[int]:
         """Partitions in which transactions have left something behind the last record that was taken over.
 
-        None of which an epoch was met and is not noted yet: what is committed behind it would not be known to
-        be of it, and look lost when the partition is read again.
+        Left out are those with an epoch that was met and is not noted yet. An offset behind its first record
+        would be committed as one of the epoch before, which ends sooner: read again, the partition would seem
+        to have lost its end.
         """
         consumer = self._consumer
         if consumer is None:
@@ -260,11 +261,13 @@ class FetchLane(Lane):
             self._met.append((partition, epoch, offset))
 
     async def _note_epochs(self) -> None:
-        met, every = list(self._met), self._met
-        parted = () if self._on_epochs is None else await self._on_epochs(met)
-        del every[: len(met)]
-        for partition in parted or ():
-            self._parts(partition)
+        # Kept until they are noted, see `with_markers`; a later assignment has a list of its own.
+        met, noted = self._met, list(self._met)
+        parted = () if self._on_epochs is None else await self._on_epochs(noted)
+        del met[: len(noted)]
+        if parted:
+            for partition in parted:
+                self._parts(partition)
             await asyncio.Event().wait()  # for the end of this assignment
 
     def _parts(self, partition: int) -> None:

@@ -293,33 +293,41 @@ async def test_records_that_were_deleted_unread_are_said_and_told(
     assert (told, lane.positions, back) == ([(0, 100, 70)], {0: 100, 1: 30}, [1])
 
 
-async def test_no_record_of_a_new_leader_epoch_is_taken_over_before_it_is_noted(lane: FetchLane) -> None:
-    noted: list[Any] = []
-    may_go_on = asyncio.Event()
+class HeldNotes:
+    """Notes epochs that were met, once it may go on."""
 
-    async def note(met: Any) -> list[int]:
-        noted.extend(met)
-        await may_go_on.wait()
+    def __init__(self) -> None:
+        self.noted: list[Any] = []
+        self.may_go_on = asyncio.Event()
+
+    async def __call__(self, met: Any) -> list[int]:
+        self.noted.extend(met)
+        await self.may_go_on.wait()
         return []
 
-    lane._on_epochs = note
+
+async def test_no_record_of_a_new_leader_epoch_is_taken_over_before_it_is_noted(lane: FetchLane) -> None:
+    held = lane._on_epochs = HeldNotes()
     await lane.assign({0: 10, 1: None}, epochs={0: 4})
     lane._consumer.told(0, 4, 10)  # type: ignore[union-attr]
     lane._consumer.told(1, 5, 0)  # type: ignore[union-attr]
-    while not noted:
+    while not held.noted:
         await asyncio.sleep(0)
-    assert noted == [(1, 5, 0)]
+    assert held.noted == [(1, 5, 0)]
     assert lane._scheduler.next() is None
-    may_go_on.set()
+    held.may_go_on.set()
     await drained(lane, 50)
 
 
-async def test_a_lane_whose_epochs_do_not_fit_what_was_read_takes_nothing_over(lane: FetchLane) -> None:
+@pytest.mark.parametrize("parted", [[1], [0, 1]])
+async def test_a_lane_whose_epochs_do_not_fit_what_was_read_takes_nothing_over(
+    lane: FetchLane, parted: list[int]
+) -> None:
     back: list[int] = []
     lane._on_diverged = back.append
 
     async def note(_: Any) -> list[int]:
-        return [1]
+        return parted
 
     lane._on_epochs = note
     await lane.assign({0: 10, 1: None})
@@ -328,35 +336,29 @@ async def test_a_lane_whose_epochs_do_not_fit_what_was_read_takes_nothing_over(l
         await asyncio.sleep(0)
     for _ in range(50):
         await asyncio.sleep(0)
-    assert (back, lane._scheduler.next()) == ([1], None)
+    assert (back, lane._scheduler.next()) == (parted, None)
 
 
 async def test_nothing_behind_an_epoch_is_committed_before_that_is_noted(
     lane: FetchLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Read again, a partition committed behind the end of its known epochs looks as if it had lost that."""
-    noted: list[Any] = []
-    may_go_on = asyncio.Event()
-
-    async def note(met: Any) -> list[int]:
-        noted.extend(met)
-        await may_go_on.wait()
-        return []
+    held = HeldNotes()
 
     def marker(_: Any, tp: TopicPartition) -> tuple[int, int]:
         return lane.positions[tp.partition], lane.positions[tp.partition] + 1
 
     monkeypatch.setattr(module, "passed_over", marker)
     FakeConsumer.log = {0: 0, 1: 0}
-    lane._on_epochs = note
+    lane._on_epochs = held
     await lane.assign({0: None, 1: None})
     assert lane.with_markers() == [0, 1]
     lane._consumer.told(1, 5, 0)  # type: ignore[union-attr]
     assert lane.with_markers() == [0]
-    while not noted:
+    while not held.noted:
         await asyncio.sleep(0)
     assert lane.with_markers() == [0]
-    may_go_on.set()
+    held.may_go_on.set()
     async with asyncio.timeout(20):
         while lane.with_markers() != [0, 1]:
             await asyncio.sleep(0.001)

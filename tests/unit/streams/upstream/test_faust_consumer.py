@@ -267,20 +267,18 @@ async def test_aiokafka_gives_up_a_group_when_it_knows_of_no_broker() -> None:
         await AIOKafkaClient().coordinator_lookup(0, "group")
 
 
-async def test_the_group_consumer_does_not_wait_long_for_idle_partitions(app: TocsinApp) -> None:
+@pytest.mark.parametrize(
+    ("option", "stock", "ours"), [("_fetch_max_wait_ms", 1500, 200), ("_consumer_timeout", 0.2, 5.0)]
+)
+async def test_the_group_consumer_waits_and_looks_as_is_set_here(
+    app: TocsinApp, option: str, stock: float, ours: float
+) -> None:
+    """It does not wait long for idle partitions, and does not look often at them."""
     thread = app.consumer._thread
-    stock = driver.AIOKafkaConsumerThread._create_worker_consumer(thread, app.transport)
-    assert stock._fetch_max_wait_ms == 1500
-    assert thread._create_worker_consumer(app.transport)._fetch_max_wait_ms == 200
-    assert "_fetch_max_wait_ms" in aiokafka.AIOKafkaConsumer.start.__code__.co_names
-
-
-async def test_the_group_consumer_does_not_look_often_at_idle_partitions(app: TocsinApp) -> None:
-    thread = app.consumer._thread
-    stock = driver.AIOKafkaConsumerThread._create_worker_consumer(thread, app.transport)
-    assert stock._consumer_timeout == 0.2
-    assert thread._create_worker_consumer(app.transport)._consumer_timeout == 5.0
-    assert "_consumer_timeout" in aiokafka.AIOKafkaConsumer.start.__code__.co_names
+    made = driver.AIOKafkaConsumerThread._create_worker_consumer(thread, app.transport)
+    assert getattr(made, option) == stock
+    assert getattr(thread._create_worker_consumer(app.transport), option) == ours
+    assert option in aiokafka.AIOKafkaConsumer.start.__code__.co_names
 
 
 async def test_aiokafka_keeps_the_instance_id_and_the_coordinator_where_they_are_looked_for() -> None:
