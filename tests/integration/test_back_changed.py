@@ -6,12 +6,11 @@ import asyncio
 import json
 
 import pytest
-from aiokafka.admin import NewPartitions
 
 from streams.broker.topic_plan import planned_topics
 from streams.notifications import Priority
 from streams.settings import load_settings
-from tests.admin import admin_of
+from tests.admin import admin_of, raise_partitions
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
@@ -73,7 +72,7 @@ async def test_it_reads_the_partitions_that_were_added(deployment: Deployment) -
     worker.kill()
     async with admin_of(settings.brokers) as admin:
         plan = [spec.name for spec in planned_topics(settings) if spec.notifications or spec.state]
-        await admin.create_partitions({topic: NewPartitions(PARTITIONS + 2) for topic in plan})
+        await raise_partitions(admin, plan, PARTITIONS + 2)
     worker = await worker.start().ready()
     assert "joining it anew" in worker.log()
     await reads(worker, (PARTITIONS + 2) * len(ALL.split(",")))

@@ -9,13 +9,12 @@ import shutil
 from collections.abc import Iterable
 
 import pytest
-from aiokafka.admin import NewPartitions
 
 from streams.broker.topic_plan import planned_topics, slices_topic
 from streams.broker.topics import check_topics
 from streams.notifications import Priority
 from streams.settings import Settings
-from tests.admin import admin_of
+from tests.admin import admin_of, raise_partitions
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import (
     Counts,
@@ -40,10 +39,9 @@ LEAVE_IT = "so the others stay empty: leave it as it is, and raise notification 
 
 
 async def raise_to(settings: Settings, partitions: int, topics: Iterable[str]) -> None:
-    """Give topics more partitions, as `kafka-topics.sh --alter` does."""
+    """Give topics more partitions."""
     async with admin_of(settings.brokers) as admin:
-        answer = await admin.create_partitions({topic: NewPartitions(partitions) for topic in topics})
-        assert {code for _, code, *_ in answer.topic_errors} == {0}, answer
+        await raise_partitions(admin, topics, partitions)
 
 
 def state_topics(settings: Settings) -> list[str]:

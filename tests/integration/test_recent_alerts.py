@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.broker.client_options import client_options
 from streams.notifications.priority import Priority
@@ -18,6 +18,7 @@ from streams.settings import load_settings
 from streams.upstream.topic_ids import fetch_topics
 from tables.alerts_reader import AlertsReader
 from tables.recent_alerts import Alert
+from tests.admin import raise_partitions
 from tests.integration.worker_process import eventually
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -65,8 +66,7 @@ class Topics:
 
     async def raise_partitions(self, topic: str, partitions: int) -> None:
         """Give a topic more partitions; they are there, as the broker and the producer know."""
-        answer = await self._admin.create_partitions({topic: NewPartitions(partitions)})
-        assert {code for _, code, *_ in answer.topic_errors} == {0}, answer
+        await raise_partitions(self._admin, [topic], partitions)
         await self._producer.client.add_topic(topic)
 
         async def known() -> bool:

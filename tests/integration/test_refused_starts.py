@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin import NewTopic
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -28,7 +28,7 @@ from streams.notifications import Priority, Reason, Rejection
 from streams.records import UnreadableRecord
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
-from tests.admin import admin_of
+from tests.admin import admin_of, raise_partitions
 from tests.configured_kafka import AUTHORIZER, configured_kafka
 from tests.integration.acls import add_rules, deny, remove_rules, rule
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
@@ -168,7 +168,7 @@ async def test_a_changelog_with_fewer_partitions_than_slices_is_refused(deployme
         f"--partitions {PARTITIONS}",
     )
     async with admin_of(settings.brokers) as admin:
-        await admin.create_partitions({changelog: NewPartitions(PARTITIONS)})
+        await raise_partitions(admin, [changelog], PARTITIONS)
     await works(deployment, worker)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import MessageSizeTooLargeError
 from confluent_kafka import TopicCollection
@@ -27,6 +27,7 @@ from streams.broker.topics import apply_topics, check_topics
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings, load_settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
+from tests.admin import raise_partitions
 from tests.integration.worker_process import BOUND_S, eventually
 from tocsin.cli import main
 from tocsin.local_kafka.cluster import LocalKafka
@@ -201,14 +202,12 @@ async def test_topics_that_hold_counts_may_be_raised_and_change_nothing(
 ) -> None:
     assert (await self_check(settings, timeout_s=BOUND_S)).slices == 2
     internal = settings.internal_topic("partials")
-    await admin.create_partitions({internal: NewPartitions(3)})
-    async with asyncio.timeout(BOUND_S):
-        while not (problems := await check_topics(settings)):
-            await asyncio.sleep(0.02)
+    await raise_partitions(admin, [internal], 3)
+    problems = await check_topics(settings)
     assert [(it.severity, it.topic) for it in problems] == [("warning", internal)]
     assert "leave it as it is" in problems[0].sentence
     every = [spec.name for spec in planned_topics(settings) if spec.state and spec.name != internal]
-    await admin.create_partitions({topic: NewPartitions(3) for topic in every})
+    await raise_partitions(admin, every, 3)
     view = await self_check(settings, timeout_s=BOUND_S)
     assert (view.slices, view.partitions) == (2, 2)
 
