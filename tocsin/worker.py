@@ -112,14 +112,13 @@ class Worker:
         self.clock = starting.clock
         most_urgent = min(settings.priorities, key=attrgetter("rank"))
         urgent_producer, alert_producer = (
-            ConfirmedProducer(name, options, linger_ms=0, on_failed=self.clock.failed)
+            ConfirmedProducer(name, options, on_failed=self.clock.failed)
             for name in (f"alerts of {most_urgent.value}", "alerts")
         )
         # Not lz4: aiokafka takes its slowest level, 13 ms of the event loop for a full batch instead of 1 ms.
         count_producer = ConfirmedProducer(
             "counts",
             options,
-            linger_ms=2,
             compression="snappy",
             on_failed=self.clock.failed,
             waits_for_size=True,

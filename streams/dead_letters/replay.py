@@ -229,7 +229,6 @@ class Replay:
         producer = ConfirmedProducer(
             "replay",
             client_options(self._settings) | {"client_id": f"{self._settings.app_id}-replay"},
-            linger_ms=0,
             # A batch larger than what a topic takes would be refused with all that is in it.
             batch_bytes=16 * 2**10,
             # The brokers' limit is the one that counts.

@@ -34,7 +34,6 @@ class ConfirmedProducer:
     Args:
         name: for the log.
         options: of the aiokafka client, see ``client_options``.
-        linger_ms: milliseconds that a batch waits for more records.
         compression: None, gzip, snappy, lz4 or zstd.
         batch_bytes: size of a batch. The client waits for a full batch to leave before it takes another
             record of that partition.
@@ -50,7 +49,6 @@ class ConfirmedProducer:
         name: str,
         options: dict[str, Any],
         *,
-        linger_ms: int,
         compression: str | None = None,
         batch_bytes: int = 512 * 1024,
         largest_bytes: int = 8 * 2**20,
@@ -62,7 +60,8 @@ class ConfirmedProducer:
         self._waits_for_size = waits_for_size
         self._on_failed = on_failed
         self._options = options | {
-            "linger_ms": linger_ms,
+            # What is handed over in one turn of the event loop leaves together without it.
+            "linger_ms": 0,
             "compression_type": compression,
             "max_batch_size": batch_bytes,
             "max_request_size": largest_bytes,

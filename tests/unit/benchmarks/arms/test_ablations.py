@@ -16,7 +16,7 @@ GONE = {
     "lanes": f"traffic.FetchLane.__name__ == {SharedLane.__name__!r}",
     "fair-queue": f"type(one._order).__name__ == {FirstInFirstOut.__name__!r}",
     "timed-batches": f"scheduler.BatchSize.__name__ == {FixedBatchSize.__name__!r}",
-    "producers": "at.ConfirmedProducer('a', {}, linger_ms=0) is at.ConfirmedProducer('b', {}, linger_ms=2)",
+    "producers": "at.ConfirmedProducer('a', {}) is at.ConfirmedProducer('b', {})",
     "uvloop": "worker.install_event_loop() is None",
     "gc": "worker.tune_garbage_collection() is None",
 }

@@ -120,7 +120,7 @@ def test_metadata_is_another_dictionary_when_it_is_looked_up_again() -> None:
 
 
 async def test_a_confirmed_producer_gives_up_such_a_record_when_it_is_replaced(producer: Any) -> None:
-    confirmed = ConfirmedProducer("test", {}, linger_ms=0)
+    confirmed = ConfirmedProducer("test", {})
     confirmed._producer, confirmed._open = producer, OpenBatches(producer)
     await sent(producer, b"k")
     future = confirmed.put_now(Outgoing("t", b"v", b"k"))
@@ -136,7 +136,7 @@ async def test_a_confirmed_producer_gives_up_such_a_record_when_it_is_replaced(p
     [Outgoing("t", b"v"), Outgoing("t", None, b"k"), Outgoing("t", b"v", b"k", partition=1)],
 )
 async def test_records_that_are_not_plain_alerts_take_the_usual_way(producer: Any, record: Outgoing) -> None:
-    confirmed = ConfirmedProducer("test", {}, linger_ms=0)
+    confirmed = ConfirmedProducer("test", {})
     assert confirmed.put_now(record) is None
     confirmed._producer, confirmed._open = producer, OpenBatches(producer)
     await sent(producer, b"k")

@@ -70,7 +70,7 @@ async def producer(monkeypatch: pytest.MonkeyPatch) -> ConfirmedProducer:
     monkeypatch.setattr(module.aiokafka, "AIOKafkaProducer", FakeClient)
     monkeypatch.setattr(module, "_STOP_S", 0.01)
     monkeypatch.setattr(module, "_AGAIN", Backoff(0.0))
-    made = ConfirmedProducer("test", {}, linger_ms=0)
+    made = ConfirmedProducer("test", {})
     await made.start()
     return made
 
