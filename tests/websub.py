@@ -98,6 +98,17 @@ class Subscriber:
         return web.Response(status=204)
 
 
+async def links_of(client: aiohttp.ClientSession, feed: str) -> dict[str, str]:
+    """The links of a feed, by relation; asked for again until the worker has read what the feed tells."""
+    async with asyncio.timeout(120):
+        while True:
+            async with client.get(feed) as answer:
+                if answer.status == 200:
+                    return {relation: str(link["url"]) for relation, link in answer.links.items()}
+                assert answer.status == 503, await answer.text()
+            await asyncio.sleep(0.1)
+
+
 @asynccontextmanager
 async def subscriber() -> AsyncIterator[Subscriber]:
     """A subscriber that listens."""

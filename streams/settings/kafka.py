@@ -50,7 +50,8 @@ class KafkaSettings(BaseSettings):
         8,
         ge=1,
         le=10_000,
-        description="Partitions of each notification topic, and the limit of parallel workers.",
+        description="Partitions of topics that are yet to be made. How many workers can share the work is "
+        "fixed by it at the first start.",
     )
     replication_factor: int = Field(1, ge=1, le=15, description="Replicas of topics that Tocsin creates.")
     create_topics: bool = Field(
@@ -69,11 +70,11 @@ class KafkaSettings(BaseSettings):
         None,
         ge=0,
         le=86_400,
-        description="Seconds for which a worker that starts waits for brokers that are away, before it ends "
-        "with exit code 75; 600 unless set, or 7 at a terminal.",
+        description="Seconds for which a worker, tocsin web, an archiver or a bridge that starts waits for "
+        "brokers that are away, before it ends with exit code 75; 600 unless set, or 7 at a terminal.",
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to the brokers."
+        "PLAINTEXT", description="How to talk to the brokers: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] = Field(
         "SCRAM-SHA-512",

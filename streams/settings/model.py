@@ -74,7 +74,8 @@ class Settings(ArchiveSettings):
         2.0,
         gt=0,
         le=1000,
-        description="Milliseconds of service a batch is cut to; CRITICAL waits for about one batch at most.",
+        description="Milliseconds of service a batch is cut to; CRITICAL waits for about one batch at most, "
+        "or TOCSIN_MAX_IN_FLIGHT of them.",
     )
     max_in_flight: int = Field(
         1,
@@ -95,8 +96,8 @@ class Settings(ArchiveSettings):
     )
     isolation_level: Literal["read_committed", "read_uncommitted"] = Field(
         "read_committed",
-        description="Whether notifications of a transaction are read once it is committed, and never when it "
-        "is aborted; or at once, whatever becomes of it.",
+        description="read_committed: notifications of a transaction are read once it is committed, and never "
+        "when it is aborted. read_uncommitted: at once, whatever becomes of it.",
     )
     max_depth: int = Field(100, ge=4, le=250, description="Deeper nested notifications go to dead letters.")
     max_event_type_length: int = Field(
@@ -121,7 +122,8 @@ class Settings(ArchiveSettings):
         10_000,
         ge=1,
         le=10**9,
-        description="Distinct event types per bucket and partition; the rest counts as one overflow type.",
+        description="Distinct event types that each bucket, and the totals, of a partition name; the rest "
+        "counts as one overflow type.",
     )
     forget_event_types_s: int = Field(
         8 * 86_400,
@@ -221,9 +223,11 @@ class Settings(ArchiveSettings):
         description="Seconds a stopping worker waits for work in flight before it leaves.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that is logged."
+        "INFO", description="Least level that is logged: DEBUG, INFO, WARNING or ERROR."
     )
-    log_format: Literal["text", "json"] = Field("text", description="Form of log lines on standard error.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Form of log lines on standard error: text or json."
+    )
 
     @field_validator("priorities", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.broker.admin import admin_client
+from streams.broker.admin import COMMAND_ATTEMPT_S, admin_client
 from streams.broker.client_options import client_options
 from streams.broker.topic_problems import topic_fault
 from streams.settings import ConfigurationError, Settings
@@ -169,7 +169,7 @@ async def _connected(
 
 async def _partitions(settings: Settings, names: Sequence[str], all_needed: bool) -> list[TopicPartition]:
     # Asked for first, since a consumer would have the brokers create a topic that is not there.
-    async with admin_client(settings, timeout_s=_CONNECT_S * 0.8) as admin:
+    async with admin_client(settings, timeout_s=_CONNECT_S * 0.8, attempt_s=COMMAND_ATTEMPT_S) as admin:
         found = (await fetch_topics(admin, names)).values()
     usable = [topic for topic in found if topic.error is None and topic.may_read]
     for topic in found:

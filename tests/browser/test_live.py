@@ -152,6 +152,8 @@ async def test_the_focus_stays_where_it_was(busy: Served, pages: Pages) -> None:
     for number in range(3):
         await busy.publish(f"browser.focus.{number}", 2)
     page = await pages.open("counts?window=1h&event_type=browser.focus.*&limit=2")
+    # Only once all three are shown is the last link one that stays.
+    await expect(page.get_by_role("link", name="Next page")).to_be_visible()
     link = page.locator("main [data-live] a").last
     await link.focus()
     focused = await page.evaluate_handle("document.activeElement")

@@ -109,7 +109,11 @@ VARIANTS: dict[str, Variant] = {
     "no-fencing": Variant("fencing", "sigstop", "lost", _no_fencing),
     # With the flushes of every day, most of what was committed early is durable before a kill comes.
     "commit-early": Variant(
-        "commit only what is durable", "kill", "lost", _commit_what_was_read, {"flush_interval_s": "5"}
+        "the wait for durability before commits",
+        "kill",
+        "lost",
+        _commit_what_was_read,
+        {"flush_interval_s": "5"},
     ),
     # Shows in the memory of the workers, which is no finding of the checker.
     "no-unpacking-limit": Variant("the limit of unpacking", "poison", "", _no_unpacking_limit),

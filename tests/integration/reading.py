@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams.settings import Settings
 from tables.reserved_types import DEAD_LETTERS
@@ -75,7 +76,10 @@ def notification_topics(settings: Settings) -> list[str]:
 async def all_committed(settings: Settings) -> bool:
     """Whether the group has committed the end of every notification topic."""
     ends = await end_offsets(settings.brokers, *notification_topics(settings))
-    committed = await committed_offsets(settings)
+    try:
+        committed = await committed_offsets(settings)
+    except GroupCoordinatorNotAvailableError:
+        return False  # a fresh broker, or one that was just given up and taken back
     # Where nothing lies, nothing needs to be committed.
     return all(committed.get(place, 0) == end for place, end in ends.items())
 

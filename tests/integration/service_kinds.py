@@ -42,9 +42,9 @@ def publish(who):
         time.sleep(0)
 threading.Thread(target=tick, daemon=True).start()
 workers = [threading.Thread(target=publish, args=[who]) for who in range(5)]
+before = ticks
 for worker in workers: worker.start()
 for worker in workers: worker.join()
-before = ticks
 assert driver.flush(60), driver.stats
 assert driver.stats.delivered == 1000, driver.stats
 assert ticks > before, "the other threads stood still"

@@ -61,6 +61,8 @@ async def test_killed_under_load_the_files_hold_what_the_topics_do(
                 archivers[turn].start()
             await out.goes_on(100)
     await caught_up(deployment)
+    # One of them may have done it alone, and be told to stop before it has begun; its ready file may be old.
+    await asyncio.gather(*(each.ready() for each in archivers))
     for each in archivers:
         each.terminate()
         assert await each.ended() == 0, each.tail()

@@ -76,7 +76,7 @@ async def test_a_full_disk_is_waited_for(deployment: Deployment, tmp_path: Path)
     await one.stop()
     assert "records that were read could not be written: they are not committed" in one.log()
     one.start()
-    await ready(folder, one)
+    # At once: it would write all that is left soon after it is ready.
     resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (log_bytes, most))
     await eventually("it says so again", lambda: "The archive cannot be written" in one.log())
     resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (most, most))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -102,10 +101,10 @@ async def test_what_was_deleted_before_it_was_archived_is_marked(
     await ready(folder, one)
     await caught_up(deployment)
     assert one.log().count("were deleted before they were archived (offsets 10 to 14)") == 1
-    one.process.send_signal(signal.SIGSTOP)
+    await one.freeze()
     await publish_values(settings, topic, "deleted while it is asleep", 40)
     await delete_before(30)  # all of them
-    one.process.send_signal(signal.SIGCONT)
+    one.thaw()
     await eventually("it says so", lambda: "to 29)" in one.log())
     await publish_values(settings, topic, "later", 8)
     await caught_up(deployment)
@@ -149,7 +148,7 @@ async def test_a_log_that_has_lost_its_end_is_archived_again(
     await all_archived(100)
     before = await published(settings)
     await archivers["stopped"].stop()
-    archivers["asleep"].process.send_signal(signal.SIGSTOP)
+    await archivers["asleep"].freeze()
     own_kafka.kill()
     for partition in range(PARTITIONS):
         cut(own_kafka.data_dir, topic, partition, 12)
@@ -158,7 +157,7 @@ async def test_a_log_that_has_lost_its_end_is_archived_again(
     # More than were lost: no offset is out of range.
     await publish_values(settings, topic, "later", 100)
     archivers["stopped"].start()
-    archivers["asleep"].process.send_signal(signal.SIGCONT)
+    archivers["asleep"].thaw()
     await all_archived(200)
     after = await published(settings)
     for how, each in archivers.items():

@@ -9,7 +9,6 @@ import pytest
 
 from streams.broker.topics import apply_topics
 from streams.notifications import Priority
-from tests.breakable_kafka import BreakableKafka
 from tests.integration.archiving import (
     Content,
     archiver,
@@ -22,6 +21,7 @@ from tests.integration.archiving import (
 from tests.integration.reading import all_committed, counts_at_rest, public_counts
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
+from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -29,7 +29,7 @@ _ODD = b"\xff\x00 no UTF-8 \x80"
 
 
 async def test_a_replay_into_an_empty_cluster_is_counted_as_the_first_time(
-    deployment: Deployment, own_kafka: BreakableKafka, tmp_path: Path
+    deployment: Deployment, file_kafka: LocalKafka, tmp_path: Path
 ) -> None:
     folder = tmp_path / "archive"
     deployment.configure(priorities="critical,error,warn,info,debug,sample")
@@ -48,7 +48,9 @@ async def test_a_replay_into_an_empty_cluster_is_counted_as_the_first_time(
     before, counts = await published(settings), (await counts_at_rest(settings)).now()
     assert counts.total() == before.total() == 1001
 
-    deployment.configure(brokers=own_kafka.bootstrap, notification_topic_prefix=f"{deployment.unique}.again.")
+    deployment.configure(
+        brokers=file_kafka.bootstrap, notification_topic_prefix=f"{deployment.unique}.again."
+    )
     empty = deployment.settings
     await apply_topics(empty)
     # The same files twice: each record goes out once.

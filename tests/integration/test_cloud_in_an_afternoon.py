@@ -25,7 +25,7 @@ from tests.integration.reading import Counts, public_counts
 from tests.integration.worker_process import BOUND_S, ROOT, Deployment, eventually
 from tests.ports import free_ports
 from tests.rabbit_server import RabbitServer, in_own_loop, rabbit
-from tests.websub import flask_websub_hub, subscriber
+from tests.websub import flask_websub_hub, links_of, subscriber
 
 __all__ = ["rabbit"]
 
@@ -151,9 +151,7 @@ async def test_the_documented_line_connects_a_cloud_with_a_subscriber(
                         return False
 
                 await eventually("the worker is ready", ready)
-                async with client.get("/feeds/events/compute.*.atom") as answer:
-                    assert answer.status == 200
-                    links = {relation: str(link["url"]) for relation, link in answer.links.items()}
+                links = await links_of(client, "/feeds/events/compute.*.atom")
                 # Nothing else is open.
                 async with client.get("/api/v1/counts") as answer:
                     assert answer.status == 401

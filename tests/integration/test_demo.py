@@ -139,8 +139,9 @@ def test_two_demos_at_once_count_all_that_they_published_and_leave_nothing(tmp_p
 
 @pytest.mark.kafka
 def test_a_notification_that_the_demo_did_not_publish_makes_its_sums_disagree(tmp_path: Path) -> None:
-    with _demo(tmp_path, "demo", "--seconds", "4") as demo:
+    with _demo(tmp_path, "demo", "--seconds", "8") as demo:
         page = demo.wait_for("The page is at ").split()[-1]
+        demo.wait_for("forwarded")  # it has all its connections
         brokers = demo.child("worker").environ()["TOCSIN_BROKERS"]
         # It must not compare its sums before the worker has counted the stranger, however long that takes.
         demo.process.send_signal(signal.SIGSTOP)

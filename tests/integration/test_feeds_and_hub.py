@@ -17,7 +17,7 @@ from tests.integration.forwards import read_forwards
 from tests.integration.worker_process import Deployment, Worker, eventually
 from tests.integration.writing import Writer, writer
 from tests.ports import free_port
-from tests.websub import flask_websub_hub, listening, subscriber
+from tests.websub import flask_websub_hub, links_of, listening, subscriber
 
 pytestmark = pytest.mark.kafka
 
@@ -76,9 +76,7 @@ async def test_a_subscriber_gets_what_was_published_through_a_hub(
         worker = await deployment.worker(web_port=str(port)).start().ready()
         async with writer(settings) as out, subscriber() as reader, aiohttp.ClientSession() as client:
             # The subscriber finds the hub and the feed's own address in the feed, and there alone.
-            async with client.get(f"{feed_url}/feeds/events/{PATTERN}.atom") as answer:
-                assert answer.status == 200
-                links = {relation: str(link["url"]) for relation, link in answer.links.items()}
+            links = await links_of(client, f"{feed_url}/feeds/events/{PATTERN}.atom")
             assert links["hub"] == hub
             await reader.subscribe(links["hub"], links["self"])
             begun = time.monotonic()
@@ -94,6 +92,9 @@ async def test_a_subscriber_gets_what_was_published_through_a_hub(
             await publish(out, topic, "compute.instance.create.end", "second", Priority.INFO)
             async with asyncio.timeout(BOUND_S):
                 document = await reader.received.get()
+                # A ping whose answer is late is sent again, and the hub delivers again.
+                while payloads(document) == ["first"]:
+                    document = await reader.received.get()
             assert payloads(document) == ["second", "first"]
             # A type of another feed: the hub is told of that alone.
             before = await asyncio.to_thread(pings, worker, "accepted")
@@ -103,7 +104,8 @@ async def test_a_subscriber_gets_what_was_published_through_a_hub(
                 return await asyncio.to_thread(pings, worker, "accepted") >= before + 2
 
             await eventually("the hub was told of the other feeds", told)
-            assert reader.received.empty()
+            while not reader.received.empty():
+                assert payloads(reader.received.get_nowait()) == ["second", "first"]
             assert reader.refused == []
         await worker.stop()
 

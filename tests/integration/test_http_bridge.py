@@ -383,6 +383,8 @@ async def test_whatever_is_asked_no_answer_breaks_the_document(
         *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
         *("--max-examples", "25", "--generation-deterministic", "--warnings", "off", "--no-color"),
         *("--header", f"Authorization: Bearer {TOKEN}"),
+        # It answers when Kafka has confirmed.
+        *("--request-timeout", "120", "--suppress-health-check", "too_slow"),
     ]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run", *command),

@@ -19,13 +19,18 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    MessageSizeTooLargeError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
 
 from streams.settings import ConfigurationError
 from tests import children
 from tests.admin import admin_of
 from tests.breakable_kafka import BreakableKafka
-from tests.integration.worker_process import BOUND_S
+from tests.integration.worker_process import BOUND_S, eventually
 from tests.kafka_fixture import processes_of, wait_until_gone
 from tests.paths import ROOT
 from tests.shared_kafka import START_S
@@ -77,9 +82,24 @@ def _tocsin(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProce
     )
 
 
+def wait_until_running(local: LocalKafka) -> None:
+    """Wait until all brokers answer: a look gives each of them 2 s, too few at times after a start."""
+    until = time.monotonic() + BOUND_S
+    while (found := local.status().state) != "running":
+        assert time.monotonic() < until, found
+        time.sleep(0.1)
+
+
 async def _create_topic(bootstrap: str, name: str, partitions: int = 1, replicas: int = 1) -> None:
     async with admin_of(bootstrap) as admin:
-        await admin.create_topics([NewTopic(name, partitions, replicas)])
+
+        async def created() -> bool:
+            answer = await admin.create_topics([NewTopic(name, partitions, replicas)])
+            [(_, code, *_)] = answer.topic_errors
+            # Refused while the controller has too few brokers.
+            return code in {0, TopicAlreadyExistsError.errno}
+
+        await eventually("the topic is created", created)
 
 
 async def _produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
@@ -146,7 +166,7 @@ async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique
     first = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     assert first.status().state == "stopped"
     address = first.start(timeout=START_S)
-    assert first.status().state == "running"
+    wait_until_running(first)
     await _create_topic(address, unique)
     await _produce(address, unique, [b"before the stop"])
 
@@ -181,7 +201,7 @@ def test_start_is_idempotent_and_refuses_another_shape(data_dir: Path) -> None:
         LocalKafka(data_dir, brokers=2).start(timeout=START_S)
     with pytest.raises(ConfigurationError, match="already runs at"):
         LocalKafka(data_dir, port=int(address.rpartition(":")[2]) + 1).start(timeout=START_S)
-    assert first.status().state == "running"
+    wait_until_running(first)
 
 
 def test_status_as_json(data_dir: Path) -> None:
@@ -205,10 +225,7 @@ def test_a_paused_broker_does_not_answer_until_it_is_resumed(data_dir: Path) -> 
     local.resume()
     assert local.start(timeout=START_S) == local.bootstrap  # waits until it answers again
     # One that was paused for long is given up by the controller then, until it has said that it lives.
-    until = time.monotonic() + BOUND_S
-    while local.status().state != "running":
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_until_running(local)
     local.pause()
     local.stop()
     assert processes_of(data_dir) == []
@@ -253,7 +270,7 @@ def test_a_port_that_is_snatched_after_the_look_is_replaced(
         address = local.start(timeout=START_S)
         assert next(lies, None) is None
         assert address != f"127.0.0.1:{port}"
-        assert local.status().state == "running"
+        wait_until_running(local)
 
 
 def test_an_id_that_begins_with_a_dash_is_no_option(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +279,7 @@ def test_an_id_that_begins_with_a_dash_is_no_option(data_dir: Path, monkeypatch:
     local = LocalKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     local.start(timeout=START_S)
     assert json.loads((data_dir / "cluster.json").read_text())["cluster_id"].startswith("-")
-    assert local.status().state == "running"
+    wait_until_running(local)
 
 
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -354,5 +371,5 @@ async def test_three_brokers_lose_one_and_go_on(data_dir: Path, unique: str) -> 
     assert local.status().state == "partial"
     await _produce(address, unique, [b"two of three"])
     local.restart_broker(2, timeout=START_S)
-    assert local.status().state == "running"
+    wait_until_running(local)
     assert await _consume(address, unique, 2) == [b"all three", b"two of three"]

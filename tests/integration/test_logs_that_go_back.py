@@ -6,7 +6,6 @@ that no other has.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
 
@@ -84,7 +83,7 @@ async def test_logs_cut(own_kafka: BreakableKafka, own_deployment: Deployment, h
     if how == "stopped":
         await worker.stop()
     elif how == "asleep":
-        worker.process.send_signal(signal.SIGSTOP)
+        await worker.freeze()
     own_kafka.kill()
     cut_notifications(own_kafka, settings, 12)
     own_kafka.start(timeout=START_S)
@@ -94,7 +93,7 @@ async def test_logs_cut(own_kafka: BreakableKafka, own_deployment: Deployment, h
     if how == "stopped":
         worker.start()
     elif how == "asleep":
-        worker.process.send_signal(signal.SIGCONT)
+        worker.thaw()
     await counted(settings, expected)
     await worker.ready()
     said = [line for line in worker.log().splitlines() if "lost its end" in line]

@@ -46,7 +46,7 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
 
     async def said() -> bool:
         answer = await workers_of(web)
-        return f"There is no topic {topic}" in (answer["trouble"] or "")
+        return f"There is no topic {topic}" in (answer.get("trouble") or "")
 
     async with writer(deployment.settings) as out:
         await out.made(made_load(seed=2, count=100))
@@ -63,7 +63,7 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
 
     async def own() -> bool:
         answer = await workers_of(worker)
-        counts = sum(each["counted"] for each in answer["classes"])
+        counts = sum(each["counted"] for each in answer.get("classes", ()))
         return heard(answer) == {"worker-one": True} and counts == published
 
     await eventually("the worker shows itself", own)
@@ -74,7 +74,9 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
 
     async def again() -> bool:
         answer = await workers_of(web)
-        return answer["trouble"] is None and answer["complete"] and heard(answer) == {"worker-one": True}
+        return (
+            answer.get("trouble", "") is None and answer["complete"] and heard(answer) == {"worker-one": True}
+        )
 
     await eventually("the worker writes to the new topic", again)
     written_again = f"The state of this worker is written to {topic} again."
@@ -88,4 +90,9 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
     log = worker.log()
     assert log.count(f"There is no topic {topic}") <= 1
     await worker.stop()
-    await all_show([web], "the worker is gone", {})
+
+    async def gone() -> bool:
+        # A broker that is slow may not take its last row: then it is silent after 15 s.
+        return not heard(await workers_of(web)).get("worker-one", False)
+
+    await eventually("the worker is gone", gone)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from streams.broker.admin import admin_client
@@ -32,10 +30,10 @@ async def test_no_member_is_left_that_holds_partitions(deployment: Deployment) -
         assert await members() == 1
         for number in range(3):
             # While this one is frozen, nobody gets a part.
-            stays.process.send_signal(signal.SIGSTOP)
+            await stays.freeze()
             goes = deployment.worker(f"goes-{number}").start()
             await eventually("it joins", joins)
             goes.terminate()
-            stays.process.send_signal(signal.SIGCONT)
+            stays.thaw()
             assert await goes.ended() == 0
             await eventually("it has left", has_left)

@@ -136,6 +136,7 @@ async def test_a_topic_made_again_under_a_running_worker(deployment: Deployment)
         await publish(out, topic, "e", 20, Priority.CRITICAL)
     expected["CRITICAL", "e"] = 20
     await counted(settings, expected)
+    await eventually("alerts are confirmed", lambda: all_committed(settings))
     rung = await alerts(settings, Priority.CRITICAL)
     assert rung == {"a": 100, "b": 60, "c": 60, "d": 20, "e": 20}, rung
 
@@ -173,6 +174,7 @@ async def test_a_topic_that_is_gone_and_comes_back(strict: Deployment) -> None:
         await publish(out, topic, "c", 10, Priority.CRITICAL)
     expected["CRITICAL", "c"] = 10
     await counted(settings, expected)
+    await eventually("alerts are confirmed", lambda: all_committed(settings))
     assert await alerts(settings, Priority.CRITICAL) == {"a": 40, "b": 190, "c": 10}
 
 
@@ -241,7 +243,11 @@ async def test_a_topic_that_takes_nothing_holds_up_no_other_priority(
                 return all(found[key] == number for key, number in others.items())
 
             await eventually("others are counted", counted_meanwhile)
-        assert await alerts(settings, Priority.CRITICAL) == {"b": 100}
+
+        async def rung() -> bool:
+            return await alerts(settings, Priority.CRITICAL) == {"b": 100}
+
+        await eventually("alerts of others are confirmed", rung)
         await make(admin, name)
     await worker.ready()
     await counted(settings, others + Counter({(stuck.value, "a"): 900, (stuck.value, DEAD_LETTERS): 20}))
@@ -310,6 +316,7 @@ async def test_a_topic_whose_read_is_revoked_and_granted_again(
         await publish(out, topic, "d", 10, Priority.CRITICAL)
     expected["CRITICAL", "d"] = 10
     await counted(settings, expected)
+    await eventually("alerts are confirmed", lambda: all_committed(settings))
     rung = await alerts(settings, Priority.CRITICAL)
     assert rung == {name: n for (priority, name), n in expected.items() if priority == "CRITICAL"}, rung
 

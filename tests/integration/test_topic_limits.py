@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,7 +19,7 @@ from confluent_kafka.admin import (
 from streams.settings import Settings
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
-from tests.integration.worker_process import Deployment, eventually
+from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.integration.writing import made_load, writer
 
 pytestmark = pytest.mark.kafka
@@ -32,6 +33,14 @@ def configure(settings: Settings, topic: str, name: str, value: str | None) -> N
     admin = AdminClient({"bootstrap.servers": settings.brokers})
     for done in admin.incremental_alter_configs([resource]).values():
         done.result(30)
+    # The controller has it; the broker itself hears of it a moment later.
+    until = time.monotonic() + BOUND_S
+    while value is not None:
+        (found,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+        if found.result(30)[name].value == value:
+            return
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @asynccontextmanager

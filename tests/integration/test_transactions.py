@@ -159,9 +159,13 @@ async def test_an_open_one_is_waited_for(deployment: Deployment) -> None:
             "it says so", lambda: f"Records of {topic}, partition 0, have waited" in worker.log()
         )
         assert await counts.refresh() == Counter()
-        assert await lag(worker) == sum(
-            (await end_offsets(settings.brokers, topic, settings.notification_topic(Priority.DEBUG))).values()
-        )
+        debug = settings.notification_topic(Priority.DEBUG)
+        all_of_them = sum((await end_offsets(settings.brokers, topic, debug)).values())
+
+        async def lags() -> bool:
+            return await lag(worker) == all_of_them
+
+        await eventually("its lag is all of them", lags)
         await worker.ready()
         await producer.commit_transaction()
         await counts.reach(of_each(open=2, behind=1))

@@ -286,6 +286,7 @@ async def asked_everything(worker: Worker, folder: Path, operations: int) -> str
         *("--exclude-path", "/api/v1/events", "--checks", ",".join(CHECKS)),
         *("--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--generation-deterministic"),
         *("--header", f"Authorization: Bearer {ADMIN}", "--warnings", "off", "--no-color"),
+        *("--request-timeout", "120", "--suppress-health-check", "too_slow"),
     ]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run", *command),

@@ -16,7 +16,7 @@ import pytest
 
 from streams.settings import Settings, load_settings
 from tests import children
-from tests.breakable_kafka import BreakableKafka
+from tests.breakable_kafka import BreakableKafka, is_frozen
 from tests.configured_kafka import configured_kafka
 from tests.formatted_kafka import FormattedKafka
 from tests.paths import ROOT
@@ -141,6 +141,15 @@ class Worker:
         assert self.runs, f"worker {self.name} ended by itself with {self.process.returncode}"
         self.process.kill()
         self.process.wait(BOUND_S)
+
+    async def freeze(self) -> None:
+        """Send it SIGSTOP, and wait until each of its threads stands still."""
+        self.process.send_signal(signal.SIGSTOP)
+        await eventually(f"{self.name} stands still", lambda: is_frozen(self.process.pid))
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        self.process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> None:
         """Tell it to stop, with SIGTERM; see ``ended``."""
