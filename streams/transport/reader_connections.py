@@ -24,7 +24,7 @@ from streams.upstream.topic_ids import fetch_topics
 from streams.upstream.unpacking import limit_for
 
 #: Seconds in which brokers must have answered.
-_CONNECT_S: Final = 10.0
+_CONNECT_S: Final = 15.0
 #: Where others share the event loop.
 _MODEST_RECORDS: Final = 100
 _MODEST_BYTES: Final = 128 * 2**10
@@ -169,7 +169,7 @@ async def _connected(
 
 async def _partitions(settings: Settings, names: Sequence[str], all_needed: bool) -> list[TopicPartition]:
     # Asked for first, since a consumer would have the brokers create a topic that is not there.
-    async with admin_client(settings, timeout_s=_CONNECT_S * 0.8, attempt_s=COMMAND_ATTEMPT_S) as admin:
+    async with admin_client(settings, timeout_s=COMMAND_ATTEMPT_S, attempt_s=COMMAND_ATTEMPT_S) as admin:
         found = (await fetch_topics(admin, names)).values()
     usable = [topic for topic in found if topic.error is None and topic.may_read]
     for topic in found:
