@@ -166,7 +166,7 @@ async def test_data_and_address_survive_a_stop_and_a_kill(data_dir: Path, unique
     first = BreakableKafka(data_dir, die_with_parent=True, jvm_options=SHORT_LIFE)
     assert first.status().state == "stopped"
     address = first.start(timeout=START_S)
-    wait_until_running(first)
+    assert first.status().state == "running"
     await _create_topic(address, unique)
     await _produce(address, unique, [b"before the stop"])
 

@@ -90,10 +90,4 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
     log = worker.log()
     assert log.count(f"There is no topic {topic}") <= 1
     await worker.stop()
-
-    async def gone() -> bool:
-        # A broker that is slow may not take its last row: then it is silent after 15 s.
-        answer = await workers_of(web)
-        return "trouble" in answer and not heard(answer).get("worker-one", False)
-
-    await eventually("the worker is gone", gone)
+    await all_show([web], "the worker is gone", {})
