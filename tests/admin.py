@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from streams.upstream.topic_ids import fetch_topics
 
@@ -36,3 +44,30 @@ async def raise_partitions(admin: AIOKafkaAdminClient, topics: Iterable[str], pa
     async with asyncio.timeout(_BOUND_S):
         while any(it.partitions < partitions for it in (await fetch_topics(admin, wanted)).values()):
             await asyncio.sleep(_POLL_S)
+
+
+def set_topic_config(brokers: str, topic: str, name: str, value: str | None) -> None:
+    """Set a topic's configuration, and return when its brokers go by it; None takes their default again.
+
+    The controller has it first. A broker then shows what it has heard of before its logs go by it, and hears
+    of one change after the other: when it shows a second one, the first is in force.
+    """
+    admin = AdminClient({"bootstrap.servers": brokers})
+    _alter(admin, topic, name, value)
+    _alter(admin, topic, "file.delete.delay.ms", str(60_000 + time.monotonic_ns() % 1_000_000))
+
+
+def _alter(admin: AdminClient, topic: str, name: str, value: str | None) -> None:
+    """Change one value, and wait until a broker shows it."""
+    kind = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+    entry = ConfigEntry(name, value or "", incremental_operation=kind)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(_BOUND_S)
+    until = time.monotonic() + _BOUND_S
+    while value is not None:
+        (found,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+        if found.result(_BOUND_S)[name].value == value:
+            return
+        assert time.monotonic() < until, f"{name} of {topic} is not {value}"
+        time.sleep(_POLL_S)

@@ -33,6 +33,7 @@ async def test_axe_finds_nothing_on_any_page(pages: Pages) -> None:
     await page.goto("alerts")
     await page.locator("main .place a").first.click()
     await page.locator("main h1").wait_for()
+    await page.wait_for_load_state()  # with its style sheet, too
     found += await judged(page)
     for path, status in OTHERS.items():
         await pages.go(page, path, status)

@@ -53,6 +53,7 @@ async def test_rows_are_blocks_within_the_screen(pages: Pages) -> None:
     await page.goto("alerts")
     await page.locator("main .place a").first.click()
     await page.locator("main h1").wait_for()
+    await page.wait_for_load_state()  # with its style sheet, too
     assert await found(page, _BEYOND) == []
     # Nothing speaks of a drawing that is not there.
     await page.goto("flow")

@@ -13,7 +13,7 @@ from streams.notifications import Priority
 from streams.notifications.encoding import encode
 from tests.breakable_kafka import BreakableKafka
 from tests.cut_logs import cut, end_of
-from tests.integration.reading import Counts, all_committed, public_counts
+from tests.integration.reading import Counts, all_committed, counts_at_rest, public_counts
 from tests.integration.worker_process import BOUND_S, PARTITIONS, Deployment, eventually
 from tests.integration.writing import writer
 from tests.shared_kafka import START_S
@@ -100,6 +100,8 @@ async def test_without_the_check_an_old_data_folder_is_believed(
     # What the other worker wrote before that offset was never read, so its counts are not gone on from.
     with pytest.raises(AssertionError):
         await count(deployment, "a", 40, expected, deadline_s=20)
+        await worker.stop()
+        assert (await counts_at_rest(deployment.settings)).now() == expected
 
 
 @pytest.mark.parametrize("how", ["stopped", "without-folder", "running"])

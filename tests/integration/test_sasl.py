@@ -449,7 +449,7 @@ async def test_an_endpoint_that_is_away_for_a_moment_is_waited_for(
     settings = load_settings(**secured(guarded_kafka, endpoint, "SASL_PLAINTEXT", "token endpoint", tmp_path))
     endpoint.status = 503
     with pytest.raises(ConfigurationError, match=r"HTTP 503\)\): look at TOCSIN_SASL_OAUTH_TOKEN_URL"):
-        async with admin_client(settings):
+        async with admin_client(settings, timeout_s=BOUND_S, attempt_s=BOUND_S):
             pass
 
     async def comes_in() -> None:

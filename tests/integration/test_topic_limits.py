@@ -3,52 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from confluent_kafka.admin import (
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 
 from streams.settings import Settings
+from tests.admin import set_topic_config
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
-from tests.integration.worker_process import BOUND_S, Deployment, eventually
+from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
 
 pytestmark = pytest.mark.kafka
 
 
-def configure(settings: Settings, topic: str, name: str, value: str | None) -> None:
-    """Set a topic's configuration; None takes the broker's default again."""
-    kind = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
-    entry = ConfigEntry(name, value or "", incremental_operation=kind)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": settings.brokers})
-    for done in admin.incremental_alter_configs([resource]).values():
-        done.result(30)
-    # The controller has it; the broker itself hears of it a moment later.
-    until = time.monotonic() + BOUND_S
-    while value is not None:
-        (found,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
-        if found.result(30)[name].value == value:
-            return
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
 @asynccontextmanager
 async def configured(settings: Settings, topic: str, name: str, value: str) -> AsyncIterator[None]:
     """A topic is configured so, for a while."""
-    await asyncio.to_thread(configure, settings, topic, name, value)
+    await asyncio.to_thread(set_topic_config, settings.brokers, topic, name, value)
     yield
-    await asyncio.to_thread(configure, settings, topic, name, None)
+    await asyncio.to_thread(set_topic_config, settings.brokers, topic, name, None)
 
 
 @pytest.mark.parametrize(

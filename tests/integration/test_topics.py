@@ -9,6 +9,7 @@ import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from streams.broker.admin import admin_client
 from streams.broker.self_check import self_check
 from streams.broker.slices import keep_slices
 from streams.broker.topic_plan import planned_topics, slices_topic
@@ -415,7 +417,11 @@ async def test_self_check_waits_for_brokers_that_start_later(
         ("SASL_PLAINTEXT", "does not ask for SASL"),
     ],
 )
-async def test_wrong_protocol_is_told_apart(settings: Settings, protocol: str, words: str) -> None:
+async def test_wrong_protocol_is_told_apart(
+    settings: Settings, protocol: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a broker that takes long would be told is another sentence.
+    monkeypatch.setattr("streams.broker.self_check.admin_client", partial(admin_client, attempt_s=BOUND_S))
     wrong = load_settings(
         brokers=settings.brokers,
         app_id=settings.app_id,

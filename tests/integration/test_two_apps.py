@@ -88,8 +88,12 @@ async def test_rows_that_another_app_writes_later_are_left_out_said_and_replaced
                 assert settings.app_id.encode() in value
                 false = value.replace(settings.app_id.encode(), b"another-app").replace(b":[", b":[9")
                 await producer.send_and_wait(topic, false, key=key, partition=partition)
-        await eventually("it is not ready", lambda: worker.get("/readyz")[0] == 503)
-        assert "The app another-app writes its counts" in worker.get("/readyz")[1].decode()
+
+        def says_why() -> bool:
+            status, body = worker.get("/readyz")
+            return status == 503 and b"The app another-app writes its counts" in body
+
+        await eventually("it is not ready, and says why", says_why)
         (said,) = [line for line in worker.log().splitlines() if "rows of the app another-app" in line]
         assert "ERROR" in said
         assert "TOCSIN_EVENT_COUNTS_TOPIC" in said

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 
 import pytest
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.notifications import Priority
-from streams.settings import Settings
-from tests.admin import admin_of
+from tests.admin import set_topic_config
 from tests.integration.forwards import check_at_rest, read_forwards
 from tests.integration.reading import (
     PublicCounts,
@@ -103,7 +102,7 @@ async def test_nothing_is_committed_past_a_forward_that_is_not_confirmed(deploym
     async with writer(settings) as out, public_counts(settings) as counts:
         # The broker finds every alert too large, and takes everything else. (To find them too old would not
         # do: one that arrives within its millisecond is not.)
-        await set_config(settings, alerts, "max.message.bytes", "1")
+        await asyncio.to_thread(set_topic_config, settings.brokers, alerts, "max.message.bytes", "1")
         await out.made(made_load(seed=6, count=3000))
         await counts.reach(out.published.counts)
 
@@ -120,24 +119,8 @@ async def test_nothing_is_committed_past_a_forward_that_is_not_confirmed(deploym
             if at.topic == critical:
                 assert all((*at, before) in forwarded for before in range(offset))
         worker.kill()
-        await set_config(settings, alerts, "max.message.bytes", str(2**23))
+        await asyncio.to_thread(set_topic_config, settings.brokers, alerts, "max.message.bytes", str(2**23))
         worker.start()
         await eventually("CRITICAL is committed, too", lambda: all_committed(settings))
         await worker.stop()
     await check_at_rest(deployment.settings, out.published)
-
-
-async def set_config(settings: Settings, topic: str, name: str, value: str) -> None:
-    async with admin_of(settings.brokers) as admin:
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})
-        for response in await admin.alter_configs([resource]):
-            assert all(error == 0 for error, *_ in response.resources)
-
-        async def heard() -> bool:
-            """The controller has taken it; the broker itself hears of it a moment later."""
-            asked = ConfigResource(ConfigResourceType.TOPIC, topic, {name: ""})
-            (response,) = await admin.describe_configs([asked])
-            ((*_, entries),) = response.resources
-            return [entry[1] for entry in entries if entry[0] == name] == [value]
-
-        await eventually(f"{name} is {value}", heard)

@@ -57,14 +57,16 @@ async def test_a_page_of_2000_rows_is_written_in_pieces(monkeypatch: pytest.Monk
         async with served(sources()) as client:
 
             async def read() -> None:
-                async with client.get(f"/counts?window=1h&limit={ROWS}") as answer:
+                # A packed page is packed in a thread, which is waited for.
+                as_it_is = {"Accept-Encoding": "identity"}
+                async with client.get(f"/counts?window=1h&limit={ROWS}", headers=as_it_is) as answer:
                     assert answer.status == 200
 
             return await turns_while(read())
 
     assert await turns() >= 3 * ROWS * 16, "each chart, and each row twice: made, and put into the page"
     monkeypatch.setattr(reader_lane, "Pieces", _NeverRests)
-    assert await turns() < 3 * ROWS
+    assert await turns() < 100
 
 
 async def test_a_table_is_used_again_until_the_counts_are_others() -> None:
