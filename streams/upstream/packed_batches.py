@@ -16,6 +16,7 @@ from aiokafka.record.default_records import DefaultRecordMetadata
 
 from streams.packed_records import VARINTS, VARINTS_BELOW, packed, varint
 from streams.upstream.checksums import crc32c
+from streams.upstream.unjoined import Unjoined
 
 #: Base offset, length, leader epoch, version, checksum, attributes, last offset delta, first and last time,
 #: producer's id and epoch, base sequence, number of records.
@@ -46,7 +47,7 @@ class PackedBatch:
         self._first_ms = self._last_ms = 0
         self._producer = (-1, -1, 0)
         self._closed = False
-        self._built: bytes | None = None
+        self._built: Unjoined | None = None
 
     def add(self, records: Sequence[bytes], first: int = 0, *, at_ms: int | None = None) -> int:
         """Add packed records from index ``first`` on, as far as there is room; the batch is closed where not.
@@ -127,7 +128,7 @@ class PackedBatch:
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = producer_id, producer_epoch, base_sequence
 
-    def _build(self) -> bytes:
+    def _build(self) -> Unjoined:
         self._closed = True
         if self._built is None:
             header = _HEADER.pack(
@@ -145,5 +146,5 @@ class PackedBatch:
             )
             checked = b"".join((header[_CHECKED_FROM:], *self._parts))
             checksum = _CHECKSUM.pack(crc32c(checked))
-            self._built, self._parts = b"".join((header[:_CHECKSUM_AT], checksum, checked)), []
+            self._built, self._parts = Unjoined((header[:_CHECKSUM_AT], checksum, checked)), []
         return self._built

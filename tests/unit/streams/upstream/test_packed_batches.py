@@ -73,6 +73,6 @@ def test_a_checksum_tells_a_changed_byte(changed: int) -> None:
     """The control of the comparison with aiokafka's: the checksum is of what it should be."""
     batch = PackedBatch(1000)
     batch.add([packed(b"k", b"v")])
-    data = bytearray(batch._build())
+    data = bytearray(bytes(batch._build()))
     data[-1] ^= changed
     assert MemoryRecords(bytes(data)).next_batch().validate_crc() is not bool(changed)
