@@ -47,14 +47,16 @@ async def raise_partitions(admin: AIOKafkaAdminClient, topics: Iterable[str], pa
 
 
 def set_topic_config(brokers: str, topic: str, name: str, value: str | None) -> None:
-    """Set a topic's configuration, and return when its brokers go by it; None takes their default again.
+    """Set a topic's configuration, and return when the broker goes by it; None takes its default again.
 
-    The controller has it first. A broker then shows what it has heard of before its logs go by it, and hears
-    of one change after the other: when it shows a second one, the first is in force.
+    For a cluster of one broker. The controller has it first. The broker then shows what it has heard of
+    before its logs go by it, and hears of one change after the other: when it shows a later one than one
+    that it has shown, the first is in force.
     """
     admin = AdminClient({"bootstrap.servers": brokers})
     _alter(admin, topic, name, value)
-    _alter(admin, topic, "file.delete.delay.ms", str(60_000 + time.monotonic_ns() % 1_000_000))
+    for _ in range(2):  # a default is not waited for, so that the next may come to the broker with it
+        _alter(admin, topic, "file.delete.delay.ms", str(60_000 + time.monotonic_ns() % 1_000_000))
 
 
 def _alter(admin: AdminClient, topic: str, name: str, value: str | None) -> None:

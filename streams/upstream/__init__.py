@@ -37,8 +37,8 @@ aiokafka's producers and connections:
 
 - `open_batches`: adds to a batch that is open, in a fifth of the time of ``send``.
 - `packed_batches`: a batch that takes records already packed.
-- `produce_packing`: ``install_produce_packing``; produce requests are packed at once. `unjoined` are their
-  bytes until they leave.
+- `produce_packing`: ``install_produce_packing``; produce requests are packed at once. `unjoined`: their
+  bytes, in pieces until they leave.
 - `producers`: closes a producer that does not stop by itself.
 - `connections`: connects again until brokers are there; disconnects whatever the client is doing.
 - `clients`: the client inside the others; whether a broker can be used, and how many answer.

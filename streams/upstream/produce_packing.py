@@ -1,8 +1,8 @@
 """Produce requests, packed at once. Uses private parts of aiokafka.
 
 aiokafka (0.14) joins the batches of a request level by level, so that each is copied eight times on its way
-to the socket; here it is copied once. Of versions 3 to 7, which are alike; 7 is the newest that aiokafka
-speaks.
+to the socket; here it is copied once when its checksum is known. Of versions 3 to 7, which are alike; 7 is
+the newest that aiokafka speaks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ _VERSIONS: Final = (
 
 
 def install_produce_packing() -> None:
-    """Let producers of this process pack so; may be called again."""
+    """Let producers of this process pack so; may be called again.
+
+    ``encode`` of a produce request is then a `Message`, which only a connection of aiokafka's can send.
+    """
     for version in _VERSIONS:
         version.SCHEMA = _QUICK_REQUEST
 

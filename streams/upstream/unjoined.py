@@ -1,4 +1,4 @@
-"""Bytes on their way to a socket that are copied once: in pieces until all of them are known."""
+"""Bytes on their way to a socket, in pieces until all of them are known, so that they are joined once."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ class Unjoined:
         """All pieces, joined."""
         return b"".join(self.pieces)
 
+    def __repr__(self) -> str:
+        """How many bytes, for aiokafka's log of each request."""
+        return f"<{self._length} bytes>"
+
 
 class Message(Unjoined):
-    """A request without what stands before it, as aiokafka (0.14) puts it there: the header, then the size.
+    """A request before which aiokafka (0.14) puts the header, and then the size; the second joins them.
 
     So ``size + (header + message)`` is bytes, and ``header + message`` a message that waits for its size.
     """
@@ -40,6 +44,6 @@ class Message(Unjoined):
         self._has_header = has_header
 
     def __radd__(self, before: bytes) -> Message | bytes:
-        """The message behind the next of both."""
+        """Put the header before it; the second time the size, and join all."""
         pieces = (before, *self.pieces)
         return b"".join(pieces) if self._has_header else Message(pieces, has_header=True)

@@ -351,7 +351,7 @@ async def test_while_a_broker_hangs_it_says_429_and_what_it_took_before_is_answe
 async def test_it_waits_for_brokers_and_topics_and_makes_none(deployment: Deployment) -> None:
     deployment.configure(http_bridge_port="0", wait_for_brokers_s="1")
     away = deployment.worker("away", command=BRIDGE, brokers="127.0.0.1:1").start()
-    # Of topics it can only speak when it has connected, for which it gives a broker 5 s, and then again.
+    # That a topic is missing shows once it is connected; a try has 5 s, and 12 s hold two.
     bare = deployment.worker("bare", command=BRIDGE, wait_for_brokers_s="12").start()
     assert (await away.ended(), await bare.ended()) == (EXIT_AWAY, EXIT_AWAY)
     assert "No Kafka broker can be used" in away.log()

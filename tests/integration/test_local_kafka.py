@@ -88,6 +88,7 @@ def _status_of_one_that_runs(*arguments: str, cwd: Path) -> subprocess.Completed
     """The first answer that ends with 0: a look gives a broker 2 s, too few at times after a start."""
     until = time.monotonic() + BOUND_S
     while (ended := _tocsin("status", *arguments, cwd=cwd)).returncode:
+        assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended
         assert time.monotonic() < until, ended
     return ended
 

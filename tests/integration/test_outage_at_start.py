@@ -6,7 +6,6 @@ import asyncio
 import os
 import pty
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,11 +156,13 @@ async def test_a_port_of_another_protocol_is_not_waited_for(deployment: Deployme
     assert len(sentences(worker)) == 1
 
 
-def all_of(terminal: int) -> Iterator[bytes]:
+def all_of(terminal: int) -> bytes:
     """What was written to a terminal that nobody has open any more: the kernel brings it in pieces."""
+    found = b""
     with suppress(OSError):  # the end of it
         while read := os.read(terminal, 2**16):
-            yield read
+            found += read
+    return found
 
 
 async def test_who_sits_at_a_terminal_gets_the_sentence_instead(deployment: Deployment) -> None:
@@ -176,7 +177,7 @@ async def test_who_sits_at_a_terminal_gets_the_sentence_instead(deployment: Depl
         os.close(theirs)
         async with asyncio.timeout(BOUND_S):
             assert await asyncio.to_thread(worker.wait) == EXIT_AWAY
-        said = b"".join(all_of(ours)).decode()
+            said = (await asyncio.to_thread(all_of, ours)).decode()
         assert f"tocsin: No Kafka broker can be used ({_NOWHERE} refuses connections)" in said
     finally:
         os.close(ours)

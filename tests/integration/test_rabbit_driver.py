@@ -304,8 +304,8 @@ def killed_under_load(server: RabbitServer, driver: RabbitDriver, unique: str) -
             while driver.stats.delivered < 500:
                 assert time.monotonic() < until
                 time.sleep(0.001)
-            # What a server is sent that stands still is lost with it: some is, or the most that may be is
-            # under way already.
+            # What is sent to a server that stands still is lost with it: wait until some is, or as many are
+            # under way as may be.
             server.pause()
             before = started
             while started == before and started - driver.stats.delivered < _AHEAD:

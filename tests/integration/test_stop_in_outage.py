@@ -66,7 +66,7 @@ async def waits_to_fetch_again(
     )
     await consumer.start()
     consumer.assign([TopicPartition(topic, 0)])
-    # At the end: as long as a record that was fetched is not taken, nothing more is fetched.
+    # It begins at the end: while a fetched record is not taken, nothing more is fetched.
     await consumer.position(TopicPartition(topic, 0))
     await asyncio.to_thread(kafka.kill)
     # Said in the turn of the event loop in which the fetch begins to wait.

@@ -420,7 +420,7 @@ async def test_self_check_waits_for_brokers_that_start_later(
 async def test_wrong_protocol_is_told_apart(
     settings: Settings, protocol: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What a broker that takes long would be told is another sentence.
+    # Of a broker that takes long, another sentence is said.
     monkeypatch.setattr("streams.broker.self_check.admin_client", partial(admin_client, attempt_s=BOUND_S))
     wrong = load_settings(
         brokers=settings.brokers,

@@ -335,7 +335,7 @@ async def test_it_waits_for_the_topic_and_makes_none(deployment: Deployment) -> 
 @pytest.mark.parametrize("missing", ["brokers", "topic"])
 async def test_what_does_not_come_in_time_is_75(deployment: Deployment, missing: str) -> None:
     away = {"brokers": "127.0.0.1:1"} if missing == "brokers" else {}
-    # Of topics it can only speak when it has connected, for which it gives a broker 5 s, and then again.
+    # That a topic is missing shows once it is connected; a try has 5 s, and 12 s hold two.
     wait_s = "1" if away else "12"
     web = deployment.worker("web", command=WEB, wait_for_brokers_s=wait_s, **away).start()
     assert await web.ended() == EXIT_AWAY
