@@ -28,7 +28,7 @@ class Unjoined:
 
     def __repr__(self) -> str:
         """How many bytes, for aiokafka's log of each request."""
-        return f"<{self._length} bytes>"
+        return f"<{self._length} B>"
 
 
 class Message(Unjoined):
