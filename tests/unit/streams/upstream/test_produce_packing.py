@@ -91,6 +91,7 @@ def test_a_message_is_joined_behind_its_header_and_its_size_and_no_sooner() -> N
     message: Any = Message([b"ab", b"", b"c"])
     behind = b"header" + message
     assert (type(behind), len(behind), bytes(behind)) == (Message, 9, b"headerabc")
+    assert repr(behind) == "<9 B>", "aiokafka's log has no text for what it cannot cut"
     assert b"size" + behind == b"sizeheaderabc"
     assert b"size" + message != b"sizeabc", "the first is taken for the header"
     with pytest.raises(TypeError):
