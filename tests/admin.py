@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -19,18 +21,45 @@ from confluent_kafka.admin import (
 from streams.upstream.topic_ids import fetch_topics
 
 _POLL_S = 0.05
-_BOUND_S = 60.0
+_BOUND_S = 180.0
+#: Options of clients in tests: on a busy machine a broker may need longer than the 40 s that clients give it
+#: until it has heard of a topic, or answers.
+PATIENT: Final[dict[str, Any]] = {"request_timeout_ms": int(1000 * _BOUND_S)}
 
 
 @asynccontextmanager
 async def admin_of(brokers: str) -> AsyncIterator[AIOKafkaAdminClient]:
     """A client of these brokers."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers, **PATIENT)
     await admin.start()
     try:
         yield admin
     finally:
         await admin.close()
+
+
+async def create_topics(brokers: str, *topics: NewTopic) -> None:
+    """Create topics, and return when each of their partitions takes records.
+
+    A topic is created as soon as the controller has it. Brokers hear of it later, and name the leader of a
+    partition before that takes anything: who asks before is refused.
+    """
+    async with admin_of(brokers) as admin:
+        answer = await admin.create_topics(list(topics))
+        assert {code for _, code, *_ in answer.topic_errors} <= {0}, answer
+        names = [topic.name for topic in topics]
+        async with asyncio.timeout(_BOUND_S):
+            while any(it.error or it.leaderless for it in (await fetch_topics(admin, names)).values()):
+                await asyncio.sleep(_POLL_S)
+    consumer = AIOKafkaConsumer(bootstrap_servers=brokers, enable_auto_commit=False, **PATIENT)
+    await consumer.start()
+    try:
+        # A leader that tells the end of its partition takes records, too.
+        await consumer.end_offsets(
+            [TopicPartition(topic.name, number) for topic in topics for number in range(topic.num_partitions)]
+        )
+    finally:
+        await consumer.stop()
 
 
 async def raise_partitions(admin: AIOKafkaAdminClient, topics: Iterable[str], partitions: int) -> None:

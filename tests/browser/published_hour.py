@@ -19,6 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.notifications import encode
 from streams.publishing.generator import generate
+from tests.admin import PATIENT
 from tests.browser.served import Served
 
 HOUR_MS: Final = 3_600_000
@@ -36,8 +37,10 @@ async def publish_hour(served: Served) -> None:
     """Publish `NUMBER` of all priorities, a few of them malformed."""
     settings = served.settings
     topics = [settings.notification_topic(each) for each in settings.priorities]
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers)
-    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, acks="all", max_batch_size=2**21)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.brokers, **PATIENT)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.brokers, acks="all", max_batch_size=2**21, **PATIENT
+    )
     await asyncio.gather(admin.start(), producer.start())
     try:
         await _take_times_of(admin, topics, "CreateTime")

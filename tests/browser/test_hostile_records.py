@@ -17,6 +17,7 @@ from streams.notifications import Priority
 from streams.notifications.visible import visible_lines
 from streams.settings import Settings
 from tables.fleet.state import DeadLetters, Partitions
+from tests.admin import PATIENT
 from tests.browser.pages import MARKS, Pages
 from tests.browser.served import Served, address_of, serve
 from tests.integration.worker_process import eventually
@@ -93,7 +94,7 @@ def status_row(text: str, app: str) -> bytes:
 
 
 async def fill(served: Served, settings: Settings) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, max_request_size=10**7)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, max_request_size=10**7, **PATIENT)
     await producer.start()
     for text in TEXTS:
         for value in (notification(text), text.encode()):
@@ -186,7 +187,7 @@ async def test_a_dead_letter_that_comes_alone_is_shown_by_tocsin_web(
     web = next(each for each in hostile.deployment.workers if each.name == "web")
     pages = Pages(browser, address_of(web))
     page = await pages.open("dead-letters")
-    async with AIOKafkaProducer(bootstrap_servers=hostile.settings.brokers) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=hostile.settings.brokers, **PATIENT) as producer:
         # Straight into its topic: no worker has counted or said anything.
         await producer.send_and_wait(
             hostile.settings.dead_letter_topic, b"x", headers=letter_headers("reason-of-its-own")

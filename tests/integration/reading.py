@@ -16,20 +16,26 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from streams.settings import Settings
 from tables.reserved_types import DEAD_LETTERS
 from tables.totals import Totals
-from tests.admin import admin_of
-from tests.integration.worker_process import BOUND_S, eventually
+from tests.admin import PATIENT, admin_of
+from tests.integration.worker_process import BOUND_S, Worker, eventually
 from tests.window_counts import counts_in
 
 Name = TypeVar("Name", bound=tuple[Any, ...])
 #: (priority, event type) -> number of notifications
 Counts = Counter[tuple[str, str]]
+#: Stops of a worker: that two of them meet the end of a minute is luck, that four do is a fault.
+_MOST_STOPS = 4
 
 
 @asynccontextmanager
 async def _consumer(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[Any]:
     # Without a group it takes all partitions itself.
     consumer = AIOKafkaConsumer(
-        *topics, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        *topics,
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        **PATIENT,
     )
     await consumer.start()
     try:
@@ -75,13 +81,37 @@ def notification_topics(settings: Settings) -> list[str]:
 
 async def all_committed(settings: Settings) -> bool:
     """Whether the group has committed the end of every notification topic."""
-    ends = await end_offsets(settings.brokers, *notification_topics(settings))
+    return await _ends_committed(settings, *notification_topics(settings))
+
+
+async def all_combined(settings: Settings) -> bool:
+    """Whether all that workers have sent to the combiners is in the public counts."""
+    return await _ends_committed(settings, settings.internal_topic("partials"))
+
+
+async def _ends_committed(settings: Settings, *topics: str) -> bool:
+    ends = await end_offsets(settings.brokers, *topics)
     try:
         committed = await committed_offsets(settings)
     except GroupCoordinatorNotAvailableError:
         return False  # a fresh broker, or one that was just given up and taken back
     # Where nothing lies, nothing needs to be committed.
     return all(committed.get(place, 0) == end for place, end in ends.items())
+
+
+async def stop_combined(worker: Worker, settings: Settings) -> None:
+    """Stop the only worker, with all that it has sent to the combiners combined.
+
+    A minute may be over just when it is told to stop: what it sends of that the next worker combines, and
+    until then `tocsin verify` can compare nothing.
+    """
+    for _ in range(_MOST_STOPS):
+        await worker.stop()
+        if await all_combined(settings):
+            return
+        await worker.start().ready()
+        await eventually("all is combined", lambda: all_combined(settings))
+    raise AssertionError(f"{_MOST_STOPS} times a worker that stopped left something to combine")
 
 
 class PublicCounts:

@@ -18,7 +18,7 @@ from tests.integration.archiving import (
     replayed,
     tocsin,
 )
-from tests.integration.reading import all_committed, counts_at_rest, public_counts
+from tests.integration.reading import all_committed, counts_at_rest, public_counts, stop_combined
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
 from tocsin.local_kafka.cluster import LocalKafka
@@ -70,6 +70,6 @@ async def test_a_replay_into_an_empty_cluster_is_counted_as_the_first_time(
     async with public_counts(empty) as found:
         await found.reach(counts)
     await eventually("all is committed", lambda: all_committed(empty))
-    await worker.stop()
+    await stop_combined(worker, empty)
     code, report, said = await tocsin(deployment, "verify")
-    assert (code, report["agree"]) == (0, True), said
+    assert (code, report["agree"], report["differences"]) == (0, True, []), (report["sentences"], said)

@@ -11,7 +11,7 @@ from streams.bridges.to_kafka import KafkaWriter
 from streams.broker.producers.errors import RecordRefusedForSizeError
 from streams.notifications.priority import Priority
 from streams.settings import Settings
-from tests.admin import admin_of
+from tests.admin import create_topics
 from tests.integration.reading import read_all
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
 
@@ -19,14 +19,8 @@ pytestmark = pytest.mark.kafka
 
 
 async def create(settings: Settings, name: str, **config: str) -> None:
-    async with admin_of(settings.brokers) as admin:
-        topic = NewTopic(
-            name,
-            num_partitions=2,
-            replication_factor=1,
-            topic_configs={key.replace("_", "."): value for key, value in config.items()},
-        )
-        assert [error[1] for error in (await admin.create_topics([topic])).topic_errors] == [0]
+    configs = {key.replace("_", "."): value for key, value in config.items()}
+    await create_topics(settings.brokers, NewTopic(name, 2, 1, topic_configs=configs))
 
 
 async def test_record_that_is_too_large_takes_no_other_of_its_batch_with_it(deployment: Deployment) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 
@@ -17,6 +17,7 @@ from streams.publishing.drivers.kafka import KafkaDriver
 from streams.settings import load_settings
 from streams.upstream import rebootstrap
 from streams.upstream.clients import connect_client
+from tests.admin import create_topics
 from tests.breakable_kafka import BreakableKafka
 from tests.chaos.relay import HOST, Relay
 from tests.integration.forwards import check_forwards
@@ -114,10 +115,7 @@ async def test_a_publishing_driver_finds_brokers_that_have_moved(
     """In the process of another service, whose own clients stay as they are."""
     stock = AIOKafkaClient._metadata_update, ClusterMetadata.update_metadata
     monkeypatch.setattr(rebootstrap, "AFTER_S", 0.0)
-    admin = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(unique, 1, 1)])
-    await admin.close()
+    await create_topics(own_kafka.bootstrap, NewTopic(unique, 1, 1))
     driver = KafkaDriver(settings=load_settings(brokers=name.address))
     try:
         await driver.apush(Outgoing(unique, b"before", b"k"))

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 
 from streams.notifications import Priority
-from tests.admin import admin_of
+from tests.admin import PATIENT, create_topics
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.reading import counts_at_rest, difference, public_counts, published_by_bucket, read_all
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
@@ -137,7 +137,7 @@ async def _publish(
     }
     if stated is not None:
         body["timestamp"] = stated
-    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, **PATIENT)
     await producer.start()
     try:
         for _ in range(number):
@@ -156,10 +156,10 @@ def counted(worker: Worker, priority: str, window: str) -> int:
 async def test_times_of_publishers_are_judged_and_counted_by_name(deployment: Deployment) -> None:
     """Topics with the publishers' times, and one that writes seconds; then one that is 50 minutes slow."""
     settings = deployment.settings
-    async with admin_of(settings.brokers) as admin:
-        topics = [settings.notification_topic(Priority(name)) for name in ("CRITICAL", "WARN")]
-        config = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": str(2**63 - 1)}
-        await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=config) for topic in topics])
+    topics = [settings.notification_topic(Priority(name)) for name in ("CRITICAL", "WARN")]
+    config = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": str(2**63 - 1)}
+    wanted = [NewTopic(topic, PARTITIONS, 1, topic_configs=config) for topic in topics]
+    await create_topics(settings.brokers, *wanted)
     worker = await deployment.worker().start().ready()
     for priority in ("CRITICAL", "WARN"):
         await _publish(deployment, priority, 7, int(time.time()), None)

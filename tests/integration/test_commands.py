@@ -31,7 +31,7 @@ from streams.outgoing import Outgoing
 from tables.public_rows import PublicRow, encode_key, encode_value
 from tables.row_bodies import TypeTotal
 from tests import children
-from tests.admin import admin_of
+from tests.admin import PATIENT, admin_of, create_topics
 from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
 from tocsin.local_kafka.cluster import LocalKafka
@@ -96,11 +96,12 @@ class Tocsin:
         )
 
     async def create(self, *topics: str, **config: str) -> None:
-        async with admin_of(self.bootstrap) as admin:
-            await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=config) for topic in topics])
+        await create_topics(
+            self.bootstrap, *(NewTopic(topic, 1, 1, topic_configs=config) for topic in topics)
+        )
 
     async def produce(self, topic: str, *records: Record, partition: int = 0) -> list[RecordMetadata]:
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", **PATIENT)
         await producer.start()
         try:
             done = []
@@ -117,7 +118,7 @@ class Tocsin:
         return await self.produce(self.dead, *((it.key, it.value, list(it.headers)) for it in letters))
 
     async def records(self, topic: str) -> list[Record]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest", **PATIENT)
         await consumer.start()
         try:
             partition = TopicPartition(topic, 0)

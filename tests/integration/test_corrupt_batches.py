@@ -13,7 +13,7 @@ import aiokafka
 import orjson
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import CorruptRecordException
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -28,7 +28,15 @@ from streams.transport.fetch_lane import FetchLane
 from streams.upstream.topic_ids import fetch_topics
 from tables.reserved_types import DEAD_LETTERS
 from tests import children
-from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts, read_all
+from tests.admin import PATIENT, admin_of, create_topics
+from tests.integration.reading import (
+    all_committed,
+    counts_at_rest,
+    difference,
+    public_counts,
+    read_all,
+    stop_combined,
+)
 from tests.integration.segments import FLIPS, flip
 from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
 from tests.integration.writing import made_load, writer
@@ -46,7 +54,7 @@ async def publish(
     bootstrap: str, topic: str, partitions: Iterable[int], batches: int, *, event_type: str = "e"
 ) -> None:
     """Publish batches of CRITICAL notifications, each of a known number of records."""
-    async with aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+    async with aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap, **PATIENT) as producer:
         for partition in partitions:
             for number in range(batches):
                 batch = producer.create_batch()
@@ -105,12 +113,10 @@ async def test_whatever_has_changed_each_offset_is_read_or_told_once(
     file_kafka: LocalKafka, unique: str
 ) -> None:
     topics = {what: topic_of(unique, what) for what in FLIPS}
-    admin = AIOKafkaAdminClient(bootstrap_servers=file_kafka.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1) for topic in topics.values()])
+    await create_topics(file_kafka.bootstrap, *(NewTopic(topic, 1, 1) for topic in topics.values()))
     await asyncio.gather(*(publish(file_kafka.bootstrap, topic, [0], BATCHES) for topic in topics.values()))
-    ids = {name: found.topic_id for name, found in (await fetch_topics(admin, topics.values())).items()}
-    await admin.close()
+    async with admin_of(file_kafka.bootstrap) as admin:
+        ids = {name: found.topic_id for name, found in (await fetch_topics(admin, topics.values())).items()}
     await damage(file_kafka, *((topic, 0, what, SIZE * BAD) for what, topic in topics.items()))
     bad = set(range(SIZE * BAD, SIZE * (BAD + 1)))
     for what, topic in topics.items():
@@ -129,13 +135,12 @@ async def test_whatever_has_changed_each_offset_is_read_or_told_once(
 
 async def test_stock_aiokafka_never_gets_past_it(file_kafka: LocalKafka, unique: str) -> None:
     """The control."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=file_kafka.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(unique, 1, 1)])
-    await admin.close()
+    await create_topics(file_kafka.bootstrap, NewTopic(unique, 1, 1))
     await publish(file_kafka.bootstrap, unique, [0], 3)
     await damage(file_kafka, (unique, 0, "value", SIZE))
-    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=file_kafka.bootstrap, auto_offset_reset="earliest")
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=file_kafka.bootstrap, auto_offset_reset="earliest", **PATIENT
+    )
     await consumer.start()
     consumer.assign([TopicPartition(unique, 0)])
     consumer.seek(TopicPartition(unique, 0), SIZE)
@@ -302,7 +307,7 @@ async def test_verify_and_tail_pass_over_it_and_say_so(
     async with public_counts(settings) as counts:
         await counts.reach(expected)
         await eventually("the ends are committed", lambda: all_committed(settings))
-    await worker.stop()
+    await stop_combined(worker, settings)
     # What the worker has met as corrupt is compared as the dead letters that it made.
     code, (report,), warnings = await tocsin(file_deployment, "verify")
     assert (code, report["agree"], report["differences"]) == (0, True, []), report

@@ -7,13 +7,14 @@ from typing import Any
 
 import aiokafka
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from streams.notifications import Priority
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 from streams.transport.fetch_lane import FetchLane
 from streams.transport.lane import FETCH_WAIT_MS
 from streams.upstream.bulk_records import held_by
+from tests.admin import PATIENT, create_topics
 from tests.integration.worker_process import eventually
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -28,11 +29,8 @@ MOST_HELD = 2 * 4 * FETCH_BYTES + SIZE
 
 
 async def fill(bootstrap: str, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
-    await admin.close()
-    async with aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+    await create_topics(bootstrap, NewTopic(topic, PARTITIONS, 1))
+    async with aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap, **PATIENT) as producer:
         for number in range(PARTITIONS * RECORDS):
             await producer.send_and_wait(topic, bytes(SIZE), partition=number % PARTITIONS)
 

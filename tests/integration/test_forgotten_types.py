@@ -12,7 +12,7 @@ from aiokafka.admin import NewTopic
 from streams.notifications import Priority, encode
 from streams.settings import Settings
 from tables.reserved_types import OVERFLOW
-from tests.admin import admin_of
+from tests.admin import PATIENT, create_topics
 from tests.integration.reading import PublicCounts, all_committed, counts_at_rest, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, eventually
 
@@ -26,9 +26,8 @@ REAL = ["real.a", "real.b"]
 
 async def make_topic(settings: Settings, topic: str) -> None:
     """A topic that takes the times of publishers, so that days can be played in seconds."""
-    async with admin_of(settings.brokers) as admin:
-        configs = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}
-        await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=configs)])
+    configs = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}
+    await create_topics(settings.brokers, NewTopic(topic, PARTITIONS, 1, topic_configs=configs))
 
 
 async def publish(producer: AIOKafkaProducer, topic: str, names: Sequence[str], time_ms: int) -> None:
@@ -59,7 +58,7 @@ async def test_event_types_of_last_week_give_their_places_back(deployment: Deplo
     worker = await deployment.worker().start().ready()
     now_ms = int(time.time() * 1000)
     async with (
-        AIOKafkaProducer(bootstrap_servers=settings.brokers) as producer,
+        AIOKafkaProducer(bootstrap_servers=settings.brokers, **PATIENT) as producer,
         public_counts(settings) as counts,
     ):
         await publish(producer, topic, JUNK * 3, now_ms - 9 * DAY_MS)

@@ -29,7 +29,7 @@ from aiokafka.errors import (
 
 from streams.settings import ConfigurationError
 from tests import children
-from tests.admin import admin_of
+from tests.admin import PATIENT, admin_of
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.worker_process import BOUND_S, eventually
 from tests.kafka_fixture import processes_of, wait_until_gone
@@ -114,7 +114,7 @@ async def _create_topic(bootstrap: str, name: str, partitions: int = 1, replicas
 
 
 async def _produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, **PATIENT)
     await producer.start()
     try:
         for value in values:
@@ -124,7 +124,7 @@ async def _produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
 
 
 async def _consume(bootstrap: str, topic: str, count: int) -> list[bytes]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, **PATIENT)
     await consumer.start()
     try:
         partition = TopicPartition(topic, 0)
@@ -146,7 +146,9 @@ async def test_produces_and_consumes(kafka: LocalKafka, unique: str) -> None:
 
 async def test_accepts_900_kb_and_refuses_2_mb(kafka: LocalKafka, unique: str) -> None:
     await _create_topic(kafka.bootstrap, unique)
-    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, max_request_size=4 * 2**20) as producer:
+    async with AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap, max_request_size=4 * 2**20, **PATIENT
+    ) as producer:
         await producer.send_and_wait(unique, bytes(900_000))
         with pytest.raises(MessageSizeTooLargeError):
             await producer.send_and_wait(unique, bytes(2_000_000))
@@ -168,6 +170,7 @@ async def test_allows_sessions_of_one_second(kafka: LocalKafka, unique: str) -> 
         session_timeout_ms=1000,
         heartbeat_interval_ms=300,
         auto_offset_reset="earliest",
+        **PATIENT,
     ) as consumer:
         await _produce(kafka.bootstrap, unique, [b"one"])
         assert (await consumer.getone()).value == b"one"

@@ -29,7 +29,7 @@ from streams.publishing.drivers.kafka import KafkaDriver
 from streams.publishing.notifier import AsyncNotifier, Notifier
 from streams.settings import Settings, load_settings
 from tests import children
-from tests.admin import admin_of
+from tests.admin import PATIENT, create_topics
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.worker_process import BOUND_S
 from tests.paths import ROOT
@@ -72,32 +72,10 @@ def create_five(settings: Settings) -> list[str]:
 
 def create(settings: Settings, *names: str, partitions: int = 3, **config: str) -> None:
     async def run() -> None:
-        async with admin_of(settings.brokers) as admin:
-            made = await admin.create_topics(
-                [
-                    NewTopic(
-                        name,
-                        num_partitions=partitions,
-                        replication_factor=1,
-                        topic_configs={key.replace("_", "."): value for key, value in config.items()},
-                    )
-                    for name in names
-                ]
-            )
-            assert [error[1] for error in made.topic_errors] == [0] * len(names)
-            # A broker may not have heard yet of what it has just created, and clients say so.
-            while any(topic["error_code"] for topic in await admin.describe_topics(list(names))):
-                await asyncio.sleep(0.02)
-        # Brokers name the leader of a partition before it takes anything, and the client of a service
-        # would say so: who tells its end takes records, too.
-        consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False)
-        await consumer.start()
-        try:
-            await consumer.end_offsets(
-                [TopicPartition(name, each) for name in names for each in range(partitions)]
-            )
-        finally:
-            await consumer.stop()
+        # The client of a service would say that a partition does not take records yet.
+        configs = {key.replace("_", "."): value for key, value in config.items()}
+        topics = [NewTopic(name, partitions, 1, topic_configs=configs) for name in names]
+        await create_topics(settings.brokers, *topics)
 
     in_own_loop(run)
 
@@ -106,7 +84,7 @@ def read(settings: Settings, *names: str, partitions: int = 3) -> list[Any]:
     """Every record of the topics now, in the order of their offsets within a partition."""
 
     async def run() -> list[Any]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(bootstrap_servers=settings.brokers, enable_auto_commit=False, **PATIENT)
         await consumer.start()
         try:
             places = [TopicPartition(name, number) for name in names for number in range(partitions)]

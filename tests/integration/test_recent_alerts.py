@@ -18,7 +18,7 @@ from streams.settings import load_settings
 from streams.upstream.topic_ids import fetch_topics
 from tables.alerts_reader import AlertsReader
 from tables.recent_alerts import Alert
-from tests.admin import raise_partitions
+from tests.admin import PATIENT, raise_partitions
 from tests.integration.worker_process import eventually
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -102,9 +102,9 @@ class Topics:
 
 @pytest.fixture
 async def topics(kafka: LocalKafka, unique: str) -> AsyncIterator[Topics]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap, **PATIENT)
     await admin.start()
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, max_batch_size=2**20)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, max_batch_size=2**20, **PATIENT)
     made = Topics(kafka.bootstrap, unique, producer, admin)
     await made.create(*made.topics)
     await producer.start()

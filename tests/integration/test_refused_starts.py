@@ -28,7 +28,7 @@ from streams.notifications import Priority, Reason, Rejection
 from streams.records import UnreadableRecord
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
-from tests.admin import admin_of, raise_partitions
+from tests.admin import admin_of, create_topics, raise_partitions
 from tests.configured_kafka import AUTHORIZER, configured_kafka
 from tests.integration.acls import add_rules, deny, remove_rules, rule
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
@@ -55,14 +55,7 @@ async def delete(settings: Settings, topic: str) -> None:
 async def create(settings: Settings, topic: str, partitions: int) -> None:
     """Create a topic as it is planned, but for its number of partitions."""
     (config,) = (spec.config for spec in planned_topics(settings) if spec.name == topic)
-    async with admin_of(settings.brokers) as admin:
-        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=config)])
-
-        async def there() -> bool:
-            found = (await fetch_topics(admin, [topic]))[topic]
-            return found.error is None and not found.leaderless
-
-        await eventually(f"{topic} is there", there)
+    await create_topics(settings.brokers, NewTopic(topic, partitions, 1, topic_configs=config))
 
 
 async def refused(worker: Worker, *words: str) -> None:

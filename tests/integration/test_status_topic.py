@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from streams.broker.admin import admin_client
 from streams.broker.topics import apply_topics
+from tests.admin import PATIENT
 from tests.integration.fleet_kit import WEB, all_show, heard, workers_of
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
@@ -24,7 +25,7 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
     web = deployment.worker("web", command=WEB).start()
     await all_show([worker, web], "the worker is shown", {"worker-one": True})
     # Rows of others, and what is no row at all.
-    producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.brokers)
+    producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.brokers, **PATIENT)
     await producer.start()
     try:
         # Each of another worker: of several rows of one that come together, only the last is looked at.

@@ -7,9 +7,10 @@ import asyncio
 import aiokafka
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
 from streams.upstream.connections import disconnect
+from tests.admin import create_topics
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
@@ -54,10 +55,7 @@ async def waits_to_fetch_again(
     kafka: BreakableKafka, topic: str, log: pytest.LogCaptureFixture
 ) -> aiokafka.AIOKafkaConsumer:
     """A consumer whose broker went away, and that waits for longer than a test before it tries again."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    await create_topics(kafka.bootstrap, NewTopic(topic, 1, 1))
     # The leader knows that it is: who asks for an offset before would try again after ten minutes.
     async with aiokafka.AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
         await producer.send_and_wait(topic, b"1")

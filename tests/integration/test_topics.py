@@ -29,7 +29,7 @@ from streams.broker.topics import apply_topics, check_topics
 from streams.notifications.priority import Priority
 from streams.settings import ConfigurationError, Settings, load_settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
-from tests.admin import raise_partitions
+from tests.admin import PATIENT, raise_partitions
 from tests.integration.worker_process import BOUND_S, eventually
 from tocsin.cli import main
 from tocsin.local_kafka.cluster import LocalKafka
@@ -56,7 +56,7 @@ def settings(kafka: LocalKafka, unique: str) -> Settings:
 
 @pytest.fixture
 async def admin(kafka: LocalKafka) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    client = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap, **PATIENT)
     await client.start()
     yield client
     await client.close()
@@ -148,7 +148,7 @@ async def test_workers_that_create_at_once_agree(settings: Settings) -> None:
 async def test_compression_bomb_is_refused_by_the_broker(settings: Settings) -> None:
     await apply_topics(settings)
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.brokers, compression_type="gzip", max_request_size=2**26
+        bootstrap_servers=settings.brokers, compression_type="gzip", max_request_size=2**26, **PATIENT
     )
     await producer.start()
     try:
@@ -162,7 +162,7 @@ async def test_compression_bomb_is_refused_by_the_broker(settings: Settings) -> 
 
 async def test_largest_notification_fits_and_so_does_its_dead_letter(settings: Settings) -> None:
     await apply_topics(settings)
-    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, max_request_size=2**26)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, max_request_size=2**26, **PATIENT)
     await producer.start()
     largest = bytes(settings.max_notification_bytes)
     headers = [("reason", bytes(1000)), ("original", bytes(2**19))]
@@ -230,7 +230,7 @@ async def test_workers_that_start_at_once_agree_on_the_slices(
 
 async def test_what_is_no_number_of_slices_is_a_sentence(settings: Settings) -> None:
     await apply_topics(settings)
-    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers)
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, **PATIENT)
     await producer.start()
     try:
         await producer.send_and_wait(slices_topic(settings), b"what")

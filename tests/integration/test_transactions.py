@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from streams.broker.topics import apply_topics
 from streams.notifications import Priority, encode
 from streams.settings import Settings
+from tests.admin import PATIENT
 from tests.integration.reading import (
     Counts,
     all_committed,
@@ -38,6 +39,7 @@ async def transactional(settings: Settings, name: str) -> AsyncIterator[AIOKafka
         transactional_id=f"{settings.app_id}-{name}",
         # Longer than a test takes on a busy machine; brokers allow 15 minutes.
         transaction_timeout_ms=600_000,
+        **PATIENT,
     )
     await producer.start()
     try:
@@ -153,7 +155,7 @@ async def test_an_open_one_is_waited_for(deployment: Deployment) -> None:
     async with transactional(settings, "one") as producer, public_counts(settings) as counts:
         await producer.begin_transaction()
         await publish(producer, settings, "open", 2)
-        async with AIOKafkaProducer(bootstrap_servers=settings.brokers) as other:
+        async with AIOKafkaProducer(bootstrap_servers=settings.brokers, **PATIENT) as other:
             await publish(other, settings, "behind", 1)
         await eventually(
             "it says so", lambda: f"Records of {topic}, partition 0, have waited" in worker.log()

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from streams.settings import EXIT_CONFIG, Settings
 from tables.public_rows import app_of, decode_key
 from tables.totals import Totals
+from tests.admin import PATIENT
 from tests.integration.reading import all_committed, public_counts, read_all
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.kafka
 @asynccontextmanager
 async def producer_of(settings: Settings) -> AsyncIterator[Any]:
     """A producer that writes what it is told."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, acks="all")
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, acks="all", **PATIENT)
     await producer.start()
     try:
         yield producer

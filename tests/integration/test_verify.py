@@ -20,8 +20,15 @@ from tables.public_rows import decode_key
 from tables.reserved_types import DEAD_LETTERS
 from tables.rows import bucket_in
 from tests import children
-from tests.admin import admin_of
-from tests.integration.reading import Counts, all_committed, end_offsets, public_counts, read_all
+from tests.admin import PATIENT, admin_of
+from tests.integration.reading import (
+    Counts,
+    all_committed,
+    end_offsets,
+    public_counts,
+    read_all,
+    stop_combined,
+)
 from tests.integration.worker_process import (
     BOUND_S,
     PARTITIONS,
@@ -63,7 +70,7 @@ async def publish_bad_ones(out: Writer, settings: Settings) -> int:
 
 
 async def publish(settings: Settings, topic: str, partition: int, key: bytes, value: bytes) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, acks="all")
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, acks="all", **PATIENT)
     await producer.start()
     try:
         await producer.send_and_wait(topic, value, key=key, partition=partition)
@@ -79,7 +86,7 @@ async def counted_load(deployment: Deployment, count: int) -> Counts:
         await out.made(made_load(seed=11, count=count))
         await counts.reach(out.published.counts)
         await eventually("the ends are committed", lambda: all_committed(settings))
-    await worker.stop()
+    await stop_combined(worker, settings)
     return out.published.counts
 
 
@@ -110,7 +117,7 @@ async def test_verify_agrees_while_workers_and_traffic_go_on(deployment: Deploym
         )
         await eventually("the ends are committed", lambda: all_committed(settings))
         total = out.published.counts.total()
-    await worker.stop()
+    await stop_combined(worker, settings)
     code, report = await verify(deployment)
     assert (code, report["agree"]) == (0, True), report
     assert (report["records"], report["dead_letters"]) == (total + bad, bad)
@@ -267,7 +274,7 @@ async def test_what_retention_took_unread_is_said_counted_and_told(deployment: D
     worker = await deployment.worker().start().ready()
     await publish_some(400)
     await eventually("the ends are committed", lambda: all_committed(settings))
-    await worker.stop()
+    await stop_combined(worker, settings)
     read = 400
 
     # Not reached yet: a worker has nothing to say, and verify has.

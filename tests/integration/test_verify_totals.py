@@ -9,7 +9,7 @@ from streams.notifications import Priority
 from streams.settings import Settings
 from tables.rows import base_name, bucket_in
 from tests.admin import admin_of
-from tests.integration.reading import all_committed, read_all
+from tests.integration.reading import all_committed, read_all, stop_combined
 from tests.integration.test_topic_changes import delete, make
 from tests.integration.test_topic_changes import publish as publish_type
 from tests.integration.test_verify import counted_load, delete_before, publish, verify
@@ -108,7 +108,7 @@ async def test_a_topic_made_again_is_compared_under_its_new_id(deployment: Deplo
 
     worker = await deployment.worker().start().ready()
     await eventually("the ends are committed", lambda: all_committed(settings))
-    await worker.stop()
+    await stop_combined(worker, settings)
     code, report = await verify(deployment)
     assert (report["lost"], report["too_many"], report["public_differences"]) == (0, 0, 0), report
     assert any("which nobody can count again" in sentence for sentence in report["sentences"])

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from streams.notifications import Priority, encode
 from tables.reserved_types import OVERFLOW
 from tables.rows import LARGEST_BYTES
+from tests.admin import PATIENT
 from tests.integration.reading import PublicCounts, all_committed, counts_at_rest, public_counts, read_all
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import writer
@@ -52,7 +53,7 @@ async def test_event_types_of_11_mb_do_not_stop_a_worker(deployment: Deployment)
     topic = settings.notification_topic(Priority.DEBUG)
     worker = await deployment.worker().start().ready()
     async with (
-        AIOKafkaProducer(bootstrap_servers=settings.brokers, linger_ms=5) as producer,
+        AIOKafkaProducer(bootstrap_servers=settings.brokers, linger_ms=5, **PATIENT) as producer,
         public_counts(settings) as counts,
         writer(settings) as out,
     ):

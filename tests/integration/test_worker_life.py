@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 
 from streams.notifications import Priority, encode
-from tests.admin import admin_of
+from tests.admin import PATIENT, create_topics
 from tests.integration.forwards import check_forwards, read_forwards
 from tests.integration.reading import (
     all_committed,
@@ -42,12 +42,9 @@ async def refusal(worker: Worker, code: int = 78) -> str:
 
 
 async def create(deployment: Deployment, **partitions: int) -> None:
-    async with admin_of(deployment.settings.brokers) as admin:
-        prefix = deployment.settings.notification_topic_prefix
-        response = await admin.create_topics(
-            [NewTopic(prefix + name, number, 1) for name, number in partitions.items()]
-        )
-        assert all(error == 0 for _, error, _ in response.topic_errors)
+    prefix = deployment.settings.notification_topic_prefix
+    topics = [NewTopic(prefix + name, number, 1) for name, number in partitions.items()]
+    await create_topics(deployment.settings.brokers, *topics)
 
 
 async def test_unreachable_broker(deployment: Deployment) -> None:
@@ -62,7 +59,7 @@ async def test_unreachable_broker(deployment: Deployment) -> None:
 async def test_unequal_partitions_are_said_and_served(deployment: Deployment) -> None:
     await create(deployment, critical=PARTITIONS, debug=PARTITIONS - 1)
     worker = await deployment.worker().start().ready()
-    producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.brokers)
+    producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.brokers, **PATIENT)
     await producer.start()
     for priority, partitions in ((Priority.CRITICAL, PARTITIONS), (Priority.DEBUG, PARTITIONS - 1)):
         topic = deployment.settings.notification_topic(priority)

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from streams.notifications import Priority, encode
+from tests.admin import PATIENT
 from tests.integration.reading import all_committed, public_counts, read_all
 from tests.integration.worker_process import Deployment, eventually
 
@@ -46,7 +47,7 @@ async def test_a_record_with_a_header_name_that_is_no_text_is_counted_like_its_n
     worker = await deployment.worker().start().ready()
     values = [encode("p", f"type.{index}", Priority.ERROR, {}, 0, f"id{index}") for index in range(50)]
     async with (
-        AIOKafkaProducer(bootstrap_servers=settings.brokers) as producer,
+        AIOKafkaProducer(bootstrap_servers=settings.brokers, **PATIENT) as producer,
         public_counts(settings) as counts,
     ):
         await publish_with_poison(producer, topic, values, 20)

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaTimeoutError
 from streams.notifications import Priority, encode
 from streams.publishing.generator import Made, generate
 from streams.settings import Settings
+from tests.admin import PATIENT
 from tests.integration.reading import Counts
 from tests.integration.worker_process import PARTITIONS, eventually
 
@@ -173,7 +174,11 @@ def made_load(seed: int, count: int | None = None) -> Iterator[Made]:
 async def writer(settings: Settings) -> AsyncIterator[Writer]:
     """A connected writer; the topics must be there."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.brokers, acks="all", max_request_size=2**22, max_batch_size=2**21
+        bootstrap_servers=settings.brokers,
+        acks="all",
+        max_request_size=2**22,
+        max_batch_size=2**21,
+        **PATIENT,
     )
     await producer.start()
     try:
