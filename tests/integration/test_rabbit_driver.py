@@ -287,7 +287,9 @@ def killed_under_load(server: RabbitServer, driver: RabbitDriver, unique: str) -
 
     driver._start = counted  # type: ignore[method-assign]
 
-    def load(notifier: Notifier) -> None:
+    notifier = Notifier("p", driver, topic_prefix=f"{unique}.")
+
+    def load() -> None:
         while not restarted.is_set() or len(ids) < 6000:
             ids.append(notifier.publish(FIVE[len(ids) % 5], "a.b", len(ids)))
             if len(ids) >= 4000:
@@ -296,7 +298,10 @@ def killed_under_load(server: RabbitServer, driver: RabbitDriver, unique: str) -
                 restarted.wait(0.005)
 
     with driver:
-        loading = threading.Thread(target=load, args=[Notifier("p", driver, topic_prefix=f"{unique}.")])
+        # Each queue is there: while one is looked for, nothing is sent, and a server that hangs says nothing.
+        ids += [notifier.publish(priority, "a.b", "first") for priority in FIVE]
+        assert driver.flush(BOUND_S)
+        loading = threading.Thread(target=load)
         loading.start()
         try:
             assert more.wait(BOUND_S)
