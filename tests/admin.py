@@ -18,6 +18,9 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from streams.broker.admin import admin_client
+from streams.broker.topics import ensure_topics
+from streams.settings import Settings
 from streams.upstream.topic_ids import fetch_topics
 
 _POLL_S = 0.05
@@ -60,6 +63,12 @@ async def create_topics(brokers: str, *topics: NewTopic) -> None:
         )
     finally:
         await consumer.stop()
+
+
+async def apply_topics(settings: Settings) -> list[str]:
+    """``tocsin topics apply``, as patient as a test: on a busy machine its 30 s may be too few."""
+    async with admin_client(settings, timeout_s=_BOUND_S, attempt_s=_BOUND_S) as admin:
+        return (await ensure_topics(admin, settings, create=True, wait_s=_BOUND_S)).created
 
 
 async def raise_partitions(admin: AIOKafkaAdminClient, topics: Iterable[str], partitions: int) -> None:

@@ -104,11 +104,18 @@ async def fill(served: Served, settings: Settings) -> None:
         ]
         await producer.send_and_wait(settings.alert_topic(Priority.ERROR), alert(text), headers=headers)
         await producer.send_and_wait(settings.dead_letter_topic, text.encode(), headers=letter_headers(text))
-        value = status_row(text, settings.app_id)
-        await producer.send_and_wait(settings.status_topic, value, key=text[:500].encode())
-    for value in NO_ROWS:
-        await producer.send_and_wait(settings.status_topic, value, key=b"bad")
     await producer.stop()
+
+
+async def fill_status(settings: Settings) -> None:
+    """Rows of workers, which are forgotten when none has come for minutes."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, max_request_size=10**7, **PATIENT)
+    async with producer:
+        for text in TEXTS:
+            value = status_row(text, settings.app_id)
+            await producer.send_and_wait(settings.status_topic, value, key=text[:500].encode())
+        for value in NO_ROWS:
+            await producer.send_and_wait(settings.status_topic, value, key=b"bad")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -137,6 +144,7 @@ async def test_nothing_of_hostile_records_runs_or_is_hidden(
 ) -> None:
     process = next(each for each in hostile.deployment.workers if each.name == which)
     address = address_of(process)
+    await fill_status(hostile.settings)
     pages = Pages(browser, address)
     page = await pages.new()
     async with aiohttp.ClientSession(address) as client:

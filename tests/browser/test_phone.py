@@ -44,7 +44,7 @@ async def found(page: Page, script: str) -> list[str]:
 
 async def test_rows_are_blocks_within_the_screen(pages: Pages) -> None:
     # It was published once, before the first of all tests here.
-    page = await pages.open(f"counts?event_type={SEEN}&window=1h", viewport=PHONE)
+    page = await pages.open(f"counts?event_type={SEEN}&window=24h", viewport=PHONE)
     await expect(page.get_by_role("rowheader", name=SEEN)).to_be_visible()
     for path in await linked(page):
         await page.goto(path)
@@ -78,7 +78,7 @@ async def test_cells_beyond_the_edge_are_found_out(pages: Pages) -> None:
 
 async def test_names_stay_while_the_counts_are_scrolled(pages: Pages) -> None:
     # It was published once, before the first of all tests here.
-    page = await pages.open(f"counts?event_type={SEEN}&window=1h", viewport=PHONE)
+    page = await pages.open(f"counts?event_type={SEEN}&window=24h", viewport=PHONE)
     name = page.get_by_role("rowheader", name=SEEN)
     await expect(name).to_be_visible()
     before = await name.bounding_box()

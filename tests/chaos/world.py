@@ -17,8 +17,8 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from streams.broker.topics import apply_topics
 from streams.settings import Settings, load_settings
+from tests.admin import apply_topics
 from tests.breakable_kafka import BreakableKafka
 from tests.chaos import truth
 from tests.chaos.checker import Verdict, check

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker.topics import apply_topics
 from streams.notifications import Priority
+from tests.admin import apply_topics
 from tests.integration.archiving import (
     archiver,
     caught_up,

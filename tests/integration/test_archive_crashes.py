@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker.topics import apply_topics
+from tests.admin import apply_topics
 from tests.integration.archiving import (
     Content,
     archiver,

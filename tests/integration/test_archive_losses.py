@@ -11,9 +11,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from streams.archive.replay import ArchiveFiles
-from streams.broker.topics import apply_topics
 from streams.notifications import Priority
-from tests.admin import admin_of
+from tests.admin import admin_of, apply_topics
 from tests.breakable_kafka import BreakableKafka
 from tests.cut_logs import cut, end_of
 from tests.integration.archiving import (

@@ -10,10 +10,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from streams.broker.topics import apply_topics
 from streams.notifications import Priority
 from streams.settings import Settings
-from tests.admin import admin_of
+from tests.admin import admin_of, apply_topics
 from tests.integration.archiving import (
     Content,
     archiver,

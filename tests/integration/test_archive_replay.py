@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker.topics import apply_topics
 from streams.notifications import Priority
+from tests.admin import apply_topics
 from tests.integration.archiving import (
     Content,
     archiver,
@@ -44,7 +44,7 @@ async def test_a_replay_into_an_empty_cluster_is_counted_as_the_first_time(
     await caught_up(deployment)
     await archived.stop()
     await eventually("all is counted", lambda: all_committed(settings))
-    await worker.stop()
+    await stop_combined(worker, settings)
     before, counts = await published(settings), (await counts_at_rest(settings)).now()
     assert counts.total() == before.total() == 1001
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streams.broker.topics import apply_topics
+from tests.admin import apply_topics
 from tests.benchmarks.arms.ablations import ABLATIONS
 from tests.benchmarks.arms.registry import arms
 from tests.benchmarks.progress import Progress

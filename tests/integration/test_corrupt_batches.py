@@ -18,7 +18,6 @@ from aiokafka.errors import CorruptRecordException
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.broker.topics import apply_topics
 from streams.dead_letters.letters import parse
 from streams.notifications import Priority, Reason, encode
 from streams.records import UnreadableRecord
@@ -28,7 +27,7 @@ from streams.transport.fetch_lane import FetchLane
 from streams.upstream.topic_ids import fetch_topics
 from tables.reserved_types import DEAD_LETTERS
 from tests import children
-from tests.admin import PATIENT, admin_of, create_topics
+from tests.admin import PATIENT, admin_of, apply_topics, create_topics
 from tests.integration.reading import (
     all_committed,
     counts_at_rest,

@@ -14,7 +14,6 @@ import orjson
 import pytest
 from faust.types import TP
 
-from streams.broker.topics import apply_topics
 from streams.dead_letters.latest import LatestDeadLetters
 from streams.dead_letters.letters import REPLAYED_FROM, dead_letter
 from streams.dead_letters.memory import Latest
@@ -22,6 +21,7 @@ from streams.dead_letters.reading import LettersUnavailableError, Wanted
 from streams.notifications import Priority, Reason, Rejection
 from streams.records import UnreadableRecord
 from streams.settings import Settings
+from tests.admin import apply_topics
 from tests.integration.reading import read_all
 from tests.integration.worker_process import SHORT_SESSION_TIMEOUT_S, Deployment, Worker, eventually
 from tests.integration.writing import writer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streams.broker.topics import apply_topics
 from tables.fleet.state import worker_id
+from tests.admin import apply_topics
 from tests.integration.fleet_kit import WEB, all_show, pages_show, workers_of
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer

@@ -10,6 +10,8 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from streams.notifications import Priority
 from tests.admin import admin_of
 from tests.integration.reading import (
+    Counts,
+    PublicCounts,
     check_counts_at_rest,
     committed_offsets,
     counts_at_rest,
@@ -75,6 +77,8 @@ async def main_pool_away_for_a_day(deployment: Deployment, command: list[str] | 
         await main.start().ready()
         if command is None:
             await counts.reach(out.published.counts)
+            # Totals come with the first of the buckets that are sent again.
+            await eventually("so are the buckets", lambda: _hour_is(counts, out.published.counts))
         else:
             rest = sum(n for (p, _), n in out.published.counts.items() if p not in {"CRITICAL", "ERROR"})
             await eventually("the rest is counted", lambda: _counted(counts, ("WARN", "INFO", "DEBUG"), rest))
@@ -82,6 +86,11 @@ async def main_pool_away_for_a_day(deployment: Deployment, command: list[str] | 
         await main.stop()
         await urgent.stop()
     return out.published
+
+
+async def _hour_is(counts: PublicCounts, expected: Counts) -> bool:
+    await counts.refresh()
+    return counts.now("1h") == expected
 
 
 async def _counted(counts: object, priorities: tuple[str, ...], number: int) -> bool:

@@ -259,6 +259,7 @@ def test_broker_that_hangs_fills_the_buffer_and_gets_it_all_later(
         assert sum(taken) < 5000
         assert driver.stats == Stats(pushed=5001, delivered=1 + sum(taken), dropped=5000 - sum(taken))
         assert driver.push(Outgoing(topics[0], b"after"))
+        assert driver.flush(BOUND_S)
     expected = [b"before", *(b"%d" % number for number, was in enumerate(taken) if was), b"after"]
     assert Counter(record.value for record in read(settings, topics[0])) == Counter(expected)
 
@@ -302,7 +303,7 @@ def test_script_that_ends_without_closing_still_delivers(settings: Settings, top
         named,
         "from streams.publishing.driver import load_driver\n"
         "from streams.publishing.notifier import Notifier\n"
-        "notifier = Notifier('a.b', load_driver('kafka', exit_wait_s=30))\n"
+        "notifier = Notifier('a.b', load_driver('kafka', exit_wait_s=60))\n"
         "for number in range(300): notifier.info('x.y', number)\n",
     )
     assert (result.returncode, result.stderr) == (0, "")
@@ -320,7 +321,7 @@ def test_fork_gets_a_publisher_of_its_own(settings: Settings, topics: list[str])
         "pid = os.fork()\n"
         "who = b'child' if pid == 0 else b'parent again'\n"
         "for number in range(100): driver.push(Outgoing(topic, b'%s %d' % (who, number)))\n"
-        "assert driver.flush(30)\n"
+        "assert driver.flush(60)\n"
         "assert driver.stats.delivered == (100 if pid == 0 else 200), driver.stats\n"
         "driver.close()\n"
         "if pid == 0: os._exit(0)\n"

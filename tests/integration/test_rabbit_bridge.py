@@ -20,13 +20,13 @@ from streams.bridges.rabbit import RabbitBridge, RabbitSource
 from streams.bridges.rabbit_consumer import Delivery
 from streams.bridges.rabbit_queues import Declared
 from streams.bridges.to_kafka import KafkaWriter
-from streams.broker.topics import apply_topics
 from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
 from streams.publishing.drivers.rabbit import RabbitDriver
 from streams.publishing.notifier import AsyncNotifier
 from streams.settings import ConfigurationError, Settings
 from tests import children
+from tests.admin import apply_topics
 from tests.breakable_kafka import BreakableKafka
 from tests.integration.reading import Counts, counts_at_rest, public_counts, read_all
 from tests.integration.worker_process import BOUND_S, ROOT, Deployment, Worker, eventually

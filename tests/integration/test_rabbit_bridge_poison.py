@@ -14,8 +14,8 @@ from pamqp import commands, decode
 from streams.bridges import rabbit_client
 from streams.bridges.rabbit import RabbitBridge
 from streams.bridges.to_kafka import KafkaWriter
-from streams.broker.topics import apply_topics
 from streams.notifications.priority import Priority
+from tests.admin import apply_topics
 from tests.integration.reading import read_all
 from tests.integration.test_rabbit_bridge import bridging, left_in, on_channel, source_of
 from tests.integration.worker_process import Deployment, eventually

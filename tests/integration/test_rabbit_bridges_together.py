@@ -14,11 +14,11 @@ import pytest
 from streams.bridges.rabbit import RabbitBridge
 from streams.bridges.rabbit_consumer import Consumer, Delivery
 from streams.bridges.to_kafka import KafkaWriter
-from streams.broker.topics import apply_topics
 from streams.notifications.priority import Priority
 from streams.outgoing import Outgoing
 from streams.publishing.drivers.rabbit import RabbitDriver
 from streams.publishing.rabbit_urls import rabbit_urls
+from tests.admin import apply_topics
 from tests.integration.reading import read_all
 from tests.integration.test_rabbit_bridge import bridging, left_in, source_of, topics_of, unhurried
 from tests.integration.worker_process import BOUND_S, Deployment, eventually

@@ -85,7 +85,7 @@ def drained(url: str, *queues: str) -> list[Any]:
             found = []
             for name in queues:
                 queue = await channel.get_queue(name)
-                while (message := await queue.get(fail=False, no_ack=True)) is not None:
+                while (message := await queue.get(fail=False, no_ack=True, timeout=BOUND_S)) is not None:
                     found.append(message)
             return found
 

@@ -12,6 +12,7 @@ import orjson
 import pytest
 import rocksdict
 
+from streams.settings import Settings
 from tables.buckets import FINE
 from tables.rows import bucket_name
 from tests.integration.forwards import check_forwards
@@ -23,6 +24,7 @@ from tests.integration.reading import (
     notification_topics,
     public_counts,
     read_all,
+    stop_combined,
 )
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Writer, made_load, writer
@@ -124,11 +126,11 @@ async def started(worker: Worker) -> dict[str, Any]:
     return details
 
 
-async def settled_rows(worker: Worker, data: Path) -> Rows:
+async def settled_rows(worker: Worker, settings: Settings, data: Path) -> Rows:
     """Its rows once it has stopped. An assignment begins with writing the totals afresh."""
-    await worker.stop()
+    await stop_combined(worker, settings)
     await worker.start().ready()
-    await worker.stop()
+    await stop_combined(worker, settings)
     return rows_of(data)
 
 
@@ -156,7 +158,7 @@ async def test_recovery_from_local_state_and_from_the_changelog(deployment: Depl
     assert "from neither local state nor changelog" in first.log()
     async with writer(settings) as out:
         await counted(out, deployment, NUMBER)
-        before = await settled_rows(first, data)
+        before = await settled_rows(first, settings, data)
         assert sum(map(len, before.values())) > 20
 
         # Its own folder: nothing is read.
@@ -168,7 +170,7 @@ async def test_recovery_from_local_state_and_from_the_changelog(deployment: Depl
         assert lost_or_changed(before, rows_of(data)) == []
         await first.start().ready()
         await counted(out, deployment, 1000)
-        before = await settled_rows(first, data)
+        before = await settled_rows(first, settings, data)
 
         # The folder is thrown away, and another member on another disk goes on.
         shutil.rmtree(data)

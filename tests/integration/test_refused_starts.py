@@ -20,7 +20,7 @@ from faust.types import TP
 
 from streams.broker.self_check import self_check
 from streams.broker.topic_plan import planned_topics
-from streams.broker.topics import apply_topics, check_topics
+from streams.broker.topics import check_topics
 from streams.dead_letters.latest import LatestDeadLetters
 from streams.dead_letters.letters import dead_letter
 from streams.dead_letters.reading import LettersUnavailableError, Wanted
@@ -28,7 +28,7 @@ from streams.notifications import Priority, Reason, Rejection
 from streams.records import UnreadableRecord
 from streams.settings import EXIT_CONFIG, ConfigurationError, Settings
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, fetch_topics
-from tests.admin import admin_of, create_topics, raise_partitions
+from tests.admin import admin_of, apply_topics, create_topics, raise_partitions
 from tests.configured_kafka import AUTHORIZER, configured_kafka
 from tests.integration.acls import add_rules, deny, remove_rules, rule
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts

@@ -29,12 +29,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from streams.broker.admin import admin_client
 from streams.broker.client_options import client_options
-from streams.broker.topics import apply_topics
 from streams.publishing.driver import Outgoing
 from streams.publishing.drivers.kafka import KafkaDriver
 from streams.settings import EXIT_CONFIG, ConfigurationError, load_settings
 from streams.upstream.clients import answering, client_of
 from streams.upstream.topic_ids import fetch_topics
+from tests.admin import apply_topics
 from tests.configured_kafka import configured_kafka
 from tests.integration.reading import public_counts
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
@@ -130,7 +130,7 @@ def guarded_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]
             information = ScramCredentialInfo(mechanism, 4096)
             change = UserScramCredentialUpsertion(USER, information, PASSWORD.encode())
             for done in admin.alter_user_scram_credentials([change]).values():
-                done.result(30)
+                done.result(BOUND_S)
         yield Guarded(local, ports, folder)
 
 

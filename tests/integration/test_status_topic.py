@@ -9,10 +9,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.broker.admin import admin_client
-from streams.broker.topics import apply_topics
-from tests.admin import PATIENT
+from tests.admin import PATIENT, apply_topics
 from tests.integration.fleet_kit import WEB, all_show, heard, workers_of
-from tests.integration.worker_process import Deployment, eventually
+from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.integration.writing import made_load, writer
 
 pytestmark = pytest.mark.kafka
@@ -42,7 +41,7 @@ async def test_without_the_status_topic_nothing_else_is_harmed(deployment: Deplo
     await eventually("they are left out", left_out)
     await all_show([worker, web], "the worker alone is shown", {"worker-one": True})
 
-    async with admin_client(deployment.settings) as admin:
+    async with admin_client(deployment.settings, timeout_s=BOUND_S, attempt_s=BOUND_S) as admin:
         await admin.delete_topics([topic])
 
     async def said() -> bool:

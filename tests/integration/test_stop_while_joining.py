@@ -6,7 +6,7 @@ import pytest
 
 from streams.broker.admin import admin_client
 from streams.upstream.group_members import describe_groups
-from tests.integration.worker_process import Deployment, eventually
+from tests.integration.worker_process import BOUND_S, Deployment, eventually
 
 pytestmark = [pytest.mark.kafka]
 
@@ -16,7 +16,7 @@ async def test_no_member_is_left_that_holds_partitions(deployment: Deployment) -
     deployment.configure(session_timeout_s="300")
     settings = deployment.settings
     stays = await deployment.worker("stays").start().ready()
-    async with admin_client(settings) as admin:
+    async with admin_client(settings, timeout_s=BOUND_S, attempt_s=BOUND_S) as admin:
 
         async def members() -> int:
             return len((await describe_groups(admin, [settings.group_id]))[settings.group_id])

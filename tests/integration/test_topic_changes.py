@@ -19,12 +19,11 @@ from confluent_kafka.admin import (
     AclPermissionType,
 )
 
-from streams.broker.topics import apply_topics
 from streams.notifications import Priority
 from streams.notifications.encoding import encode
 from streams.settings import Settings
 from tables.reserved_types import DEAD_LETTERS
-from tests.admin import admin_of
+from tests.admin import admin_of, apply_topics
 from tests.configured_kafka import AUTHORIZER, configured_kafka
 from tests.integration.acls import add_rules, remove_rules, rule
 from tests.integration.reading import Counts, all_committed, public_counts, read_all

@@ -12,10 +12,9 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from streams.broker.topics import apply_topics
 from streams.notifications import Priority, encode
 from streams.settings import Settings
-from tests.admin import PATIENT
+from tests.admin import PATIENT, apply_topics
 from tests.integration.reading import (
     Counts,
     all_committed,
