@@ -56,8 +56,8 @@ async def shown_by(worker: Worker, published: Published) -> None:
 
     def all_there() -> bool:
         answer = body_of(worker, "/api/v1/counts?window=total&limit=1000")
-        whole = answer["complete"] and answer["missing_partitions"] == []
-        return bool(whole) and sum(item["count"] for item in answer["items"]) == expected
+        whole = answer["complete"] is True and answer["missing_partitions"] == []
+        return whole and sum(item["count"] for item in answer["items"]) == expected
 
     await eventually(f"{worker.name} shows {expected} counts, and that these are all", all_there)
 
