@@ -13,39 +13,9 @@ from streams import __version__
 from streams.notifications.visible import visible_lines
 from streams.records import ReadingFailedError
 from streams.settings import EXIT_CONFIG, ConfigurationError
-from tocsin.cli.options import examples
+from tocsin.cli.commands import COMMANDS, ON_STREAMS_ALONE
+from tocsin.cli.common.options import examples
 from tocsin.guard import ForeignPackageError, check_packages
-
-#: Command name -> module that holds a click command called ``command``, and its one-line help.
-_COMMANDS = {
-    "demo": (
-        "tocsin.cli.demo.command",
-        "Start Kafka, a worker and a load on this machine, and show what they do.",
-    ),
-    "worker": ("tocsin.cli.worker", "Run a worker: consume, count, forward, serve the web views."),
-    "web": ("tocsin.cli.web", "Serve the web views of the counts from a process of their own."),
-    "publish": (
-        "tocsin.cli.publish.command",
-        "Publish notifications: one, a file of them, or a generated load.",
-    ),
-    "bridge": ("tocsin.cli.bridge", "Put on Kafka what services publish elsewhere."),
-    "archive": ("tocsin.cli.archive", "Write raw notifications to compressed files."),
-    "tail": ("tocsin.cli.tail", "Follow alerts, notifications or counts."),
-    "top": ("tocsin.cli.top", "Show what a worker does, live."),
-    "kafka": ("tocsin.cli.kafka", "Start, stop, reset or inspect a Kafka on this machine."),
-    "topics": ("tocsin.cli.topics", "Create or check the topics."),
-    "probe": ("tocsin.cli.probe.command", "Measure how long a CRITICAL takes through a running cluster."),
-    "verify": (
-        "tocsin.cli.verify.command",
-        "Count the records again, and compare with the published counts.",
-    ),
-    "dead-letters": (
-        "tocsin.cli.dead_letters.command",
-        "List, show or replay records that could not be read.",
-    ),
-}
-#: Commands that need ``streams`` alone; all others need ``tables``, or ``tables`` and ``agents``.
-_ON_STREAMS_ALONE = frozenset({"publish", "archive", "kafka", "topics", "dead-letters"})
 
 
 class _LazyGroup(click.Group):
@@ -62,14 +32,14 @@ class _LazyGroup(click.Group):
             raise click.ClickException(visible_lines(str(error))) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        if cmd_name not in _ON_STREAMS_ALONE:
+        if cmd_name not in ON_STREAMS_ALONE:
             check_packages()
-        module, _ = _COMMANDS[cmd_name]
+        module, _ = COMMANDS[cmd_name]
         command: click.Command = importlib.import_module(module).command
         return command
 
@@ -77,14 +47,14 @@ class _LazyGroup(click.Group):
         """Names of commands and options, without importing a command."""
         names = [
             CompletionItem(name, help=text)
-            for name, (_, text) in _COMMANDS.items()
+            for name, (_, text) in COMMANDS.items()
             if name.startswith(incomplete)
         ]
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(

@@ -23,9 +23,9 @@ from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
 from streams.upstream.topic_ids import fetch_topics
 from tocsin.archive.probes import ArchiveHealth, make_app
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import Duration, brokers_option, examples
-from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.options import Duration, brokers_option, examples
+from tocsin.cli.common.running import begin_log, exit_code_of_errors, on_signals
 from tocsin.small_server import listening
 
 log = logging.getLogger(__name__)

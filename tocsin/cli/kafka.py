@@ -15,8 +15,8 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as Display
 
 from streams.settings import ConfigurationError
-from tocsin.cli.json_records import object_line
-from tocsin.cli.options import examples, json_option
+from tocsin.cli.common.json_records import object_line
+from tocsin.cli.common.options import examples, json_option
 from tocsin.local_kafka.cluster import KafkaStatus, LocalKafka, LocalKafkaError, Progress
 
 DEFAULT_DATA_DIR = Path(".tocsin/kafka")

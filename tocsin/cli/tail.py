@@ -22,14 +22,14 @@ from streams.settings import Settings
 from tables.public_rows import decode_key
 from tables.reserved_types import OVERFLOW
 from tables.totals import make_matcher
-from tocsin.cli.colours import coloured
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.json_records import bytes_json, object_line, place_json
-from tocsin.cli.options import Duration, PriorityName, brokers_option, examples, json_option
-from tocsin.cli.output import Output
-from tocsin.cli.reading import topic_reader
-from tocsin.cli.running import run
-from tocsin.cli.text import json_line, shortened, utc
+from tocsin.cli.common.colours import coloured
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.json_records import bytes_json, object_line, place_json
+from tocsin.cli.common.options import Duration, PriorityName, brokers_option, examples, json_option
+from tocsin.cli.common.output import Output
+from tocsin.cli.common.reading import topic_reader
+from tocsin.cli.common.running import run
+from tocsin.cli.common.text import json_line, shortened, utc
 
 _SUMMARY_LENGTH: Final = 300
 _PAYLOAD_LENGTH: Final = 200

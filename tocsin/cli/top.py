@@ -22,12 +22,12 @@ from streams.quantities import quantity
 from streams.settings import Settings
 from streams.settings.addresses import host_in_url, reachable_host
 from tables.views.units import byte_size
-from tocsin.cli.colours import rich_style
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.json_records import object_line
-from tocsin.cli.options import examples, json_option
-from tocsin.cli.output import quiet_pipe
-from tocsin.cli.web_views import NoAnswerError, WebViews
+from tocsin.cli.common.colours import rich_style
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.json_records import object_line
+from tocsin.cli.common.options import examples, json_option
+from tocsin.cli.common.output import quiet_pipe
+from tocsin.cli.common.web_views import NoAnswerError, WebViews
 
 _COUNTS: Final = "/api/v1/counts?window=1m&sort=priority&limit=20"
 _SCHEDULER: Final = "/api/v1/scheduler"

@@ -11,10 +11,10 @@ from streams.broker.topic_plan import planned_topics
 from streams.broker.topics import apply_topics, check_topics
 from streams.quantities import quantity
 from streams.settings import Settings
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.json_records import object_line
-from tocsin.cli.options import brokers_option, examples, json_option
-from tocsin.cli.running import silence_client
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.json_records import object_line
+from tocsin.cli.common.options import brokers_option, examples, json_option
+from tocsin.cli.common.running import silence_client
 
 
 @click.group(name="topics")

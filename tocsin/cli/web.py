@@ -12,9 +12,15 @@ import click
 
 from streams.broker.self_check import patience_with_brokers_s
 from streams.settings import Settings
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import brokers_option, examples, log_level_option, show_config_option, web_port_option
-from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.options import (
+    brokers_option,
+    examples,
+    log_level_option,
+    show_config_option,
+    web_port_option,
+)
+from tocsin.cli.common.running import begin_log, exit_code_of_errors, on_signals
 from tocsin.cli.worker import install_event_loop, tune_garbage_collection
 from tocsin.web.process import WebProcess
 

@@ -20,9 +20,9 @@ from streams.broker.self_check import (
 )
 from streams.settings import BrokersAwayError, ConfigurationError, Settings
 from tocsin.allocator import keep_freed_memory
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import examples, log_level_option, show_config_option, web_port_option
-from tocsin.cli.running import begin_log, exit_code_of_errors
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.options import examples, log_level_option, show_config_option, web_port_option
+from tocsin.cli.common.running import begin_log, exit_code_of_errors
 from tocsin.unknown_settings import unknown_settings
 
 log = logging.getLogger(__name__)

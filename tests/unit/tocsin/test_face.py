@@ -15,7 +15,7 @@ from streams.notifications.priority import Priority
 from streams.publishing.driver import load_driver
 from streams.publishing.log_handler import NotificationHandler
 from streams.publishing.notifier import AsyncNotifier, Notifier
-from tocsin.cli import _COMMANDS, _ON_STREAMS_ALONE
+from tocsin.cli.commands import COMMANDS, ON_STREAMS_ALONE
 
 NAMES = {
     "AsyncNotifier": AsyncNotifier,
@@ -117,10 +117,10 @@ def test_help_loads_no_command(tmp_path: Path) -> None:
     assert not packages_of(found) & {"faust", "rocksdict", "aiokafka", "rich", "agents", "tables"}
 
 
-@pytest.mark.parametrize("name", list(_COMMANDS))
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_a_command_that_is_said_to_need_streams_alone_does(name: str, tmp_path: Path) -> None:
-    found = packages_of(loaded(f"import {_COMMANDS[name][0]}", tmp_path))
-    if name in _ON_STREAMS_ALONE:
+    found = packages_of(loaded(f"import {COMMANDS[name][0]}", tmp_path))
+    if name in ON_STREAMS_ALONE:
         assert not found & {"agents", "tables"}
     elif name not in ("worker", "bridge"):  # they import them when they run
         assert found & {"agents", "tables"}

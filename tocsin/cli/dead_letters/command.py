@@ -27,14 +27,14 @@ from streams.notifications.notification import Reason
 from streams.notifications.visible import visible
 from streams.quantities import quantity
 from streams.settings import Settings
-from tocsin.cli.config_option import command_settings, config_option
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.json_records import bytes_json, headers_json, object_line
+from tocsin.cli.common.options import Duration, brokers_option, examples, json_option
+from tocsin.cli.common.output import Output
+from tocsin.cli.common.reading import topic_reader
+from tocsin.cli.common.running import run
+from tocsin.cli.common.text import utc, visible_bytes
 from tocsin.cli.dead_letters.replay import ReplayCommand
-from tocsin.cli.json_records import bytes_json, headers_json, object_line
-from tocsin.cli.options import Duration, brokers_option, examples, json_option
-from tocsin.cli.output import Output
-from tocsin.cli.reading import topic_reader
-from tocsin.cli.running import run
-from tocsin.cli.text import utc, visible_bytes
 
 _reason = click.option(
     "--reason",

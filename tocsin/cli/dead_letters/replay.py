@@ -13,7 +13,7 @@ from streams.dead_letters.topic import Filter, Skipped, dead_letters, unknown
 from streams.notifications.visible import visible
 from streams.records import ReadingFailedError
 from streams.settings import Settings
-from tocsin.cli.reading import topic_reader
+from tocsin.cli.common.reading import topic_reader
 
 _SHOWN_FAILURES: Final = 20
 

@@ -20,13 +20,13 @@ from streams.broker.admin import COMMAND_ATTEMPT_S, admin_client
 from streams.broker.topics import ensure_topics
 from streams.notifications.visible import visible
 from streams.settings import ConfigurationError, Settings, load_settings
+from tocsin.cli.common.options import examples
+from tocsin.cli.common.output import quiet_pipe
+from tocsin.cli.common.running import silence_client
 from tocsin.cli.demo.plan import Plan
 from tocsin.cli.demo.show import Show
 from tocsin.cli.demo.worker_process import DemoError, WorkerProcess, tail, worker_environment
 from tocsin.cli.kafka import shown_progress
-from tocsin.cli.options import examples
-from tocsin.cli.output import quiet_pipe
-from tocsin.cli.running import silence_client
 from tocsin.local_kafka.cluster import LocalKafka, LocalKafkaError
 from tocsin.local_kafka.jars import file_lock
 from tocsin.local_kafka.process import SHORT_LIFE

@@ -23,8 +23,8 @@ from streams.publishing.generator import Made, generate
 from streams.quantities import quantity, thousands
 from streams.records import PlacedRecord, ReadingFailedError
 from streams.settings import Settings
+from tocsin.cli.common.reading import topic_reader
 from tocsin.cli.demo.worker_process import DemoError
-from tocsin.cli.reading import topic_reader
 
 #: Share of malformed messages, so that dead letters are seen too.
 BAD_SHARE: Final = 0.005

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
-from tocsin.cli.colours import rich_style
+from tocsin.cli.common.colours import rich_style
 from tocsin.cli.demo.load import Alert
 from tocsin.cli.demo.sums import DemoSums
 

@@ -16,12 +16,12 @@ from rich.live import Live
 from streams.cancellation import end
 from streams.settings import ConfigurationError, Settings
 from tables.reserved_types import DEAD_LETTERS
+from tocsin.cli.common.web_views import NoAnswerError
 from tocsin.cli.demo.load import Arrivals, Load, newest
 from tocsin.cli.demo.plan import Plan
 from tocsin.cli.demo.screen import Picture, frame, plain_line, summary
 from tocsin.cli.demo.sums import DemoSums, make_sums
 from tocsin.cli.demo.worker_process import DemoError, WorkerProcess, WorkerViews
-from tocsin.cli.web_views import NoAnswerError
 from tocsin.local_kafka.cluster import KafkaStatus, LocalKafka
 
 _FRAME_S: Final = 1.0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import streams
-from tocsin.cli.web_views import NoAnswerError, WebViews
+from tocsin.cli.common.web_views import NoAnswerError, WebViews
 
 _ADDRESS = re.compile(r"The web views are at (http://\S+?)/?$", re.MULTILINE)
 _POLL_S: Final = 0.1

@@ -32,12 +32,12 @@ from streams.upstream.topic_ids import fetch_topics
 from tables.partials import make_slicer
 from tables.public_rows import decode_key
 from tables.reserved_types import PROBES
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import brokers_option, examples, json_option
-from tocsin.cli.output import Output
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.options import brokers_option, examples, json_option
+from tocsin.cli.common.output import Output
+from tocsin.cli.common.reading import topic_reader
+from tocsin.cli.common.running import run
 from tocsin.cli.probe.results import Probes, Report, keys_of, make_report
-from tocsin.cli.reading import topic_reader
-from tocsin.cli.running import run
 
 _MOST_OPENING: Final = 64
 _CONFIRM_S: Final = 15.0

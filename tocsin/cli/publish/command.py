@@ -24,11 +24,11 @@ from streams.notifications.encoding import EncodingError, encode
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
 from streams.publishing.bulk import Bulk, Tally
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.json_records import object_line
-from tocsin.cli.options import PriorityName, brokers_option, examples, json_option
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.json_records import object_line
+from tocsin.cli.common.options import PriorityName, brokers_option, examples, json_option
+from tocsin.cli.common.running import on_signals, silence_client
 from tocsin.cli.publish.source import BadLines, Job, Source, now_ms
-from tocsin.cli.running import on_signals, silence_client
 
 
 class _Input(click.File):

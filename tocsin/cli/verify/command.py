@@ -13,10 +13,10 @@ from streams.notifications.visible import visible, visible_json
 from streams.settings import Settings
 from tables.buckets import FINE, parent, retention_s
 from tables.verification import Span
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import Duration, brokers_option, examples, json_option
-from tocsin.cli.output import Output
-from tocsin.cli.running import run
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.options import Duration, brokers_option, examples, json_option
+from tocsin.cli.common.output import Output
+from tocsin.cli.common.running import run
 from tocsin.cli.verify import report as verify_report
 from tocsin.cli.verify.recount import Verification
 

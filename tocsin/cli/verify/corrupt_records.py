@@ -10,7 +10,7 @@ from streams.notifications.notification import Reason
 from streams.records import PlacedRecord, UnreadableRecord
 from streams.settings import ConfigurationError, Settings
 from tables.source_name import source_name
-from tocsin.cli.reading import topic_reader
+from tocsin.cli.common.reading import topic_reader
 from tocsin.cli.verify.findings import Findings
 
 

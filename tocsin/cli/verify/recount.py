@@ -46,7 +46,7 @@ from tables.verification import (
     TooManyCountsError,
     covered_from_s,
 )
-from tocsin.cli.reading import partition_reader
+from tocsin.cli.common.reading import partition_reader
 from tocsin.cli.verify.corrupt_records import CorruptRecords
 from tocsin.cli.verify.findings import Findings
 

@@ -9,7 +9,7 @@ from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
 from streams.quantities import either, quantity, thousands
 from tables.verification import TOTAL
-from tocsin.cli.text import utc
+from tocsin.cli.common.text import utc
 from tocsin.cli.verify.findings import Findings
 
 _SHOWN_DIFFERENCES: Final = 20

@@ -13,7 +13,7 @@ from streams.records import ReadingFailedError, UnreadableRecord
 from streams.settings import Settings
 from streams.transport.topic_reader import TopicReader
 from streams.upstream.corrupt_batches import Corrupt
-from tocsin.cli.reading import tell
+from tocsin.cli.common.reading import tell
 
 
 def say(sentence: str) -> None:

@@ -1,11 +1,11 @@
-"""``tocsin bridge``: put on Kafka what services publish elsewhere."""
+"""The group of bridges: one file for each."""
 
 from __future__ import annotations
 
 import click
 
-from tocsin.cli.bridge_http import http
-from tocsin.cli.bridge_rabbit import rabbit
+from tocsin.cli.bridge.http import http
+from tocsin.cli.bridge.rabbit import rabbit
 
 
 @click.group(no_args_is_help=True)

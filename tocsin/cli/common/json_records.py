@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from streams.records import PlacedRecord
-from tocsin.cli.text import json_line
+from tocsin.cli.common.text import json_line
 
 
 def bytes_json(content: bytes | None) -> str | dict[str, str] | None:

@@ -8,7 +8,7 @@ import click
 
 from streams.notifications.priority import Priority
 from streams.notifications.visible import visible
-from tocsin.cli.text import shortened
+from tocsin.cli.common.text import shortened
 
 _COLOURS: Final = {
     Priority.CRITICAL: "bright_red",

@@ -10,9 +10,9 @@ import click
 
 from streams.broker.self_check import patience_with_brokers_s
 from streams.settings import Settings
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import brokers_option, examples
-from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals, silence_client
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.options import brokers_option, examples
+from tocsin.cli.common.running import begin_log, exit_code_of_errors, on_signals, silence_client
 from tocsin.cli.worker import install_event_loop
 from tocsin.guard import check_packages
 

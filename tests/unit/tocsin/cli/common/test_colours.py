@@ -7,7 +7,7 @@ import pytest
 from rich.style import Style
 
 from streams.notifications.priority import Priority
-from tocsin.cli.colours import coloured, rich_style
+from tocsin.cli.common.colours import coloured, rich_style
 
 
 @pytest.mark.parametrize("priority", list(Priority))

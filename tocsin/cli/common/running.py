@@ -15,7 +15,7 @@ import click
 
 from streams.notifications.visible import visible_lines
 from streams.settings import ConfigurationError, Settings
-from tocsin.cli.output import quiet_pipe
+from tocsin.cli.common.output import quiet_pipe
 from tocsin.logs import configure_logging
 from tocsin.unknown_settings import unknown_settings
 

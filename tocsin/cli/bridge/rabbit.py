@@ -21,9 +21,9 @@ from streams.settings import ConfigurationError, Settings
 from streams.upstream.no_topic_creation import install_no_topic_creation
 from streams.upstream.rebootstrap import install_rebootstrap
 from tocsin.bridge_rabbit.probes import BridgeHealth, make_app
-from tocsin.cli.config_option import command_settings, config_option
-from tocsin.cli.options import brokers_option, examples
-from tocsin.cli.running import begin_log, exit_code_of_errors, on_signals, silence_client
+from tocsin.cli.common.config_option import command_settings, config_option
+from tocsin.cli.common.options import brokers_option, examples
+from tocsin.cli.common.running import begin_log, exit_code_of_errors, on_signals, silence_client
 from tocsin.cli.worker import install_event_loop
 from tocsin.small_server import listening
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from streams.notifications.visible import visible
 from tests.paths import ROOT
 from tocsin.cli import main
+from tocsin.cli.common.options import Duration
+from tocsin.cli.common.text import json_line, shortened, utc, visible_bytes
 from tocsin.cli.dead_letters.command import command as dead_letters
-from tocsin.cli.options import Duration
 from tocsin.cli.tail import command as tail
-from tocsin.cli.text import json_line, shortened, utc, visible_bytes
 
 _json = st.recursive(
     st.none()

@@ -1,0 +1,1 @@
+"""``tocsin bridge``: put on Kafka what services publish elsewhere."""

@@ -1,0 +1,1 @@
+"""What several commands share. No command is in here: those are the files and folders beside this one."""
