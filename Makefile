@@ -17,7 +17,7 @@ SETUP_LOG = .tocsin/setup.log
 QUIETLY = sh requirements/quietly.sh $(SETUP_LOG)
 BENCH_STAMP = $(VENV)/.set-up-bench
 # Hundreds of processes start in a run of the tests; each would compile all of Tocsin again where this is set.
-test unit check-wheel: export PYTHONDONTWRITEBYTECODE =
+test test-long unit check-wheel: export PYTHONDONTWRITEBYTECODE =
 # What benchmarks compare Tocsin with has dependencies of its own, kept away from the product's.
 PEERS = .tocsin/bench-peers
 PEERS_STAMP = $(PEERS)/.set-up
@@ -34,7 +34,7 @@ ifneq ($(MADE_FOR),$(CURDIR))
 $(STAMP): FORCE
 endif
 
-.PHONY: help setup demo test lint format types unit check-wheel chaos soak bench bench-latency docs screenshots lock lock-kafka clean first-demo FORCE
+.PHONY: help setup demo test test-long lint format types unit check-wheel chaos soak bench bench-latency docs screenshots lock lock-kafka clean first-demo FORCE
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -75,7 +75,10 @@ first-demo:
 
 test: lint types ## Run all checks and tests, on a real Kafka; PYTEST_ARGS are passed on.
 	@echo "==> pytest"
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations 10 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" --durations 10 $(PYTEST_ARGS)
+
+test-long: $(STAMP) ## Run what make test leaves out: further cases of the same tests.
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long tests/integration $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style, form and the direction of imports.
 	@echo "==> ruff"

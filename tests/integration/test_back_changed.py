@@ -15,6 +15,7 @@ from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import made_load, writer
+from tests.long_form import in_the_long_form
 
 pytestmark = pytest.mark.kafka
 
@@ -31,7 +32,7 @@ async def reads(worker: Worker, number: int) -> None:
     await eventually(f"{number} sources are read", is_so)
 
 
-@pytest.mark.parametrize("instance", ["w-0", None], ids=["static", "dynamic"])
+@pytest.mark.parametrize("instance", ["w-0", *in_the_long_form(None)], ids=["static", "dynamic"])
 @pytest.mark.parametrize(
     ("before", "after"),
     [(ALL, "critical,warn"), ("critical,error", ALL), ("critical,error", "warn,info")],

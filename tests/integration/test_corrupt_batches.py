@@ -39,6 +39,7 @@ from tests.integration.reading import (
 from tests.integration.segments import FLIPS, flip
 from tests.integration.worker_process import BOUND_S, PARTITIONS, ROOT, Deployment, eventually
 from tests.integration.writing import made_load, writer
+from tests.long_form import in_the_long_form
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("corrupt-batches")]
@@ -213,7 +214,7 @@ async def test_workers_go_on_and_count_exactly(file_deployment: Deployment, file
     assert (await letters(settings)).keys() == places.keys()
 
 
-@pytest.mark.parametrize("name", ["partials", "event-counts"])
+@pytest.mark.parametrize("name", ["event-counts", *in_the_long_form("partials")])
 async def test_readers_of_counts_pass_over_it_and_say_so(
     file_deployment: Deployment, file_kafka: LocalKafka, name: str
 ) -> None:

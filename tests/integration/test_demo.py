@@ -24,6 +24,7 @@ from streams.notifications.priority import DEFAULT_PRIORITIES
 from tests import children
 from tests.integration.worker_process import BOUND_S
 from tests.kafka_fixture import living, processes_of, wait_until_gone
+from tests.long_form import in_the_long_form
 from tests.paths import ROOT
 
 _NUMBERS = re.compile(r"^(CRITICAL|ERROR|WARN|INFO|DEBUG|all) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+|-)$")
@@ -203,7 +204,7 @@ def test_a_demo_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     ("argument", "says", "log"),
     [
         ("worker", "The worker ended by SIGKILL. Its log, ", "worker.log"),
-        ("kafka.Kafka", "Kafka (broker 1) ended. Its log, ", "server.log"),
+        *in_the_long_form(("kafka.Kafka", "Kafka (broker 1) ended. Its log, ", "server.log")),
     ],
 )
 def test_a_process_that_dies_ends_the_demo_with_the_end_of_its_log(

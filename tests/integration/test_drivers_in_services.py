@@ -21,6 +21,7 @@ from tests.integration.service_kinds import BEGINNINGS, ENDS, FORKS, NOTIFIER, O
 from tests.integration.test_publishing import create, read
 from tests.integration.test_rabbit_driver import drained
 from tests.integration.worker_process import BOUND_S
+from tests.long_form import in_the_long_form
 from tests.paths import ROOT
 from tests.ports import free_port
 from tests.rabbit_server import rabbit
@@ -203,7 +204,7 @@ def answered(folder: Path, arguments: list[str], command: list[str]) -> tuple[in
 
 
 @pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
-@pytest.mark.parametrize("preload", [True, False], ids=["preloaded", "each-its-own"])
+@pytest.mark.parametrize("preload", [True, *in_the_long_form(False)], ids=["preloaded", "each-its-own"])
 def test_gunicorn_forks_workers_that_publish(place: Place, worker: str, preload: bool, tmp_path: Path):
     arguments, left = place
     options = ["--workers", "2", "--worker-class", worker, "--bind", "ADDRESS", "--no-control-socket"]
@@ -217,7 +218,7 @@ _UWSGI_OPTIONS = ["--master", "--processes", "2", "--need-app", "--die-on-term",
 
 
 @pytest.mark.parametrize("how", ["--enable-threads", "--threads=2"])
-@pytest.mark.parametrize("lazy", [False, True], ids=["preloaded", "each-its-own"])
+@pytest.mark.parametrize("lazy", [False, *in_the_long_form(True)], ids=["preloaded", "each-its-own"])
 def test_uwsgi_forks_workers_that_publish(place: Place, how: str, lazy: bool, tmp_path: Path):
     arguments, left = place
     options = [*_UWSGI_OPTIONS, how, *(["--lazy-apps"] if lazy else [])]

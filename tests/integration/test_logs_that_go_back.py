@@ -21,6 +21,7 @@ from tests.integration.reading import Counts, all_committed, public_counts, read
 from tests.integration.test_verify import verify
 from tests.integration.worker_process import PARTITIONS, Deployment, eventually
 from tests.integration.writing import writer
+from tests.long_form import in_the_long_form
 from tests.shared_kafka import START_S
 
 pytestmark = pytest.mark.kafka
@@ -70,7 +71,7 @@ def cut_notifications(kafka: BreakableKafka, settings: Settings, kept: int) -> N
 
 
 @pytest.mark.parametrize("after", [40, 100], ids=["shorter", "longer"])
-@pytest.mark.parametrize("how", ["stopped", "running", "asleep"])
+@pytest.mark.parametrize("how", ["running", *in_the_long_form("stopped", "asleep")])
 async def test_logs_cut(own_kafka: BreakableKafka, own_deployment: Deployment, how: str, after: int) -> None:
     """What comes at offsets counted before is counted and rung, whether the log is then shorter or longer."""
     settings = own_deployment.settings

@@ -29,6 +29,7 @@ from tests.integration.reading import (
 )
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Writer, made_load, writer
+from tests.long_form import in_the_long_form
 
 pytestmark = pytest.mark.kafka
 
@@ -119,7 +120,9 @@ async def test_workers_take_them_on_without_a_restart(deployment: Deployment) ->
     await check_forwards(settings, out.published, repeats=True)
 
 
-@pytest.mark.parametrize("which", ["notification topics", "all of them", "those that hold counts"])
+@pytest.mark.parametrize(
+    "which", ["all of them", *in_the_long_form("notification topics", "those that hold counts")]
+)
 async def test_raised_while_no_worker_runs(deployment: Deployment, which: str) -> None:
     """Old advice was to raise the topics that hold counts, too: that changes nothing."""
     settings = deployment.settings

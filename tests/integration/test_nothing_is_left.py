@@ -15,6 +15,7 @@ import pytest
 from tests import children
 from tests.integration.worker_process import BOUND_S, eventually
 from tests.kafka_fixture import living, processes_of
+from tests.long_form import in_the_long_form
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.kafka
@@ -82,7 +83,7 @@ def runs(tmp_path: Path) -> Iterator[list[Run]]:
 
 @pytest.mark.parametrize(
     ("processes", "number"),
-    [(1, signal.SIGTERM), (2, signal.SIGINT), (2, signal.SIGKILL)],
+    [(2, signal.SIGKILL), *in_the_long_form((1, signal.SIGTERM), (2, signal.SIGINT))],
 )
 async def test_a_killed_run_leaves_nothing(
     runs: list[Run], tmp_path: Path, processes: int, number: signal.Signals

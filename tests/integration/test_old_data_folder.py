@@ -16,6 +16,7 @@ from tests.cut_logs import cut, end_of
 from tests.integration.reading import Counts, all_committed, counts_at_rest, public_counts
 from tests.integration.worker_process import PARTITIONS, Deployment, eventually
 from tests.integration.writing import writer
+from tests.long_form import in_the_long_form
 from tests.shared_kafka import START_S
 from tocsin.local_kafka.cluster import LocalKafka
 
@@ -48,7 +49,9 @@ def set_aside(deployment: Deployment) -> list[Path]:
 
 
 @pytest.mark.xdist_group("two-clusters")
-@pytest.mark.parametrize(("before", "after"), [(300, 30), (30, 400)], ids=["shorter", "longer"])
+@pytest.mark.parametrize(
+    ("before", "after"), [(300, 30), *in_the_long_form((30, 400))], ids=["shorter", "longer"]
+)
 async def test_a_kafka_that_was_reset_under_an_old_data_folder(
     file_kafka: LocalKafka, deployment: Deployment, before: int, after: int
 ) -> None:
@@ -78,7 +81,9 @@ async def test_a_kafka_that_was_reset_under_an_old_data_folder(
 
 
 @pytest.mark.xdist_group("two-clusters")
-@pytest.mark.parametrize(("before", "after"), [(300, 30), (30, 400)], ids=["shorter", "longer"])
+@pytest.mark.parametrize(
+    ("before", "after"), [(300, 30), *in_the_long_form((30, 400))], ids=["shorter", "longer"]
+)
 async def test_without_the_check_an_old_data_folder_is_believed(
     file_kafka: LocalKafka, deployment: Deployment, before: int, after: int
 ) -> None:
@@ -107,7 +112,7 @@ async def test_without_the_check_an_old_data_folder_is_believed(
     assert (await counts_at_rest(deployment.settings)).now() != expected
 
 
-@pytest.mark.parametrize("how", ["stopped", "without-folder", "running"])
+@pytest.mark.parametrize("how", ["without-folder", *in_the_long_form("stopped", "running")])
 async def test_changelogs_that_lost_their_end(
     own_kafka: BreakableKafka, own_deployment: Deployment, how: str
 ) -> None:

@@ -19,6 +19,7 @@ from tests.integration.held_start import HELD
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import BOUND_S, Deployment, Worker, eventually
 from tests.integration.writing import made_load, writer
+from tests.long_form import in_the_long_form
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.kafka
@@ -58,7 +59,10 @@ def held(
 
 @pytest.mark.parametrize(
     ("held", "fault"),
-    [("inherited_offsets", "gone"), ("TotalsReader.start", "gone"), ("TotalsReader.start", "frozen")],
+    [
+        ("TotalsReader.start", "frozen"),
+        *in_the_long_form(("inherited_offsets", "gone"), ("TotalsReader.start", "gone")),
+    ],
     indirect=["held"],
 )
 async def test_a_broker_that_goes_while_a_worker_starts_is_waited_for(
@@ -83,7 +87,7 @@ async def test_a_broker_that_goes_while_a_worker_starts_is_waited_for(
 
 @pytest.mark.parametrize(
     ("held", "fault"),
-    [("inherited_offsets", "gone"), ("TotalsReader.start", "frozen")],
+    [("inherited_offsets", "gone"), *in_the_long_form(("TotalsReader.start", "frozen"))],
     indirect=["held"],
 )
 async def test_one_that_waits_for_it_ends_when_it_is_told_to(held: Held, fault: str) -> None:
@@ -104,7 +108,7 @@ def sentences(worker: Worker) -> list[str]:
     return [line for line in worker.log().splitlines() if line.startswith("tocsin: ")]
 
 
-@pytest.mark.parametrize("fault", ["gone", "frozen"])
+@pytest.mark.parametrize("fault", ["gone", *in_the_long_form("frozen")])
 async def test_brokers_that_are_away_at_its_start_are_waited_for(
     own_deployment: Deployment, own_kafka: BreakableKafka, fault: str
 ) -> None:
@@ -128,7 +132,7 @@ async def test_brokers_that_are_away_at_its_start_are_waited_for(
     assert (sentences(worker), "Traceback" in worker.log()) == ([], False)
 
 
-@pytest.mark.parametrize("seconds", ["0", "2", "9"])
+@pytest.mark.parametrize("seconds", ["2", *in_the_long_form("0", "9")])
 async def test_it_ends_as_for_a_passing_trouble_when_they_are_away_for_too_long(
     deployment: Deployment, seconds: str
 ) -> None:

@@ -22,6 +22,7 @@ from tests.admin import apply_topics
 from tests.integration.reading import read_all
 from tests.integration.test_rabbit_bridge import bridging, left_in, source_of, topics_of, unhurried
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
+from tests.long_form import in_the_long_form
 from tests.rabbit_server import RabbitServer, own_rabbit, rabbit, running
 
 __all__ = ["own_rabbit", "rabbit", "unhurried"]
@@ -118,7 +119,10 @@ async def come_again(
 
 @pytest.mark.parametrize(
     "how",
-    [{"bound_bytes": 10_000}, {"bound_bytes": 100}, {"bound_bytes": 10_000, "unconfirmed": 30}],
+    [
+        {"bound_bytes": 10_000},
+        *in_the_long_form({"bound_bytes": 100}, {"bound_bytes": 10_000, "unconfirmed": 30}),
+    ],
     ids=["consuming", "about to consume anew", "with some that Kafka has not confirmed in time"],
 )
 async def test_a_quorum_queue_has_done_all_acknowledgements_before_a_consumer_ends(

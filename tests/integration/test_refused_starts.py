@@ -34,6 +34,7 @@ from tests.integration.acls import add_rules, deny, remove_rules, rule
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import BOUND_S, PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Published, made_load, writer
+from tests.long_form import in_the_long_form
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
@@ -209,11 +210,13 @@ async def told(settings: Settings, topic: str, *, usable: bool) -> None:
 @pytest.mark.parametrize(
     ("kind", "operation", "words"),
     [
-        ("changelog", AclOperation.READ, "may not be read by this user: grant Read on it"),
         ("changelog", AclOperation.WRITE, "may not be written by this user: grant Write on it"),
-        ("changelog", AclOperation.ALL, "may not be seen by this user: grant Read and Write on it"),
-        ("notifications", AclOperation.READ, "may not be read by this user: grant Read on it"),
         ("notifications", AclOperation.ALL, "may not be seen by this user: grant Read on it"),
+        *in_the_long_form(
+            ("changelog", AclOperation.READ, "may not be read by this user: grant Read on it"),
+            ("changelog", AclOperation.ALL, "may not be seen by this user: grant Read and Write on it"),
+            ("notifications", AclOperation.READ, "may not be read by this user: grant Read on it"),
+        ),
     ],
 )
 async def test_topics_that_may_not_be_used_are_refused(

@@ -39,6 +39,7 @@ from tests.configured_kafka import configured_kafka
 from tests.integration.reading import public_counts
 from tests.integration.worker_process import BOUND_S, Deployment, eventually
 from tests.integration.writing import made_load, writer
+from tests.long_form import in_the_long_form
 from tests.paths import ROOT
 from tests.ports import free_ports
 from tests.token_endpoint import CLIENT_ID, CLIENT_SECRET, TokenEndpoint, token_endpoint, unsecured_token
@@ -192,7 +193,7 @@ SECRETS = (PASSWORD, CLIENT_SECRET, KEY_PASSWORD, unsecured_token().split(".")[0
 _EXCHANGED = "sasl_auth_bytes=b'"
 
 
-@pytest.mark.parametrize(("protocol", "mechanism"), WAYS)
+@pytest.mark.parametrize(("protocol", "mechanism"), [*WAYS[2:5], *in_the_long_form(*WAYS[:2], WAYS[5])])
 async def test_a_worker_works_with_every_mechanism(
     guarded_kafka: Guarded,
     deployment: Deployment,
@@ -292,7 +293,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize(("protocol", "mechanism"), [WAYS[2], WAYS[4], WAYS[5]])
+@pytest.mark.parametrize(("protocol", "mechanism"), [WAYS[2], *in_the_long_form(WAYS[4], WAYS[5])])
 async def test_every_command_comes_in(
     guarded_kafka: Guarded,
     deployment: Deployment,
@@ -376,14 +377,11 @@ def wrong(guarded: Guarded, endpoint: TokenEndpoint, folder: Path, fault: str) -
 @pytest.mark.parametrize(
     "fault",
     [
-        "PLAIN",
         "SCRAM",
         "expired token",
-        "client secret",
-        "scope",
         "no token file",
-        "key password",
         "stranger's CA",
+        *in_the_long_form("PLAIN", "client secret", "scope", "key password"),
     ],
 )
 async def test_a_worker_that_may_not_come_in_ends_with_one_sentence(
@@ -399,7 +397,7 @@ async def test_a_worker_that_may_not_come_in_ends_with_one_sentence(
     assert [secret for secret in SECRETS if secret in worker.log()] == []
 
 
-@pytest.mark.parametrize("fault", ["SCRAM", "expired token", "client secret"])
+@pytest.mark.parametrize("fault", ["SCRAM", *in_the_long_form("expired token", "client secret")])
 async def test_commands_that_may_not_come_in_end_with_one_sentence(
     guarded_kafka: Guarded, deployment: Deployment, endpoint: TokenEndpoint, tmp_path: Path, fault: str
 ) -> None:

@@ -16,11 +16,12 @@ from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
+from tests.long_form import in_the_long_form
 
 pytestmark = pytest.mark.kafka
 
 
-@pytest.mark.parametrize("fault", ["gone", "frozen"])
+@pytest.mark.parametrize("fault", ["frozen", *in_the_long_form("gone")])
 async def test_a_worker_told_to_stop_while_no_broker_answers_ends(
     own_deployment: Deployment, own_kafka: BreakableKafka, fault: str
 ) -> None:

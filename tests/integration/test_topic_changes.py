@@ -29,6 +29,7 @@ from tests.integration.acls import add_rules, remove_rules, rule
 from tests.integration.reading import Counts, all_committed, public_counts, read_all
 from tests.integration.worker_process import PARTITIONS, Deployment, Worker, eventually
 from tests.integration.writing import Writer, writer
+from tests.long_form import in_the_long_form
 from tocsin.local_kafka.cluster import LocalKafka
 
 pytestmark = pytest.mark.kafka
@@ -177,7 +178,7 @@ async def test_a_topic_that_is_gone_and_comes_back(strict: Deployment) -> None:
     assert await alerts(settings, Priority.CRITICAL) == {"a": 40, "b": 190, "c": 10}
 
 
-@pytest.mark.parametrize("comes_back", ["while it runs", "by the next start"])
+@pytest.mark.parametrize("comes_back", ["while it runs", *in_the_long_form("by the next start")])
 async def test_an_alert_topic_that_is_gone(deployment: Deployment, comes_back: str) -> None:
     """Alerts wait for it, a stop ends in order all the same, and none is missing in the end."""
     deployment.configure(drain_deadline_s="3")
@@ -214,7 +215,7 @@ async def test_an_alert_topic_that_is_gone(deployment: Deployment, comes_back: s
     assert len(found) == 400 + 2 * PARTITIONS
 
 
-@pytest.mark.parametrize("gone", ["an alert topic", "the dead-letter topic"])
+@pytest.mark.parametrize("gone", ["an alert topic", *in_the_long_form("the dead-letter topic")])
 async def test_a_topic_that_takes_nothing_holds_up_no_other_priority(
     deployment: Deployment, gone: str
 ) -> None:
@@ -278,7 +279,7 @@ async def test_stock_aiokafka_has_a_topic_created_by_asking(strict: Deployment, 
     ("operation", "words"),
     [
         (AclOperation.READ, "may not be read by this user: grant Read on it."),
-        (AclOperation.DESCRIBE, "may not be seen by this user: grant Read on it."),
+        *in_the_long_form((AclOperation.DESCRIBE, "may not be seen by this user: grant Read on it.")),
     ],
 )
 async def test_a_topic_whose_read_is_revoked_and_granted_again(

@@ -14,6 +14,7 @@ from tests.integration.forwards import check_forwards
 from tests.integration.reading import all_committed, counts_at_rest, difference, public_counts
 from tests.integration.worker_process import Deployment, eventually
 from tests.integration.writing import made_load, writer
+from tests.long_form import in_the_long_form
 
 pytestmark = pytest.mark.kafka
 
@@ -30,9 +31,9 @@ async def configured(settings: Settings, topic: str, name: str, value: str) -> A
     ("name", "value", "kind", "words"),
     [
         ("max.message.bytes", "300", "counts", "have not confirmed counts"),
-        ("max.message.bytes", "300", "partials", "have not confirmed counts"),
         # Less than the shortest form of an alert.
         ("max.message.bytes", "100", "alerts", "have not confirmed alerts"),
+        *in_the_long_form(("max.message.bytes", "300", "partials", "have not confirmed counts")),
     ],
 )
 async def test_a_topic_that_takes_nothing_for_a_while(
