@@ -73,12 +73,12 @@ demo: $(if $(wildcard $(STAMP)),,first-demo) $(STAMP) ## Start Kafka, a worker a
 first-demo:
 	@echo "==> A first demo sets up Python packages, fetches Kafka (45 MB), and starts it with a worker: about three minutes. Later ones take seconds."
 
-test: lint types ## Run all checks and tests, on a real Kafka; PYTEST_ARGS are passed on.
-	@echo "==> pytest"
+test: lint types ## Run all checks, and the tests but for further cases, on a real Kafka; PYTEST_ARGS are passed on.
+	@echo "==> pytest (further cases: make test-long)"
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" --durations 10 $(PYTEST_ARGS)
 
-test-long: $(STAMP) ## Run what make test leaves out: further cases of the same tests.
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long tests/integration $(PYTEST_ARGS)
+test-long: $(STAMP) ## Run the further cases that make test leaves out.
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style, form and the direction of imports.
 	@echo "==> ruff"

@@ -1,7 +1,7 @@
 """Cases that ``make test`` leaves to the long form of the tests, ``make test-long``.
 
-What a test is for is shown by one or two of its cases. Further moments, mechanisms and ways of the same are
-long; a test has at least one case that is not.
+``make test`` keeps the cases in which every assertion of a test is reached, and its control. Those that
+repeat them with another mechanism, signal or moment are long.
 """
 
 from __future__ import annotations

@@ -32,11 +32,16 @@ async def reads(worker: Worker, number: int) -> None:
     await eventually(f"{number} sources are read", is_so)
 
 
-@pytest.mark.parametrize("instance", ["w-0", *in_the_long_form(None)], ids=["static", "dynamic"])
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [(ALL, "critical,warn"), ("critical,error", ALL), ("critical,error", "warn,info")],
-    ids=["fewer", "more", "others"],
+    ("before", "after", "instance"),
+    [
+        (ALL, "critical,warn", "w-0"),
+        ("critical,error", ALL, "w-0"),
+        ("critical,error", "warn,info", "w-0"),
+        (ALL, "critical,warn", None),
+        *in_the_long_form(("critical,error", ALL, None), ("critical,error", "warn,info", None)),
+    ],
+    ids=["fewer", "more", "others", "fewer-dynamic", "more-dynamic", "others-dynamic"],
 )
 async def test_it_reads_all_that_it_should_and_says_so(
     deployment: Deployment, before: str, after: str, instance: str | None

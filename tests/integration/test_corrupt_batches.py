@@ -214,7 +214,7 @@ async def test_workers_go_on_and_count_exactly(file_deployment: Deployment, file
     assert (await letters(settings)).keys() == places.keys()
 
 
-@pytest.mark.parametrize("name", ["event-counts", *in_the_long_form("partials")])
+@pytest.mark.parametrize("name", ["partials", *in_the_long_form("event-counts")])
 async def test_readers_of_counts_pass_over_it_and_say_so(
     file_deployment: Deployment, file_kafka: LocalKafka, name: str
 ) -> None:

@@ -50,7 +50,7 @@ def set_aside(deployment: Deployment) -> list[Path]:
 
 @pytest.mark.xdist_group("two-clusters")
 @pytest.mark.parametrize(
-    ("before", "after"), [(300, 30), *in_the_long_form((30, 400))], ids=["shorter", "longer"]
+    ("before", "after"), [(30, 400), *in_the_long_form((300, 30))], ids=["longer", "shorter"]
 )
 async def test_a_kafka_that_was_reset_under_an_old_data_folder(
     file_kafka: LocalKafka, deployment: Deployment, before: int, after: int
@@ -82,7 +82,7 @@ async def test_a_kafka_that_was_reset_under_an_old_data_folder(
 
 @pytest.mark.xdist_group("two-clusters")
 @pytest.mark.parametrize(
-    ("before", "after"), [(300, 30), *in_the_long_form((30, 400))], ids=["shorter", "longer"]
+    ("before", "after"), [(30, 400), *in_the_long_form((300, 30))], ids=["longer", "shorter"]
 )
 async def test_without_the_check_an_old_data_folder_is_believed(
     file_kafka: LocalKafka, deployment: Deployment, before: int, after: int
@@ -112,7 +112,7 @@ async def test_without_the_check_an_old_data_folder_is_believed(
     assert (await counts_at_rest(deployment.settings)).now() != expected
 
 
-@pytest.mark.parametrize("how", ["without-folder", *in_the_long_form("stopped", "running")])
+@pytest.mark.parametrize("how", ["stopped", "running", *in_the_long_form("without-folder")])
 async def test_changelogs_that_lost_their_end(
     own_kafka: BreakableKafka, own_deployment: Deployment, how: str
 ) -> None:

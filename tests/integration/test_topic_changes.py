@@ -178,7 +178,7 @@ async def test_a_topic_that_is_gone_and_comes_back(strict: Deployment) -> None:
     assert await alerts(settings, Priority.CRITICAL) == {"a": 40, "b": 190, "c": 10}
 
 
-@pytest.mark.parametrize("comes_back", ["while it runs", *in_the_long_form("by the next start")])
+@pytest.mark.parametrize("comes_back", ["by the next start", *in_the_long_form("while it runs")])
 async def test_an_alert_topic_that_is_gone(deployment: Deployment, comes_back: str) -> None:
     """Alerts wait for it, a stop ends in order all the same, and none is missing in the end."""
     deployment.configure(drain_deadline_s="3")

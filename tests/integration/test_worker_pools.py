@@ -146,7 +146,7 @@ async def test_a_priority_moves_to_a_pool_of_its_own_and_back(deployment: Deploy
 async def test_a_pool_that_overlaps_refuses_to_start(
     deployment: Deployment, wrong: dict[str, str], sentence: str
 ) -> None:
-    """The last one would combine in one group with other subscriptions: what the pools exist to avoid."""
+    """The one of the same group would combine with other subscriptions: what the pools exist to avoid."""
     await deployment.worker("rest", **REST).start().ready()
     second = deployment.worker("second", **wrong).start()
     assert await second.ended() == EXIT_CONFIG

@@ -1,4 +1,4 @@
-"""The command line ``tocsin``: one file per command, imported when it runs."""
+"""The command line ``tocsin``: `commands` names what it has, and each is imported when it runs."""
 
 from __future__ import annotations
 

@@ -30,5 +30,6 @@ COMMANDS = {
         "List, show or replay records that could not be read.",
     ),
 }
-#: Commands that need ``streams`` alone; all others need ``tables``, or ``tables`` and ``agents``.
+#: Commands that need ``streams`` alone, and so run where other packages are called ``tables`` or ``agents``.
+#: Before all others `tocsin.guard` looks for such packages.
 ON_STREAMS_ALONE = frozenset({"publish", "archive", "kafka", "topics", "dead-letters"})
