@@ -16,8 +16,8 @@ STAMP = $(VENV)/.set-up
 SETUP_LOG = .tocsin/setup.log
 QUIETLY = sh requirements/quietly.sh $(SETUP_LOG)
 BENCH_STAMP = $(VENV)/.set-up-bench
-# Hundreds of processes start in a run of the tests; each would compile all of Tocsin again where this is set.
-test test-long unit check-wheel: export PYTHONDONTWRITEBYTECODE =
+# Hundreds of processes start in a run of the tests, and benchmarks measure starts; each would compile all of Tocsin again where this is set.
+test test-long unit check-wheel bench bench-latency: export PYTHONDONTWRITEBYTECODE =
 # What benchmarks compare Tocsin with has dependencies of its own, kept away from the product's.
 PEERS = .tocsin/bench-peers
 PEERS_STAMP = $(PEERS)/.set-up
