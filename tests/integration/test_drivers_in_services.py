@@ -233,7 +233,7 @@ def test_uwsgi_forks_workers_that_publish(place: Place, how: str, lazy: bool, tm
     arguments, left = place
     options = [*_UWSGI_OPTIONS, how, *(["--lazy-apps"] if lazy else [])]
     command = [str(_UWSGI), "--http-socket", "ADDRESS", *options]
-    # One that is told to stop while it is in a request, whose client has its answer already, runs no exit hooks.
+    # One that is told to stop in a request, whose client may have its answer already, runs no exit hooks.
     number, said = answered(tmp_path, arguments, command, logs_requests=True)
     assert left() == Counter(map(str, range(number))), said
 
