@@ -18,7 +18,7 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -39,6 +39,7 @@ from streams.broker.topic_plan import planned_topics
 from streams.broker.topic_watch import TopicStates
 from streams.log_lines import BOUNDED
 from streams.quantities import quantity
+from streams.transport.batch import RecordBatch
 from streams.transport.committable import CommittableOffsets
 from streams.transport.traffic import Traffic
 from streams.upstream.faust_app import App, member_alive
@@ -136,7 +137,7 @@ class Worker:
                 for producer in (urgent_producer, alert_producer)
             ),
         )
-        self.ingest = Ingest(settings, self.effects, self.latencies)
+        self.ingest = Ingest(settings, self.effects, self.latencies, self._interruption)
         self.pace = starting.pace
         topics = Topics(
             partials=settings.internal_topic("partials"),
@@ -198,6 +199,9 @@ class Worker:
         #: Commits that were confirmed, and the seconds that the last one took.
         self.commits = 0
         self.last_commit_s = 0.0
+
+    def _interruption(self, batch: RecordBatch) -> Awaitable[None] | None:
+        return self.traffic.interruption(batch)
 
     def _waiting(self, tp: TP, waits: bool) -> None:
         self.traffic.waiting(tp, waits)

@@ -39,14 +39,25 @@ class Order(Protocol[K]):
     def finish(self, key: K, guess: float, cost_seconds: float) -> None:
         """Account for a dispatch that is done; see `FairQueue.finish`."""
 
+    def goes_before(self, top: K) -> bool:
+        """Whether the top class, which is ready, would have been chosen before the latest choice.
+
+        Had its records been there; then it may as well be served in the middle of what was chosen instead.
+        """
+
 
 class Weighted(Generic[K]):
     """Shares of the service time by weight: plain start-time fair queueing."""
 
     def __init__(self, queue: FairQueue[K]) -> None:
         """Serve the classes of ``queue``."""
+        self._queue = queue
         self.pick = queue.pick
         self.finish = queue.finish
+
+    def goes_before(self, top: K) -> bool:
+        """Whether its start tag is not behind that of the latest choice: of equal ones it goes first."""
+        return self._queue.start_tag(top) <= self._queue.virtual_time
 
 
 class Strict(Generic[K]):
@@ -63,6 +74,10 @@ class Strict(Generic[K]):
         if key is not None:
             self._queue.dispatch(key, in_turn=True)
         return key
+
+    def goes_before(self, top: K) -> bool:  # noqa: ARG002 -- always, whichever it is
+        """Always."""
+        return True
 
 
 class StrictWithFloor(Generic[K]):
@@ -115,6 +130,10 @@ class StrictWithFloor(Generic[K]):
         """Account for a dispatch that is done."""
         self._queue.finish(key, guess, cost_seconds)
         self._window.add(key, cost_seconds)
+
+    def goes_before(self, top: K) -> bool:
+        """Whether it has left the others their floor."""
+        return self._window.used(top) < self._limit
 
 
 def make_order(mode: Mode | str, queue: FairQueue[K], floor: float = DEFAULT_FLOOR) -> Order[K]:

@@ -150,6 +150,7 @@ class Scheduler(Generic[K, P, R]):
             {spec.name: spec.weight for spec in classes}, {spec.name: spec.rank for spec in classes}
         )
         self._floor = floor
+        self._top = self._queue.keys_by_rank[0]
         self._order = make_order(mode, self._queue, floor)
         self._mode = Mode(mode)
         self._max_in_flight = max_in_flight
@@ -227,15 +228,37 @@ class Scheduler(Generic[K, P, R]):
         """The batch to serve next; None when all slots are taken or no record can be served."""
         if self._in_flight >= self._max_in_flight:
             return None
-        queue = self._queue
         due = self._overdue()
         priority_class = self._order.pick() if due is None else due[0]
         if priority_class is None:
             return None
+        return self._dispatch(priority_class, None if due is None else due[1], guarded=due is not None)
+
+    def may_interrupt(self) -> bool:
+        """Whether `interrupting` has a batch."""
+        top = self._top
+        return self._queue.is_ready(top) and self._order.goes_before(top)
+
+    def interrupting(self) -> Dispatch[K, P, R] | None:
+        """A batch of the most urgent class, to be served in the middle of one of another class; else None.
+
+        It needs no free slot. There is one when the order would have chosen the class before that other, had
+        its records been there by then. So it is served earlier, and nobody gets more or less: in weighted
+        mode, by its charge it is behind the other, until that is done.
+        """
+        if not self.may_interrupt():
+            return None
+        self._queue.dispatch(self._top, in_turn=False)
+        return self._dispatch(self._top)
+
+    def _dispatch(
+        self, priority_class: K, partition: P | None = None, *, guarded: bool = False
+    ) -> Dispatch[K, P, R]:
+        queue = self._queue
         lane = self._lanes[priority_class]
         buffer = lane.buffer
         partition, records, nbytes = buffer.take(
-            lane.size.limit, self._max_batch_bytes, hold=True, partition=None if due is None else due[1]
+            lane.size.limit, self._max_batch_bytes, hold=True, partition=partition
         )
         self._in_flight += 1
         lane.records += len(records)
@@ -245,7 +268,7 @@ class Scheduler(Generic[K, P, R]):
             else:
                 queue.deactivate(priority_class)
         return Dispatch(
-            priority_class, partition, records, nbytes, queue.guess(priority_class), guarded=due is not None
+            priority_class, partition, records, nbytes, queue.guess(priority_class), guarded=guarded
         )
 
     def _overdue(self) -> tuple[K, P] | None:

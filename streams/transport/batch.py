@@ -24,7 +24,7 @@ class RecordBatch:
         dispatch: the scheduler's ticket, given back when the batch is done.
         taken: an agent has begun with it.
         dropped: it is of an assignment that has ended, and no agent may begin with it any more.
-        parked_s: seconds for which it waited for something outside, without a slot.
+        parked_s: seconds for which it waited: for something outside, without a slot, or interrupted.
         parked_since: when it began to, on the monotonic clock; None while it does not.
         tp: topic and partition.
     """

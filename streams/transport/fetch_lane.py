@@ -25,6 +25,7 @@ from streams.retries import Backoff, Retries
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.lane import FETCH_WAIT_MS, Lane
 from streams.transport.step_over import step_over
+from streams.upstream.arrivals import has_arrivals
 from streams.upstream.bulk_records import (
     AS_PARSED,
     held_by,
@@ -157,6 +158,10 @@ class FetchLane(Lane):
     def has_room(self) -> None:
         """Tell the lane that the buffer may have room again."""
         self._room.set()
+
+    def has_arrivals(self) -> bool:
+        """Whether a broker has sent something that is not in the buffer yet: records, most often."""
+        return self._consumer is not None and has_arrivals(self._consumer)
 
     def end_offset(self, partition: int) -> int | None:
         """Offset after the last record of a partition, as of its last fetch; None before the first."""

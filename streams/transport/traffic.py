@@ -24,11 +24,12 @@ from streams.notifications.record_time import record_time
 from streams.quantities import quantity
 from streams.records import PlacedRecord, Record
 from streams.scheduling.minute_shares import MinuteShares
-from streams.scheduling.scheduler import ClassSpec, Scheduler
+from streams.scheduling.scheduler import ClassSpec, Dispatch, Scheduler
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
 from streams.transport.fetch_lane import FetchLane, MetEpoch
 from streams.transport.follow_lane import FollowLane, OnMissed
+from streams.transport.interruptions import Interruptions
 from streams.transport.never_read import NeverRead
 from streams.transport.turns import YieldBudget
 from streams.upstream.connections import connect
@@ -146,6 +147,11 @@ class Traffic:
         #: Records that were deleted before they were read: where, and how many in the life of this process.
         self.never_read = NeverRead()
         self.never_read_by: Counter[Priority] = Counter()
+        self._interruptions = Interruptions(
+            self.scheduler, self._top, self._lanes[self._top].has_arrivals, self._serve_between
+        )
+        #: Batches that are served in the middle of others, and what these wait for.
+        self._between: dict[RecordBatch, asyncio.Future[None]] = {}
         self._in_flight: set[RecordBatch] = set()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
@@ -305,20 +311,57 @@ class Traffic:
                 continue
             priority = dispatch.priority_class
             before = scheduler.first()
-            topic = self._lanes[priority].topic
-            batch = RecordBatch(priority, topic, dispatch.partition, dispatch.records, dispatch)
-            self._in_flight.add(batch)
-            last = batch.records[-1]
-            message = batch_message(
-                self._app, batch, topic, batch.partition, last.offset, last.timestamp or 0
-            )
-            if not await deliver(self._app, message):
-                self._drop([batch])  # a rebalance has begun: what is buffered will be dropped, too
-                self._open = False
+            await self._deliver(self._batch(dispatch))
             while scheduler.in_flight >= self._settings.max_in_flight:
                 self._news.clear()
                 await self._news.wait()
             await self._yields.give(unless=partial(self._too_urgent, priority, before))
+
+    def _batch(self, dispatch: Dispatch[Priority, int, Record]) -> RecordBatch:
+        priority = dispatch.priority_class
+        topic = self._lanes[priority].topic
+        batch = RecordBatch(priority, topic, dispatch.partition, dispatch.records, dispatch)
+        self._in_flight.add(batch)
+        self._interruptions.note(batch)
+        return batch
+
+    async def _deliver(self, batch: RecordBatch) -> None:
+        last = batch.records[-1]
+        message = batch_message(
+            self._app, batch, batch.topic, batch.partition, last.offset, last.timestamp or 0
+        )
+        if not await deliver(self._app, message):
+            self._drop([batch])  # a rebalance has begun: what is buffered will be dropped, too
+            self._open = False
+
+    def interruption(self, batch: RecordBatch) -> Awaitable[None] | None:
+        """What an agent is to await in the middle of a batch, when something most urgent has come.
+
+        Args:
+            batch: in service; once that was awaited, it may have been dropped.
+        """
+        return self._interruptions.due(batch) if self._open else None
+
+    async def _serve_between(self) -> bool:
+        """Have a batch served in the middle of another one, until it is done or waits for something.
+
+        Returns:
+            Whether there was one.
+        """
+        dispatch = self.scheduler.interrupting() if self._open else None
+        if dispatch is None:
+            return False
+        batch = self._batch(dispatch)
+        served = self._between[batch] = asyncio.get_running_loop().create_future()
+        await self._deliver(batch)
+        await served
+        return True
+
+    def _go_on(self, batch: RecordBatch) -> None:
+        """Let the batch go on that this one has interrupted, if there is one."""
+        served = self._between.pop(batch, None)
+        if served is not None and not served.done():
+            served.set_result(None)
 
     def _too_urgent(self, served: Priority, before: Priority | None, batches: float) -> bool:
         """Whether the next batch should be dispatched now, although other tasks have not had all their turns.
@@ -344,6 +387,7 @@ class Traffic:
         if batch not in self._in_flight:
             return  # revoked meanwhile
         self._in_flight.discard(batch)
+        self._go_on(batch)
         self.scheduler.done(batch.dispatch, service_seconds)
         self._yields.served(service_seconds)
         self.last_done = time.monotonic()
@@ -367,6 +411,7 @@ class Traffic:
         if waits:
             batch.parked_since = now
             self.scheduler.park(batch.dispatch)
+            self._go_on(batch)
         elif batch.parked_since is not None:
             batch.parked_s += now - batch.parked_since
             batch.parked_since = None

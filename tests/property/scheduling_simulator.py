@@ -9,7 +9,7 @@ import heapq
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
 from typing import Any
@@ -59,10 +59,12 @@ class Served:
     guarded: bool = False
     #: When the batch's first record had arrived.
     arrived: float = 0.0
+    #: Seconds for which it was interrupted.
+    paused: float = 0.0
 
     @property
     def cost(self) -> float:
-        return self.end - self.start
+        return self.end - self.start - self.paused
 
 
 @dataclass(slots=True)
@@ -110,6 +112,9 @@ class Clock:
 class Simulation:
     """Runs one scheduler.
 
+    With ``interrupting``, what arrives for the top class is served at once, in the middle of the batch in
+    service, where the scheduler says so.
+
     Records are their own offsets. ``cost(priority_class, records)`` is the service time of a batch, in
     seconds. An action is called with the simulation at its time, before what else happens then.
     """
@@ -120,8 +125,12 @@ class Simulation:
         cost: Callable[[str, Sequence[int]], float],
         slots: int = 1,
         clock: Clock | None = None,
+        *,
+        interrupting: bool = False,
     ) -> None:
+        assert not interrupting or slots == 1
         self.scheduler = scheduler
+        self.interrupting = interrupting
         self.clock = clock or Clock()
         self.cost = cost
         self.slots = slots
@@ -160,6 +169,8 @@ class Simulation:
                     self.arrive(what)
             while self.running and self.running[0][0] <= self.now:
                 self.complete(heapq.heappop(self.running)[2])
+            if self.interrupting and self.running:
+                self.interrupt()
             while len(self.trace.served) < dispatches and self.dispatch():
                 pass
         return self.trace
@@ -192,16 +203,31 @@ class Simulation:
 
     def dispatch(self) -> bool:
         """Ask for a batch and put it into service; whether there was one."""
-        if len(self.running) >= self.slots:
-            return False
+        return len(self.running) < self.slots and self.begin(self.scheduler.next)
+
+    def interrupt(self) -> None:
+        """Serve a batch of the top class in the middle of another one, if the scheduler has it."""
+        if any(dispatch.priority_class == CLASSES[0] for _, _, (dispatch, *_) in self.running):
+            return
+        ((end, serial, (dispatch, records, index)),) = self.running
+        if not self.begin(self.scheduler.interrupting):
+            return
+        passed = self.trace.served[-1].cost
+        one = self.trace.served[index]
+        self.trace.served[index] = replace(one, end=one.end + passed, paused=one.paused + passed)
+        self.running.remove((end, serial, (dispatch, records, index)))
+        heapq.heappush(self.running, (end + passed, serial, (dispatch, records, index)))
+
+    def begin(self, choose: Callable[[], Any]) -> bool:
+        """Put the batch that is chosen into service; whether there was one."""
         waiting = frozenset(
             priority_class for (priority_class, _), line in self.lines.items() if line.waiting
         )
-        dispatch = self.scheduler.next()
+        dispatch = choose()
         index = len(self.trace.served)
         if dispatch is None:
             idle = [key for key, line in self.lines.items() if line.waiting and key not in self.busy]
-            if idle:
+            if idle and len(self.running) < self.slots:
                 self.trace.violations.append(
                     f"idle: no batch at {self.now:.6f} with a free slot, while {idle[0]} waits"
                 )
@@ -233,16 +259,17 @@ class Simulation:
         self.trace.served.append(
             Served(index, *key, records, self.now, end, waiting, since, guarded, arrived)
         )
-        heapq.heappush(self.running, (end, next(self._serial), (dispatch, records, self.now)))
+        heapq.heappush(self.running, (end, next(self._serial), (dispatch, records, index)))
         return True
 
-    def complete(self, running: tuple[Any, list[int], float]) -> None:
-        dispatch, records, start = running
+    def complete(self, running: tuple[Any, list[int], int]) -> None:
+        dispatch, records, index = running
         key = (dispatch.priority_class, dispatch.partition)
         self.busy.discard(key)
         if records:
             self.committed[key] = max(self.committed[key], records[-1] + 1)
-        self.scheduler.done(dispatch, self.now - start)
+        one = self.trace.served[index]
+        self.scheduler.done(dispatch, self.now - one.start - one.paused)
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         self.scheduler.set_weights(weights)
@@ -262,11 +289,15 @@ def real_scheduler(
     weights: Mapping[str, float] = WEIGHTS, slots: int = 1, mode: str = "weighted", **options: Any
 ) -> Scheduler[str, int, int]:
     """The scheduler under test, with classes ranked in the order of `CLASSES`."""
-    specs = [
+    return Scheduler(specs(weights), mode, max_in_flight=slots, **options)
+
+
+def specs(weights: Mapping[str, float] = WEIGHTS) -> list[ClassSpec[str]]:
+    """Classes ranked in the order of `CLASSES`."""
+    return [
         ClassSpec(priority_class, weight, CLASSES.index(priority_class), bound_bytes=1 << 50)
         for priority_class, weight in weights.items()
     ]
-    return Scheduler(specs, mode, max_in_flight=slots, **options)
 
 
 def simulate(
@@ -275,11 +306,13 @@ def simulate(
     cost: Callable[[str, Sequence[int]], float],
     slots: int = 1,
     clock: Clock | None = None,
+    *,
+    interrupting: bool = False,
     **limits: Any,
 ) -> Trace:
     """Assign every partition that gets records, then run."""
     arrivals = list(arrivals)
-    simulation = Simulation(scheduler, cost, slots, clock)
+    simulation = Simulation(scheduler, cost, slots, clock, interrupting=interrupting)
     for priority_class, partition in dict.fromkeys((one.priority_class, one.partition) for one in arrivals):
         simulation.assign(priority_class, partition)
     return simulation.run(arrivals, **limits)

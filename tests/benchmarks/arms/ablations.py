@@ -60,6 +60,13 @@ def fixed_batches() -> None:
     replace(scheduler, "BatchSize", FixedBatchSize)
 
 
+def no_interruptions() -> None:
+    """CRITICAL waits for the end of the batch in service."""
+    from streams.transport.interruptions import Interruptions
+
+    replace(Interruptions, "due", lambda *_: None)
+
+
 def no_uvloop() -> None:
     """The event loop of asyncio."""
     import tocsin.cli.worker as worker
@@ -104,6 +111,7 @@ ABLATIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
     "lanes": ("one consumer for all priorities", one_lane),
     "fair-queue": ("first in, first out", first_in_first_out),
     "timed-batches": ("batches of up to 2,000 records", fixed_batches),
+    "interruptions": ("CRITICAL interrupts no batch", no_interruptions),
     "producers": ("alerts and counts over one producer", one_producer),
     "uvloop": ("without uvloop", no_uvloop),
     "gc": ("without tuned garbage collection", no_gc_tuning),
@@ -141,6 +149,10 @@ class FirstInFirstOut:
         key = min(ready)[2]
         self._queue.dispatch(key, in_turn=False)
         return key
+
+    def goes_before(self, _key: Any) -> bool:
+        """Nobody does."""
+        return False
 
 
 class _Hub:

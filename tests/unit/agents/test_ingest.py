@@ -111,6 +111,81 @@ def test_dead_letters_are_counted_with_the_bytes_of_their_values() -> None:
     }
 
 
+class Between:
+    """Interrupts a batch as it is told, and notes how far it was then."""
+
+    def __init__(self, counter: SourceCounter, *, drops: bool = False) -> None:
+        self.counter = counter
+        self.drops = drops
+        self.looks: list[int] = []
+
+    def __call__(self, batch: RecordBatch) -> Any:
+        self.looks.append(self.counter.processed)
+        return self.interrupt(batch) if len(self.looks) == 2 else None
+
+    async def interrupt(self, batch: RecordBatch) -> None:
+        await asyncio.sleep(0)
+        batch.dropped = self.drops
+
+
+def many(priority: Priority, number: int, *, tidy: bool = True) -> RecordBatch:
+    some = [record(offset, "a", NOW_MS) for offset in range(number)]
+    for each in some:
+        each.value = b" " * (not tidy) + encode("p", "a", priority, {}, NOW_MS, "1")
+    return RecordBatch(priority, f"notifications.{priority.lower()}", 0, some, None)
+
+
+def source_counter() -> SourceCounter:
+    return SourceCounter(
+        "s:0", VersionedRows(Nothing(), "w"), max_event_types=3, lateness_s=3600, forget_s=8 * 86_400
+    )
+
+
+class Takes(Nowhere):
+    """Takes packed alerts, too."""
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+
+    def send_now(self, _tp: Any, offset: int, *_: Any) -> bool:
+        self.offsets.append(offset)
+        return True
+
+    async def send_all(self, _tp: Any, offsets: Sequence[int], *_: Any) -> None:
+        self.offsets += offsets
+
+
+@pytest.mark.parametrize(
+    ("priority", "tidy"), [(Priority.ERROR, True), (Priority.INFO, True), (Priority.INFO, False)]
+)
+async def test_a_long_batch_may_be_interrupted_in_the_middle(priority: Priority, tidy: bool) -> None:
+    counter = source_counter()
+    between, effects = Between(counter), Takes()
+    ingest = Ingest(SETTINGS, effects, None, between)  # type: ignore[arg-type]
+    await ingest.handle(many(priority, 1000, tidy=tidy), counter)
+    assert len(between.looks) >= 2
+    assert counter.processed == 999
+    counter.flush(NOW_MS / 1000)
+    assert counter.totals.counts == {"a": 1000}
+    if priority is Priority.ERROR:
+        assert effects.offsets == list(range(1000))
+
+
+async def test_a_short_batch_is_not_interrupted() -> None:
+    counter = source_counter()
+    between = Between(counter)
+    await Ingest(SETTINGS, Takes(), None, between).handle(many(Priority.ERROR, 20), counter)  # type: ignore[arg-type]
+    assert between.looks == []
+
+
+async def test_a_batch_that_was_dropped_while_it_was_interrupted_is_given_up() -> None:
+    counter = source_counter()
+    between, effects = Between(counter, drops=True), Takes()
+    with pytest.raises(PartitionGoneError):
+        await Ingest(SETTINGS, effects, None, between).handle(many(Priority.ERROR, 1000), counter)  # type: ignore[arg-type]
+    assert counter.processed <= effects.offsets[-1] < 999
+
+
 class Assigned:
     """One partition and what it is handled by, which raises once it was given away, or at once."""
 

@@ -16,6 +16,7 @@ GONE = {
     "lanes": f"traffic.FetchLane.__name__ == {SharedLane.__name__!r}",
     "fair-queue": f"type(one._order).__name__ == {FirstInFirstOut.__name__!r}",
     "timed-batches": f"scheduler.BatchSize.__name__ == {FixedBatchSize.__name__!r}",
+    "interruptions": "interruptions.Interruptions.due(None, None) is None",
     "producers": "at.ConfirmedProducer('a', {}) is at.ConfirmedProducer('b', {})",
     "uvloop": "worker.install_event_loop() is None",
     "gc": "worker.tune_garbage_collection() is None",
@@ -26,6 +27,7 @@ from tests.benchmarks.arms.ablations import ABLATIONS
 import tocsin.cli.worker as worker
 import tocsin.worker as at
 import streams.scheduling.scheduler as scheduler
+import streams.transport.interruptions as interruptions
 import streams.transport.traffic as traffic
 import streams.transport.turns as turns
 
@@ -45,8 +47,8 @@ def test_every_ablation_is_tested() -> None:
 
 @pytest.mark.parametrize("name", GONE)
 def test_the_mechanism_is_gone(name: str) -> None:
-    # The last two have effects on the process when they are there: they are not tried out before.
-    program = PROGRAM.format(name=name, gone=GONE[name], harmless=name in {"uvloop", "gc"})
+    # These have effects, or fail, when they are there: they are not tried out before.
+    program = PROGRAM.format(name=name, gone=GONE[name], harmless=name in {"interruptions", "uvloop", "gc"})
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )

@@ -50,6 +50,12 @@ class Lane:
     def has_room(self) -> None:
         pass
 
+    #: Priorities of which something may have come.
+    arrivals: ClassVar[dict[Priority, bool]] = {}
+
+    def has_arrivals(self) -> bool:
+        return self.arrivals.get(self.priority, False)
+
     def end_offset(self, partition: int) -> int | None:
         return 10 if partition in self.positions else None
 
