@@ -167,11 +167,10 @@ class Ingest:
                             counter.reach(_broker_ms(records[index]))
                         if due < run.end:
                             continue
-                    if run.end - looked > _BETWEEN_LOOKS:
-                        looked = run.end
-                        await self._give_way(batch)
                     taken = records[index : run.end]
                     if forwards:
+                        if len(taken) > _BETWEEN_LOOKS:
+                            await self._give_way(batch)
                         await self._forward_run(run, taken, batch, counter)
                         index = run.end
                     elif counter.add_run(taken[0].offset, taken[-1].offset, run.types, run.seen):

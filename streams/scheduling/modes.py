@@ -40,9 +40,9 @@ class Order(Protocol[K]):
         """Account for a dispatch that is done; see `FairQueue.finish`."""
 
     def goes_before(self, top: K) -> bool:
-        """Whether the top class, which is ready, would have been chosen before the latest choice.
+        """Whether the top class would have been chosen in place of the latest choice, had it been ready then.
 
-        Had its records been there; then it may as well be served in the middle of what was chosen instead.
+        If so, what has come of it since may as well be served in the middle of what was chosen.
         """
 
 

@@ -235,9 +235,8 @@ class Scheduler(Generic[K, P, R]):
         return self._dispatch(priority_class, None if due is None else due[1], guarded=due is not None)
 
     def may_interrupt(self) -> bool:
-        """Whether `interrupting` has a batch."""
-        top = self._top
-        return self._queue.is_ready(top) and self._order.goes_before(top)
+        """Whether `interrupting` has a batch, as soon as there is a record of the most urgent class."""
+        return self._order.goes_before(self._top)
 
     def interrupting(self) -> Dispatch[K, P, R] | None:
         """A batch of the most urgent class, to be served in the middle of one of another class; else None.
@@ -246,7 +245,7 @@ class Scheduler(Generic[K, P, R]):
         its records been there by then. So it is served earlier, and nobody gets more or less: in weighted
         mode, by its charge it is behind the other, until that is done.
         """
-        if not self.may_interrupt():
+        if not self._queue.is_ready(self._top) or not self.may_interrupt():
             return None
         self._queue.dispatch(self._top, in_turn=False)
         return self._dispatch(self._top)

@@ -25,6 +25,7 @@ class RecordBatch:
         taken: an agent has begun with it.
         dropped: it is of an assignment that has ended, and no agent may begin with it any more.
         parked_s: seconds for which it waited: for something outside, without a slot, or interrupted.
+        interrupted: another one was served in the middle of it.
         parked_since: when it began to, on the monotonic clock; None while it does not.
         tp: topic and partition.
     """
@@ -36,6 +37,7 @@ class RecordBatch:
     dispatch: Any
     taken: bool = False
     dropped: bool = False
+    interrupted: bool = False
     parked_s: float = 0.0
     parked_since: float | None = None
     tp: TP = field(init=False)

@@ -4,7 +4,7 @@ A batch is some milliseconds of work, in which the event loop reads no socket: w
 for its end. An agent asks here between two pieces of its work, and waits where something has come.
 
 What comes in bulk does not interrupt: it has waited already, and each interruption costs some of the time
-that it needs itself.
+that it needs itself. A batch is interrupted once at most.
 """
 
 from __future__ import annotations
@@ -53,19 +53,25 @@ class Interruptions:
 
     def due(self, batch: RecordBatch) -> Awaitable[None] | None:
         """What the agent of a batch is to await now; None, most often, when it may go on."""
-        if self._comes_in_bulk or batch.priority is self._most_urgent:
+        if self._comes_in_bulk or batch.interrupted or batch.priority is self._most_urgent:
             return None
-        if self._scheduler.first() is self._most_urgent:
-            return self._interrupt(batch) if self._scheduler.may_interrupt() else None
-        return self._interrupt(batch) if self._has_arrivals() else None
+        # What the age guard has chosen has a budget of its own.
+        scheduler = self._scheduler
+        if batch.dispatch.guarded or not scheduler.may_interrupt():
+            return None
+        has_come = scheduler.first() is self._most_urgent or self._has_arrivals()
+        return self._interrupt(batch) if has_come else None
 
     async def _interrupt(self, batch: RecordBatch) -> None:
         """Let what has come on its way to the scheduler, and serve a batch of it."""
         began = time.monotonic()
-        for _ in range(TURNS_BETWEEN):
-            if self._scheduler.first() is self._most_urgent:
-                break
-            await asyncio.sleep(0)
-        if await self._serve():
-            await let_others_pass()  # so that its alerts are on their way
-        batch.parked_s += time.monotonic() - began
+        try:
+            for _ in range(TURNS_BETWEEN):
+                if self._scheduler.first() is self._most_urgent:
+                    break
+                await asyncio.sleep(0)
+            if await self._serve():
+                batch.interrupted = True
+                await let_others_pass()  # so that its alerts are on their way
+        finally:
+            batch.parked_s += time.monotonic() - began

@@ -340,7 +340,12 @@ class Traffic:
         Args:
             batch: in service; once that was awaited, it may have been dropped.
         """
-        return self._interruptions.due(batch) if self._open else None
+        return self._interruptions.due(batch) if self._may_serve_between() else None
+
+    def _may_serve_between(self) -> bool:
+        # An agent serves its batches in turn: behind one that waits for confirmations, another would hold up
+        # the batch that it interrupts, and with it all others.
+        return self._open and all(batch.priority is not self._top for batch in self._in_flight)
 
     async def _serve_between(self) -> bool:
         """Have a batch served in the middle of another one, until it is done or waits for something.
@@ -348,7 +353,7 @@ class Traffic:
         Returns:
             Whether there was one.
         """
-        dispatch = self.scheduler.interrupting() if self._open else None
+        dispatch = self.scheduler.interrupting() if self._may_serve_between() else None
         if dispatch is None:
             return False
         batch = self._batch(dispatch)

@@ -138,6 +138,71 @@ async def test_a_batch_goes_on_while_critical_waits_for_confirmations(harness: H
     assert harness.traffic.scheduler.in_flight == 1, "the next of ERROR"
 
 
+@pytest.mark.parametrize("parked", [True, False])
+async def test_no_batch_is_interrupted_for_critical_that_waits_behind_critical(
+    harness: Harness, parked: bool
+) -> None:
+    """One agent serves both in turn: while the first waits, the second would hold up everything."""
+    await assign(harness, Priority.CRITICAL, Priority.ERROR, partitions=2)
+    harness.fetched(1, Priority.CRITICAL, 0)
+    await settle()
+    (first,) = harness.delivered
+    first.taken = True
+    harness.traffic.waiting(first.tp, True)
+    harness.fetched(1000, Priority.ERROR)
+    await settle()
+    batch = harness.delivered[1]
+    assert batch.priority is Priority.ERROR
+    if not parked:
+        harness.traffic.waiting(first.tp, False)  # and before it is done, it waits again
+    harness.fetched(1, Priority.CRITICAL, 1)
+    assert interrupt(harness, batch) is None
+    harness.traffic.done(first, 0.0)
+    assert interrupt(harness, batch) is not None
+
+
+async def test_critical_that_goes_into_another_slot_meanwhile_ends_the_interruption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harness = Harness(monkeypatch, load_settings(max_in_flight=2))
+    await harness.traffic.start()
+    await assign(harness, Priority.CRITICAL, Priority.ERROR, partitions=2)
+    harness.fetched(1000, Priority.ERROR)
+    await settle()
+    batch = harness.delivered[-1]
+    monkeypatch.setattr(Lane, "arrivals", {Priority.CRITICAL: True})
+    awaited = harness.traffic.interruption(batch)
+    assert awaited is not None
+    harness.fetched(1, Priority.CRITICAL, 0)
+    await settle()
+    assert harness.delivered[-1].priority is Priority.CRITICAL
+    harness.fetched(1, Priority.CRITICAL, 1)
+    await asyncio.wait_for(awaited, 30)
+    assert not batch.interrupted
+    await harness.traffic.stop()
+
+
+async def test_a_batch_is_interrupted_once(harness: Harness) -> None:
+    harness.traffic.set_profile(load_settings(mode="strict"))
+    batch = await in_service(harness)
+    harness.fetched(1, Priority.CRITICAL)
+    awaited = interrupt(harness, batch)
+    await settle()
+    harness.traffic.done(harness.delivered[1], 0.0001)
+    await settle()
+    assert awaited is not None
+    assert awaited.done()
+    harness.fetched(1, Priority.CRITICAL)
+    assert interrupt(harness, batch) is None
+
+
+async def test_what_the_age_guard_has_chosen_is_not_interrupted(harness: Harness) -> None:
+    batch = await in_service(harness)
+    batch.dispatch.guarded = True
+    harness.fetched(1, Priority.CRITICAL)
+    assert interrupt(harness, batch) is None
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_an_assignment_that_ends_during_an_interruption_ends_it(harness: Harness, when: str) -> None:
     batch = await in_service(harness)
