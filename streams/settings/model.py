@@ -74,8 +74,8 @@ class Settings(ArchiveSettings):
         2.0,
         gt=0,
         le=1000,
-        description="Milliseconds of service a batch is cut to; CRITICAL waits for a part of one most often, "
-        "and for TOCSIN_MAX_IN_FLIGHT of them at most.",
+        description="Milliseconds of service a batch is cut to; CRITICAL waits for about one batch at most, "
+        "or TOCSIN_MAX_IN_FLIGHT of them, and for a part of it where alerts are made.",
     )
     max_in_flight: int = Field(
         1,

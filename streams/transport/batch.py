@@ -25,7 +25,7 @@ class RecordBatch:
         taken: an agent has begun with it.
         dropped: it is of an assignment that has ended, and no agent may begin with it any more.
         parked_s: seconds for which it waited: for something outside, without a slot, or interrupted.
-        interrupted: another one was served in the middle of it.
+        interrupted: it has waited for something more urgent, which it does once at most.
         parked_since: when it began to, on the monotonic clock; None while it does not.
         tp: topic and partition.
     """

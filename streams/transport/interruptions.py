@@ -65,13 +65,14 @@ class Interruptions:
     async def _interrupt(self, batch: RecordBatch) -> None:
         """Let what has come on its way to the scheduler, and serve a batch of it."""
         began = time.monotonic()
+        # Also where nothing is found: brokers send what is no record, too.
+        batch.interrupted = True
         try:
             for _ in range(TURNS_BETWEEN):
                 if self._scheduler.first() is self._most_urgent:
                     break
                 await asyncio.sleep(0)
             if await self._serve():
-                batch.interrupted = True
                 await let_others_pass()  # so that its alerts are on their way
         finally:
             batch.parked_s += time.monotonic() - began

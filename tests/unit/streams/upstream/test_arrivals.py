@@ -58,6 +58,7 @@ async def test_a_connection_that_is_none_is_passed_over(how: str) -> None:
             made[0]._reader = made[0]._writer = None
         elif how == "closing":
             made[0]._writer.close()
+            await asyncio.sleep(0)  # its descriptor is closed now
         else:
             ends[0].close()
             assert await made[0]._reader.read() == b""
