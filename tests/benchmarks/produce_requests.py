@@ -5,10 +5,11 @@ Only arms on aiokafka can tell. A request that holds batches of several partitio
 
 from __future__ import annotations
 
-import mmap
 import struct
 from pathlib import Path
 from typing import Any
+
+from tests.benchmarks.shared_numbers import SharedNumbers
 
 _FORM = struct.Struct("=q")
 #: Name of the file in the folder of an arm's ``RunSpec``.
@@ -20,10 +21,7 @@ def count_produce_requests(folder: str | Path, topics: str) -> None:
     from aiokafka.client import AIOKafkaClient
     from aiokafka.protocol.produce import ProduceRequest
 
-    path = Path(folder) / FILE
-    path.write_bytes(bytes(_FORM.size))
-    with path.open("r+b") as file:
-        shared = mmap.mmap(file.fileno(), _FORM.size)
+    shared = SharedNumbers(Path(folder) / FILE, 1)
     send = AIOKafkaClient.send
     number = 0
 
@@ -33,7 +31,7 @@ def count_produce_requests(folder: str | Path, topics: str) -> None:
             topic.startswith(topics) for topic, _ in request._topics
         ):
             number += 1
-            _FORM.pack_into(shared, 0, number)
+            shared[0] = number
         return await send(self, node, request, **options)
 
     AIOKafkaClient.send = counted

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
-import struct
 import time
 from pathlib import Path
 
-_FORM = struct.Struct("=5q")
+from tests.benchmarks.shared_numbers import SharedNumbers
 
 
 class Progress:
@@ -20,11 +18,7 @@ class Progress:
 
     def __init__(self, path: str | Path, target: int = 0) -> None:
         """Open the file; made when missing. ``target`` is the writer's alone."""
-        path = Path(path)
-        if not path.exists():
-            path.write_bytes(bytes(_FORM.size))
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), _FORM.size)
+        self._shared = SharedNumbers(Path(path), 5)
         self._target = target
         self.handled = self.flooded = self._first = self._reached = self._ready = 0
         self.read()
@@ -49,11 +43,13 @@ class Progress:
         self._write()
 
     def _write(self) -> None:
-        _FORM.pack_into(self._map, 0, self.handled, self.flooded, self._first, self._reached, self._ready)
+        numbers = self.handled, self.flooded, self._first, self._reached, self._ready
+        for index, number in enumerate(numbers):
+            self._shared[index] = number
 
     def read(self) -> Progress:
         """Take over what the writer wrote last."""
-        self.handled, self.flooded, self._first, self._reached, self._ready = _FORM.unpack(self._map)
+        self.handled, self.flooded, self._first, self._reached, self._ready = self._shared.all()
         return self
 
     @property

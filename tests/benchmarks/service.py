@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import mmap
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.shared_numbers import SharedNumbers
 from tests.benchmarks.spec import RunSpec
 
 #: Every priority that an arm may meet, in the order of the file.
 PRIORITIES = ("CRITICAL", "ERROR", "WARN", "INFO", "DEBUG")
-_FORM = struct.Struct(f"={2 * len(PRIORITIES)}q")
 #: Name of the file in the folder of an arm's ``RunSpec``.
 FILE = "service"
 _GATE_POLL_S = 0.02
@@ -39,23 +37,20 @@ class ServiceTimes:
 
     def __init__(self, folder: str | Path) -> None:
         """Open the file in ``folder``; made when missing."""
-        path = Path(folder) / FILE
-        if not path.exists():
-            path.write_bytes(bytes(_FORM.size))
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), _FORM.size)
-        self._values = list(_FORM.unpack(self._map))
+        self._shared = SharedNumbers(Path(folder) / FILE, 2 * len(PRIORITIES))
+        self._values = self._shared.all()
 
     def add(self, priority: str, records: int, nanoseconds: int) -> None:
         """So much more was done."""
         place = 2 * PRIORITIES.index(priority)
         self._values[place] += records
         self._values[place + 1] += nanoseconds
-        _FORM.pack_into(self._map, 0, *self._values)
+        for each in (place, place + 1):
+            self._shared[each] = self._values[each]
 
     def read(self) -> Served:
         """What the writer wrote last."""
-        values: Sequence[int] = _FORM.unpack(self._map)
+        values = self._shared.all()
         return Served(
             dict(zip(PRIORITIES, values[::2], strict=True)),
             {name: value / 1e9 for name, value in zip(PRIORITIES, values[1::2], strict=True)},
