@@ -52,7 +52,7 @@ _FUTURE_MS: Final = FUTURE_S * 1000
 _MOST_MADE: Final = 500
 _MOST_MADE_BETWEEN_LOOKS: Final = 128
 #: Records after which it pays to look whether something more urgent has come, which takes some microseconds.
-_BETWEEN_LOOKS: Final = 32
+_FEWEST_BETWEEN_LOOKS: Final = 32
 
 #: What is to be awaited in the middle of a batch, when something more urgent has come; most often None.
 Interruption = Callable[[RecordBatch], Awaitable[None] | None]
@@ -169,7 +169,7 @@ class Ingest:
                             continue
                     taken = records[index : run.end]
                     if forwards:
-                        if len(taken) > _BETWEEN_LOOKS:
+                        if len(taken) > _FEWEST_BETWEEN_LOOKS:
                             await self._give_way(batch)
                         await self._forward_run(run, taken, batch, counter)
                         index = run.end
@@ -180,7 +180,7 @@ class Ingest:
                         singly_before = run.end
                 if not run.stopped and index >= singly_before:
                     continue
-            if index - looked > _BETWEEN_LOOKS:
+            if index - looked > _FEWEST_BETWEEN_LOOKS:
                 looked = index
                 await self._give_way(batch)
             record = records[index]

@@ -9,7 +9,6 @@ that it needs itself. A batch is interrupted once at most.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -17,7 +16,7 @@ from streams.notifications.priority import Priority
 from streams.records import Record
 from streams.scheduling.scheduler import Scheduler
 from streams.transport.batch import RecordBatch
-from streams.transport.turns import TURNS_BETWEEN, let_others_pass
+from streams.transport.turns import let_others_pass
 
 #: Most records of a batch of the most urgent class that is not of a bulk.
 _FEW = 32
@@ -56,11 +55,12 @@ class Interruptions:
         if self._comes_in_bulk or batch.interrupted or batch.priority is self._most_urgent:
             return None
         # What the age guard has chosen has a budget of its own.
-        scheduler = self._scheduler
-        if batch.dispatch.guarded or not scheduler.may_interrupt():
+        if batch.dispatch.guarded or not self._scheduler.may_interrupt():
             return None
-        has_come = scheduler.first() is self._most_urgent or self._has_arrivals()
-        return self._interrupt(batch) if has_come else None
+        return self._interrupt(batch) if self._has_come() or self._has_arrivals() else None
+
+    def _has_come(self) -> bool:
+        return self._scheduler.first() is self._most_urgent
 
     async def _interrupt(self, batch: RecordBatch) -> None:
         """Let what has come on its way to the scheduler, and serve a batch of it."""
@@ -68,10 +68,7 @@ class Interruptions:
         # Also where nothing is found: brokers send what is no record, too.
         batch.interrupted = True
         try:
-            for _ in range(TURNS_BETWEEN):
-                if self._scheduler.first() is self._most_urgent:
-                    break
-                await asyncio.sleep(0)
+            await let_others_pass(until=self._has_come)
             if await self._serve():
                 await let_others_pass()  # so that its alerts are on their way
         finally:

@@ -9,13 +9,15 @@ from collections.abc import Callable
 TURNS_BETWEEN = 16
 
 
-async def let_others_pass() -> None:
-    """Wait for some turns.
+async def let_others_pass(until: Callable[[], bool] = lambda: False) -> None:
+    """Wait for some turns; no longer than ``until`` says that it is enough.
 
     On its way from the socket to an agent and on to a producer, a record crosses a dozen tasks, each in a
     later turn of the event loop. With a batch in every turn, CRITICAL would wait for a batch at each of them.
     """
     for _ in range(TURNS_BETWEEN):
+        if until():
+            return
         await asyncio.sleep(0)
 
 

@@ -15,11 +15,20 @@ from random import Random
 from typing import Any
 
 from hypothesis import Phase, settings
+from hypothesis import strategies as st
 
 from streams.scheduling.scheduler import ClassSpec, Scheduler
 
 WEIGHTS = {"critical": 16.0, "error": 8.0, "warn": 4.0, "info": 2.0, "debug": 1.0}
 CLASSES = tuple(WEIGHTS)
+OTHERS = CLASSES[1:]
+#: Seconds a record takes, by class: all the same.
+EVEN = dict.fromkeys(CLASSES, 0.001)
+#: From 10 us to 50 ms; batches are 2 ms, or a record where that is longer.
+COSTS = st.fixed_dictionaries(dict.fromkeys(CLASSES, st.floats(1e-5, 5e-2)))
+WEIGHTINGS = st.fixed_dictionaries(dict.fromkeys(CLASSES, st.floats(0.25, 64)))
+#: Of `random_cost`.
+SEEDS = st.integers(0, 2**32 - 1)
 #: Shrinking a failing simulation takes minutes and finds little; the seed of the failing one says enough.
 MODERATE = settings(
     max_examples=25, deadline=None, print_blob=True, phases=[Phase.explicit, Phase.reuse, Phase.generate]

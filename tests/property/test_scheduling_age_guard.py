@@ -15,7 +15,10 @@ from streams.scheduling.age_guard import GUARD_WINDOW_S, AgeGuard
 from tests.property.scheduling_checks import check_fair_share, check_prompt, prompt_cases
 from tests.property.scheduling_simulator import (
     CLASSES,
+    EVEN,
     MODERATE,
+    OTHERS,
+    SEEDS,
     WEIGHTS,
     Arrival,
     Clock,
@@ -27,10 +30,7 @@ from tests.property.scheduling_simulator import (
 )
 
 FEW = settings(MODERATE, max_examples=8)
-SEEDS = st.integers(0, 2**32 - 1)
-OTHERS = CLASSES[1:]
 COSTS = st.fixed_dictionaries(dict.fromkeys(CLASSES, st.floats(1e-5, 2e-2)))
-EVEN = dict.fromkeys(CLASSES, 0.001)
 MODES = st.sampled_from(["weighted", "strict-with-floor", "strict"])
 LIMITS = {"debug": 0.2, "info": 0.1}
 

@@ -24,7 +24,10 @@ from tests.property.scheduling_broken import (
 )
 from tests.property.scheduling_simulator import (
     CLASSES,
+    COSTS,
+    EVEN,
     MODERATE,
+    SEEDS,
     Arrival,
     Simulation,
     backlog,
@@ -33,9 +36,6 @@ from tests.property.scheduling_simulator import (
     simulate,
 )
 
-SEEDS = st.integers(0, 2**32 - 1)
-COSTS = st.fixed_dictionaries(dict.fromkeys(CLASSES, st.floats(1e-5, 5e-2)))
-EVEN = dict.fromkeys(CLASSES, 0.001)
 MODES = st.sampled_from(["weighted", "strict-with-floor", "strict"])
 #: Few partitions of few classes, so that a chunk often meets a busy one, or one with records left.
 PARTITIONS = st.tuples(st.sampled_from(["critical", "debug"]), st.integers(0, 2))

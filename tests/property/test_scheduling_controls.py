@@ -20,6 +20,8 @@ from tests.property.scheduling_checks import (
 )
 from tests.property.scheduling_simulator import (
     CLASSES,
+    EVEN,
+    OTHERS,
     WEIGHTS,
     Arrival,
     Clock,
@@ -31,8 +33,6 @@ from tests.property.scheduling_simulator import (
     unit_cost,
 )
 
-OTHERS = CLASSES[1:]
-EVEN = dict.fromkeys(CLASSES, 0.001)
 DEBUG_DEAR = EVEN | {"debug": 0.02}
 
 #: Makes a scheduler, with as many batches in flight as given.

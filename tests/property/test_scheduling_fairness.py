@@ -31,7 +31,11 @@ from tests.property.scheduling_checks import (
 )
 from tests.property.scheduling_simulator import (
     CLASSES,
+    COSTS,
+    EVEN,
     MODERATE,
+    SEEDS,
+    WEIGHTINGS,
     WEIGHTS,
     Arrival,
     Trace,
@@ -42,11 +46,6 @@ from tests.property.scheduling_simulator import (
     unit_cost,
 )
 
-SEEDS = st.integers(0, 2**32 - 1)
-WEIGHTINGS = st.fixed_dictionaries(dict.fromkeys(CLASSES, st.floats(0.25, 64)))
-#: Seconds a record, from 10 us to 50 ms; batches are 2 ms, or a record where that is longer.
-COSTS = st.fixed_dictionaries(dict.fromkeys(CLASSES, st.floats(1e-5, 5e-2)))
-EVEN = dict.fromkeys(CLASSES, 0.001)
 DEBUG_DEAR = EVEN | {"debug": 0.02}
 
 

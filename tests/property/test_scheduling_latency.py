@@ -10,7 +10,11 @@ from tests.property.scheduling_broken import CountCharged, Fifo, RoundRobin
 from tests.property.scheduling_checks import check_prompt, prompt_cases
 from tests.property.scheduling_simulator import (
     CLASSES,
+    COSTS,
+    EVEN,
     MODERATE,
+    OTHERS,
+    SEEDS,
     WEIGHTS,
     Arrival,
     backlog,
@@ -19,10 +23,6 @@ from tests.property.scheduling_simulator import (
     simulate,
 )
 
-SEEDS = st.integers(0, 2**32 - 1)
-OTHERS = CLASSES[1:]
-COSTS = st.fixed_dictionaries(dict.fromkeys(CLASSES, st.floats(1e-5, 5e-2)))
-EVEN = dict.fromkeys(CLASSES, 0.001)
 #: Pauses between single CRITICAL records, in seconds.
 PAUSES = st.lists(st.floats(0.0005, 0.5), min_size=5, max_size=40)
 
