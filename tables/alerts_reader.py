@@ -19,6 +19,7 @@ from streams.records import PlacedRecord
 from streams.retries import Backoff
 from streams.settings import Settings
 from streams.transport.turns import let_others_pass
+from streams.upstream.clients import know_topics
 from streams.upstream.corrupt_batches import Corrupt
 from streams.upstream.fetch_progress import FetchProgress
 from streams.upstream.topic_ids import NOT_AUTHORISED, UNKNOWN_TOPIC, fetch_topics
@@ -211,6 +212,7 @@ class AlertsReader(Follower):
         memory = AlertMemory(self._topics, numbers, self._most, self.patterns, self._masker)
         places = [TopicPartition(*place) for place in memory.places]
         asked_at = self._steady()
+        await know_topics(consumer, numbers)
         ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
         begins: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
         consumer.assign(places)

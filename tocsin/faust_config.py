@@ -8,7 +8,7 @@ from typing import Any
 
 from streams.broker.faust_credentials import faust_credentials
 from streams.settings import Settings
-from streams.upstream.faust_tables import SharedTable
+from streams.upstream.faust_tables import SharedTable, TablesDeclared
 from streams.upstream.slice_assignor import SliceAssignor
 
 
@@ -31,6 +31,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "datadir": str(settings.data_dir.absolute()),
         "store": "rocksdb://?driver=rocksdict",
         "Table": SharedTable,
+        "TableManager": TablesDeclared,
         "PartitionAssignor": SliceAssignor,
         "processing_guarantee": "at_least_once",
         "producer_acks": -1,

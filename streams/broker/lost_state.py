@@ -17,6 +17,7 @@ from streams.broker.pools import group_names, group_offsets
 from streams.broker.topic_problems import TopicProblem
 from streams.notifications.priority import Priority
 from streams.settings import Settings
+from streams.upstream.clients import know_topics
 from streams.upstream.connections import disconnect
 from streams.upstream.topic_ids import UNKNOWN_TOPIC, TopicDescription, fetch_topics
 
@@ -78,6 +79,7 @@ async def _empty_topics(settings: Settings, topics: Iterable[TopicDescription]) 
     consumer = AIOKafkaConsumer(**client_options(settings))
     await consumer.start()
     try:
+        await know_topics(consumer, {place.topic for place in places})
         ends = await consumer.end_offsets(places)
     finally:
         await disconnect(consumer)

@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from streams.broker.client_options import client_options
 from streams.broker.topic_plan import slices_topic
 from streams.settings import ConfigurationError, Settings
-from streams.upstream.clients import client_of
+from streams.upstream.clients import client_of, know_topics
 from streams.upstream.connections import disconnect
 from streams.upstream.topic_ids import TopicDescription
 
@@ -87,6 +87,7 @@ async def _first_record(options: Mapping[str, Any], name: str) -> int | None:
     consumer = AIOKafkaConsumer(enable_auto_commit=False, **options)
     await consumer.start()
     try:
+        await know_topics(consumer, [name])
         end = (await consumer.end_offsets([place]))[place]
         if not end:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaClient
@@ -61,6 +61,20 @@ class AdminClient(AIOKafkaAdminClient):
     async def _send_request_to_node(self, node_id: int, request: Any) -> Any:
         send = super()._send_request_to_node
         return await once_more_if_closed(lambda: send(node_id, request))
+
+
+async def know_topics(client_or_consumer: Any, topics: Iterable[str]) -> None:
+    """Have a client learn where topics lie, all with one request, before it is asked for their offsets.
+
+    An aiokafka consumer (0.14) that is asked for offsets of topics that it does not know asks for one topic,
+    rests for ``retry_backoff_ms``, and then for the next.
+
+    Args:
+        client_or_consumer: a started client, or what has one.
+        topics: of which it shall know; it goes on to know of others.
+    """
+    client = client_of(client_or_consumer)
+    await client.set_topics(client._topics.union(topics))
 
 
 async def try_broker(host: str, port: int, options: dict[str, Any], timeout_s: float) -> None:

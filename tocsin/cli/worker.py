@@ -72,8 +72,7 @@ def run_worker(settings: Settings) -> None:
     with exit_code_of_errors():
         cluster = _checked_at_once(settings)
     # 0.3 s, which --help and --show-config can do without.
-    from faust.worker import Worker  # noqa: PLC0415
-
+    from streams.upstream.faust_worker import Worker  # noqa: PLC0415
     from streams.upstream.store_faults import LocalStateError  # noqa: PLC0415
     from tocsin.app import make_app  # noqa: PLC0415
 

@@ -18,6 +18,7 @@ from streams.upstream.faust_consumer import Consumer
 from streams.upstream.faust_consumer_thread import ConsumerThread
 from streams.upstream.faust_recovery import ObservedRecovery
 from streams.upstream.faust_tables import SharedTable
+from streams.upstream.faust_worker import Worker
 from streams.upstream.slice_assignor import SliceAssignor
 from streams.upstream.stores import CheckedStore
 
@@ -36,6 +37,7 @@ OVERRIDDEN = {
     ObservedRecovery: {"_build_offsets"},
     SliceAssignor: {"_get_client_metadata", "_global_table_standby_assignments", "_perform_assignment"},
     SharedTable: {"_changelog_topic_name", "_new_store_by_url"},
+    Worker: {"_sentinel_task"},
     CheckedStore: {
         "_open_for_partition",
         "_try_open_db_for_partition",
