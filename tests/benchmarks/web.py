@@ -3,6 +3,9 @@
 CRITICAL is published at a fixed rate to a worker that has some thousand counts, and the same through Kafka
 alone between two of them: a bare hop, which has to share the machine with the readers as well.
 
+The first repeat does not count: the broker's JVM, which was just started, compiles for 2 to 5 s of processor in
+each of its first runs, the first with new kinds of readers included.
+
 Each repeat has three runs: without readers; with requests for counts on the worker itself; with live streams
 and more requests on `tocsin web`. The figure is the time to a consumer of ``alerts.critical`` in bare hops,
 with readers and without.
@@ -173,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--web-rate", type=float, default=500.0, help="requests a second on tocsin web")
     parser.add_argument("--streams", type=int, default=200, help="live streams of tocsin web")
     parser.add_argument("--partitions", type=int, default=8)
-    parser.add_argument("--warm-up", type=int, default=1, help="runs before, whose results do not count")
+    parser.add_argument("--warm-up", type=int, default=1, help="repeats before, whose results do not count")
     parser.add_argument(
         "--shown", type=int, default=20, help="of CRITICAL, and of others, looked for on a page"
     )
@@ -187,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     arm = arms()["tocsin"]
     results: dict[Reading, list[dict[str, Any]]] = defaultdict(list)
     every = [] if options.only_shown else readings(options)
-    turns = every[:1] * options.warm_up + every * options.repeats
+    turns = every * (options.warm_up + options.repeats)
     with bench_cluster() as (brokers, folder):
         for number, reading in enumerate(turns):
             print(f"{number + 1} of {len(turns)}: {reading.title}", flush=True)
@@ -203,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
             if reading.streams and run["readers"].get("streams") != reading.streams:
                 raise BenchmarkError(f"Only {run['readers']['streams']} live streams have begun.")
             print(f"    {in_a_line(run)}", flush=True)
-            if number >= options.warm_up:
+            if number >= options.warm_up * len(every):
                 results[reading].append(run)
         shown = web_shown.run(brokers, folder, options)
     return _report(options, before, results, shown)
