@@ -3,8 +3,8 @@
 CRITICAL is published at a fixed rate to a worker that has some thousand counts, and the same through Kafka
 alone between two of them: a bare hop, which has to share the machine with the readers as well.
 
-The first repeat does not count: the broker's JVM, which was just started, compiles for 2 to 5 s of processor in
-each of its first runs, the first with new kinds of readers included.
+The first repeat does not count: the broker's JVM was just started, and compiles for 2 to 5 s of processor in
+each of its first two runs.
 
 Each repeat has three runs: without readers; with requests for counts on the worker itself; with live streams
 and more requests on `tocsin web`. The figure is the time to a consumer of ``alerts.critical`` in bare hops,
