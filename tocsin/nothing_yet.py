@@ -13,7 +13,7 @@ from tables.views.sources import Profile
 from tables.views.worker_stats import Histogram, StoreSize, TimeSkew
 
 if TYPE_CHECKING:  # Faust would come with it
-    from streams.transport.traffic import ClassTraffic
+    from streams.transport.class_traffic import ClassTraffic
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from faust.types import TP
 from streams import __version__
 from streams.notifications import Priority
 from streams.settings import Settings
-from streams.transport.traffic import ClassTraffic
+from streams.transport.class_traffic import ClassTraffic
 from tables.fleet.state import (
     GONE,
     RECOVERING,

@@ -11,7 +11,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -20,13 +19,13 @@ from faust.types import TP
 
 from streams.cancellation import end
 from streams.notifications.priority import Priority
-from streams.notifications.record_time import record_time
 from streams.quantities import quantity
 from streams.records import PlacedRecord, Record
 from streams.scheduling.minute_shares import MinuteShares
 from streams.scheduling.scheduler import ClassSpec, Dispatch, Scheduler
 from streams.settings import Settings
 from streams.transport.batch import RecordBatch
+from streams.transport.class_traffic import ClassTraffic, class_traffic, lag_of
 from streams.transport.fetch_lane import FetchLane, MetEpoch
 from streams.transport.follow_lane import FollowLane, OnMissed
 from streams.transport.interruptions import Interruptions
@@ -58,25 +57,6 @@ class Work(Protocol):
 
     def close(self) -> None:
         """Forget the state of the assignment."""
-
-
-@dataclass(slots=True)
-class ClassTraffic:
-    """What a class has and gets, for the web views."""
-
-    weight: float
-    configured_share: float
-    achieved_share: float
-    buffered_records: int
-    buffered_bytes: int
-    lag_records: int
-    oldest_age_s: float
-    dispatched_records: int
-    service_seconds: float
-    #: Start tag of the next batch, in seconds of service per unit of weight.
-    virtual_time: float = 0.0
-    #: Share of the service time of the last minute, from 0 to 1.
-    minute_share: float = 0.0
 
 
 class Traffic:
@@ -453,37 +433,12 @@ class Traffic:
 
     def lag(self, priority: Priority) -> tuple[int, float]:
         """Records not yet handed to agents, and the age in seconds of the oldest buffered one."""
-        lane = self._lanes[priority]
-        lag = 0
-        for partition, position in lane.positions.items():
-            end = lane.end_offset(partition)
-            lag += max(0, (end or 0) - lane.past_markers(partition, position))
-        buffer = self.scheduler.buffer(priority)
-        times = (record_time(head.timestamp, head.timestamp_type)[0] for head in buffer.heads())
-        oldest = min((each for each in times if each >= 0), default=None)
-        age = 0.0 if not oldest else max(0.0, time.time() - oldest / 1000)
-        return lag + len(buffer), age
+        return lag_of(self._lanes[priority], self.scheduler.buffer(priority), time.time())
 
     def snapshot(self) -> dict[Priority, ClassTraffic]:
         """What every class has and gets now."""
-        shown = {}
         shares = self._minute.shares(time.monotonic())
-        for priority, state in self.scheduler.snapshot().items():
-            lag, age = self.lag(priority)
-            shown[priority] = ClassTraffic(
-                weight=state.weight,
-                configured_share=state.configured_share,
-                achieved_share=state.achieved_share,
-                buffered_records=state.buffered_records,
-                buffered_bytes=state.buffered_bytes,
-                lag_records=lag,
-                oldest_age_s=age,
-                dispatched_records=state.dispatched_records,
-                service_seconds=state.service_seconds,
-                virtual_time=state.virtual_time,
-                minute_share=shares.get(priority, 0.0),
-            )
-        return shown
+        return class_traffic(self.scheduler, self._lanes, shares, time.time())
 
 
 def _offsets(topic: str, assigned: set[TP], committed: Mapping[TP, int | None]) -> dict[int, int | None]:

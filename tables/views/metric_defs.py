@@ -23,7 +23,7 @@ from tables.views.upkeep_metric_defs import UPKEEP_METRICS
 from tables.views.worker_stats import TimeSkew
 
 if TYPE_CHECKING:
-    from streams.transport.traffic import ClassTraffic
+    from streams.transport.class_traffic import ClassTraffic
 
 
 def _by_priority(counts: Callable[[Sources], Mapping[Priority, int]]) -> Callable[[Scrape], Iterable[Sample]]:

@@ -11,7 +11,7 @@ from tables.views.sources import Sources
 from tables.views.worker_stats import StoreSize
 
 if TYPE_CHECKING:
-    from streams.transport.traffic import ClassTraffic
+    from streams.transport.class_traffic import ClassTraffic
 
 #: Values of the labels, and the value.
 Sample = tuple[tuple[str, ...], float]

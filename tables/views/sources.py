@@ -20,7 +20,7 @@ from tables.views.worker_stats import WorkerStats
 if TYPE_CHECKING:  # Faust would come with it
     from streams.dead_letters.memory import Latest
     from streams.dead_letters.reading import Replayed, Wanted
-    from streams.transport.traffic import ClassTraffic
+    from streams.transport.class_traffic import ClassTraffic
 
 
 class CountsSource(Protocol):

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from streams.notifications import Priority, Reason, Repair
 from streams.settings import load_settings
-from streams.transport.traffic import ClassTraffic
+from streams.transport.class_traffic import ClassTraffic
 from tables.fleet.state import Partitions, decode_state, encode_state
 from tables.views.sources import Check
 from tocsin.nothing_yet import NothingYet

@@ -21,7 +21,7 @@ from streams.notifications.priority import DEFAULT_PRIORITIES, Priority
 from streams.notifications.record_time import RecordTime
 from streams.scheduling.age_guard import AgeGuard
 from streams.settings import load_settings
-from streams.transport.traffic import ClassTraffic
+from streams.transport.class_traffic import ClassTraffic
 from streams.upstream.store_sizes import StoreSize
 from tables.buckets import RESOLUTIONS, RETENTION_S, parent
 from tables.feeds import PingResult
