@@ -9,6 +9,7 @@ from typing import Any
 from streams.broker.faust_credentials import faust_credentials
 from streams.settings import Settings
 from streams.upstream.faust_tables import SharedTable, TablesDeclared
+from streams.upstream.faust_worker import Worker
 from streams.upstream.slice_assignor import SliceAssignor
 
 
@@ -32,6 +33,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "store": "rocksdb://?driver=rocksdict",
         "Table": SharedTable,
         "TableManager": TablesDeclared,
+        "Worker": Worker,
         "PartitionAssignor": SliceAssignor,
         "processing_guarantee": "at_least_once",
         "producer_acks": -1,

@@ -74,7 +74,9 @@ async def know_topics(client_or_consumer: Any, topics: Iterable[str]) -> None:
         topics: of which it shall know; it goes on to know of others.
     """
     client = client_of(client_or_consumer)
-    await client.set_topics(client._topics.union(topics))
+    known = client._topics.union(topics)
+    if known:  # without a name all topics of the cluster would be asked for
+        await client.set_topics(known)
 
 
 async def try_broker(host: str, port: int, options: dict[str, Any], timeout_s: float) -> None:

@@ -72,7 +72,6 @@ def run_worker(settings: Settings) -> None:
     with exit_code_of_errors():
         cluster = _checked_at_once(settings)
     # 0.3 s, which --help and --show-config can do without.
-    from streams.upstream.faust_worker import Worker  # noqa: PLC0415
     from streams.upstream.store_faults import LocalStateError  # noqa: PLC0415
     from tocsin.app import make_app  # noqa: PLC0415
 
@@ -84,7 +83,7 @@ def run_worker(settings: Settings) -> None:
     except LocalStateError as error:
         click.echo(f"tocsin: {error}", err=True)
         sys.exit(1)
-    worker = Worker(
+    worker = app.conf.Worker(
         app, quiet=True, loglevel=settings.log_level, redirect_stdouts=False, override_logging=False
     )
     worker.spinner = None  # it writes control characters to standard output
