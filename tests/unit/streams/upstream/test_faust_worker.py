@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,19 @@ async def _nothing(_: Any) -> None:
 End = Callable[[Any], Awaitable[None]]
 
 
+def _cancelled(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that has begun, and was then cancelled."""
+
+    async def begin() -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        await asyncio.sleep(0)
+        return task
+
+    task = loop.run_until_complete(begin())
+    task.cancel()
+    return task
+
+
 def _task_ends(loop: asyncio.AbstractEventLoop, end: End) -> bool:
     """Whether a task that was cancelled, and takes a while to end, has ended."""
     ended: list[bool] = []
@@ -72,13 +85,7 @@ def _task_ends(loop: asyncio.AbstractEventLoop, end: End) -> bool:
             await _for_a_while()
             ended.append(True)
 
-    async def begin() -> asyncio.Task[None]:
-        task = asyncio.create_task(slow())
-        await asyncio.sleep(0)
-        return task
-
-    task = loop.run_until_complete(begin())
-    task.cancel()
+    task = _cancelled(loop, slow())
     loop.run_until_complete(end(NOBODY))
     found = bool(ended)
     loop.run_until_complete(asyncio.wait([task]))
@@ -100,14 +107,7 @@ def _generator_ends(loop: asyncio.AbstractEventLoop, end: End) -> bool:
         async for _ in values():
             await asyncio.Event().wait()
 
-    async def begin() -> asyncio.Task[None]:
-        task = asyncio.create_task(reads())
-        await asyncio.sleep(0)
-        return task
-
-    task = loop.run_until_complete(begin())
-    task.cancel()
-    del task
+    _cancelled(loop, reads())  # nothing here holds it
     loop.run_until_complete(end(NOBODY))
     found = bool(ended)
     loop.run_until_complete(_for_a_while())
@@ -119,25 +119,23 @@ def _connection_ends(loop: asyncio.AbstractEventLoop, end: End) -> bool:
     """Whether a connection is closed that a task closes as the last thing that it does."""
     protocol = _Closing()
 
-    async def begin() -> tuple[asyncio.Task[None], asyncio.Server]:
+    async def connect() -> tuple[asyncio.Transport, asyncio.Server]:
         server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
         transport, _ = await asyncio.get_running_loop().create_connection(lambda: protocol, *address)
+        return transport, server
 
-        async def closes() -> None:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                await _for_a_while()
-                transport.close()
+    transport, server = loop.run_until_complete(connect())
 
-        task = asyncio.create_task(closes())
-        await asyncio.sleep(0)
-        return task, server
+    async def closes() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await _for_a_while()
+            transport.close()
 
-    task, server = loop.run_until_complete(begin())
     server.close()
-    task.cancel()
+    task = _cancelled(loop, closes())
     loop.run_until_complete(end(NOBODY))
     found = protocol.closed
     loop.run_until_complete(asyncio.wait([task]))
